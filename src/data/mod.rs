@@ -1,0 +1,5 @@
+//! The bottom: values and records that every layer may name, and that name nothing themselves.
+
+pub mod record;
+pub mod term;
+pub mod value;

@@ -1,0 +1,51 @@
+//! Kafka record batches v2, the form in which every topic and stream keeps its records.
+//!
+//! [`batch`] is the envelope (61 bytes that the broker reads and patches), [`record`] what is inside, [`builder`]
+//! makes batches of our own, [`compression`] opens compressed ones. Nothing here knows of topics or protocols.
+
+pub mod batch;
+pub mod builder;
+pub mod compression;
+#[expect(
+    clippy::module_inception,
+    reason = "a record is the thing inside record batches; both words are Kafka's"
+)]
+pub mod record;
+pub mod varint;
+
+#[cfg(test)]
+mod java_tests;
+
+pub use batch::{Attributes, Batch, BatchHeader, Batches, HEADER_BYTES};
+pub use builder::{BatchBuilder, ControlType, Producer};
+pub use compression::Codec;
+pub use record::{Payload, Record};
+
+/// Why bytes are not a record batch, or not one that a producer may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    #[error("record batch is cut short")]
+    Short,
+    #[error("record batch length {0} is impossible")]
+    Length(i32),
+    #[error("record batch has magic {0}, not 2")]
+    Magic(i8),
+    #[error("record batch checksum does not match: stated {stated:#010x}, computed {computed:#010x}")]
+    Checksum { stated: u32, computed: u32 },
+    #[error("record batch says {count} records and last offset delta {last_offset_delta}")]
+    Count { count: i32, last_offset_delta: i32 },
+    #[error("compression codec {0} is unknown")]
+    Codec(u8),
+    #[error("control batches are not for clients to write")]
+    Control,
+    #[error("record batch has a producer id and base sequence {0}")]
+    Sequence(i32),
+    #[error("record {0} of the batch is malformed")]
+    Record(i32),
+    #[error("compressed records are malformed")]
+    Compressed,
+    #[error("records are over {0} bytes when decompressed")]
+    TooLarge(usize),
+    #[error("zstd window of {0} bytes is over the limit")]
+    Window(u64),
+}

@@ -1,0 +1,6 @@
+//! Warren: one small server that speaks to RabbitMQ and Kafka clients, with Flink-SQL stream jobs inside.
+//!
+//! Where everything is, and the rules that hold it together: `src/ARCHITECTURE.md`.
+
+pub mod clock;
+pub mod data;
