@@ -4,3 +4,4 @@
 
 pub mod clock;
 pub mod data;
+pub mod store;

@@ -1,0 +1,133 @@
+//! The commit log: frames appended to the active segment, chunks read from any.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::Bytes;
+
+use super::{
+    Place, StoreError,
+    frame::{self, CHUNK_HEAD_BYTES, HEADER_BYTES},
+    key::Parts,
+    pool::{Pool, Segment},
+};
+
+/// A position in the log: the end of a turn's frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Pos {
+    pub(super) turn: u64,
+    pub(super) segment: u32,
+    pub(super) offset: u32,
+}
+
+impl Pos {
+    /// As the catalog keeps it. `clean`: the store was closed here.
+    pub(super) fn encode(self, clean: bool) -> [u8; 17] {
+        let mut out = [0; 17];
+        let fields = self
+            .turn
+            .to_be_bytes()
+            .into_iter()
+            .chain(self.segment.to_be_bytes())
+            .chain(self.offset.to_be_bytes())
+            .chain([clean.into()]);
+        for (to, from) in out.iter_mut().zip(fields) {
+            *to = from;
+        }
+        out
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<(Self, bool)> {
+        let mut parts = Parts(bytes);
+        let pos = Self { turn: parts.u64()?, segment: parts.u32()?, offset: parts.u32()? };
+        let clean = parts.u8()? == 1;
+        parts.0.is_empty().then_some((pos, clean))
+    }
+}
+
+/// Where the committer writes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// `None` until the first turn: opening a store waits for no file to be made.
+    active: Option<Active>,
+    /// The last turn that was written.
+    pub(super) turn: u64,
+}
+
+/// The segment that is written.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) segment: Arc<Segment>,
+    /// Where the next frame begins.
+    pub(super) offset: u32,
+    bytes: u64,
+}
+
+impl Writer {
+    /// Continues behind `turn`, in a new segment.
+    pub(super) fn new(turn: u64) -> Self {
+        Self { active: None, turn }
+    }
+
+    pub(super) fn active(&self) -> Option<&Active> {
+        self.active.as_ref()
+    }
+
+    /// Whether a frame of that length surely stays inside the segment. A frame that outgrows what its Changes promised,
+    /// or a Change larger than a whole segment, makes the file longer instead: slower, and right.
+    pub(super) fn fits(&self, frame_bytes: usize) -> bool {
+        self.active.as_ref().is_some_and(|active| {
+            active.offset == 0 || u64::from(active.offset) + frame_bytes as u64 <= active.bytes
+        })
+    }
+
+    pub(super) fn roll(&mut self, pool: &Pool) -> io::Result<()> {
+        let segment = pool.take()?;
+        let bytes = segment.file.len()?;
+        self.active = Some(Active { segment, offset: 0, bytes });
+        Ok(())
+    }
+
+    /// The frame just written counts.
+    pub(super) fn advance(&mut self, frame_bytes: usize) -> Option<Pos> {
+        let active = self.active.as_mut()?;
+        active.offset = frame::aligned(active.offset.saturating_add(frame::len_u32(frame_bytes)));
+        self.turn += 1;
+        active.segment.end.store(active.offset, Ordering::Release);
+        Some(Pos { turn: self.turn, segment: active.segment.id, offset: active.offset })
+    }
+}
+
+impl Active {
+    /// How much of the segment is used, in percent.
+    pub(super) fn used_percent(&self) -> u64 {
+        u64::from(self.offset) * 100 / self.bytes.max(1)
+    }
+
+    pub(super) fn write(&self, frame: &[u8]) -> io::Result<()> {
+        self.segment.file.write_all_at(frame, self.offset.into())
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.segment.file.sync()
+    }
+}
+
+/// Reads a chunk and checks its sum.
+pub(super) fn read(pool: &Pool, place: Place) -> Result<Bytes, StoreError> {
+    let error = |reason: String| StoreError::Read { place, reason };
+    let segment =
+        pool.segment(place.segment).ok_or_else(|| error(format!("there is no segment {}", place.segment)))?;
+    let end = u64::from(place.offset) + CHUNK_HEAD_BYTES as u64 + u64::from(place.len);
+    if (place.offset as usize) < HEADER_BYTES || end > segment.end.load(Ordering::Acquire).into() {
+        return Err(error("it lies outside of what was written".into()));
+    }
+    let mut bytes = vec![0; CHUNK_HEAD_BYTES + place.len as usize];
+    segment.file.read_exact_at(&mut bytes, place.offset.into()).map_err(|e| error(e.to_string()))?;
+    match frame::check_chunk(place, &bytes) {
+        Some(payload) => Ok(Bytes::from(bytes).slice(payload)),
+        None => Err(error("its checksum is wrong".into())),
+    }
+}

@@ -1,0 +1,147 @@
+//! Order, reading back, recovery, closing.
+
+use super::*;
+
+#[test]
+fn what_is_committed_is_there_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = Log::default();
+    let store = Store::open(options(dir.path())).unwrap();
+    commit(&store, &told, 1, vec![put("a", "1"), put("b", "2"), Op::Chunk(b"payload".to_vec())]);
+    commit(&store, &told, 2, vec![Op::Delete(Space::State, b"a".to_vec())]);
+    let place = told.lock().places[0];
+    drop(store);
+    for _ in 0..3 {
+        let store = Store::open(options(dir.path())).unwrap();
+        assert_eq!(state(&store), pairs(&[("b", "2")]));
+        assert_eq!(store.get(Space::State, b"a").unwrap(), None);
+        assert_eq!(store.read(place).unwrap(), "payload");
+        assert_eq!(wait(store.read_async(place)).unwrap(), "payload");
+    }
+}
+
+#[test]
+fn what_is_closed_needs_no_replay() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = Log::default();
+    let store = Store::open(options(dir.path())).unwrap();
+    commit(&store, &told, 1, vec![put("a", "1")]);
+    wait(store.close()).unwrap();
+    let late = submit(&store, &told, 2, vec![put("b", "2")]);
+    assert!(matches!(wait(store.durable(late)), Err(StoreError::Closed)));
+    assert_eq!(told.lock().refused, [2]);
+    drop(store);
+    let store = Store::open(options(dir.path())).unwrap();
+    assert_eq!(store.recovered(), &Recovered::default());
+    assert_eq!(state(&store), pairs(&[("a", "1")]));
+}
+
+#[test]
+fn changes_are_told_in_order_and_once() {
+    for durability in [Durability::Fsync, Durability::Os, Durability::None] {
+        let dir = tempfile::tempdir().unwrap();
+        let told = Log::default();
+        let store = Store::open(Options { durability, ..options(dir.path()) }).unwrap();
+        let mut last = Ticket::default();
+        for id in 1..=5_000 {
+            last = submit(&store, &told, id, vec![Op::Chunk(id.to_be_bytes().to_vec())]);
+        }
+        assert_eq!(last, Ticket(5_000));
+        wait(store.durable(last)).unwrap();
+        let told = told.lock();
+        assert_eq!(told.committed, (1..=5_000).collect::<Vec<_>>());
+        for (id, place) in (1_u64..).zip(&told.places) {
+            assert_eq!(store.read(*place).unwrap(), id.to_be_bytes().as_slice());
+        }
+        assert_eq!(store.stats().changes, 5_000);
+        assert_eq!(wait(store.relieved()), ());
+    }
+}
+
+#[test]
+fn an_ephemeral_store_frees_what_is_released() {
+    let told = Log::default();
+    let store = Store::open(Options::ephemeral()).unwrap();
+    commit(&store, &told, 1, vec![put("a", "1"), Op::Chunk(b"payload".to_vec())]);
+    let place = told.lock().places[0];
+    store.retain(place);
+    assert_eq!((store.read(place).unwrap(), store.stats().live_bytes), (Bytes::from_static(b"payload"), 7));
+    store.release(place);
+    assert!(store.read(place).is_err());
+    assert_eq!(store.stats().live_bytes, 0);
+    commit(&store, &told, 2, vec![Op::Delete(Space::State, b"a".to_vec())]);
+    assert_eq!((state(&store), store.stats().dirty_keys), (vec![], 0));
+}
+
+#[test]
+fn the_inbox_is_congested_above_its_limit_and_relieved_below_half_of_it() {
+    let store = Store::manual(Options { inbox_changes_max: 10, ..small() });
+    let told = Log::default();
+    for id in 0..11 {
+        assert!(!store.congested());
+        submit(&store, &told, id, vec![Op::Chunk(vec![0; 1024])]);
+    }
+    assert!(store.congested());
+    assert!(store.step(crate::clock::epoch()));
+    assert!(!store.congested());
+}
+
+#[test]
+fn a_catalog_that_failed_is_opened_again_by_the_next_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = Log::default();
+    let store = Store::open(Options { checkpoint_every_ms: 3_600_000, ..options(dir.path()) }).unwrap();
+    commit(&store, &told, 1, vec![put("a", "1")]);
+    checkpoint::run(store.shared(), false).unwrap();
+    commit(&store, &told, 2, vec![put("b", "2")]);
+    store.shared().catalog_failed.store(true, Ordering::Relaxed);
+    checkpoint::run(store.shared(), false).unwrap();
+    assert_eq!((state(&store), store.stats().dirty_keys), (pairs(&[("a", "1"), ("b", "2")]), 0));
+    commit(&store, &told, 3, vec![put("c", "3")]);
+    drop(store);
+    let store = Store::open(options(dir.path())).unwrap();
+    assert_eq!(store.recovered().replayed_turns, 1);
+    assert_eq!(state(&store), pairs(&[("a", "1"), ("b", "2"), ("c", "3")]));
+}
+
+#[test]
+fn a_durability_that_changes_between_starts_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = Log::default();
+    for (id, durability) in
+        [Durability::Os, Durability::Fsync, Durability::Os, Durability::Fsync].iter().enumerate()
+    {
+        let store = Store::open(Options { durability: *durability, ..options(dir.path()) }).unwrap();
+        assert_eq!(state(&store).len(), id);
+        commit(&store, &told, id as u64, vec![put(&id.to_string(), "1")]);
+    }
+}
+
+#[test]
+fn a_directory_is_open_only_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(options(dir.path())).unwrap();
+    assert!(matches!(Store::open(options(dir.path())), Err(OpenError::Locked { .. })));
+    drop(store);
+    assert!(Store::open(options(dir.path())).is_ok());
+}
+
+#[test]
+fn a_catalog_whose_making_was_interrupted_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = Log::default();
+    let store = Store::open(options(dir.path())).unwrap();
+    commit(&store, &told, 1, vec![put("a", "1")]);
+    drop(store);
+    let catalog = dir.path().join("catalog");
+    let _ = std::fs::remove_dir_all(&catalog);
+    std::fs::create_dir(&catalog).unwrap();
+    std::fs::write(catalog.join("half"), "").unwrap();
+    std::fs::write(dir.path().join("catalog.making"), "").unwrap();
+    for _ in 0..2 {
+        let store = Store::open(options(dir.path())).unwrap();
+        assert_eq!(state(&store), pairs(&[("a", "1")]));
+        wait(store.close()).unwrap();
+        assert!(!dir.path().join("catalog.making").exists());
+    }
+}
