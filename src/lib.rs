@@ -3,5 +3,8 @@
 //! Where everything is, and the rules that hold it together: `src/ARCHITECTURE.md`.
 
 pub mod clock;
+pub mod config;
 pub mod data;
+pub mod net;
+pub mod observe;
 pub mod store;

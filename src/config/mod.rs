@@ -1,0 +1,322 @@
+//! Configuration: every key with its type and default, in one place.
+//!
+//! `config/warren.toml` shows them all with a comment each (a test holds the two together). Where values come from
+//! is [`load`]'s, which of them are sensible is [`rules`]'.
+
+pub mod address;
+pub mod load;
+pub mod rules;
+
+use std::{net::IpAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use address::Address;
+pub use load::{Loaded, Problem, Source};
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub server: Server,
+    pub amqp: Amqp,
+    pub kafka: Kafka,
+    pub redis: Redis,
+    pub zmq: Zmq,
+    pub admin: Admin,
+    pub metrics: Metrics,
+    pub store: Store,
+    pub memory: Memory,
+    pub users: Users,
+    pub log: Log,
+    pub lab: Lab,
+}
+
+/// What concerns every door.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    pub listen: Vec<IpAddr>,
+    pub compat: Compat,
+    pub shutdown_grace_ms: u64,
+}
+
+/// Which RabbitMQ the AMQP and admin doors behave as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub enum Compat {
+    #[serde(rename = "3.12")]
+    V3_12,
+    #[serde(rename = "3.13")]
+    V3_13,
+    #[default]
+    #[serde(rename = "4.2")]
+    V4_2,
+    #[serde(rename = "4.3")]
+    V4_3,
+}
+
+impl Compat {
+    /// The version told to clients, who branch on it.
+    #[must_use]
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::V3_12 => "3.12.14",
+            Self::V3_13 => "3.13.7",
+            Self::V4_2 => "4.2.1",
+            Self::V4_3 => "4.3.0",
+        }
+    }
+}
+
+/// The AMQP 0-9-1 door.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Amqp {
+    pub address: Address,
+    pub connections_max: usize,
+    pub frame_max: u32,
+    pub channel_max: u16,
+    pub heartbeat_s: u16,
+    pub handshake_timeout_ms: u64,
+    pub message_bytes_max: usize,
+}
+
+/// The Kafka door.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kafka {
+    pub address: Address,
+    pub connections_max: usize,
+    pub advertised: String,
+    pub num_partitions: u32,
+    pub auto_create_topics: bool,
+    pub socket_request_bytes_max: usize,
+    pub message_bytes_max: usize,
+    pub group: KafkaGroup,
+}
+
+/// Kafka's consumer groups.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KafkaGroup {
+    pub initial_rebalance_delay_ms: u64,
+    pub session_timeout_ms_min: u64,
+    pub session_timeout_ms_max: u64,
+}
+
+/// The Redis door.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Redis {
+    pub address: Address,
+}
+
+/// The ZeroMQ door.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Zmq {
+    pub address: Address,
+}
+
+/// The admin door: RabbitMQ's management HTTP API and our own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    pub address: Address,
+    pub body_bytes_max: usize,
+}
+
+/// Prometheus.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    pub address: Address,
+}
+
+/// Durability.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    pub data_dir: PathBuf,
+    pub ephemeral: bool,
+    pub durability: Durability,
+    pub turn_bytes_max: usize,
+    pub checkpoint_interval_ms: u64,
+    pub checkpoint_log_bytes: u64,
+    pub segment_bytes: u64,
+    pub segments_spare: usize,
+    pub disk_free_limit_bytes: u64,
+}
+
+/// What a confirm waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    #[default]
+    Fsync,
+    Os,
+}
+
+/// Memory and its alarm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Memory {
+    pub high_watermark: f64,
+    pub high_watermark_bytes: u64,
+}
+
+/// The user that exists from the start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Users {
+    pub default_user: String,
+    pub default_pass: String,
+    pub guest_loopback_only: bool,
+}
+
+/// The log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Compact,
+    #[default]
+    Full,
+}
+
+/// Control over time, faults and state, for tests.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lab {
+    pub enabled: bool,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: vec![[127, 0, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()],
+            compat: Compat::default(),
+            shutdown_grace_ms: 5_000,
+        }
+    }
+}
+
+impl Default for Amqp {
+    fn default() -> Self {
+        Self {
+            address: Address::port(5672),
+            connections_max: 10_000,
+            frame_max: 131_072,
+            channel_max: 2_047,
+            heartbeat_s: 60,
+            handshake_timeout_ms: 10_000,
+            message_bytes_max: 16 * MIB,
+        }
+    }
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Self {
+            address: Address::port(9092),
+            connections_max: 10_000,
+            advertised: String::new(),
+            num_partitions: 1,
+            auto_create_topics: true,
+            socket_request_bytes_max: 100 * MIB,
+            message_bytes_max: 1_048_588,
+            group: KafkaGroup::default(),
+        }
+    }
+}
+
+impl Default for KafkaGroup {
+    fn default() -> Self {
+        Self {
+            initial_rebalance_delay_ms: 0,
+            session_timeout_ms_min: 6_000,
+            session_timeout_ms_max: 1_800_000,
+        }
+    }
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self { address: Address::port(6379) }
+    }
+}
+
+impl Default for Zmq {
+    fn default() -> Self {
+        Self { address: Address::port(5555) }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { address: Address::port(15672), body_bytes_max: 10 * MIB }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { address: Address::port(15692) }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("warren-data"),
+            ephemeral: false,
+            durability: Durability::default(),
+            turn_bytes_max: MIB,
+            checkpoint_interval_ms: 500,
+            checkpoint_log_bytes: 64 * MIB as u64,
+            segment_bytes: 64 * MIB as u64,
+            segments_spare: 4,
+            disk_free_limit_bytes: 50_000_000,
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { high_watermark: 0.6, high_watermark_bytes: 0 }
+    }
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self { default_user: "guest".into(), default_pass: "guest".into(), guest_loopback_only: true }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::default() }
+    }
+}
+
+const MIB: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_shows_every_key_with_its_default() {
+        let file: toml::Table = include_str!("../../config/warren.toml").parse().unwrap();
+        let defaults = toml::Table::try_from(Config::default()).unwrap();
+        let (file, defaults) = (load::flatten(&file), load::flatten(&defaults));
+        let missing: Vec<_> = defaults.keys().filter(|k| !file.contains_key(*k)).collect();
+        assert_eq!(missing, Vec::<&String>::new(), "not in config/warren.toml");
+        assert_eq!(file, defaults);
+    }
+}

@@ -1,0 +1,434 @@
+//! Prometheus' text: the counters of [`Metrics`], and gauges from the broker's [`Figures`] at the time of asking.
+//!
+//! RabbitMQ's names where RabbitMQ has them, kafka_exporter's for topics and groups, `warren_*` for the rest.
+
+use prometheus::{
+    Encoder, TextEncoder,
+    proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType},
+};
+
+use crate::observe::{
+    metrics::{Metrics, Sample},
+    process,
+};
+
+/// What the server is, for `rabbitmq_identity_info` and `rabbitmq_build_info`: dashboards join on it.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    pub node: String,
+    pub cluster: String,
+    pub cluster_id: String,
+    /// RabbitMQ's version that we behave as.
+    pub rabbitmq_version: String,
+    /// Where Kafka clients reach us; empty while that door is shut.
+    pub kafka_address: String,
+}
+
+/// Gauges, counted by the broker when asked.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    pub uptime_s: f64,
+    pub connections: u64,
+    pub channels: u64,
+    pub queues: u64,
+    pub exchanges: u64,
+    pub consumers: u64,
+    pub publishers: u64,
+    pub messages_ready: u64,
+    pub messages_unacked: u64,
+    pub message_bytes: u64,
+    pub memory_limit_bytes: u64,
+    pub disk_free_limit_bytes: u64,
+    pub disk_free_bytes: u64,
+    pub memory_alarm: bool,
+    pub disk_alarm: bool,
+    pub store: StoreFigures,
+    pub topics: Vec<TopicFigures>,
+    pub groups: Vec<GroupFigures>,
+}
+
+/// The store's own counters.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StoreFigures {
+    pub turns: u64,
+    pub changes: u64,
+    pub syncs: u64,
+    pub bytes_written: u64,
+    pub checkpoints: u64,
+    pub segments: u64,
+    pub poisoned: bool,
+}
+
+/// A topic's partitions, in order.
+#[derive(Debug, Clone, Default)]
+pub struct TopicFigures {
+    pub name: String,
+    pub partitions: Vec<PartitionFigures>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PartitionFigures {
+    pub oldest_offset: i64,
+    pub current_offset: i64,
+}
+
+/// A consumer group and what it has committed.
+#[derive(Debug, Clone, Default)]
+pub struct GroupFigures {
+    pub name: String,
+    pub members: u64,
+    /// Topic, partition, committed offset, lag.
+    pub offsets: Vec<(String, i32, i64, i64)>,
+}
+
+/// The whole page for a scrape.
+#[must_use]
+pub fn render(metrics: &Metrics, figures: &Figures, identity: &Identity) -> Vec<u8> {
+    let mut page = Page::default();
+    identify(&mut page, identity);
+    for sample in metrics.samples() {
+        page.count(sample);
+    }
+    sizes(&mut page, metrics);
+    broker(&mut page, figures);
+    machine(&mut page, figures);
+    store(&mut page, &figures.store);
+    topics(&mut page, figures, identity);
+    let mut text = Vec::with_capacity(16 * 1024);
+    // Writing into memory fails only for a family without metrics, and Page makes none.
+    if let Err(e) = TextEncoder::new().encode(&page.0, &mut text) {
+        tracing::error!("cannot render the metrics: {e}");
+    }
+    text
+}
+
+/// Families in the order in which they were first named.
+#[derive(Default)]
+struct Page(Vec<MetricFamily>);
+
+type Labels<'a> = &'a [(&'a str, &'a str)];
+
+impl Page {
+    fn gauge(&mut self, name: &str, help: &str, labels: Labels<'_>, value: f64) {
+        let mut gauge = Gauge::default();
+        gauge.set_value(value);
+        let mut metric = Metric::from_label(pairs(labels));
+        metric.set_gauge(gauge);
+        self.add(name, help, MetricType::GAUGE, metric);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, labels: Labels<'_>, value: u64) {
+        let mut counter = Counter::default();
+        counter.set_value(float(value));
+        let mut metric = Metric::from_label(pairs(labels));
+        metric.set_counter(counter);
+        self.add(name, help, MetricType::COUNTER, metric);
+    }
+
+    fn count(&mut self, sample: Sample) {
+        let labels = sample.protocol.map(|protocol| ("protocol", protocol));
+        self.counter(sample.name, sample.help, labels.as_slice(), sample.value);
+    }
+
+    fn add(&mut self, name: &str, help: &str, kind: MetricType, metric: Metric) {
+        if let Some(family) = self.0.last_mut()
+            && family.name() == name
+        {
+            family.mut_metric().push(metric);
+            return;
+        }
+        let mut family = MetricFamily::default();
+        family.set_name(name.to_owned());
+        family.set_help(help.to_owned());
+        family.set_field_type(kind);
+        family.set_metric(vec![metric]);
+        self.0.push(family);
+    }
+}
+
+fn pairs(labels: Labels<'_>) -> Vec<LabelPair> {
+    let pair = |&(name, value): &(&str, &str)| {
+        let mut pair = LabelPair::default();
+        pair.set_name(name.to_owned());
+        pair.set_value(value.to_owned());
+        pair
+    };
+    labels.iter().map(pair).collect()
+}
+
+fn identify(page: &mut Page, identity: &Identity) {
+    let who = [
+        ("rabbitmq_node", identity.node.as_str()),
+        ("rabbitmq_cluster", &identity.cluster),
+        ("rabbitmq_cluster_permanent_id", &identity.cluster_id),
+        ("rabbitmq_endpoint", "aggregated"),
+    ];
+    page.gauge("rabbitmq_identity_info", "RabbitMQ node & cluster identity info", &who, 1.0);
+    let build = [
+        ("rabbitmq_version", identity.rabbitmq_version.as_str()),
+        ("product_name", "Warren"),
+        ("product_version", env!("CARGO_PKG_VERSION")),
+        ("erlang_version", ""),
+    ];
+    page.gauge("rabbitmq_build_info", "RabbitMQ & Erlang/OTP version info", &build, 1.0);
+}
+
+fn sizes(page: &mut Page, metrics: &Metrics) {
+    let mut histogram = Histogram::default();
+    let mut buckets = Vec::new();
+    let mut all = 0;
+    for (bound, count) in metrics.message_sizes.cumulative() {
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(bound.map_or(f64::INFINITY, float));
+        bucket.set_cumulative_count(count);
+        buckets.push(bucket);
+        all = count;
+    }
+    histogram.set_bucket(buckets);
+    histogram.set_sample_count(all);
+    histogram.set_sample_sum(float(metrics.message_sizes.sum()));
+    let mut metric = Metric::from_label(pairs(&[("protocol", "amqp091")]));
+    metric.set_histogram(histogram);
+    page.add(
+        "rabbitmq_message_size_bytes",
+        "Size of messages received from publishers",
+        MetricType::HISTOGRAM,
+        metric,
+    );
+}
+
+fn broker(page: &mut Page, figures: &Figures) {
+    let gauges = [
+        ("rabbitmq_connections", "Connections currently open", figures.connections),
+        ("rabbitmq_channels", "Channels currently open", figures.channels),
+        ("rabbitmq_queues", "Queues available", figures.queues),
+        ("rabbitmq_exchanges", "Exchanges available", figures.exchanges),
+        ("rabbitmq_consumers", "Consumers currently connected", figures.consumers),
+        (
+            "rabbitmq_queue_messages_ready",
+            "Messages ready to be delivered to consumers",
+            figures.messages_ready,
+        ),
+        (
+            "rabbitmq_queue_messages_unacked",
+            "Messages delivered to consumers but not yet acknowledged",
+            figures.messages_unacked,
+        ),
+        (
+            "rabbitmq_queue_messages",
+            "Sum of ready and unacknowledged messages - total queue depth",
+            figures.messages_ready + figures.messages_unacked,
+        ),
+        (
+            "rabbitmq_queue_message_bytes",
+            "Size in bytes of ready and unacknowledged messages",
+            figures.message_bytes,
+        ),
+        (
+            "rabbitmq_alarms_memory_used_watermark",
+            "is 1 if VM memory watermark alarm is in effect",
+            figures.memory_alarm.into(),
+        ),
+        (
+            "rabbitmq_alarms_free_disk_space_watermark",
+            "is 1 if free disk space watermark alarm is in effect",
+            figures.disk_alarm.into(),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        page.gauge(name, help, &[], float(value));
+    }
+    let amqp = [("protocol", "amqp091")];
+    page.gauge(
+        "rabbitmq_global_publishers",
+        "Publishers currently connected",
+        &amqp,
+        float(figures.publishers),
+    );
+    page.gauge("rabbitmq_global_consumers", "Consumers currently connected", &amqp, float(figures.consumers));
+}
+
+fn machine(page: &mut Page, figures: &Figures) {
+    let gauges = [
+        ("rabbitmq_process_open_fds", "Open file descriptors", process::open_fds()),
+        ("rabbitmq_process_max_fds", "Open file descriptors limit", process::max_fds()),
+        ("rabbitmq_process_resident_memory_bytes", "Memory used in bytes", process::resident_bytes()),
+        (
+            "rabbitmq_resident_memory_limit_bytes",
+            "Memory high watermark in bytes",
+            figures.memory_limit_bytes,
+        ),
+        ("rabbitmq_disk_space_available_bytes", "Disk space available in bytes", figures.disk_free_bytes),
+        (
+            "rabbitmq_disk_space_available_limit_bytes",
+            "Free disk space low watermark in bytes",
+            figures.disk_free_limit_bytes,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        page.gauge(name, help, &[], float(value));
+    }
+    page.gauge("rabbitmq_erlang_uptime_seconds", "Node uptime", &[], figures.uptime_s);
+}
+
+fn store(page: &mut Page, store: &StoreFigures) {
+    let counters = [
+        ("warren_store_turns_total", "Commit turns written", store.turns),
+        ("warren_store_changes_total", "Changes committed", store.changes),
+        ("warren_store_syncs_total", "Times the log was synced to disk", store.syncs),
+        ("warren_store_written_bytes_total", "Bytes written to the log", store.bytes_written),
+        ("warren_store_checkpoints_total", "Checkpoints of the index written", store.checkpoints),
+    ];
+    for (name, help, value) in counters {
+        page.counter(name, help, &[], value);
+    }
+    page.gauge("warren_store_segments", "Files of the log", &[], float(store.segments));
+    page.gauge(
+        "warren_store_poisoned",
+        "1 after a failed sync: no write is confirmed any more",
+        &[],
+        float(store.poisoned.into()),
+    );
+}
+
+fn topics(page: &mut Page, figures: &Figures, identity: &Identity) {
+    page.gauge("kafka_brokers", "Number of Brokers in the Kafka Cluster.", &[], 1.0);
+    if !identity.kafka_address.is_empty() {
+        let labels = [("address", identity.kafka_address.as_str()), ("id", "1")];
+        page.gauge("kafka_broker_info", "Information about the Kafka Broker.", &labels, 1.0);
+    }
+    for topic in &figures.topics {
+        let labels = [("topic", topic.name.as_str())];
+        let partitions = float(topic.partitions.len() as u64);
+        page.gauge("kafka_topic_partitions", "Number of partitions for this Topic", &labels, partitions);
+    }
+    partitions(
+        page,
+        figures,
+        "kafka_topic_partition_current_offset",
+        "Current Offset of a Broker at Topic/Partition",
+        |p| p.current_offset,
+    );
+    partitions(
+        page,
+        figures,
+        "kafka_topic_partition_oldest_offset",
+        "Oldest Offset of a Broker at Topic/Partition",
+        |p| p.oldest_offset,
+    );
+    for group in &figures.groups {
+        let labels = [("consumergroup", group.name.as_str())];
+        page.gauge(
+            "kafka_consumergroup_members",
+            "Amount of members in a consumer group",
+            &labels,
+            float(group.members),
+        );
+    }
+    offsets(
+        page,
+        figures,
+        "kafka_consumergroup_current_offset",
+        "Current Offset of a ConsumerGroup at Topic/Partition",
+        |o| o.0,
+    );
+    offsets(
+        page,
+        figures,
+        "kafka_consumergroup_lag",
+        "Current Approximate Lag of a ConsumerGroup at Topic/Partition",
+        |o| o.1,
+    );
+}
+
+fn partitions(
+    page: &mut Page,
+    figures: &Figures,
+    name: &str,
+    help: &str,
+    value: fn(&PartitionFigures) -> i64,
+) {
+    for topic in &figures.topics {
+        for (index, partition) in topic.partitions.iter().enumerate() {
+            let labels = [("topic", topic.name.as_str()), ("partition", &index.to_string())];
+            page.gauge(name, help, &labels, signed(value(partition)));
+        }
+    }
+}
+
+fn offsets(page: &mut Page, figures: &Figures, name: &str, help: &str, value: fn((i64, i64)) -> i64) {
+    for group in &figures.groups {
+        for (topic, partition, offset, lag) in &group.offsets {
+            let partition = partition.to_string();
+            let labels =
+                [("consumergroup", group.name.as_str()), ("topic", topic), ("partition", &partition)];
+            page.gauge(name, help, &labels, signed(value((*offset, *lag))));
+        }
+    }
+}
+
+fn float(n: u64) -> f64 {
+    n as f64
+}
+
+fn signed(n: i64) -> f64 {
+    n as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page() -> String {
+        let metrics = Metrics::default();
+        metrics.received.add(3);
+        metrics.message_sizes.observe(50, 3);
+        let figures = Figures {
+            messages_ready: 2,
+            topics: vec![TopicFigures {
+                name: "hello".into(),
+                partitions: vec![PartitionFigures { oldest_offset: 1, current_offset: 9 }; 2],
+            }],
+            groups: vec![GroupFigures {
+                name: "g".into(),
+                members: 1,
+                offsets: vec![("hello".into(), 1, 4, 5)],
+            }],
+            ..Figures::default()
+        };
+        let identity = Identity { node: "warren@here".into(), ..Identity::default() };
+        String::from_utf8(render(&metrics, &figures, &identity)).unwrap()
+    }
+
+    #[test]
+    fn the_page_has_rabbitmqs_and_kafka_exporters_names() {
+        let page = page();
+        for line in [
+            "rabbitmq_global_messages_received_total{protocol=\"amqp091\"} 3",
+            "rabbitmq_queue_messages_ready 2",
+            "rabbitmq_message_size_bytes_bucket{protocol=\"amqp091\",le=\"100\"} 3",
+            "rabbitmq_message_size_bytes_sum{protocol=\"amqp091\"} 150",
+            "kafka_topic_partition_current_offset{topic=\"hello\",partition=\"1\"} 9",
+            "kafka_consumergroup_lag{consumergroup=\"g\",topic=\"hello\",partition=\"1\"} 5",
+            "# TYPE warren_store_syncs_total counter",
+        ] {
+            assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
+        }
+        assert!(page.contains("rabbitmq_identity_info{rabbitmq_node=\"warren@here\""));
+    }
+
+    #[test]
+    fn every_alert_rule_names_metrics_that_exist() {
+        let page = page();
+        let rules = include_str!("../../config/alerts.yml");
+        let names = rules
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .filter(|w| ["rabbitmq_", "kafka_", "warren_"].iter().any(|p| w.starts_with(p)));
+        let mut seen = 0;
+        for name in names {
+            assert!(page.contains(&format!("# TYPE {name} ")), "{name}");
+            seen += 1;
+        }
+        assert!(seen > 8);
+    }
+}
