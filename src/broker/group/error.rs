@@ -1,0 +1,34 @@
+//! Why a group refuses: Kafka's names, one for each error code a client can be given. The codes are the door's.
+
+/// A refusal of the group coordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum GroupError {
+    #[error("the coordinator is not available")]
+    CoordinatorNotAvailable,
+    #[error("the generation id is not the group's current one")]
+    IllegalGeneration,
+    #[error("the member's protocols do not agree with those of the group's members")]
+    InconsistentGroupProtocol,
+    #[error("the group id is invalid")]
+    InvalidGroupId,
+    #[error("the coordinator is not aware of this member")]
+    UnknownMemberId,
+    #[error("the session timeout is not within the range the broker allows")]
+    InvalidSessionTimeout,
+    #[error("the group is rebalancing, so a rejoin is needed")]
+    RebalanceInProgress,
+    #[error("the group has reached its maximum size")]
+    GroupMaxSizeReached,
+    #[error("the group member needs to have a valid member id before entering the group")]
+    MemberIdRequired,
+    #[error("another member with the same group.instance.id has taken this member's place")]
+    FencedInstanceId,
+    #[error("the group is not empty")]
+    NonEmptyGroup,
+    #[error("the group id does not exist")]
+    GroupIdNotFound,
+    #[error("the group is subscribed to this topic")]
+    GroupSubscribedToTopic,
+    #[error("the committing offset's metadata is too large")]
+    OffsetMetadataTooLarge,
+}

@@ -1,0 +1,272 @@
+//! Consumer groups: the table of groups, and the shell around the pure machine in `classic.rs`.
+//!
+//! A call locks one group, lets the machine decide, and sends the answers. Where the machine asks for the group to
+//! be persisted, the Change goes into the committer's inbox under that lock and the answers leave once it is
+//! durable, so no client knows a generation that a restart forgets.
+
+pub mod classic;
+pub mod error;
+pub mod member;
+pub mod offsets;
+mod rebalance;
+mod record;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use self::{
+    classic::{Classic, Effects, Reply, State},
+    error::GroupError,
+    member::{JoinRefused, JoinResult, MemberId, SyncResult, Token},
+    offsets::{Committed, Offsets, TopicPartition},
+};
+use super::topic::{
+    VhostName, keys,
+    writes::{Outcome, Writes},
+};
+use crate::store::{Space, Store};
+
+pub use table::{CommitResult, Committer, Groups, Settings};
+
+/// A group's name in its vhost.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupKey {
+    pub vhost: VhostName,
+    pub id: Arc<str>,
+}
+
+/// An answer that comes later. `lost` is what it becomes if the broker goes down first.
+#[derive(Debug)]
+pub struct Answer<T> {
+    receiver: oneshot::Receiver<T>,
+    lost: Option<T>,
+}
+
+impl<T: Unpin> Future for Answer<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        match Pin::new(&mut self.receiver).poll(cx) {
+            Poll::Ready(Ok(answer)) => Poll::Ready(answer),
+            Poll::Ready(Err(_)) => self.lost.take().map_or(Poll::Pending, Poll::Ready),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+pub(super) fn answer<T>(lost: T) -> (oneshot::Sender<T>, Answer<T>) {
+    let (sender, receiver) = oneshot::channel();
+    (sender, Answer { receiver, lost: Some(lost) })
+}
+
+/// A group's state by Kafka's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GroupState {
+    Empty,
+    PreparingRebalance,
+    CompletingRebalance,
+    Stable,
+    Dead,
+}
+
+impl fmt::Display for GroupState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// DescribeGroups, ListGroups and the admin API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    pub id: Arc<str>,
+    pub state: GroupState,
+    pub generation_id: i32,
+    pub protocol_type: String,
+    pub protocol: String,
+    pub members: Vec<MemberDescription>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberDescription {
+    pub member_id: MemberId,
+    pub group_instance_id: Option<String>,
+    pub client_id: String,
+    pub client_host: String,
+    pub metadata: Bytes,
+    pub assignment: Bytes,
+}
+
+/// One group: the machine, whom it owes answers, and its offsets, under one lock.
+pub struct Group {
+    key: GroupKey,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    classic: Classic,
+    waiting: HashMap<Token, Waiter>,
+    offsets: Offsets,
+    /// When an expiry run first saw it empty (domain time).
+    empty_since_ms: Option<i64>,
+    /// Its record is in the store, or on its way there.
+    persisted: bool,
+    next_token: u64,
+}
+
+enum Waiter {
+    Join(oneshot::Sender<JoinResult>),
+    Sync(oneshot::Sender<SyncResult>),
+}
+
+enum Ready {
+    Join(oneshot::Sender<JoinResult>, JoinResult),
+    Sync(oneshot::Sender<SyncResult>, SyncResult),
+}
+
+impl Ready {
+    /// A receiver that is gone belongs to a connection that is gone.
+    fn send(self) {
+        match self {
+            Self::Join(to, result) => drop(to.send(result)),
+            Self::Sync(to, result) => drop(to.send(result)),
+        }
+    }
+
+    fn send_refused(self) {
+        let error = GroupError::CoordinatorNotAvailable;
+        match self {
+            Self::Join(to, _) => drop(to.send(Err(JoinRefused { error, member_id: MemberId::from("") }))),
+            Self::Sync(to, _) => drop(to.send(Err(error))),
+        }
+    }
+}
+
+impl Inner {
+    fn wait(&mut self, waiter: Waiter) -> Token {
+        self.next_token += 1;
+        let token = Token(self.next_token);
+        self.waiting.insert(token, waiter);
+        token
+    }
+
+    fn ready(&mut self, reply: Reply) -> Option<Ready> {
+        match reply {
+            Reply::Join(token, result) => match self.waiting.remove(&token)? {
+                Waiter::Join(to) => Some(Ready::Join(to, result)),
+                Waiter::Sync(_) => None,
+            },
+            Reply::Sync(token, result) => match self.waiting.remove(&token)? {
+                Waiter::Sync(to) => Some(Ready::Sync(to, result)),
+                Waiter::Join(_) => None,
+            },
+        }
+    }
+}
+
+impl Group {
+    fn new(key: GroupKey, classic: Classic, persisted: bool) -> Self {
+        let inner = Inner {
+            classic,
+            waiting: HashMap::new(),
+            offsets: Offsets::default(),
+            empty_since_ms: None,
+            persisted,
+            next_token: 0,
+        };
+        Self { key, inner: Mutex::new(inner) }
+    }
+
+    /// Runs the machine under the lock, persists what it asks for, and answers.
+    fn step<R>(&self, store: &Store, act: impl FnOnce(&mut Inner, &mut Effects) -> R) -> R {
+        let mut inner = self.inner.lock();
+        let mut effects = Effects::default();
+        let result = act(&mut inner, &mut effects);
+        let ready: Vec<Ready> = effects.replies.into_iter().filter_map(|r| inner.ready(r)).collect();
+        if effects.persist {
+            inner.persisted = true;
+            let mut writes = Writes::default();
+            writes.put(Space::State, keys::group(&self.key), inner.classic.encode());
+            let answer_all = |outcome: Outcome| match outcome {
+                Ok(()) => ready.into_iter().for_each(Ready::send),
+                Err(_) => ready.into_iter().for_each(Ready::send_refused),
+            };
+            writes.submit(store, answer_all);
+        } else {
+            drop(inner);
+            ready.into_iter().for_each(Ready::send);
+        }
+        result
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.inner.lock().classic.deadline()
+    }
+
+    fn describe(&self) -> Description {
+        let inner = self.inner.lock();
+        let c = &inner.classic;
+        let state = c.group_state();
+        // Between generations there is no protocol, and what members hold is of the last one.
+        let protocol = c.protocol_name.clone().filter(|_| state == GroupState::Stable);
+        let members = c.members.iter().map(|(id, m)| MemberDescription {
+            member_id: id.clone(),
+            group_instance_id: m.instance.clone(),
+            client_id: m.client_id.clone(),
+            client_host: m.client_host.clone(),
+            metadata: m.metadata(protocol.as_deref()),
+            assignment: if state == GroupState::Stable { m.assignment.clone() } else { Bytes::new() },
+        });
+        Description {
+            id: self.key.id.clone(),
+            state,
+            generation_id: c.generation_id,
+            protocol_type: c.protocol_type.clone().unwrap_or_default(),
+            members: members.collect(),
+            protocol: protocol.unwrap_or_default(),
+        }
+    }
+
+    /// The keys of everything this group has in the store.
+    fn delete_all(&self, inner: &mut Inner) -> Writes {
+        let mut writes = Writes::default();
+        if inner.persisted {
+            writes.delete(Space::State, keys::group(&self.key));
+        }
+        for at in inner.offsets.keys() {
+            writes.delete(Space::State, keys::committed_offset(&self.key, at));
+        }
+        inner.offsets = Offsets::default();
+        writes
+    }
+
+    fn committed(&self, at: TopicPartition) -> Option<Committed> {
+        self.inner.lock().offsets.committed(at).cloned()
+    }
+}
+
+impl Classic {
+    #[must_use]
+    pub fn group_state(&self) -> GroupState {
+        match self.state {
+            State::Empty => GroupState::Empty,
+            State::PreparingRebalance { .. } => GroupState::PreparingRebalance,
+            State::CompletingRebalance { .. } => GroupState::CompletingRebalance,
+            State::Stable { .. } => GroupState::Stable,
+            State::Dead => GroupState::Dead,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What the core does by itself, in the background: group deadlines, retention, offset expiry, moving chunks out of
+//! sparse segments. One task, asleep while nothing is due.
+
+use std::{sync::Arc, time::Duration};
+
+use super::Broker;
+
+/// How often retention, expiry and sparse segments are looked at (liveness time).
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// Runs until dropped.
+pub async fn run(broker: Arc<Broker>) {
+    let clock = broker.core.clock.clone();
+    let mut tidy_at = clock.now() + INTERVAL;
+    loop {
+        let deadline = broker.groups.next_deadline().map_or(tidy_at, |group| group.min(tidy_at));
+        tokio::select! {
+            () = tokio::time::sleep_until(deadline.into()) => {}
+            () = broker.groups.earlier_deadline() => continue,
+        }
+        let now = clock.now();
+        broker.groups.on_deadline(now);
+        if now >= tidy_at {
+            tidy(&broker).await;
+            tidy_at = clock.now() + INTERVAL;
+        }
+    }
+}
+
+/// One regular run.
+pub async fn tidy(broker: &Arc<Broker>) {
+    let now_ms = broker.core.clock.now_ms();
+    broker.core.topics.on_housekeeping(now_ms);
+    broker.groups.expire_offsets(now_ms);
+    for sparse in broker.core.store.sparse_segments() {
+        let moving = broker.clone();
+        // Reads what still lives there: not on a runtime worker.
+        let moved = tokio::task::spawn_blocking(move || moving.move_out_of(sparse.segment)).await;
+        if let Err(error) = moved {
+            tracing::error!(%error, segment = sparse.segment, "a sparse segment could not be emptied");
+        }
+    }
+}
+
+impl Broker {
+    /// Moves every chunk that lives in a segment to the end of the log, so that the segment can be used again.
+    pub fn move_out_of(&self, segment: u32) {
+        if let Err(error) = self.core.topics.move_out_of(segment) {
+            tracing::error!(%error, segment, "batches cannot be moved");
+        }
+        for queue in self.vhosts().iter().flat_map(|vhost| vhost.queues()) {
+            queue.move_out_of(segment);
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! Messages as the core holds them: a batch of publishes in one allocation, and a small handle for each.
+//!
+//! A heap allocation per message is the largest cost there is at 100 bytes, so what one read of a publisher's socket
+//! brought is copied once into one [`Blob`]; every queue, outbox and the log share it. The layout below is also what
+//! lies on disk, so that recovery and paging read it back as it was:
+//!
+//! ```text
+//! u32 length of the rest | u8 flags | i64 published (ms) | u64 expiration (ms; MAX = none) | u8 priority
+//! u8 n, exchange | u8 n, routing key | u32 n, properties (flags and list as on the wire) | body
+//! ```
+//!
+//! The AMQP property list is carried, never read, by the core; what the core must know (persistence, expiration,
+//! priority) the door has read and says in the fixed part.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+
+use crate::store::{Place, Store};
+
+const PERSISTENT: u8 = 1;
+const FIXED_BYTES: usize = 4 + 1 + 8 + 8 + 1;
+
+/// What the core must know of a message besides its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traits {
+    /// `delivery_mode` 2: survives a restart in a durable queue.
+    pub persistent: bool,
+    /// Priority as published; queues clamp it.
+    pub priority: u8,
+    /// Per-message TTL in milliseconds (`expiration`).
+    pub expiration_ms: Option<u64>,
+}
+
+/// A message on its way in.
+#[derive(Debug, Clone, Copy)]
+pub struct Publish<'a> {
+    pub exchange: &'a str,
+    pub routing_key: &'a str,
+    /// Property flags and list as on the wire.
+    pub properties: &'a [u8],
+    pub traits: Traits,
+}
+
+/// A batch being gathered: one allocation for all its messages.
+#[derive(Debug, Default)]
+pub struct Draft {
+    bytes: Vec<u8>,
+    starts: Vec<u32>,
+}
+
+impl Draft {
+    /// Opens a message whose body of `body_bytes` follows in [`Draft::body`] calls.
+    pub fn open(&mut self, publish: &Publish<'_>, now_ms: i64, body_bytes: usize) {
+        let start = self.bytes.len();
+        let rest = FIXED_BYTES - 4
+            + 1
+            + publish.exchange.len()
+            + 1
+            + publish.routing_key.len()
+            + 4
+            + publish.properties.len()
+            + body_bytes;
+        self.bytes.reserve(rest + 4);
+        self.starts.push(length_u32(start));
+        self.bytes.extend_from_slice(&length_u32(rest).to_be_bytes());
+        self.bytes.push(if publish.traits.persistent { PERSISTENT } else { 0 });
+        self.bytes.extend_from_slice(&now_ms.to_be_bytes());
+        self.bytes.extend_from_slice(&publish.traits.expiration_ms.unwrap_or(u64::MAX).to_be_bytes());
+        self.bytes.push(publish.traits.priority);
+        put_short(&mut self.bytes, publish.exchange);
+        put_short(&mut self.bytes, publish.routing_key);
+        self.bytes.extend_from_slice(&length_u32(publish.properties.len()).to_be_bytes());
+        self.bytes.extend_from_slice(publish.properties);
+    }
+
+    /// The next part of the open message's body.
+    pub fn body(&mut self, part: &[u8]) {
+        self.bytes.extend_from_slice(part);
+    }
+
+    /// Takes back the last message, which turned out to go nowhere.
+    pub fn discard_last(&mut self) {
+        if let Some(start) = self.starts.pop() {
+            self.bytes.truncate(start as usize);
+        }
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// Bytes gathered so far.
+    #[must_use]
+    pub fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The batch as one shared allocation; the draft is empty and ready for the next.
+    pub fn seal(&mut self) -> Arc<Blob> {
+        let capacity = self.bytes.len().min(MAX_REUSED_BYTES);
+        let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity));
+        let starts = std::mem::replace(&mut self.starts, Vec::with_capacity(0));
+        Arc::new(Blob {
+            bytes: Bytes::from(bytes),
+            starts,
+            place: OnceLock::new(),
+            holds: AtomicUsize::new(0),
+        })
+    }
+}
+
+/// Above this a draft starts small again, so that one large body does not size every later batch.
+const MAX_REUSED_BYTES: usize = 128 * 1024;
+
+/// A sealed batch: its bytes, where each message starts, and where it lies on disk once it does.
+#[derive(Debug)]
+pub struct Blob {
+    bytes: Bytes,
+    starts: Vec<u32>,
+    place: OnceLock<Place>,
+    holds: AtomicUsize,
+}
+
+impl Blob {
+    /// A batch read back from the log.
+    ///
+    /// # Errors
+    /// `None` when the bytes are not a batch.
+    #[must_use]
+    pub fn read(bytes: Bytes, place: Place) -> Option<Arc<Self>> {
+        let mut starts = Vec::new();
+        let mut at = 0;
+        while at < bytes.len() {
+            starts.push(u32::try_from(at).ok()?);
+            at = at.checked_add(4)?.checked_add(read_u32(&bytes, at)? as usize)?;
+        }
+        (at == bytes.len()).then(|| {
+            Arc::new(Self { bytes, starts, place: OnceLock::from(place), holds: AtomicUsize::new(0) })
+        })
+    }
+
+    /// Where the batch lies; set by the first Change that writes it.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        self.place.get().copied()
+    }
+
+    /// The place, written by `write` if nobody has yet. Only the committer's thread calls this.
+    pub fn place_or_write(&self, write: impl FnOnce(&[u8]) -> Place) -> Place {
+        *self.place.get_or_init(|| write(&self.bytes))
+    }
+
+    #[must_use]
+    pub fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// The message of that ordinal.
+    #[must_use]
+    pub fn message(self: &Arc<Self>, ordinal: u32) -> Option<Message> {
+        let start = *self.starts.get(ordinal as usize)?;
+        Message::parse(self, start)
+    }
+}
+
+/// Keeps a batch's chunk while more queues may still get an entry that points at it. Without one, the first queue's
+/// acknowledgements could free the chunk before the last queue's entry is staged, in a later turn.
+pub struct Hold {
+    blob: Arc<Blob>,
+    store: Store,
+}
+
+impl Hold {
+    #[must_use]
+    pub fn new(blob: Arc<Blob>, store: Store) -> Self {
+        blob.holds.fetch_add(1, Ordering::Relaxed);
+        Self { blob, store }
+    }
+
+    /// The chunk has just been written: all holds together keep it.
+    pub fn written(&self, place: Place) {
+        self.store.retain(place);
+    }
+}
+
+impl Clone for Hold {
+    fn clone(&self) -> Self {
+        Self::new(self.blob.clone(), self.store.clone())
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // The last one: no other can be made any more, as they are made from one another.
+        if self.blob.holds.fetch_sub(1, Ordering::AcqRel) == 1
+            && let Some(place) = self.blob.place()
+        {
+            self.store.release(place);
+        }
+    }
+}
+
+/// One message: a handle into its batch.
+#[derive(Debug, Clone)]
+pub struct Message {
+    blob: Arc<Blob>,
+    /// Where the exchange's name starts.
+    names: u32,
+    properties_len: u32,
+    body_len: u32,
+    exchange_len: u8,
+    routing_key_len: u8,
+    traits: u8,
+    priority: u8,
+}
+
+impl Message {
+    fn parse(blob: &Arc<Blob>, start: u32) -> Option<Self> {
+        let bytes = &blob.bytes;
+        let start = start as usize;
+        let end = start.checked_add(4)?.checked_add(read_u32(bytes, start)? as usize)?;
+        let traits = *bytes.get(start + 4)?;
+        let priority = *bytes.get(start + FIXED_BYTES - 1)?;
+        let names = start + FIXED_BYTES;
+        let exchange_len = *bytes.get(names)?;
+        let key_at = names + 1 + usize::from(exchange_len);
+        let routing_key_len = *bytes.get(key_at)?;
+        let properties_at = key_at + 1 + usize::from(routing_key_len);
+        let properties_len = read_u32(bytes, properties_at)?;
+        let body_at = properties_at.checked_add(4)?.checked_add(properties_len as usize)?;
+        let body_len = u32::try_from(end.checked_sub(body_at)?).ok()?;
+        (end <= bytes.len()).then(|| Self {
+            blob: blob.clone(),
+            names: length_u32(names),
+            properties_len,
+            body_len,
+            exchange_len,
+            routing_key_len,
+            traits,
+            priority,
+        })
+    }
+
+    fn slice(&self, from: usize, len: usize) -> &[u8] {
+        self.blob.bytes.get(from..from + len).unwrap_or_default()
+    }
+
+    fn properties_at(&self) -> usize {
+        self.names as usize + 2 + usize::from(self.exchange_len) + usize::from(self.routing_key_len) + 4
+    }
+
+    #[must_use]
+    pub fn exchange(&self) -> &str {
+        let bytes = self.slice(self.names as usize + 1, self.exchange_len.into());
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn routing_key(&self) -> &str {
+        let at = self.names as usize + 2 + usize::from(self.exchange_len);
+        std::str::from_utf8(self.slice(at, self.routing_key_len.into())).unwrap_or_default()
+    }
+
+    /// Property flags and list as on the wire.
+    #[must_use]
+    pub fn properties(&self) -> &[u8] {
+        self.slice(self.properties_at(), self.properties_len as usize)
+    }
+
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        self.slice(self.properties_at() + self.properties_len as usize, self.body_len as usize)
+    }
+
+    /// The body as a slice that shares the batch's allocation.
+    #[must_use]
+    pub fn body_bytes(&self) -> Bytes {
+        let at = self.properties_at() + self.properties_len as usize;
+        self.blob.bytes.slice(at..at + self.body_len as usize)
+    }
+
+    #[must_use]
+    pub fn body_len(&self) -> usize {
+        self.body_len as usize
+    }
+
+    #[must_use]
+    pub fn persistent(&self) -> bool {
+        self.traits & PERSISTENT != 0
+    }
+
+    #[must_use]
+    pub fn priority(&self) -> u8 {
+        self.priority
+    }
+
+    /// When it was published, milliseconds since the epoch.
+    #[must_use]
+    pub fn published_ms(&self) -> i64 {
+        let at = self.names as usize - FIXED_BYTES + 5;
+        read_u64(&self.blob.bytes, at).map_or(0, u64::cast_signed)
+    }
+
+    /// Per-message TTL in milliseconds.
+    #[must_use]
+    pub fn expiration_ms(&self) -> Option<u64> {
+        let at = self.names as usize - FIXED_BYTES + 13;
+        read_u64(&self.blob.bytes, at).filter(|&ms| ms != u64::MAX)
+    }
+
+    /// What holding it costs, roughly: its bytes and its handle.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        HANDLE_BYTES + self.body_len as usize + self.properties_len as usize
+    }
+}
+
+/// The handle and its place in a queue, in the memory accounting.
+const HANDLE_BYTES: usize = 96;
+
+fn put_short(out: &mut Vec<u8>, s: &str) {
+    // A short string has at most 255 bytes; the doors check it where it enters.
+    let bytes = s.as_bytes().get(..s.len().min(255)).unwrap_or_default();
+    out.push(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
+    out.extend_from_slice(bytes);
+}
+
+fn length_u32(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+}
+
+fn read_u64(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_be_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft() -> Draft {
+        let mut draft = Draft::default();
+        for (key, body) in [("hello", &b"Hello World!"[..]), ("", b"")] {
+            let traits = Traits { persistent: body.is_empty(), priority: 3, expiration_ms: Some(60) };
+            draft.open(
+                &Publish { exchange: "ex", routing_key: key, properties: b"\0\0", traits },
+                7,
+                body.len(),
+            );
+            draft.body(body);
+        }
+        draft
+    }
+
+    #[test]
+    fn a_batch_gives_back_what_was_published() {
+        let blob = draft().seal();
+        let m = blob.message(0).unwrap();
+        assert_eq!(
+            (m.exchange(), m.routing_key(), m.properties(), m.body()),
+            ("ex", "hello", &b"\0\0"[..], &b"Hello World!"[..])
+        );
+        assert_eq!(
+            (m.persistent(), m.priority(), m.published_ms(), m.expiration_ms()),
+            (false, 3, 7, Some(60))
+        );
+        let m = blob.message(1).unwrap();
+        assert_eq!((m.routing_key(), m.body(), m.persistent()), ("", &b""[..], true));
+        assert!(blob.message(2).is_none());
+    }
+
+    #[test]
+    fn a_batch_read_back_is_the_same_and_a_cut_one_is_refused() {
+        let blob = draft().seal();
+        let place = Place { segment: 1, offset: 2, len: 3 };
+        let again = Blob::read(blob.bytes.clone(), place).unwrap();
+        assert_eq!((again.len(), again.message(0).unwrap().body()), (2, &b"Hello World!"[..]));
+        for cut in 1..blob.bytes.len() {
+            if let Some(part) = Blob::read(blob.bytes.slice(..cut), place) {
+                assert_eq!(part.len(), 1, "only a whole first message is a batch of its own");
+            }
+        }
+    }
+}

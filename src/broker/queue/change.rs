@@ -1,0 +1,295 @@
+//! What queues put into the committer's inbox.
+//!
+//! | Change | in the log |
+//! |---|---|
+//! | `PublishRun` | the batch as a chunk (once, whatever number of queues took it) and one index entry |
+//! | `Flush` | index entries rewritten or deleted: all acknowledgements since the last flush |
+//! | `Acknowledge` | acknowledgements that belong to a larger Change |
+//! | `Reserve` | "messages below may have been delivered" |
+//!
+//! A Change locks its queue while it is staged, on the committer's thread; nobody waits for the committer with a
+//! queue's lock held, so this cannot deadlock.
+
+use std::sync::Arc;
+
+use super::{
+    ConsumerId, Entry, Queue, QueueId, Seq,
+    runs::{self, ENTRY_BYTES, IndexChange},
+};
+use crate::{
+    broker::{
+        message::{Blob, Hold},
+        receipt::Receipt,
+    },
+    store::{Change, Place, Space, StoreError, Turn},
+};
+
+/// What one flush writes at most.
+const FLUSH_BYTES_MAX: usize = 512 * 1024;
+
+/// Room for acknowledgements that come between a flush's submission and its turn.
+const ROOM_BYTES: usize = 4 * 1024;
+
+/// A run of a publish batch.
+pub(super) struct PublishRun {
+    queue: Arc<Queue>,
+    first: Seq,
+    blob: Arc<Blob>,
+    count: usize,
+    pub(super) receipt: Option<Arc<Receipt>>,
+    /// The batch goes to other queues, too.
+    pub(super) hold: Option<Hold>,
+}
+
+impl PublishRun {
+    pub(super) fn new(queue: Arc<Queue>, first: Seq, blob: Arc<Blob>, count: usize) -> Self {
+        Self { queue, first, blob, count, receipt: None, hold: None }
+    }
+
+    fn write(&self, turn: &mut Turn) -> Place {
+        self.blob.place_or_write(|bytes| {
+            let place = turn.chunk(&[bytes]);
+            self.hold.iter().for_each(|hold| hold.written(place));
+            place
+        })
+    }
+}
+
+impl Change for PublishRun {
+    fn bytes_max(&self) -> usize {
+        self.blob.bytes_len() + ENTRY_BYTES + self.count * 5
+    }
+
+    fn stage(&mut self, turn: &mut Turn) {
+        // Copying the chunk needs no lock; whether it is needed at all does.
+        let wanted =
+            self.queue.with_state(|state| state.runs.of(self.first).is_some_and(|run| run.left() > 0));
+        let place = wanted.then(|| self.write(turn));
+        let entry = self.queue.with_state(|state| {
+            let unused = Place { segment: 0, offset: 0, len: 0 };
+            state.runs.stage(self.first, || place.unwrap_or(unused))
+        });
+        if let (Some(_), Some((place, value))) = (place, entry) {
+            self.queue.core().store.retain(place);
+            turn.insert(Space::Index, &runs::key(self.queue.id, self.first), &value);
+        }
+    }
+
+    fn committed(self: Box<Self>) {
+        self.queue.run_durable(self.first);
+        if let Some(receipt) = &self.receipt {
+            receipt.done();
+        }
+    }
+
+    fn refused(self: Box<Self>, _: &StoreError) {
+        if let Some(receipt) = &self.receipt {
+            receipt.refuse();
+        }
+    }
+}
+
+/// All acknowledgements of a queue since its last flush, as far as they go into `bytes_max`; the rest make another.
+pub(super) struct Flush {
+    queue: Arc<Queue>,
+    bytes_max: usize,
+    released: Vec<Place>,
+}
+
+impl Flush {
+    /// A flush of what waits now, with some room for what joins it before it is staged.
+    pub(super) fn new(queue: Arc<Queue>, unflushed_bytes: usize) -> Self {
+        let bytes_max = unflushed_bytes.saturating_add(ROOM_BYTES).min(FLUSH_BYTES_MAX);
+        Self { queue, bytes_max, released: Vec::new() }
+    }
+}
+
+impl Change for Flush {
+    fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    /// No client waits for an acknowledgement to be on disk: it goes with the next publish, or soon.
+    fn lazy(&self) -> bool {
+        true
+    }
+
+    fn stage(&mut self, turn: &mut Turn) {
+        let changes = self.queue.with_state(|state| state.take_flush(self.bytes_max));
+        write(turn, self.queue.id, changes, &mut self.released);
+    }
+
+    fn committed(self: Box<Self>) {
+        let store = &self.queue.core().store;
+        self.released.iter().for_each(|&place| store.release(place));
+        let again = self.queue.with_state(super::state::State::flush_again);
+        if let Some(bytes) = again {
+            store.submit(Box::new(Self::new(self.queue.clone(), bytes)));
+        }
+    }
+
+    fn refused(self: Box<Self>, _: &StoreError) {}
+}
+
+fn write(turn: &mut Turn, queue: QueueId, changes: Vec<IndexChange>, released: &mut Vec<Place>) {
+    for change in changes {
+        match change {
+            IndexChange::Delete(first, place) => {
+                turn.delete(Space::Index, &runs::key(queue, first));
+                released.push(place);
+            }
+            IndexChange::Put(first, value) => turn.put(Space::Index, &runs::key(queue, first), &value),
+        }
+    }
+}
+
+/// Deliveries to one consumer (`None`: to `basic.get`) that are settled with a transaction. The queue counts them as
+/// unacknowledged until it is committed.
+pub(in crate::broker) struct Acknowledge {
+    queue: Arc<Queue>,
+    consumer: Option<ConsumerId>,
+    entries: Vec<Entry>,
+    acknowledged: bool,
+    bytes_max: usize,
+    released: Vec<Place>,
+}
+
+impl Acknowledge {
+    pub(in crate::broker) fn new(
+        queue: Arc<Queue>,
+        consumer: Option<ConsumerId>,
+        entries: Vec<Entry>,
+        acknowledged: bool,
+    ) -> Self {
+        let seqs = entries.iter().map(|entry| entry.seq);
+        let bytes_max = queue.with_state(|state| state.runs.acknowledge_bytes_max(seqs));
+        Self { queue, consumer, entries, acknowledged, bytes_max, released: Vec::new() }
+    }
+}
+
+impl Change for Acknowledge {
+    fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    fn stage(&mut self, turn: &mut Turn) {
+        let changes = self.queue.with_state(|state| {
+            let seqs = self.entries.iter().map(|entry| entry.seq);
+            // A deleted queue has let go of them already.
+            if state.gone { Vec::new() } else { state.runs.acknowledge_now(seqs) }
+        });
+        write(turn, self.queue.id, changes, &mut self.released);
+    }
+
+    fn committed(self: Box<Self>) {
+        let store = &self.queue.core().store;
+        self.released.iter().for_each(|&place| store.release(place));
+        let seqs = self.entries.iter().map(|entry| entry.seq);
+        self.queue.settle(self.consumer, seqs, self.acknowledged);
+    }
+
+    fn refused(self: Box<Self>, _: &StoreError) {
+        // The channel has let go of them: they are delivered again.
+        self.queue.requeue(self.consumer, self.entries.into_iter());
+    }
+}
+
+/// Messages of a queue below `to` may have been delivered from now on.
+pub(super) struct Reserve {
+    pub(super) queue: Arc<Queue>,
+    pub(super) to: Seq,
+}
+
+impl Change for Reserve {
+    fn bytes_max(&self) -> usize {
+        ENTRY_BYTES
+    }
+
+    fn stage(&mut self, turn: &mut Turn) {
+        turn.put(Space::State, &delivered_key(self.queue.id), &self.to.0.to_be_bytes());
+    }
+
+    fn committed(self: Box<Self>) {
+        self.queue.with_state(|state| state.reserved(self.to));
+        self.queue.pump();
+    }
+
+    fn refused(self: Box<Self>, _: &StoreError) {
+        // Reads go on when the store is poisoned: what was read back may be delivered, unflagged at worst.
+        self.queue.with_state(|state| state.reserved(Seq(u64::MAX)));
+        self.queue.pump();
+    }
+}
+
+/// `d` | queue id u64 → sequence number u64
+#[must_use]
+pub fn delivered_key(queue: QueueId) -> [u8; 9] {
+    let mut key = [b'd'; 9];
+    key.split_at_mut(1).1.copy_from_slice(&queue.0.to_be_bytes());
+    key
+}
+
+/// A run's chunk, copied out of a segment that is mostly dead.
+pub(super) struct MoveRun {
+    pub(super) queue: Arc<Queue>,
+    pub(super) first: Seq,
+    pub(super) from: Place,
+    pub(super) chunk: bytes::Bytes,
+    /// Where it was copied to, once it was.
+    pub(super) to: Option<Place>,
+}
+
+impl Change for MoveRun {
+    fn bytes_max(&self) -> usize {
+        self.chunk.len() * 2 + ENTRY_BYTES
+    }
+
+    fn stage(&mut self, turn: &mut Turn) {
+        let here = |run: &runs::Run| run.left() > 0 && run.place == Some(self.from);
+        if !self.queue.with_state(|state| state.runs.of(self.first).is_some_and(here)) {
+            return; // acknowledged, purged or moved meanwhile
+        }
+        let to = turn.chunk(&[&self.chunk]);
+        let entry = self.queue.with_state(|state| {
+            let run = state.runs.of_mut(self.first)?;
+            (run.place, run.moving) = (Some(to), true);
+            Some(run.encode(to))
+        });
+        if let Some(value) = entry {
+            self.queue.core().store.retain(to);
+            turn.put(Space::Index, &runs::key(self.queue.id, self.first), &value);
+            self.to = Some(to);
+        }
+    }
+
+    fn committed(self: Box<Self>) {
+        if let Some(to) = self.to {
+            self.queue.core().store.release(self.from);
+            self.queue.moved(self.first, to);
+        }
+    }
+
+    fn refused(self: Box<Self>, _: &StoreError) {
+        // Reads go on when the store is poisoned: from where it still lies.
+        if self.to.is_some() {
+            self.queue.moved(self.first, self.from);
+        }
+    }
+}
+
+/// Keys that nothing owns any more.
+pub struct Remove(pub Vec<(Space, bytes::Bytes)>);
+
+impl Change for Remove {
+    fn bytes_max(&self) -> usize {
+        self.0.iter().map(|(_, key)| key.len() + ENTRY_BYTES).sum()
+    }
+
+    fn stage(&mut self, turn: &mut Turn) {
+        self.0.iter().for_each(|(space, key)| turn.delete(*space, key));
+    }
+
+    fn committed(self: Box<Self>) {}
+
+    fn refused(self: Box<Self>, _: &StoreError) {}
+}

@@ -1,0 +1,74 @@
+//! The limits of one queue: length, bytes and time to live (RabbitMQ: `x-max-length`, `x-max-length-bytes`,
+//! `x-overflow`, `x-message-ttl`).
+//!
+//! Lengths count ready messages only; bytes are bodies only. A message expires at the head of its queue.
+
+use super::ready::Ready;
+
+/// What happens to a publish that finds the queue full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OverflowMode {
+    #[default]
+    DropHead,
+    RejectPublish,
+}
+
+/// The limits; absent ones do not limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    pub max_length: Option<u64>,
+    pub max_length_bytes: Option<u64>,
+    pub overflow: OverflowMode,
+    pub message_ttl_ms: Option<u64>,
+}
+
+impl Limits {
+    /// Whether there are too many ready messages.
+    #[must_use]
+    pub fn exceeded(&self, ready: &Ready) -> bool {
+        self.max_length.is_some_and(|max| ready.len() as u64 > max)
+            || self.max_length_bytes.is_some_and(|max| ready.body_bytes() as u64 > max)
+    }
+
+    /// Whether a message with a body of that size is refused.
+    #[must_use]
+    pub fn refuses(&self, ready: &Ready, body_bytes: usize) -> bool {
+        match self.overflow {
+            OverflowMode::DropHead => false,
+            OverflowMode::RejectPublish => {
+                self.max_length.is_some_and(|max| ready.len() as u64 >= max)
+                    || self.max_length_bytes.is_some_and(|max| (ready.body_bytes() + body_bytes) as u64 > max)
+            }
+        }
+    }
+
+    /// When a message published at `now_ms` expires; `i64::MAX` = never.
+    #[must_use]
+    pub fn expires_ms(&self, now_ms: i64, expiration_ms: Option<u64>) -> i64 {
+        let ttl = match (self.message_ttl_ms, expiration_ms) {
+            (None, None) => return i64::MAX,
+            (Some(ttl), None) | (None, Some(ttl)) => ttl,
+            (Some(a), Some(b)) => a.min(b),
+        };
+        now_ms.saturating_add(i64::try_from(ttl).unwrap_or(i64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shorter_of_both_times_to_live_counts() {
+        let limits = Limits { message_ttl_ms: Some(50), ..Limits::default() };
+        for (limits, expiration, expected) in [
+            (Limits::default(), None, i64::MAX),
+            (Limits::default(), Some(30), 130),
+            (limits, None, 150),
+            (limits, Some(30), 130),
+            (limits, Some(80), 150),
+        ] {
+            assert_eq!(limits.expires_ms(100, expiration), expected);
+        }
+    }
+}

@@ -1,0 +1,500 @@
+//! Queues: a pure state behind one short lock, and what follows from a change of it.
+//!
+//! Durable work is put into the committer's inbox while the lock is held (lock order: queue, then outlet or inbox),
+//! so that no acknowledgement overtakes its publish. Everything else that follows ([`state::Effects`]) happens once
+//! the lock is free. Never are two queues locked at once.
+
+pub mod change;
+pub mod consumers;
+pub mod limits;
+pub mod ready;
+pub mod runs;
+pub mod state;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use self::{
+    change::{Flush, MoveRun, PublishRun, Reserve},
+    consumers::ConsumerSpec,
+    state::{Effects, Got, Overflow, State, Totals},
+};
+use super::{
+    Core, ReadBack,
+    message::{Blob, Hold, Message},
+    outlet::{Event, Outlet},
+    receipt::Receipt,
+    refusal::Refusal,
+};
+use crate::{
+    data::value::Table,
+    store::{Change, Place},
+};
+
+/// Names a queue for ever: never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueueId(pub u64);
+
+/// A message's position in its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Seq(pub u64);
+
+/// Names a consumer of the whole broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConsumerId(pub u64);
+
+/// Names a connection of the whole broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// A message in a queue, or on its way to a consumer.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub seq: Seq,
+    pub message: Message,
+    /// When it expires; `i64::MAX` = never.
+    pub expires_ms: i64,
+    pub redelivered: bool,
+}
+
+/// What a queue was declared with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueueOptions {
+    /// As declared; an exclusive queue is not durable whatever this says.
+    pub durable: bool,
+    pub auto_delete: bool,
+    pub exclusive: Option<ConnectionId>,
+    pub arguments: Table,
+}
+
+impl QueueOptions {
+    /// Survives a restart.
+    #[must_use]
+    pub fn survives(&self) -> bool {
+        self.durable && self.exclusive.is_none()
+    }
+}
+
+/// The queue is deleted: whoever routed to it routes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+/// Figures of a queue at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueFigures {
+    pub ready: usize,
+    pub unacked: usize,
+    pub consumers: usize,
+    pub body_bytes: usize,
+    pub held_bytes: usize,
+    pub totals: Totals,
+}
+
+/// A queue.
+#[derive(Debug)]
+pub struct Queue {
+    pub id: QueueId,
+    pub name: Arc<str>,
+    pub vhost: Arc<str>,
+    pub options: QueueOptions,
+    core: Arc<Core>,
+    state: Mutex<State>,
+}
+
+impl Queue {
+    #[must_use]
+    pub fn new(
+        core: Arc<Core>,
+        id: QueueId,
+        vhost: Arc<str>,
+        name: Arc<str>,
+        options: QueueOptions,
+        state: State,
+    ) -> Arc<Self> {
+        Arc::new(Self { id, name, vhost, options, core, state: Mutex::new(state) })
+    }
+
+    /// Takes messages of a batch; the receipt, if any, waits for those that must be durable. The hold keeps the batch's
+    /// chunk for other queues.
+    ///
+    /// # Errors
+    /// [`Gone`] when the queue has been deleted.
+    pub fn publish(
+        self: &Arc<Self>,
+        now_ms: i64,
+        blob: &Arc<Blob>,
+        ordinals: &[u32],
+        receipt: Option<&Arc<Receipt>>,
+        hold: Option<&Hold>,
+    ) -> Result<Overflow, Gone> {
+        self.take(now_ms, blob, ordinals, |first| {
+            if let Some(receipt) = receipt {
+                receipt.expect();
+            }
+            let mut change = PublishRun::new(self.clone(), first, blob.clone(), ordinals.len());
+            change.receipt = receipt.cloned();
+            change.hold = hold.cloned();
+            self.core.store.submit(Box::new(change));
+        })
+    }
+
+    /// As [`Queue::publish`], but what must last is added to `changes`, of which the caller makes one Change.
+    pub(super) fn publish_into(
+        self: &Arc<Self>,
+        now_ms: i64,
+        blob: &Arc<Blob>,
+        ordinals: &[u32],
+        changes: &mut Vec<Box<dyn Change>>,
+    ) -> Result<Overflow, Gone> {
+        self.take(now_ms, blob, ordinals, |first| {
+            changes.push(Box::new(PublishRun::new(self.clone(), first, blob.clone(), ordinals.len())));
+        })
+    }
+
+    /// `lasting` hears of each run that must go into the log, while the lock is held.
+    fn take(
+        self: &Arc<Self>,
+        now_ms: i64,
+        blob: &Arc<Blob>,
+        ordinals: &[u32],
+        lasting: impl FnMut(Seq),
+    ) -> Result<Overflow, Gone> {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        if state.gone {
+            return Err(Gone);
+        }
+        let overflow = state.publish(now_ms, blob, ordinals, lasting);
+        self.deliver_locked(&mut state, now_ms, &mut effects);
+        drop(state);
+        self.follow(effects);
+        Ok(overflow)
+    }
+
+    /// Serves consumers, and puts into the inbox what the log must learn of it.
+    fn deliver_locked(self: &Arc<Self>, state: &mut State, now_ms: i64, effects: &mut Effects) {
+        state.deliver(now_ms, effects);
+        self.inbox(effects);
+    }
+
+    fn inbox(self: &Arc<Self>, effects: &mut Effects) {
+        if let Some(to) = effects.reserve.take() {
+            self.core.store.submit(Box::new(Reserve { queue: self.clone(), to }));
+        }
+        if let Some(bytes) = effects.flush.take() {
+            self.core.store.submit(Box::new(Flush::new(self.clone(), bytes)));
+        }
+    }
+
+    /// What happens once the lock is free.
+    fn follow(self: &Arc<Self>, effects: Effects) {
+        self.core.memory.add(effects.held_delta);
+        for outlet in effects.stalled {
+            if !outlet.stall(self) {
+                self.resume(&outlet);
+            }
+        }
+        if !effects.load.is_empty() {
+            self.load(effects.load);
+        }
+    }
+
+    fn load(self: &Arc<Self>, runs: Vec<Seq>) {
+        let places: Vec<_> = {
+            let state = self.state.lock();
+            runs.into_iter().map(|first| (first, state.runs.of(first).and_then(|run| run.place))).collect()
+        };
+        let queue = self.clone();
+        self.core.read(places, move |read| queue.loaded(&read));
+    }
+
+    fn loaded(self: &Arc<Self>, read: &[ReadBack]) {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        let mut moving = false;
+        for ReadBack { first, place, blob } in read {
+            let run = state.runs.of(*first).filter(|_| blob.is_none());
+            moving = run.is_some_and(|run| run.moving);
+            if moving || run.is_some_and(|run| run.place != *place) {
+                break; // moved while it was read: it is asked for again
+            }
+            state.loaded(*first, blob.as_ref());
+        }
+        // While it moves, asking again at once would be asking in circles: the end of the move asks.
+        if !moving {
+            state.load_ended();
+        }
+        self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
+        let getters = state.take_getters();
+        drop(state);
+        self.follow(effects);
+        getters.into_iter().for_each(|outlet| outlet.push(Event::Loaded));
+    }
+
+    /// Serves whoever can be served.
+    pub fn pump(self: &Arc<Self>) {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        state.consumers.resume_all();
+        self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
+        let getters = state.take_getters();
+        drop(state);
+        self.follow(effects);
+        getters.into_iter().for_each(|outlet| outlet.push(Event::Loaded));
+    }
+
+    /// A run's turn is durable.
+    pub(super) fn run_durable(self: &Arc<Self>, first: Seq) {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        state.run_durable(first, &mut effects);
+        self.inbox(&mut effects);
+        drop(state);
+        self.follow(effects);
+    }
+
+    /// A run's chunk lies where `place` says, and can be read there.
+    pub(super) fn moved(self: &Arc<Self>, first: Seq, place: Place) {
+        self.with_state(|state| {
+            if let Some(run) = state.runs.of_mut(first) {
+                (run.place, run.moving) = (Some(place), false);
+            }
+            state.load_ended();
+        });
+        self.pump();
+    }
+
+    /// The outlet has room again.
+    pub fn resume(self: &Arc<Self>, outlet: &Arc<Outlet>) {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        let waiting: Vec<_> =
+            state.consumers.iter().filter(|c| Arc::ptr_eq(&c.spec.outlet, outlet)).map(|c| c.id).collect();
+        waiting.into_iter().for_each(|id| state.consumers.resume(id));
+        self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
+        drop(state);
+        self.follow(effects);
+    }
+
+    /// Adds a consumer; it is served once its `consume-ok` is on its way: call [`Queue::pump`] then.
+    ///
+    /// # Errors
+    /// [`Refusal::ExclusiveUse`] when another has the queue to itself, or this one asks for that too late.
+    pub fn consume(self: &Arc<Self>, spec: ConsumerSpec) -> Result<ConsumerId, Refusal> {
+        let id = self.core.ids.consumer();
+        let mut state = self.state.lock();
+        if state.gone {
+            return Err(Refusal::NoQueue(self.name.to_string()));
+        }
+        let taken = !state.consumers.is_empty() && (spec.exclusive || state.consumers.exclusive());
+        if taken || (spec.exclusive && state.consumers.single_active()) {
+            return Err(Refusal::ExclusiveUse(self.name.to_string()));
+        }
+        state.consume(id, spec);
+        Ok(id)
+    }
+
+    /// Removes a consumer; true when the queue must now be deleted (auto-delete).
+    #[must_use]
+    pub fn cancel(self: &Arc<Self>, id: ConsumerId) -> bool {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        let last = state.cancel(id);
+        self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
+        drop(state);
+        self.follow(effects);
+        last && self.options.auto_delete
+    }
+
+    /// `basic.get`; `outlet` hears when to ask again.
+    pub fn get(self: &Arc<Self>, no_ack: bool, outlet: &Arc<Outlet>) -> Got {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        let got = state.get(self.core.clock.now_ms(), no_ack, outlet, &mut effects);
+        self.inbox(&mut effects);
+        drop(state);
+        self.follow(effects);
+        got
+    }
+
+    /// Messages of one consumer (`None`: of `basic.get`) are acknowledged, or thrown away.
+    pub fn settle(
+        self: &Arc<Self>,
+        consumer: Option<ConsumerId>,
+        seqs: impl Iterator<Item = Seq>,
+        acknowledged: bool,
+    ) {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        if state.gone {
+            return;
+        }
+        state.settle(consumer, seqs, acknowledged);
+        self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
+        drop(state);
+        self.follow(effects);
+    }
+
+    /// Messages of one consumer go back to where they were, to be delivered again.
+    pub fn requeue(self: &Arc<Self>, consumer: Option<ConsumerId>, entries: impl Iterator<Item = Entry>) {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        if state.gone {
+            return;
+        }
+        state.requeue(consumer, entries);
+        self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
+        drop(state);
+        self.follow(effects);
+    }
+
+    /// Drops the ready messages; returns how many there were.
+    pub fn purge(self: &Arc<Self>) -> usize {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        let count = state.purge(&mut effects);
+        self.inbox(&mut effects);
+        drop(state);
+        self.follow(effects);
+        count
+    }
+
+    /// Marks the queue as deleted if `check` allows it, and tells its consumers. Returns the ready messages that
+    /// went with it.
+    ///
+    /// # Errors
+    /// What `check` says of the queue's figures (ready messages, consumers).
+    pub fn end(
+        self: &Arc<Self>,
+        check: impl FnOnce(usize, usize) -> Result<(), Refusal>,
+    ) -> Result<usize, Refusal> {
+        let mut effects = Effects::default();
+        let (count, consumers, getters) = {
+            let mut state = self.state.lock();
+            if state.gone {
+                return Ok(0);
+            }
+            check(state.ready.len(), state.consumers.len())?;
+            state.gone = true;
+            let count = state.purge(&mut effects);
+            state.forget();
+            effects.flush = effects.flush.take().or_else(|| state.flush_again());
+            self.inbox(&mut effects);
+            (count, state.consumers.take(), state.take_getters())
+        };
+        self.follow(effects);
+        getters.into_iter().for_each(|outlet| outlet.push(Event::Loaded));
+        for consumer in consumers {
+            let (channel, consumer_id) = (consumer.spec.channel, consumer.id);
+            consumer.spec.outlet.push(Event::Cancelled { channel, consumer: consumer_id });
+        }
+        Ok(count)
+    }
+
+    /// Moves every run that lies in a mostly dead segment to the end of the log. Blocks while it reads.
+    pub fn move_out_of(self: &Arc<Self>, segment: u32) {
+        let runs: Vec<_> = {
+            let state = self.state.lock();
+            let there = |run: &&runs::Run| run.durable && run.left() > 0;
+            let place =
+                |run: &runs::Run| Some((run.first, run.place.filter(|place| place.segment == segment)?));
+            state.runs.iter().filter(there).filter_map(place).collect()
+        };
+        for (first, from) in runs {
+            match self.core.store.read(from) {
+                Ok(chunk) => {
+                    self.core.store.submit(Box::new(MoveRun {
+                        queue: self.clone(),
+                        first,
+                        from,
+                        chunk,
+                        to: None,
+                    }));
+                }
+                Err(error) => tracing::error!(%error, queue = %self.name, "messages cannot be moved"),
+            }
+        }
+    }
+
+    /// Ready messages and consumers, as `queue.declare-ok` gives them.
+    #[must_use]
+    pub fn counts(self: &Arc<Self>) -> (usize, usize) {
+        self.expire();
+        let state = self.state.lock();
+        (state.ready.len(), state.consumers.len())
+    }
+
+    /// Drops what has expired at the head: whoever counts messages must not count those. (No timer of its own; a
+    /// queue nobody asks holds them until the next publish, delivery or count.)
+    fn expire(self: &Arc<Self>) {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        if !state.expires(self.core.clock.now_ms()) {
+            return;
+        }
+        self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
+        drop(state);
+        self.follow(effects);
+    }
+
+    /// What the admin API and metrics show.
+    #[must_use]
+    pub fn figures(self: &Arc<Self>) -> QueueFigures {
+        self.expire();
+        let state = self.state.lock();
+        QueueFigures {
+            ready: state.ready.len(),
+            unacked: state.unacked,
+            consumers: state.consumers.len(),
+            body_bytes: state.ready.body_bytes(),
+            held_bytes: state.ready.held_bytes(),
+            totals: state.totals,
+        }
+    }
+
+    /// The consumers, for the admin API.
+    #[must_use]
+    pub fn consumers(&self) -> Vec<ConsumerSpec> {
+        self.state.lock().consumers.iter().map(|c| c.spec.clone()).collect()
+    }
+
+    /// Whether messages of this queue can survive a restart.
+    #[must_use]
+    pub fn survives(&self) -> bool {
+        self.options.survives()
+    }
+
+    /// Whether the queue has been deleted.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.state.lock().gone
+    }
+
+    /// A clean end: the log learns up to where messages were delivered.
+    pub fn note_delivered(self: &Arc<Self>) {
+        let state = self.state.lock();
+        if let Some(to) = state.delivered_to() {
+            self.core.store.submit(Box::new(Reserve { queue: self.clone(), to }));
+        }
+    }
+
+    pub(super) fn recover(&self, f: impl FnOnce(&mut State)) {
+        f(&mut self.state.lock());
+    }
+
+    pub(super) fn with_state<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.state.lock())
+    }
+
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        let held = self.state.get_mut().ready.held_bytes();
+        self.core.memory.add(-held.cast_signed());
+    }
+}

@@ -1,0 +1,203 @@
+//! Rebuilding the core from the store: topology first, then what the queues hold.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    Broker, Core, Ids,
+    alarm::Alarms,
+    auth::Users,
+    definition::{self, QUEUE_IDS_KEY, TargetKind},
+    exchange::{Binding, Target},
+    group::{self, Groups},
+    meters::Meters,
+    queue::{Queue, QueueId, Seq, change, runs},
+    refusal::Refusal,
+    topic::{Topics, tail::Budget},
+    txn::producer::ProducerIds,
+    vhost::{Vhost, server_name},
+};
+use crate::{
+    clock::Clock,
+    store::{Space, Store, StoreError},
+};
+
+/// Queue ids are reserved in blocks of this size.
+const QUEUE_ID_BLOCK: u64 = 1 << 20;
+
+/// Why the broker cannot be rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the store holds a definition that cannot be read: {0}")]
+    Definition(String),
+    #[error("the store holds a definition that is refused: {0:?}")]
+    Refused(Refusal),
+}
+
+/// How to run the core.
+#[derive(Debug)]
+pub struct Settings {
+    pub clock: Clock,
+    pub memory_limit_bytes: usize,
+    pub runtime: Option<tokio::runtime::Handle>,
+    /// Bytes of recent record batches kept in memory, all partitions together.
+    pub tail_bytes_max: usize,
+    pub groups: group::Settings,
+}
+
+impl Broker {
+    /// Rebuilds the broker from what the store holds; an empty store gives an empty broker with vhost `/`.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or what it holds makes no sense.
+    pub fn recover(store: Store, settings: Settings) -> Result<Arc<Self>, RecoveryError> {
+        let topics = Topics::recover(store.clone(), Budget::new(settings.tail_bytes_max))?;
+        let groups = Groups::recover(store.clone(), settings.groups, settings.clock.now())?;
+        let producer_ids = ProducerIds::recover(store.clone())?;
+        let core = Arc::new(Core {
+            topics,
+            store,
+            clock: settings.clock,
+            memory: Alarms::new(settings.memory_limit_bytes),
+            meters: Meters::default(),
+            ids: Ids::default(),
+            runtime: settings.runtime,
+        });
+        let cluster_id = cluster_id(&core.store)?;
+        let broker = Self {
+            core: core.clone(),
+            users: Users::default(),
+            connections: super::registry::Connections::default(),
+            groups,
+            producer_ids,
+            cluster_id,
+            vhosts: parking_lot::RwLock::default(),
+        };
+        broker.reserve_queue_ids()?;
+        broker.recover_vhosts()?;
+        let queues = broker.recover_queues()?;
+        broker.recover_messages(&queues)?;
+        broker.recover_bindings()?;
+        broker.core.store.start_reclaiming();
+        Ok(Arc::new(broker))
+    }
+
+    /// A clean end: the log learns exactly what was delivered, so that nothing else is flagged after the restart.
+    pub fn note_delivered(&self) {
+        for queue in self.vhosts().iter().flat_map(|vhost| vhost.queues()).filter(|queue| queue.survives()) {
+            queue.note_delivered();
+        }
+    }
+
+    fn reserve_queue_ids(&self) -> Result<(), RecoveryError> {
+        let store = &self.core.store;
+        let taken = store.get(Space::Meta, QUEUE_IDS_KEY)?;
+        let taken = taken.and_then(|v| v[..].try_into().ok()).map_or(0, u64::from_be_bytes);
+        self.core.ids.queues_taken(QueueId(taken));
+        definition::put(store, QUEUE_IDS_KEY.to_vec(), (taken + QUEUE_ID_BLOCK).to_be_bytes().to_vec());
+        Ok(())
+    }
+
+    fn recover_vhosts(&self) -> Result<(), RecoveryError> {
+        for (key, _) in self.core.store.scan(Space::Meta, b"V")? {
+            let [name] = definition::read_names(&key).ok_or_else(|| unreadable(&key))?;
+            self.vhosts.write().push(Vhost::new(self.core.clone(), &name));
+        }
+        self.add_vhost("/");
+        for (key, value) in self.core.store.scan(Space::Meta, b"X")? {
+            let [vhost, name] = definition::read_names(&key).ok_or_else(|| unreadable(&key))?;
+            let options = definition::read_exchange(&value).ok_or_else(|| unreadable(&key))?;
+            let vhost = self.vhost(&vhost).map_err(RecoveryError::Refused)?;
+            vhost.restore_exchange(&name, options).map_err(RecoveryError::Refused)?;
+        }
+        Ok(())
+    }
+
+    fn recover_queues(&self) -> Result<HashMap<QueueId, Arc<Queue>>, RecoveryError> {
+        let mut queues = HashMap::new();
+        for (key, value) in self.core.store.scan(Space::Meta, b"Q")? {
+            let [vhost, name] = definition::read_names(&key).ok_or_else(|| unreadable(&key))?;
+            let (id, options) = definition::read_queue(&value).ok_or_else(|| unreadable(&key))?;
+            let vhost = self.vhost(&vhost).map_err(RecoveryError::Refused)?;
+            queues.insert(id, vhost.restore_queue(id, &name, options));
+        }
+        Ok(queues)
+    }
+
+    fn recover_messages(&self, queues: &HashMap<QueueId, Arc<Queue>>) -> Result<(), RecoveryError> {
+        let store = &self.core.store;
+        let mut orphans = Vec::new();
+        for (key, value) in store.scan(Space::State, b"d")? {
+            let id = id_at(&key, 1).ok_or_else(|| unreadable(&key))?;
+            let below = id_at(&value, 0).ok_or_else(|| unreadable(&key))?;
+            match queues.get(&QueueId(id)) {
+                Some(queue) => queue.recover(|state| state.recover_delivered(Seq(below))),
+                None => orphans.push((Space::State, key)),
+            }
+        }
+        for (key, value) in store.scan(Space::Index, b"q")? {
+            let (id, first) = id_at(&key, 1).zip(id_at(&key, 9)).ok_or_else(|| unreadable(&key))?;
+            let run = runs::Run::decode(Seq(first), &value).ok_or_else(|| unreadable(&key))?;
+            let Some(queue) = queues.get(&QueueId(id)) else {
+                orphans.push((Space::Index, key));
+                continue;
+            };
+            run.place.into_iter().for_each(|place| store.retain(place));
+            queue.recover(|state| state.recover_run(run));
+        }
+        if !orphans.is_empty() {
+            store.submit(Box::new(change::Remove(orphans)));
+        }
+        Ok(())
+    }
+
+    fn recover_bindings(&self) -> Result<(), RecoveryError> {
+        let mut dangling = Vec::new();
+        for (key, _) in self.core.store.scan(Space::Meta, b"B")? {
+            let stored = definition::read_binding(&key).ok_or_else(|| unreadable(&key))?;
+            let vhost = self.vhost(&stored.vhost).map_err(RecoveryError::Refused)?;
+            let target = match stored.kind {
+                TargetKind::Exchange => vhost.find_exchange(&stored.target).map(Target::Exchange),
+                TargetKind::Queue => vhost.find_queue(&stored.target).map(Target::Queue),
+                TargetKind::Topic => vhost.find_topic(&stored.target).map(Target::Topic),
+            };
+            let (Some(target), Some(_)) = (target, vhost.find_exchange(&stored.source)) else {
+                // One end was deleted and this was not: nothing can come through it, and nobody should be kept from
+                // starting by it.
+                tracing::warn!(
+                    source = stored.source,
+                    target = stored.target,
+                    "a binding of nothing is dropped"
+                );
+                dangling.push((Space::Meta, key));
+                continue;
+            };
+            let routing_key = stored.routing_key.into();
+            let binding = Binding { target, routing_key, arguments: stored.arguments };
+            vhost.restore_binding(&stored.source, binding).map_err(RecoveryError::Refused)?;
+        }
+        if !dangling.is_empty() {
+            self.core.store.submit(Box::new(change::Remove(dangling)));
+        }
+        Ok(())
+    }
+}
+
+/// The cluster's id, made once. Kafka's form: 16 random bytes as URL-safe base64.
+fn cluster_id(store: &Store) -> Result<Arc<str>, StoreError> {
+    if let Some(id) = store.get(Space::Meta, definition::CLUSTER_ID_KEY)? {
+        return Ok(String::from_utf8_lossy(&id).into());
+    }
+    let id = server_name("");
+    definition::put(store, definition::CLUSTER_ID_KEY.to_vec(), id.clone().into_bytes());
+    Ok(id.into())
+}
+
+fn unreadable(key: &[u8]) -> RecoveryError {
+    RecoveryError::Definition(String::from_utf8_lossy(key).escape_debug().to_string())
+}
+
+fn id_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}

@@ -1,0 +1,184 @@
+//! Streams: topics as AMQP sees them.
+//!
+//! `queue.declare` with `x-queue-type=stream` makes or finds the topic of that name; publishes become records. Reading
+//! is the door's business: a stream is read without changing it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{
+    Pending, arguments,
+    arguments::QueueKind,
+    exchange::TargetId,
+    message::Publish,
+    publish::Headers,
+    receipt::Receipt,
+    refusal::{Difference, Kind, Refusal, Subject},
+    topic::{
+        CreateRefused, NewTopic, Topic, VhostName,
+        config::TopicConfig,
+        mapping::{Message, Properties},
+    },
+    vhost::Vhost,
+};
+use crate::{
+    data::value::{Table, Value},
+    store::{Change, StoreError, Turn},
+};
+
+/// A declared stream, with what `declare-ok` says of it.
+#[derive(Debug)]
+pub struct DeclaredStream {
+    pub topic: Arc<Topic>,
+    pub messages: usize,
+    pub pending: Pending,
+}
+
+impl Vhost {
+    /// A topic that AMQP sees as a stream: one partition of its own name.
+    #[must_use]
+    pub fn find_stream(&self, name: &str) -> Option<Arc<Topic>> {
+        self.find_topic(name).filter(|topic| topic.partitions.len() == 1)
+    }
+
+    /// Declares a stream: makes it, or finds an equivalent one.
+    ///
+    /// # Errors
+    /// Everything that RabbitMQ refuses; [`Refusal::Inequivalent`] when a queue of another type has the name.
+    pub fn declare_stream(&self, name: &str, arguments: &Table) -> Result<DeclaredStream, Refusal> {
+        self.core.meters.queues_declared.add(1);
+        let _topology = self.topology.lock();
+        if name.is_empty() {
+            return Err(Refusal::ServerNamedStream);
+        }
+        if self.find_queue(name).is_some() {
+            return Err(other_type(name, QueueKind::Stream, arguments));
+        }
+        arguments::check(name, QueueKind::Stream, arguments)?;
+        if let Some(topic) = self.find_topic(name) {
+            let messages = topic.message_count();
+            return Ok(DeclaredStream { topic, messages, pending: self.done_before() });
+        }
+        if name.starts_with("amq.") {
+            return Err(Refusal::ReservedName { kind: Kind::Queue, name: name.to_owned() });
+        }
+        let new = NewTopic {
+            vhost: VhostName(self.name.clone()),
+            name: name.to_owned(),
+            partitions: 1,
+            config: config(name, arguments)?,
+            declared_over_amqp: true,
+            id: Uuid::new_v4(),
+        };
+        let (topic, ticket) =
+            self.core.topics.create(new).map_err(|refused: CreateRefused| Refusal::InvalidArgument {
+                arg: "x-queue-type".to_owned(),
+                on: Subject::queue(name),
+                reason: refused.to_string(),
+            })?;
+        self.core.meters.queues_created.add(1);
+        Ok(DeclaredStream { topic, messages: 0, pending: Some(ticket) })
+    }
+
+    /// Deletes a stream with its bindings; returns how many records went with it.
+    ///
+    /// # Errors
+    /// [`Refusal::NotEmpty`] when asked to mind that.
+    pub fn delete_stream(
+        &self,
+        topic: &Arc<Topic>,
+        _if_unused: bool,
+        if_empty: bool,
+    ) -> Result<(usize, Pending), Refusal> {
+        let messages = topic.message_count();
+        if if_empty && messages > 0 {
+            return Err(Refusal::NotEmpty(topic.name.to_string()));
+        }
+        let mut topology = self.topology.lock();
+        let mut keys = Vec::new();
+        self.unbind_target(&mut topology, &TargetId::Topic(topic.name.clone()), &mut keys);
+        let deleted = self.core.topics.delete(topic);
+        self.names_changed();
+        self.core.meters.queues_deleted.add(1);
+        Ok((messages, self.forget(keys).max(deleted)))
+    }
+}
+
+impl Topic {
+    /// Records from the start to the high watermark, of all partitions.
+    #[must_use]
+    pub fn message_count(&self) -> usize {
+        let count = |p: &Arc<super::topic::partition::Partition>| {
+            let offsets = p.offsets();
+            usize::try_from(offsets.high_watermark.0 - offsets.log_start.0).unwrap_or(0)
+        };
+        self.partitions.iter().map(count).sum()
+    }
+}
+
+/// Arguments of a stream as the topic's configs: retention set either way is one setting.
+fn config(name: &str, arguments: &Table) -> Result<TopicConfig, Refusal> {
+    let bytes = arguments.field("x-max-length-bytes").and_then(Value::integer).map(|n| n.to_string());
+    let age = match arguments.field("x-max-age") {
+        Some(Value::LongStr(age)) => arguments::age_ms(age).map(|ms| ms.to_string()),
+        Some(_) | None => None,
+    };
+    // A stream without limits keeps everything; a topic's default is a week.
+    let values = [
+        ("retention.bytes", bytes.as_deref().or(Some("-1"))),
+        ("retention.ms", age.as_deref().or(Some("-1"))),
+    ];
+    TopicConfig::new(values).map_err(|error| Refusal::InvalidArgument {
+        arg: "x-max-age".to_owned(),
+        on: Subject::queue(name),
+        reason: error.to_string(),
+    })
+}
+
+/// The refusal for a name that is taken by a queue of another type.
+#[must_use]
+pub fn other_type(name: &str, received: QueueKind, arguments: &Table) -> Refusal {
+    let text = |kind: QueueKind| Value::LongStr(Bytes::from_static(kind.word().as_bytes()));
+    let current = match received {
+        QueueKind::Classic => QueueKind::Stream,
+        QueueKind::Stream => QueueKind::Classic,
+    };
+    let received = arguments.field("x-queue-type").cloned().unwrap_or_else(|| text(received));
+    let difference =
+        Box::new(Difference::Argument { received: Some(received), current: Some(text(current)) });
+    Refusal::Inequivalent { arg: "x-queue-type".to_owned(), on: Subject::queue(name), difference }
+}
+
+/// A publish as the mapping to records wants it.
+#[must_use]
+pub fn message(publish: &Publish<'_>, headers: Option<Headers>, body: &[u8]) -> Message {
+    let list = Bytes::copy_from_slice(publish.properties);
+    let (table, alone) = headers.map_or_else(|| (Table::default(), false), |h| (h.table, h.alone));
+    Message {
+        routing_key: Bytes::copy_from_slice(publish.routing_key.as_bytes()),
+        properties: if alone { Properties::HeadersOnly(list) } else { Properties::Whole(list) },
+        headers: table,
+        body: Bytes::copy_from_slice(body),
+    }
+}
+
+/// Records that were appended before it are durable once this is: it writes nothing itself.
+pub struct Appended(pub Arc<Receipt>);
+
+impl Change for Appended {
+    fn bytes_max(&self) -> usize {
+        0
+    }
+
+    fn stage(&mut self, _: &mut Turn) {}
+
+    fn committed(self: Box<Self>) {
+        self.0.done();
+    }
+
+    fn refused(self: Box<Self>, _: &StoreError) {
+        self.0.refuse();
+    }
+}

@@ -1,0 +1,406 @@
+//! Appending: what is checked by the caller, what the committer decides, and what follows when it is durable.
+//!
+//! Offsets are given in [`Change::stage`], on the committer's thread: their order is the order on disk, and no crash
+//! leaves a gap. A Change may append to many partitions and write other keys too; it is all or nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    Offset,
+    index::{Entry, entry_bytes_max},
+    keys,
+    partition::{LEADER_EPOCH, Partition, State},
+    tail::CachedBatch,
+    writes::DELTA_OVERHEAD_BYTES,
+};
+use crate::{
+    broker::txn::producer::{Claim, ProducedBatch, Verdict},
+    data::record::{Batch, BatchError, Batches},
+    store::{Change, Space, StoreError, Ticket, Turn},
+};
+
+/// Batches that have passed every check that needs no lock: only [`Partition::check`] and its like make one.
+#[derive(Debug)]
+pub struct Checked {
+    batches: Vec<Batch>,
+    log_append_time_ms: i64,
+}
+
+/// An append that is in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    pub base_offset: Offset,
+    /// -1 with CreateTime.
+    pub log_append_time_ms: i64,
+    pub log_start_offset: Offset,
+}
+
+/// Why records are not in the log. Kafka's error names.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("{0}")]
+    CorruptMessage(BatchError),
+    #[error("{0}")]
+    InvalidRecord(String),
+    #[error("{0}")]
+    UnsupportedCompressionType(BatchError),
+    #[error("a batch of {bytes} bytes is over the topic's max.message.bytes of {bytes_max}")]
+    MessageTooLarge { bytes: usize, bytes_max: usize },
+    #[error("timestamp {timestamp} is out of range: it must lie between {earliest} and {latest}")]
+    InvalidTimestamp { timestamp: i64, earliest: i64, latest: i64 },
+    #[error("acks=all with min.insync.replicas over 1, and there is one node")]
+    NotEnoughReplicas,
+    #[error("the topic has been deleted")]
+    UnknownTopicOrPartition,
+    #[error("the sequence number is not the next one of its producer")]
+    OutOfOrderSequence,
+    #[error("a newer epoch of this producer has written")]
+    InvalidProducerEpoch,
+    #[error("{0}")]
+    Storage(String),
+}
+
+/// What the callback of an append to several partitions gets: one outcome for each, in order.
+pub type AllAppended = Result<Vec<Appended>, Refused>;
+
+/// Other keys that belong to the same atomic Change: a job's epoch writes its offsets and state with its outputs.
+pub type Extra = Box<dyn FnMut(&mut Turn) + Send>;
+
+impl Partition {
+    /// Checks a producer's record set: exactly one batch, as Kafka asks since Produce v3. `acks_all`: the producer wants all in-sync replicas.
+    pub fn check(&self, record_set: Bytes, now_ms: i64, acks_all: bool) -> Result<Checked, Refused> {
+        let config = self.config();
+        if acks_all && config.min_insync_replicas > 1 {
+            return Err(Refused::NotEnoughReplicas);
+        }
+        let mut batches = Batches::new(record_set);
+        let batch = batches.next().unwrap_or(Err(BatchError::Short)).map_err(malformed)?;
+        let bytes = batch.bytes().len();
+        if bytes > config.max_message_bytes {
+            return Err(Refused::MessageTooLarge { bytes, bytes_max: config.max_message_bytes });
+        }
+        batch.check_produced().map_err(malformed)?;
+        if batches.next().is_some() {
+            return Err(Refused::InvalidRecord(
+                "a record set must contain exactly one record batch".to_owned(),
+            ));
+        }
+        if !config.log_append_time {
+            let latest = now_ms.saturating_add(config.timestamp_after_max_ms);
+            let earliest = now_ms.saturating_sub(config.timestamp_before_max_ms);
+            check_timestamps(&batch, earliest, latest)?;
+        }
+        Ok(self.check_built(vec![batch], now_ms))
+    }
+
+    /// For batches of the broker's own making.
+    pub fn check_built(&self, batches: Vec<Batch>, now_ms: i64) -> Checked {
+        let log_append_time = self.config.read().log_append_time;
+        // Stamped here once for the copy this makes of bytes that others hold too (a request's frame): the committer's
+        // thread then stamps in place, and the tail does not keep whole frames alive.
+        let own = |batch: Batch| batch.stamped(0, LEADER_EPOCH);
+        let batches = if log_append_time {
+            batches.into_iter().map(|b| own(b.with_log_append_time(now_ms))).collect()
+        } else {
+            batches.into_iter().map(own).collect()
+        };
+        Checked { batches, log_append_time_ms: if log_append_time { now_ms } else { -1 } }
+    }
+
+    /// Puts the records into the committer's inbox; `done` runs on its thread once they are durable, or refused.
+    pub fn append(
+        self: &Arc<Self>,
+        checked: Checked,
+        done: impl FnOnce(Result<Appended, Refused>) + Send + 'static,
+    ) -> Ticket {
+        let one = move |all: AllAppended| {
+            done(all.and_then(|a| a.first().copied().ok_or(Refused::UnknownTopicOrPartition)));
+        };
+        append_all(&self.store, vec![(self.clone(), checked)], None, one)
+    }
+
+    fn committed_state(self: &Arc<Self>, staged: Staged) -> Appended {
+        let mut fired = Vec::new();
+        let bases: Vec<Offset> = staged.batches.iter().map(|b| b.base).collect();
+        let bytes = staged.batches.iter().map(|b| b.bytes.len()).sum();
+        let appended = {
+            let mut state = self.state.lock();
+            state.index.push(staged.entry);
+            state.high_watermark = Offset(staged.entry.last().0 + 1);
+            state.last_stable_offset = state.high_watermark;
+            staged.batches.into_iter().for_each(|b| state.tail.push(b));
+            let high_watermark = state.high_watermark;
+            state.waiters.on_committed(high_watermark, bytes, &mut fired);
+            Appended {
+                base_offset: staged.entry.base,
+                log_append_time_ms: staged.log_append_time_ms,
+                log_start_offset: state.log_start,
+            }
+        };
+        self.budget.on_pushed(self, bases.into_iter());
+        fired.iter().for_each(|w| w.fire());
+        appended
+    }
+}
+
+fn malformed(error: BatchError) -> Refused {
+    match error {
+        BatchError::Short | BatchError::Length(_) | BatchError::Checksum { .. } => {
+            Refused::CorruptMessage(error)
+        }
+        BatchError::Codec(_) => Refused::UnsupportedCompressionType(error),
+        BatchError::Magic(_)
+        | BatchError::Count { .. }
+        | BatchError::Control
+        | BatchError::Sequence(_)
+        | BatchError::Record(_)
+        | BatchError::Compressed
+        | BatchError::TooLarge(_)
+        | BatchError::Window(_) => Refused::InvalidRecord(error.to_string()),
+    }
+}
+
+fn check_timestamps(batch: &Batch, earliest: i64, latest: i64) -> Result<(), Refused> {
+    let outside = |timestamp| Refused::InvalidTimestamp { timestamp, earliest, latest };
+    let header = batch.header();
+    if header.max_timestamp > latest {
+        return Err(outside(header.max_timestamp));
+    }
+    if header.base_timestamp < earliest && header.base_timestamp >= 0 {
+        return Err(outside(header.base_timestamp));
+    }
+    Ok(())
+}
+
+/// Appends to all of these partitions, and writes `extra`, in one atomic Change.
+pub fn append_all(
+    store: &crate::store::Store,
+    parts: Vec<(Arc<Partition>, Checked)>,
+    extra: Option<(usize, Extra)>,
+    done: impl FnOnce(AllAppended) + Send + 'static,
+) -> Ticket {
+    let parts =
+        parts.into_iter().map(|(partition, checked)| Part { partition, input: Input::Checked(checked) });
+    let (extra_bytes_max, extra) = extra.map_or((0, None), |(bytes, extra)| (bytes, Some(extra)));
+    store.submit(Box::new(AppendChange {
+        parts: parts.collect(),
+        extra,
+        extra_bytes_max,
+        decision: Decision::None,
+        done,
+    }))
+}
+
+/// An append to one partition as part of a larger Change; nobody hears of its outcome.
+pub(in crate::broker) fn change(partition: Arc<Partition>, checked: Checked) -> Box<dyn Change> {
+    let parts = vec![Part { partition, input: Input::Checked(checked) }];
+    Box::new(AppendChange { parts, extra: None, extra_bytes_max: 0, decision: Decision::None, done: drop })
+}
+
+/// What a part brings: batches, or the partition's own gathered records, which are taken when the turn is formed.
+pub(super) enum Input {
+    Checked(Checked),
+    Gathered { bytes_max: usize },
+}
+
+struct Part {
+    partition: Arc<Partition>,
+    input: Input,
+}
+
+/// A part with its place in the log.
+struct Staged {
+    entry: Entry,
+    producers: Vec<ProducedBatch>,
+    batches: Vec<CachedBatch>,
+    log_append_time_ms: i64,
+}
+
+enum PartDecision {
+    Append(Staged),
+    /// All of it is in the log already.
+    Duplicate(Appended),
+    /// Nothing was gathered.
+    Nothing,
+}
+
+enum Decision {
+    None,
+    Taken(Vec<PartDecision>),
+    Refused(Refused),
+}
+
+struct AppendChange<F> {
+    parts: Vec<Part>,
+    extra: Option<Extra>,
+    extra_bytes_max: usize,
+    decision: Decision,
+    done: F,
+}
+
+/// Submits the Change that will take what `partition` has gathered by then.
+pub(super) fn submit_gathered(partition: &Arc<Partition>, bytes_max: usize) -> Ticket {
+    let parts = vec![Part { partition: partition.clone(), input: Input::Gathered { bytes_max } }];
+    let (extra, extra_bytes_max, decision) = (None, 0, Decision::None);
+    partition.store.submit(Box::new(AppendChange { parts, extra, extra_bytes_max, decision, done: drop }))
+}
+
+impl<F: FnOnce(AllAppended) + Send> AppendChange<F> {
+    /// Decided once: a turn that is staged again (its write failed and was rolled back) keeps its offsets.
+    fn decide(&mut self) -> Decision {
+        // The committer's thread is the only one to stage, so what is checked in the first round holds in the second.
+        for part in &self.parts {
+            let state = part.partition.state.lock();
+            if let Err(refused) = part.examine(&state) {
+                return Decision::Refused(refused);
+            }
+        }
+        Decision::Taken(self.parts.iter_mut().map(Part::decide).collect())
+    }
+}
+
+impl Part {
+    fn examine(&self, state: &State) -> Result<(), Refused> {
+        if state.gone {
+            return Err(Refused::UnknownTopicOrPartition);
+        }
+        let Input::Checked(checked) = &self.input else { return Ok(()) };
+        match checked.batches.first().and_then(claim).map(|c| state.producers.verdict(c)) {
+            None | Some(Verdict::Append | Verdict::Duplicate(_)) => Ok(()),
+            Some(Verdict::OutOfOrderSequence) => Err(Refused::OutOfOrderSequence),
+            Some(Verdict::InvalidProducerEpoch) => Err(Refused::InvalidProducerEpoch),
+        }
+    }
+
+    /// Each Change takes one gathered batch from its partition, even one that comes to nothing.
+    fn forget_gathered(&self) {
+        if let Input::Gathered { .. } = self.input {
+            drop(self.partition.take_gathered());
+        }
+    }
+
+    fn decide(&mut self) -> PartDecision {
+        let checked = match &mut self.input {
+            Input::Checked(checked) => {
+                std::mem::replace(checked, Checked { batches: Vec::new(), log_append_time_ms: -1 })
+            }
+            Input::Gathered { .. } => match self.partition.take_gathered() {
+                Some(checked) => checked,
+                None => return PartDecision::Nothing,
+            },
+        };
+        let mut state = self.partition.state.lock();
+        if let Some(Verdict::Duplicate(known)) =
+            checked.batches.first().and_then(claim).map(|c| state.producers.verdict(c))
+        {
+            let log_append_time_ms = if checked.log_append_time_ms < 0 { -1 } else { known.timestamp };
+            return PartDecision::Duplicate(Appended {
+                base_offset: known.base_offset,
+                log_append_time_ms,
+                log_start_offset: state.log_start,
+            });
+        }
+        PartDecision::Append(stage_batches(&mut state, checked))
+    }
+}
+
+/// Gives the batches their offsets. The place is not known yet.
+fn stage_batches(state: &mut State, checked: Checked) -> Staged {
+    let base = state.log_end;
+    let (mut producers, mut batches, mut max_timestamp) = (Vec::new(), Vec::new(), i64::MIN);
+    for batch in checked.batches {
+        let claim = claim(&batch);
+        let batch = batch.stamped(state.log_end.0, LEADER_EPOCH);
+        let header = batch.header();
+        let (first, last) = (Offset(header.base_offset), Offset(header.last_offset()));
+        max_timestamp = max_timestamp.max(header.max_timestamp);
+        if let Some(claim) = claim {
+            let produced = ProducedBatch {
+                producer_id: claim.producer_id,
+                producer_epoch: claim.producer_epoch,
+                base_sequence: claim.base_sequence,
+                last_sequence: claim.last_sequence,
+                base_offset: first,
+                last_offset: last,
+                timestamp: header.max_timestamp,
+            };
+            state.producers.on_appended(produced);
+            producers.push(produced);
+        }
+        state.log_end = Offset(last.0 + 1);
+        batches.push(CachedBatch { base: first, last, bytes: batch.into_bytes() });
+    }
+    let last_offset_delta = u32::try_from(state.log_end.0 - 1 - base.0).unwrap_or_default();
+    let entry = Entry { base, last_offset_delta, max_timestamp, place: Entry::NOWHERE };
+    Staged { entry, producers, batches, log_append_time_ms: checked.log_append_time_ms }
+}
+
+fn claim(batch: &Batch) -> Option<Claim> {
+    let header = batch.header();
+    (header.producer_id >= 0).then(|| Claim {
+        producer_id: header.producer_id,
+        producer_epoch: header.producer_epoch,
+        base_sequence: header.base_sequence,
+        last_sequence: header.last_sequence(),
+    })
+}
+
+impl<F: FnOnce(AllAppended) + Send> Change for AppendChange<F> {
+    fn bytes_max(&self) -> usize {
+        let part = |part: &Part| match &part.input {
+            Input::Checked(checked) => {
+                let bytes: usize = checked.batches.iter().map(|b| b.bytes().len()).sum();
+                bytes + entry_bytes_max(checked.batches.len()) + 2 * DELTA_OVERHEAD_BYTES
+            }
+            Input::Gathered { bytes_max } => bytes_max + entry_bytes_max(1) + 2 * DELTA_OVERHEAD_BYTES,
+        };
+        self.parts.iter().map(part).sum::<usize>() + self.extra_bytes_max
+    }
+
+    fn stage(&mut self, turn: &mut Turn) {
+        if matches!(self.decision, Decision::None) {
+            self.decision = self.decide();
+        }
+        let Decision::Taken(parts) = &mut self.decision else { return };
+        for (part, decision) in self.parts.iter().zip(parts) {
+            let PartDecision::Append(staged) = decision else { continue };
+            let chunk: Vec<&[u8]> = staged.batches.iter().map(|b| &b.bytes[..]).collect();
+            staged.entry.place = turn.chunk(&chunk);
+            let key = keys::batch(part.partition.id, staged.entry.base);
+            turn.insert(Space::Index, &key, &staged.entry.encode(&staged.producers));
+        }
+        if let Some(extra) = &mut self.extra {
+            extra(turn);
+        }
+    }
+
+    fn committed(self: Box<Self>) {
+        let this = *self;
+        let outcome = match this.decision {
+            Decision::Taken(decisions) => {
+                let settle = |(part, decision): (Part, PartDecision)| match decision {
+                    PartDecision::Append(staged) => {
+                        part.partition.store.retain(staged.entry.place);
+                        Some(part.partition.committed_state(staged))
+                    }
+                    PartDecision::Duplicate(appended) => Some(appended),
+                    PartDecision::Nothing => None,
+                };
+                Ok(this.parts.into_iter().zip(decisions).filter_map(settle).collect())
+            }
+            Decision::Refused(refused) => {
+                this.parts.iter().for_each(Part::forget_gathered);
+                Err(refused)
+            }
+            Decision::None => Err(Refused::Storage("the turn was never formed".to_owned())),
+        };
+        (this.done)(outcome);
+    }
+
+    fn refused(self: Box<Self>, error: &StoreError) {
+        self.parts.iter().for_each(Part::forget_gathered);
+        (self.done)(Err(Refused::Storage(error.to_string())));
+    }
+}

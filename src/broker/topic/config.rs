@@ -1,0 +1,321 @@
+//! A topic's configuration: THE table of Kafka's topic configs (those of Kafka 4.3), and the values a topic sets.
+//!
+//! A config whose behaviour exists is acted upon; one that has no meaning for a single node with one commit log is kept
+//! and shown; a value that asks for behaviour that does not exist is refused, so that nobody relies on it in vain.
+
+use std::collections::BTreeMap;
+
+use super::retention;
+
+/// The type of a config, as DescribeConfigs gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfigType {
+    Boolean,
+    String,
+    Int,
+    Long,
+    Double,
+    List,
+}
+
+/// Where a value comes from, as DescribeConfigs gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfigSource {
+    DynamicTopicConfig,
+    DefaultConfig,
+}
+
+/// What a value may be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Rule {
+    /// Anything of the type.
+    Any,
+    AtLeast(i64),
+    Between(f64, f64),
+    /// One of these.
+    OneOf(&'static [&'static str]),
+    /// Kafka knows all of the second, this version does the first.
+    Only(&'static [&'static str], &'static [&'static str]),
+}
+
+/// One topic config.
+#[derive(Debug, Clone, Copy)]
+pub struct ConfigKey {
+    pub name: &'static str,
+    pub config_type: ConfigType,
+    pub default: &'static str,
+    /// The broker config that sets Kafka's default for it.
+    pub synonym: &'static str,
+    pub documentation: &'static str,
+    rule: Rule,
+}
+
+const fn key(
+    name: &'static str,
+    config_type: ConfigType,
+    default: &'static str,
+    rule: Rule,
+    synonym: &'static str,
+    documentation: &'static str,
+) -> ConfigKey {
+    ConfigKey { name, config_type, default, synonym, documentation, rule }
+}
+
+use ConfigType::{Boolean, Double, Int, List, Long, String as Str};
+use Rule::{Any, AtLeast, Between, OneOf, Only};
+
+const MAX: &str = "9223372036854775807";
+
+/// All topic configs, by name.
+#[rustfmt::skip]
+pub const CONFIGS: &[ConfigKey] = &[
+    key("cleanup.policy", List, "delete", Only(&["delete"], &["delete", "compact"]), "log.cleanup.policy", "What happens to old records: they are deleted."),
+    key("compression.gzip.level", Int, "-1", Any, "compression.gzip.level", "Kept and shown; batches are stored as producers compressed them."),
+    key("compression.lz4.level", Int, "9", Any, "compression.lz4.level", "Kept and shown; batches are stored as producers compressed them."),
+    key("compression.type", Str, "producer", Only(&["producer"], &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "compression.type", "Batches are stored as producers compressed them."),
+    key("compression.zstd.level", Int, "3", Any, "compression.zstd.level", "Kept and shown; batches are stored as producers compressed them."),
+    key("delete.retention.ms", Long, "86400000", AtLeast(0), "log.cleaner.delete.retention.ms", "Kept and shown; concerns compacted topics."),
+    key("file.delete.delay.ms", Long, "60000", AtLeast(0), "log.segment.delete.delay.ms", "Kept and shown; there are no files of a topic's own."),
+    key("flush.messages", Long, MAX, AtLeast(1), "log.flush.interval.messages", "Kept and shown; the broker's durability setting decides."),
+    key("flush.ms", Long, MAX, AtLeast(0), "log.flush.interval.ms", "Kept and shown; the broker's durability setting decides."),
+    key("follower.replication.throttled.replicas", List, "", Any, "follower.replication.throttled.replicas", "Kept and shown; there is one node."),
+    key("index.interval.bytes", Int, "4096", AtLeast(0), "log.index.interval.bytes", "Kept and shown; every append has an index entry."),
+    key("leader.replication.throttled.replicas", List, "", Any, "leader.replication.throttled.replicas", "Kept and shown; there is one node."),
+    key("local.retention.bytes", Long, "-2", AtLeast(-2), "log.local.retention.bytes", "Kept and shown; there is no remote storage."),
+    key("local.retention.ms", Long, "-2", AtLeast(-2), "log.local.retention.ms", "Kept and shown; there is no remote storage."),
+    key("max.compaction.lag.ms", Long, MAX, AtLeast(1), "log.cleaner.max.compaction.lag.ms", "Kept and shown; concerns compacted topics."),
+    key("max.message.bytes", Int, "1048588", AtLeast(0), "message.max.bytes", "The largest record batch that may be produced."),
+    key("message.timestamp.after.max.ms", Long, "3600000", AtLeast(0), "log.message.timestamp.after.max.ms", "How far a record's timestamp may lie in the future."),
+    key("message.timestamp.before.max.ms", Long, MAX, AtLeast(0), "log.message.timestamp.before.max.ms", "How far a record's timestamp may lie in the past."),
+    key("message.timestamp.type", Str, "CreateTime", OneOf(&["CreateTime", "LogAppendTime"]), "log.message.timestamp.type", "Whose clock records bear: the producer's, or the broker's."),
+    key("min.cleanable.dirty.ratio", Double, "0.5", Between(0.0, 1.0), "log.cleaner.min.cleanable.ratio", "Kept and shown; concerns compacted topics."),
+    key("min.compaction.lag.ms", Long, "0", AtLeast(0), "log.cleaner.min.compaction.lag.ms", "Kept and shown; concerns compacted topics."),
+    key("min.insync.replicas", Int, "1", AtLeast(1), "min.insync.replicas", "With more than 1, acks=all is refused: there is one node."),
+    key("preallocate", Boolean, "false", Any, "log.preallocate", "Kept and shown; the commit log is always allocated ahead."),
+    key("remote.log.copy.disable", Boolean, "false", Any, "remote.log.copy.disable", "Kept and shown; there is no remote storage."),
+    key("remote.log.delete.on.disable", Boolean, "false", Any, "remote.log.delete.on.disable", "Kept and shown; there is no remote storage."),
+    key("remote.storage.enable", Boolean, "false", Only(&["false"], &["false", "true"]), "remote.storage.enable", "There is no remote storage."),
+    key("retention.bytes", Long, "-1", Any, "log.retention.bytes", "How many bytes a partition keeps; -1 for all."),
+    key("retention.ms", Long, "604800000", AtLeast(-1), "log.retention.ms", "How long records are kept; -1 for ever."),
+    key("segment.bytes", Int, "1073741824", AtLeast(14), "log.segment.bytes", "Kept and shown; a topic has no segments of its own."),
+    key("segment.index.bytes", Int, "10485760", AtLeast(4), "log.index.size.max.bytes", "Kept and shown; a topic has no segments of its own."),
+    key("segment.jitter.ms", Long, "0", AtLeast(0), "log.roll.jitter.ms", "Kept and shown; a topic has no segments of its own."),
+    key("segment.ms", Long, "604800000", AtLeast(1), "log.roll.ms", "Kept and shown; a topic has no segments of its own."),
+    key("unclean.leader.election.enable", Boolean, "false", Any, "unclean.leader.election.enable", "Kept and shown; there is one node."),
+];
+
+/// Why a value is refused, in Kafka's words where it has some (INVALID_CONFIG).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error("Unknown topic config name: {0}")]
+    Unknown(String),
+    #[error("Invalid value {value} for configuration {name}: Not a {what}")]
+    Type { name: &'static str, value: String, what: &'static str },
+    #[error("Invalid value {value} for configuration {name}: {must}")]
+    Range { name: &'static str, value: String, must: String },
+    #[error("Invalid value {value} for configuration {name}: this version of Warren does {does} only")]
+    NotYet { name: &'static str, value: String, does: &'static str },
+}
+
+/// The configuration of one topic: what it sets itself, over the defaults; and the parsed form of what is acted upon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicConfig {
+    set: BTreeMap<&'static str, String>,
+    pub max_message_bytes: usize,
+    pub timestamp_after_max_ms: i64,
+    pub timestamp_before_max_ms: i64,
+    pub log_append_time: bool,
+    pub min_insync_replicas: i64,
+    retention_ms: i64,
+    retention_bytes: i64,
+}
+
+impl Default for TopicConfig {
+    fn default() -> Self {
+        Self::parsed(BTreeMap::new())
+    }
+}
+
+impl TopicConfig {
+    /// From the names and values of a request; a null value leaves the default.
+    pub fn new<'a>(
+        values: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Result<Self, ConfigError> {
+        let mut set = BTreeMap::new();
+        for (name, value) in values {
+            let key = config(name).ok_or_else(|| ConfigError::Unknown(name.to_owned()))?;
+            if let Some(value) = value {
+                set.insert(key.name, key.check(value)?);
+            }
+        }
+        Ok(Self::parsed(set))
+    }
+
+    /// Every config with its value and source, in the table's order.
+    pub fn all(&self) -> impl Iterator<Item = (&'static ConfigKey, &str, ConfigSource)> {
+        CONFIGS.iter().map(|key| match self.set.get(key.name) {
+            Some(value) => (key, value.as_str(), ConfigSource::DynamicTopicConfig),
+            None => (key, key.default, ConfigSource::DefaultConfig),
+        })
+    }
+
+    /// What the topic sets itself.
+    pub fn overrides(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.set.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+
+    /// The value of one config.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        let key = config(name)?;
+        Some(self.set.get(key.name).map_or(key.default, String::as_str))
+    }
+
+    pub(super) fn retention(&self) -> retention::Limits {
+        retention::Limits { retention_ms: self.retention_ms, retention_bytes: self.retention_bytes }
+    }
+
+    fn parsed(set: BTreeMap<&'static str, String>) -> Self {
+        let value = |name: &str| {
+            let default = config(name).map_or("", |key| key.default);
+            set.get(name).map_or(default, String::as_str).to_owned()
+        };
+        let number = |name: &str| value(name).parse::<i64>().unwrap_or_default();
+        Self {
+            max_message_bytes: usize::try_from(number("max.message.bytes")).unwrap_or_default(),
+            timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
+            timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
+            log_append_time: value("message.timestamp.type") == "LogAppendTime",
+            min_insync_replicas: number("min.insync.replicas"),
+            retention_ms: number("retention.ms"),
+            retention_bytes: number("retention.bytes"),
+            set,
+        }
+    }
+}
+
+/// The config of that name.
+#[must_use]
+pub fn config(name: &str) -> Option<&'static ConfigKey> {
+    CONFIGS.iter().find(|key| key.name == name)
+}
+
+impl ConfigKey {
+    /// The value in the form in which it is kept.
+    fn check(&self, value: &str) -> Result<String, ConfigError> {
+        let (name, value) = (self.name, value.trim());
+        let wrong = |what| ConfigError::Type { name, value: value.to_owned(), what };
+        match self.config_type {
+            Boolean if !matches!(value, "true" | "false") => return Err(wrong("boolean (true or false)")),
+            Int if value.parse::<i32>().is_err() => return Err(wrong("number of type INT")),
+            Long if value.parse::<i64>().is_err() => return Err(wrong("number of type LONG")),
+            Double if value.parse::<f64>().is_err() => return Err(wrong("number of type DOUBLE")),
+            Boolean | Int | Long | Double | Str | List => {}
+        }
+        let out_of_range = |must| ConfigError::Range { name, value: value.to_owned(), must };
+        match self.rule {
+            Any => {}
+            AtLeast(least) => {
+                if value.parse::<i64>().is_ok_and(|n| n < least) {
+                    return Err(out_of_range(format!("Value must be at least {least}")));
+                }
+            }
+            Between(low, high) => {
+                if !value.parse::<f64>().is_ok_and(|n| (low..=high).contains(&n)) {
+                    return Err(out_of_range(format!("Value must be between {low} and {high}")));
+                }
+            }
+            OneOf(known) => {
+                if !known.contains(&value) {
+                    return Err(out_of_range(format!("String must be one of: {}", known.join(", "))));
+                }
+            }
+            Only(done, known) => {
+                let mut parts = value.split(',').map(str::trim);
+                if !parts.clone().all(|part| known.contains(&part)) {
+                    return Err(out_of_range(format!("String must be one of: {}", known.join(", "))));
+                }
+                if !parts.all(|part| done.contains(&part)) {
+                    let does = done.first().copied().unwrap_or_default();
+                    return Err(ConfigError::NotYet { name, value: value.to_owned(), does });
+                }
+            }
+        }
+        Ok(value.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(name: &str, value: &str) -> Result<TopicConfig, String> {
+        TopicConfig::new([(name, Some(value))]).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_table_is_sorted_and_its_defaults_pass_their_own_rules() {
+        assert!(CONFIGS.is_sorted_by_key(|key| key.name));
+        for key in CONFIGS {
+            assert_eq!(key.check(key.default), Ok(key.default.to_owned()), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn values_are_refused_in_kafkas_words() {
+        fn check(name: &str, value: &str, expected: &str) {
+            assert_eq!(set(name, value), Err(expected.to_owned()));
+        }
+        check("retention.mss", "1", "Unknown topic config name: retention.mss");
+        check(
+            "retention.ms",
+            "x",
+            "Invalid value x for configuration retention.ms: Not a number of type LONG",
+        );
+        check(
+            "retention.ms",
+            "-2",
+            "Invalid value -2 for configuration retention.ms: Value must be at least -1",
+        );
+        check(
+            "message.timestamp.type",
+            "Now",
+            "Invalid value Now for configuration message.timestamp.type: String must be one of: CreateTime, LogAppendTime",
+        );
+        check(
+            "cleanup.policy",
+            "compact",
+            "Invalid value compact for configuration cleanup.policy: this version of Warren does delete only",
+        );
+        check(
+            "cleanup.policy",
+            "shred",
+            "Invalid value shred for configuration cleanup.policy: String must be one of: delete, compact",
+        );
+        check(
+            "preallocate",
+            "yes",
+            "Invalid value yes for configuration preallocate: Not a boolean (true or false)",
+        );
+        check(
+            "min.cleanable.dirty.ratio",
+            "1.5",
+            "Invalid value 1.5 for configuration min.cleanable.dirty.ratio: Value must be between 0 and 1",
+        );
+    }
+
+    #[test]
+    fn a_topic_shows_its_own_values_and_the_defaults_with_their_source() {
+        let config = set("retention.ms", "5000").unwrap();
+        let shown: Vec<_> = config.all().filter(|(key, ..)| key.name.starts_with("retention")).collect();
+        assert_eq!(
+            shown.iter().map(|(key, value, source)| (key.name, *value, *source)).collect::<Vec<_>>(),
+            [
+                ("retention.bytes", "-1", ConfigSource::DefaultConfig),
+                ("retention.ms", "5000", ConfigSource::DynamicTopicConfig),
+            ]
+        );
+        assert_eq!(config.retention(), retention::Limits { retention_ms: 5_000, retention_bytes: -1 });
+        assert_eq!(TopicConfig::new([("retention.ms", None)]), Ok(TopicConfig::default()));
+    }
+}

@@ -1,0 +1,81 @@
+//! A topic's definition as it lies in the store.
+//!
+//! ```text
+//! value  vhost str | name str | flags u8 (1: declared over AMQP) | partitions u32 | partition id u64…
+//!        | configs u32 | { name str | value str }…          str: length u32, then that many bytes
+//! ```
+
+use bytes::Bytes;
+
+use super::{
+    PartitionId, VhostName,
+    config::TopicConfig,
+    keys::{Reader, Writer},
+};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Definition {
+    pub(super) vhost: VhostName,
+    pub(super) name: String,
+    pub(super) declared_over_amqp: bool,
+    pub(super) partitions: Vec<PartitionId>,
+    pub(super) config: TopicConfig,
+}
+
+impl Definition {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        w.bytes(self.vhost.0.as_bytes());
+        w.bytes(self.name.as_bytes());
+        w.u8(self.declared_over_amqp.into());
+        w.count(self.partitions.len());
+        self.partitions.iter().for_each(|id| w.u64(id.0));
+        w.count(self.config.overrides().count());
+        for (name, value) in self.config.overrides() {
+            w.bytes(name.as_bytes());
+            w.bytes(value.as_bytes());
+        }
+        w.finish()
+    }
+
+    pub(super) fn decode(value: &Bytes) -> Option<Self> {
+        let r = &mut Reader::new(value.clone());
+        let (vhost, name, declared_over_amqp) =
+            (VhostName(r.string()?.into()), r.string()?, r.u8()? & 1 == 1);
+        let mut partitions = Vec::new();
+        for _ in 0..r.u32()? {
+            partitions.push(PartitionId(r.u64()?));
+        }
+        let mut values = Vec::new();
+        for _ in 0..r.u32()? {
+            values.push((r.string()?, r.string()?));
+        }
+        // A config that this version does not know, or does not allow any more, falls back to its default.
+        let known = |(name, value): &&(String, String)| {
+            TopicConfig::new([(name.as_str(), Some(value.as_str()))]).is_ok()
+        };
+        let config =
+            TopicConfig::new(values.iter().filter(known).map(|(n, v)| (n.as_str(), Some(v.as_str()))))
+                .ok()?;
+        r.is_done().then_some(Self { vhost, name, declared_over_amqp, partitions, config })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_survives_its_encoding() {
+        let definition = Definition {
+            vhost: "v".into(),
+            name: "orders".into(),
+            declared_over_amqp: true,
+            partitions: vec![PartitionId(8), PartitionId(9)],
+            config: TopicConfig::new([("retention.ms", Some("1000"))]).unwrap(),
+        };
+        let value = Bytes::from(definition.encode());
+        assert_eq!(Definition::decode(&value), Some(definition));
+        assert_eq!(Definition::decode(&value.slice(..value.len() - 1)), None);
+    }
+}

@@ -1,0 +1,297 @@
+//! Reading: batches from an offset on, and offsets by time.
+//!
+//! What is asked for is planned under the lock (bytes of the tail, places in the store) and loaded without it. Batches
+//! are always whole: an offset inside a batch gets all of it, and the first one is given however large it is.
+
+use bytes::Bytes;
+
+use super::{
+    Offset,
+    partition::{LEADER_EPOCH, Offsets, Partition, State},
+};
+use crate::{
+    data::record::{Batch, Batches},
+    store::{Place, StoreError},
+};
+
+/// Which records a reader may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    ReadUncommitted,
+    ReadCommitted,
+}
+
+impl Offsets {
+    /// Where reading ends.
+    #[must_use]
+    pub fn end(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::ReadUncommitted => self.high_watermark,
+            Isolation::ReadCommitted => self.last_stable_offset,
+        }
+    }
+}
+
+/// Why nothing can be read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum FetchError {
+    #[error("offset is not within {} to {}", .0.log_start.0, .0.high_watermark.0)]
+    OutOfRange(Offsets),
+    #[error("the topic has been deleted")]
+    UnknownTopicOrPartition,
+    #[error(transparent)]
+    Storage(#[from] StoreError),
+    #[error("a stored batch is damaged: {0}")]
+    Damaged(String),
+}
+
+/// What was read: whole batches in order, each as it is sent.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    pub batches: Vec<Bytes>,
+    pub offsets: Offsets,
+}
+
+impl Fetched {
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.batches.iter().map(Bytes::len).sum()
+    }
+}
+
+/// What is to be read, and what of it is in memory.
+#[derive(Debug)]
+pub struct Read {
+    pieces: Vec<Piece>,
+    from: Offset,
+    bytes_max: usize,
+    isolation: Isolation,
+    pub offsets: Offsets,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Cached(Bytes),
+    Stored(Place),
+}
+
+impl Piece {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Cached(bytes) => bytes.len(),
+            Self::Stored(place) => usize::try_from(place.len).unwrap_or(usize::MAX),
+        }
+    }
+}
+
+impl Read {
+    /// Bytes that it will give, at most.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.pieces.iter().map(Piece::bytes).sum()
+    }
+
+    /// The answer, if nothing has to be read from the store; else the plan again.
+    pub fn into_cached(self) -> Result<Fetched, Self> {
+        if self.pieces.iter().any(|p| matches!(p, Piece::Stored(_))) {
+            return Err(self);
+        }
+        let bytes = |piece| match piece {
+            Piece::Cached(bytes) => Some(bytes),
+            Piece::Stored(_) => None,
+        };
+        Ok(Fetched { batches: self.pieces.into_iter().filter_map(bytes).collect(), offsets: self.offsets })
+    }
+}
+
+impl Partition {
+    /// Plans a read from `offset` on, of at most `bytes_max` bytes, but never less than one batch if there is one.
+    pub fn read(&self, offset: Offset, bytes_max: usize, isolation: Isolation) -> Result<Read, FetchError> {
+        let state = self.state.lock();
+        if state.gone {
+            return Err(FetchError::UnknownTopicOrPartition);
+        }
+        let offsets = state.offsets();
+        if offset < offsets.log_start || offset > offsets.high_watermark {
+            return Err(FetchError::OutOfRange(offsets));
+        }
+        let pieces = state.plan(offset, offsets.end(isolation), bytes_max);
+        Ok(Read { pieces, from: offset, bytes_max, isolation, offsets })
+    }
+
+    /// Reads from `offset` on, from memory or from the store.
+    pub async fn fetch(
+        &self,
+        offset: Offset,
+        bytes_max: usize,
+        isolation: Isolation,
+    ) -> Result<Fetched, FetchError> {
+        let read = self.read(offset, bytes_max, isolation)?;
+        self.load(read).await
+    }
+
+    /// Carries a planned read out. Plans anew, once, if chunks have been moved or removed meanwhile.
+    pub async fn load(&self, read: Read) -> Result<Fetched, FetchError> {
+        let (from, bytes_max, isolation) = (read.from, read.bytes_max, read.isolation);
+        match self.load_once(read).await {
+            Err(FetchError::Storage(_)) => self.load_once(self.read(from, bytes_max, isolation)?).await,
+            Ok(fetched) => Ok(fetched),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn load_once(&self, read: Read) -> Result<Fetched, FetchError> {
+        let read = match read.into_cached() {
+            Ok(fetched) => return Ok(fetched),
+            Err(read) => read,
+        };
+        let places = read.pieces.iter().filter_map(|p| match p {
+            Piece::Stored(place) => Some(*place),
+            Piece::Cached(_) => None,
+        });
+        let mut chunks = self.read_chunks(places.collect()).await.into_iter();
+        let (mut batches, mut left) = (Vec::new(), read.bytes_max);
+        for piece in read.pieces {
+            let chunk = match piece {
+                Piece::Cached(bytes) => {
+                    take_batch(bytes, &mut left, &mut batches);
+                    continue;
+                }
+                Piece::Stored(_) => chunks.next(),
+            };
+            let Some(chunk) = chunk else { break };
+            for batch in Batches::new(chunk?) {
+                let batch = batch.map_err(|e| FetchError::Damaged(e.to_string()))?;
+                if batch.header().last_offset() >= read.from.0 {
+                    take_batch(batch.into_bytes(), &mut left, &mut batches);
+                }
+            }
+        }
+        Ok(Fetched { batches, offsets: read.offsets })
+    }
+
+    /// One hop to a reader thread for all of them: a hop for each costs more than reading a small batch.
+    async fn read_chunks(&self, places: Vec<Place>) -> Vec<Result<Bytes, StoreError>> {
+        if let [place] = places[..] {
+            return vec![self.store.read_async(place).await];
+        }
+        let store = self.store.clone();
+        let read_all = move || places.into_iter().map(|place| store.read(place)).collect::<Vec<_>>();
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => runtime.spawn_blocking(read_all).await.unwrap_or_default(),
+            Err(_) => read_all(),
+        }
+    }
+
+    /// ListOffsets by time: the first record with at least that timestamp, and its timestamp.
+    pub async fn offset_for_time(
+        &self,
+        timestamp: i64,
+        isolation: Isolation,
+    ) -> Result<Option<TimedOffset>, FetchError> {
+        let (places, from, end) = {
+            let state = self.state.lock();
+            let end = state.offsets().end(isolation);
+            let places: Vec<Place> = state
+                .index
+                .since_time(timestamp)
+                .take_while(|e| e.base < end)
+                .map(|e| e.place)
+                .take(2)
+                .collect();
+            (places, state.log_start, end)
+        };
+        // The first entry may hold the matching record before the log's start only; then the second has one.
+        for place in places {
+            let wanted = |r: &TimedOffset| r.timestamp >= timestamp && r.offset >= from && r.offset < end;
+            if let Some(found) = self.records_at(place).await?.into_iter().find(wanted) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// ListOffsets -3: the record with the largest timestamp (the first of them, in the newest batch that has it).
+    pub async fn max_timestamp(&self) -> Result<Option<TimedOffset>, FetchError> {
+        let (place, from) = {
+            let state = self.state.lock();
+            let Some(entry) = state.index.newest() else { return Ok(None) };
+            (entry.place, state.log_start)
+        };
+        let records = self.records_at(place).await?;
+        let newest = records.iter().filter(|r| r.offset >= from).map(|r| r.timestamp).max();
+        Ok(records.into_iter().find(|r| r.offset >= from && Some(r.timestamp) == newest))
+    }
+
+    async fn records_at(&self, place: Place) -> Result<Vec<TimedOffset>, FetchError> {
+        let chunk = self.store.read_async(place).await?;
+        let mut records = Vec::new();
+        for batch in Batches::new(chunk) {
+            let batch = batch.map_err(|e| FetchError::Damaged(e.to_string()))?;
+            read_times(&batch, &mut records)?;
+        }
+        Ok(records)
+    }
+}
+
+/// A record's offset and timestamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimedOffset {
+    pub offset: Offset,
+    pub timestamp: i64,
+    pub leader_epoch: i32,
+}
+
+fn read_times(batch: &Batch, records: &mut Vec<TimedOffset>) -> Result<(), FetchError> {
+    let damaged = |e: crate::data::record::BatchError| FetchError::Damaged(e.to_string());
+    let payload = batch.payload(DECOMPRESSED_BYTES_MAX).map_err(damaged)?;
+    for record in &payload {
+        let record = record.map_err(damaged)?;
+        let offset = Offset(record.offset);
+        records.push(TimedOffset { offset, timestamp: record.timestamp, leader_epoch: LEADER_EPOCH });
+    }
+    Ok(())
+}
+
+/// What one batch may grow to when it is opened to look for a time.
+const DECOMPRESSED_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+fn take_batch(bytes: Bytes, left: &mut usize, batches: &mut Vec<Bytes>) {
+    if batches.is_empty() || bytes.len() <= *left {
+        *left = left.saturating_sub(bytes.len());
+        batches.push(bytes);
+    } else {
+        // Nothing may follow a batch that was left out.
+        *left = 0;
+    }
+}
+
+impl State {
+    fn plan(&self, offset: Offset, end: Offset, bytes_max: usize) -> Vec<Piece> {
+        let tail_start = self.tail.start().unwrap_or(self.high_watermark);
+        let stored = self
+            .index
+            .since_offset(offset)
+            .take_while(|e| offset < tail_start && e.base < tail_start && e.base < end)
+            .map(|e| Piece::Stored(e.place));
+        // An append of several batches may be in the tail in part only: its place then covers the rest.
+        let covered =
+            self.index.since_offset(offset).take_while(|e| e.base < tail_start).last().map(|e| e.last());
+        let cached = self
+            .tail
+            .since_offset(offset)
+            .filter(|b| offset >= tail_start || covered.is_none_or(|last| b.base > last))
+            .take_while(|b| b.base < end)
+            .map(|b| Piece::Cached(b.bytes.clone()));
+        let (mut pieces, mut left) = (Vec::new(), bytes_max);
+        for piece in stored.chain(cached) {
+            let bytes = piece.bytes();
+            if !pieces.is_empty() && bytes > left {
+                break;
+            }
+            left = left.saturating_sub(bytes);
+            pieces.push(piece);
+        }
+        pieces
+    }
+}

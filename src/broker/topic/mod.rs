@@ -1,0 +1,115 @@
+//! The log: topics, their partitions, and everything that appends to and reads from them.
+//!
+//! A Kafka topic, an AMQP stream and an AMQP super stream are all a [`Topic`]. Nothing here knows a protocol: doors
+//! translate ([`mapping`] says what an AMQP message is as a record). Groups are in `broker::group`.
+
+pub mod append;
+pub mod config;
+mod definition;
+pub mod fetch;
+mod gather;
+mod index;
+pub(crate) mod keys;
+pub mod mapping;
+pub mod partition;
+pub mod partitioner;
+mod retention;
+mod rewrite;
+pub mod table;
+pub mod tail;
+#[cfg(test)]
+pub(crate) mod tests;
+pub mod trim;
+pub mod waiters;
+pub(crate) mod writes;
+
+use std::{fmt, sync::Arc};
+
+use uuid::Uuid;
+
+use self::{
+    config::TopicConfig,
+    definition::Definition,
+    partition::{Partition, SharedConfig},
+    partitioner::Spread,
+};
+use crate::store::Ticket;
+
+pub use table::{CreateRefused, NewTopic, Topics};
+
+/// A vhost's name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VhostName(pub Arc<str>);
+
+impl From<&str> for VhostName {
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+/// A partition's number in this data directory: never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PartitionId(pub u64);
+
+/// A record's place in its partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Offset(pub i64);
+
+/// A topic.
+#[derive(Debug)]
+pub struct Topic {
+    /// Random: a topic that is made again under the same name is another one.
+    pub id: Uuid,
+    pub name: Arc<str>,
+    pub vhost: VhostName,
+    pub partitions: Vec<Arc<Partition>>,
+    /// `queue.declare` with `x-queue-type=stream` made it: then its name is taken for queues.
+    pub declared_over_amqp: bool,
+    config: SharedConfig,
+    spread: Spread,
+}
+
+impl Topic {
+    #[must_use]
+    pub fn config(&self) -> Arc<TopicConfig> {
+        self.config.read().clone()
+    }
+
+    /// The partition of that number.
+    #[must_use]
+    pub fn partition(&self, number: i32) -> Option<&Arc<Partition>> {
+        self.partitions.get(usize::try_from(number).ok()?)
+    }
+
+    /// Where a record with this routing key goes (an empty one: spread over all).
+    #[must_use]
+    pub fn partition_for(&self, routing_key: &[u8]) -> Option<&Arc<Partition>> {
+        let partitions = u32::try_from(self.partitions.len()).ok()?;
+        let number = self.spread.partition(routing_key, partitions);
+        self.partitions.get(usize::try_from(number).ok()?)
+    }
+
+    /// Appends an AMQP message; durable with the ticket. `None`: the topic has no partitions.
+    pub fn publish(&self, now_ms: i64, message: &mapping::Message) -> Option<Ticket> {
+        let partition = self.partition_for(&message.routing_key)?;
+        let record = mapping::Record::from_message(message);
+        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+        Some(partition.publish(now_ms, record.key.as_deref(), record.value.as_deref(), headers))
+    }
+
+    fn definition(&self) -> Definition {
+        Definition {
+            vhost: self.vhost.clone(),
+            name: self.name.to_string(),
+            declared_over_amqp: self.declared_over_amqp,
+            partitions: self.partitions.iter().map(|p| p.id).collect(),
+            config: TopicConfig::clone(&self.config.read()),
+        }
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}

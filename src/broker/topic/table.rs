@@ -1,0 +1,283 @@
+//! The table of topics of all vhosts: making, finding, deleting, recovering, and the regular housekeeping.
+
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::{Mutex, RwLock};
+use uuid::Uuid;
+
+use super::{
+    Offset, PartitionId, Topic, VhostName,
+    config::TopicConfig,
+    definition::Definition,
+    index::Entry,
+    keys,
+    partition::{Partition, SharedConfig, State},
+    partitioner::Spread,
+    tail::Budget,
+    writes::{Outcome, Writes},
+};
+use crate::store::{Space, Store, StoreError, Ticket};
+
+/// All topics.
+pub struct Topics {
+    tables: RwLock<Tables>,
+    /// Makes one definition change at a time, in the order of the log. Locked before `tables`.
+    changing: Mutex<NextPartitionId>,
+    store: Store,
+    budget: Arc<Budget>,
+}
+
+#[derive(Default)]
+struct Tables {
+    by_name: HashMap<VhostName, HashMap<Arc<str>, Arc<Topic>>>,
+    by_id: HashMap<Uuid, Arc<Topic>>,
+}
+
+struct NextPartitionId(u64);
+
+/// Why a topic cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CreateRefused {
+    #[error("Topic '{0}' already exists.")]
+    TopicAlreadyExists(String),
+    #[error("Number of partitions must be between 1 and {PARTITIONS_MAX}.")]
+    InvalidPartitions,
+    #[error("{0}")]
+    InvalidTopic(String),
+}
+
+/// Partitions of one topic.
+pub const PARTITIONS_MAX: u32 = 10_000;
+
+/// Kafka's rules for a topic's name (AMQP streams have none).
+pub fn check_kafka_name(name: &str) -> Result<(), CreateRefused> {
+    let refuse = |why: String| Err(CreateRefused::InvalidTopic(format!("Topic name is invalid: {why}")));
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() {
+        refuse("the empty string is not allowed".to_owned())
+    } else if matches!(name, "." | "..") {
+        refuse("'.' or '..' is not allowed".to_owned())
+    } else if name.len() > 249 {
+        refuse(format!("the length of '{name}' is longer than the max allowed length 249"))
+    } else if !name.chars().all(legal) {
+        refuse(format!(
+            "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+        ))
+    } else {
+        Ok(())
+    }
+}
+
+/// A topic to be made.
+#[derive(Debug, Clone)]
+pub struct NewTopic {
+    pub vhost: VhostName,
+    pub name: String,
+    pub partitions: u32,
+    pub config: TopicConfig,
+    pub declared_over_amqp: bool,
+    /// Random, from outside.
+    pub id: Uuid,
+}
+
+impl Topics {
+    /// Rebuilds every topic from its definition and index; reads no chunk.
+    pub fn recover(store: Store, budget: Arc<Budget>) -> Result<Self, StoreError> {
+        let value = store.get(Space::Meta, keys::NEXT_PARTITION_ID)?;
+        let next = value.and_then(|v| v.as_ref().try_into().ok()).map_or(0, u64::from_be_bytes);
+        let topics =
+            Self { tables: RwLock::default(), changing: Mutex::new(NextPartitionId(next)), store, budget };
+        for (key, value) in topics.store.scan(Space::Meta, keys::TOPICS)? {
+            let id = key.strip_prefix(keys::TOPICS).and_then(|id| Uuid::from_slice(id).ok());
+            let (Some(id), Some(definition)) = (id, Definition::decode(&value)) else { continue };
+            let topic = topics.rebuild(id, definition)?;
+            topics.tables.write().insert(topic);
+        }
+        for (key, _) in topics.store.scan(Space::Meta, keys::DROPPED_PARTITIONS)? {
+            let Some(id) = keys::parse_dropped_partition(&key) else { continue };
+            topics.recover_partition(id, 0, SharedConfig::default())?.drop_entries();
+        }
+        Ok(topics)
+    }
+
+    fn rebuild(&self, id: Uuid, definition: Definition) -> Result<Arc<Topic>, StoreError> {
+        let config = Arc::new(RwLock::new(Arc::new(definition.config)));
+        let mut partitions = Vec::with_capacity(definition.partitions.len());
+        for (partition, number) in definition.partitions.iter().zip(0..) {
+            partitions.push(self.recover_partition(*partition, number, config.clone())?);
+        }
+        Ok(Arc::new(Topic {
+            id,
+            name: definition.name.into(),
+            vhost: definition.vhost,
+            partitions,
+            declared_over_amqp: definition.declared_over_amqp,
+            config,
+            spread: Spread::default(),
+        }))
+    }
+
+    fn recover_partition(
+        &self,
+        id: PartitionId,
+        number: i32,
+        config: SharedConfig,
+    ) -> Result<Arc<Partition>, StoreError> {
+        let mut state = State::new(self.budget.clone());
+        let value = self.store.get(Space::State, &keys::log_start(id))?;
+        let log_start = value.and_then(|v| v.as_ref().try_into().ok()).map_or(0, i64::from_be_bytes);
+        (state.log_start, state.next_log_start) = (Offset(log_start), Offset(log_start));
+        for (key, value) in self.store.scan(Space::Index, &keys::batches(id))? {
+            let Some((entry, producers)) =
+                keys::parse_batch_base(&key).and_then(|base| Entry::decode(base, &value))
+            else {
+                continue;
+            };
+            self.store.retain(entry.place);
+            state.index.push(entry);
+            producers.into_iter().for_each(|p| state.producers.on_appended(p));
+        }
+        let end = state.index.last().map_or(0, |e| e.last().0 + 1).max(log_start);
+        (state.log_end, state.high_watermark, state.last_stable_offset) =
+            (Offset(end), Offset(end), Offset(end));
+        let partition = Partition::new(id, number, config, self.store.clone(), self.budget.clone(), state);
+        partition.finish_trim();
+        Ok(partition)
+    }
+
+    /// Makes a topic. It can be used at once; it is durable with the ticket, and with it what was appended since.
+    pub fn create(&self, new: NewTopic) -> Result<(Arc<Topic>, Ticket), CreateRefused> {
+        if new.partitions == 0 || new.partitions > PARTITIONS_MAX {
+            return Err(CreateRefused::InvalidPartitions);
+        }
+        let mut next = self.changing.lock();
+        if self.find(&new.vhost, &new.name).is_some() {
+            return Err(CreateRefused::TopicAlreadyExists(new.name));
+        }
+        let config = Arc::new(RwLock::new(Arc::new(new.config)));
+        let partition = |number: u32| {
+            let id = PartitionId(next.0 + u64::from(number));
+            let state = State::new(self.budget.clone());
+            let number = i32::try_from(number).unwrap_or(i32::MAX);
+            Partition::new(id, number, config.clone(), self.store.clone(), self.budget.clone(), state)
+        };
+        let topic = Arc::new(Topic {
+            id: new.id,
+            name: new.name.into(),
+            vhost: new.vhost,
+            partitions: (0..new.partitions).map(partition).collect(),
+            declared_over_amqp: new.declared_over_amqp,
+            config: config.clone(),
+            spread: Spread::default(),
+        });
+        next.0 += u64::from(new.partitions);
+        let mut writes = Writes::default();
+        writes.put(Space::Meta, keys::NEXT_PARTITION_ID.to_vec(), next.0.to_be_bytes().to_vec());
+        writes.put(Space::Meta, keys::topic(topic.id), topic.definition().encode());
+        let ticket = writes.submit(&self.store, drop);
+        self.tables.write().insert(topic.clone());
+        Ok((topic, ticket))
+    }
+
+    /// Deletes a topic: nobody finds it any more; what is on its way to it is refused; its space is given back.
+    pub fn delete(&self, topic: &Arc<Topic>) -> Option<Ticket> {
+        let _changing = self.changing.lock();
+        if !self.tables.write().remove(topic) {
+            return None;
+        }
+        let mut writes = Writes::default();
+        writes.delete(Space::Meta, keys::topic(topic.id));
+        for partition in &topic.partitions {
+            writes.put(Space::Meta, keys::dropped_partition(partition.id), Vec::new());
+            partition.close();
+        }
+        let partitions = topic.partitions.clone();
+        let ticket = writes.submit(&self.store, move |outcome: Outcome| {
+            if outcome.is_ok() {
+                partitions.iter().for_each(|p| p.drop_entries());
+            }
+        });
+        Some(ticket)
+    }
+
+    /// Replaces a topic's configuration.
+    pub fn alter_config(&self, topic: &Arc<Topic>, config: TopicConfig) -> Ticket {
+        let _changing = self.changing.lock();
+        *topic.config.write() = Arc::new(config);
+        let mut writes = Writes::default();
+        // A deleted topic must not come back.
+        if self.by_id(topic.id).is_some() {
+            writes.put(Space::Meta, keys::topic(topic.id), topic.definition().encode());
+        }
+        writes.submit(&self.store, drop)
+    }
+
+    #[must_use]
+    pub fn find(&self, vhost: &VhostName, name: &str) -> Option<Arc<Topic>> {
+        self.tables.read().by_name.get(vhost)?.get(name).cloned()
+    }
+
+    #[must_use]
+    pub fn by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
+        self.tables.read().by_id.get(&id).cloned()
+    }
+
+    /// All topics of a vhost, by name.
+    #[must_use]
+    pub fn list(&self, vhost: &VhostName) -> Vec<Arc<Topic>> {
+        let mut all: Vec<Arc<Topic>> =
+            self.tables.read().by_name.get(vhost).map(|t| t.values().cloned().collect()).unwrap_or_default();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Moves every batch out of a mostly dead segment ([`Store::sparse_segments`]). Blocks while it reads.
+    ///
+    /// # Errors
+    /// When a batch cannot be read.
+    pub fn move_out_of(&self, segment: u32) -> Result<usize, StoreError> {
+        let topics: Vec<Arc<Topic>> = self.tables.read().by_id.values().cloned().collect();
+        topics.iter().flat_map(|t| &t.partitions).map(|p| p.move_out_of(segment)).sum()
+    }
+
+    /// The regular run (`log.retention.check.interval.ms`): retention, and producers long gone.
+    pub fn on_housekeeping(&self, now_ms: i64) {
+        let topics: Vec<Arc<Topic>> = self.tables.read().by_id.values().cloned().collect();
+        for partition in topics.iter().flat_map(|t| &t.partitions) {
+            partition.enforce_retention(now_ms);
+            partition.expire_producers(now_ms.saturating_sub(PRODUCER_ID_EXPIRATION_MS));
+        }
+    }
+}
+
+/// `producer.id.expiration.ms`.
+const PRODUCER_ID_EXPIRATION_MS: i64 = 24 * 3_600 * 1_000;
+
+impl Tables {
+    fn insert(&mut self, topic: Arc<Topic>) {
+        self.by_id.insert(topic.id, topic.clone());
+        self.by_name.entry(topic.vhost.clone()).or_default().insert(topic.name.clone(), topic);
+    }
+
+    fn remove(&mut self, topic: &Topic) -> bool {
+        let known = self.by_id.remove(&topic.id).is_some();
+        if known && let Some(names) = self.by_name.get_mut(&topic.vhost) {
+            names.remove(&topic.name);
+        }
+        known
+    }
+}
+
+impl Partition {
+    /// The topic is being deleted: nothing more goes in, nothing comes out, and whoever waits looks again.
+    fn close(&self) {
+        let waiting = {
+            let mut state = self.state.lock();
+            state.gone = true;
+            state.tail.clear();
+            state.producers.clear();
+            state.waiters.take_all()
+        };
+        waiting.iter().for_each(|w| w.fire());
+    }
+}
