@@ -2,6 +2,7 @@
 //!
 //! Where everything is, and the rules that hold it together: `src/ARCHITECTURE.md`.
 
+pub mod amqp;
 pub mod broker;
 pub mod clock;
 pub mod config;

@@ -1,0 +1,301 @@
+//! One channel's state: what it publishes, consumes and owes.
+//!
+//! Pure bookkeeping; methods are handled in `handle/`, frames in `connection.rs`. (AMQP 0-9-1 §2.2.5; RabbitMQ's
+//! channel.)
+//!
+//! ```text
+//! open ──error──► closing (frames are ignored) ──close-ok──► gone
+//!   └──────────────────── close ──────────────────────────────┘
+//! ```
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::BytesMut;
+use tokio::{sync::Semaphore, task::AbortHandle};
+
+use super::{confirms::Confirms, prefetch::Unacked};
+use crate::broker::{
+    publish::Publisher,
+    queue::{ConsumerId, Entry, Queue, consumers::ChannelCredit},
+    registry::ChannelInfo,
+    topic::Topic,
+    vhost::Vhost,
+};
+
+/// A channel.
+#[derive(Debug)]
+pub struct Channel {
+    pub number: u16,
+    /// Tells a reopened channel from its predecessor of the same number.
+    pub generation: u32,
+    pub phase: Phase,
+    pub publisher: Publisher,
+    pub mode: Mode,
+    pub unacked: Unacked<Held>,
+    pub consumers: Consumers,
+    /// What the next consumer may hold (`basic.qos`, not global).
+    pub prefetch_count: u16,
+    pub credit: Arc<ChannelCredit>,
+    /// What an empty queue name means.
+    pub last_queue: Option<String>,
+    pub content: Content,
+    pub info: Arc<ChannelInfo>,
+}
+
+/// Whether the channel works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Open,
+    /// We closed it and wait for `close-ok`.
+    Closing,
+}
+
+/// What publishes are answered with.
+#[derive(Debug)]
+pub enum Mode {
+    Plain,
+    Confirm(Batch),
+    Tx(Tx),
+}
+
+/// What a transaction holds back until its commit. Its publishes wait in the channel's [`Publisher`].
+#[derive(Debug, Default)]
+pub struct Tx {
+    pub settlements: Vec<Settlement>,
+    /// `basic.return`s of what no queue takes, as frames: they leave with the commit.
+    pub returns: BytesMut,
+}
+
+/// Deliveries that are acknowledged or rejected once the transaction commits, with their tags.
+#[derive(Debug)]
+pub struct Settlement {
+    pub deliveries: Vec<(u64, Held)>,
+    pub how: How,
+}
+
+/// What becomes of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    Acknowledge,
+    Requeue,
+    /// Rejected for good.
+    Drop,
+}
+
+impl How {
+    #[must_use]
+    pub fn rejected(requeue: bool) -> Self {
+        if requeue { Self::Requeue } else { Self::Drop }
+    }
+}
+
+/// The publishes of a channel in confirm mode; those of the current batch by ordinal.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub confirms: Confirms,
+    /// The first publish of the batch.
+    pub first: Option<u64>,
+    /// Sequence numbers of those that were taken, by their ordinals.
+    pub taken: Vec<u64>,
+}
+
+/// A delivery that the client has not acknowledged.
+#[derive(Debug)]
+pub enum Held {
+    /// Of a queue; `consumer` is `None` for `basic.get`.
+    Queue { queue: Arc<Queue>, consumer: Option<ConsumerId>, entry: Entry },
+    /// Of a stream: acknowledging it makes room for another.
+    Stream { credit: Arc<Semaphore> },
+}
+
+/// A content on its way in, when it does not come in one piece.
+#[derive(Debug)]
+pub enum Content {
+    None,
+    /// `basic.publish` has come; its header comes next.
+    Header(Publish),
+    /// The body comes.
+    Body {
+        publish: Publish,
+        properties: Vec<u8>,
+        body: BytesMut,
+        /// What the header promised, and how much of it is still to come.
+        size: u64,
+        left: u64,
+    },
+}
+
+/// The arguments of a `basic.publish`, kept.
+#[derive(Debug, Clone)]
+pub struct Publish {
+    pub exchange: String,
+    pub routing_key: String,
+    pub mandatory: bool,
+    pub immediate: bool,
+}
+
+/// A consumer of the channel.
+#[derive(Debug, Clone)]
+pub struct Consumer {
+    pub id: ConsumerId,
+    pub consumer_tag: Arc<str>,
+    pub no_ack: bool,
+    pub feed: Feed,
+}
+
+/// Where a consumer's deliveries come from.
+#[derive(Debug, Clone)]
+pub enum Feed {
+    Queue(Arc<Queue>),
+    Stream(StreamFeed),
+}
+
+/// A reader of a stream.
+#[derive(Debug, Clone)]
+pub struct StreamFeed {
+    pub topic: Arc<Topic>,
+    pub credit: Arc<Semaphore>,
+    pub task: AbortHandle,
+}
+
+impl Consumer {
+    /// Serves the consumer, if a queue does.
+    pub fn pump(&self) {
+        match &self.feed {
+            Feed::Queue(queue) => queue.pump(),
+            Feed::Stream(_) => {}
+        }
+    }
+}
+
+/// The channel's consumers, by tag for the client and by id for the core.
+#[derive(Debug, Default)]
+pub struct Consumers {
+    by_id: HashMap<ConsumerId, Consumer>,
+    by_tag: HashMap<Arc<str>, ConsumerId>,
+}
+
+impl Consumers {
+    pub fn put(&mut self, consumer: Consumer) {
+        self.by_tag.insert(consumer.consumer_tag.clone(), consumer.id);
+        self.by_id.insert(consumer.id, consumer);
+    }
+
+    #[must_use]
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.by_tag.contains_key(tag)
+    }
+
+    #[must_use]
+    pub fn by_id(&self, id: ConsumerId) -> Option<&Consumer> {
+        self.by_id.get(&id)
+    }
+
+    #[must_use]
+    pub fn by_tag(&self, tag: &str) -> Option<&Consumer> {
+        self.by_id.get(self.by_tag.get(tag)?)
+    }
+
+    pub fn remove(&mut self, id: ConsumerId) -> Option<Consumer> {
+        let consumer = self.by_id.remove(&id)?;
+        self.by_tag.remove(&consumer.consumer_tag);
+        Some(consumer)
+    }
+
+    #[must_use]
+    pub fn all(&self) -> Vec<Consumer> {
+        let mut all: Vec<_> = self.by_id.values().cloned().collect();
+        all.sort_by_key(|c| c.id);
+        all
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+}
+
+impl Channel {
+    #[must_use]
+    pub fn new(number: u16, generation: u32, vhost: Arc<Vhost>) -> Self {
+        Self {
+            number,
+            generation,
+            phase: Phase::Open,
+            publisher: Publisher::new(vhost),
+            mode: Mode::Plain,
+            unacked: Unacked::default(),
+            consumers: Consumers::default(),
+            prefetch_count: 0,
+            credit: Arc::default(),
+            last_queue: None,
+            content: Content::None,
+            info: Arc::default(),
+        }
+    }
+
+    /// Whether publishes wait to be handed on.
+    #[must_use]
+    pub fn has_batch(&self) -> bool {
+        match &self.mode {
+            Mode::Plain => !self.publisher.is_empty(),
+            Mode::Confirm(batch) => batch.first.is_some(),
+            Mode::Tx(_) => false,
+        }
+    }
+
+    /// Tells the queues what became of deliveries. What goes back goes where it was, in the order it was delivered.
+    pub fn settle(&self, held: impl Iterator<Item = Held>, how: How) {
+        self.by_queue(held, |queue, consumer, entries| {
+            let seqs = entries.iter().map(|entry| entry.seq);
+            match how {
+                How::Acknowledge => queue.settle(consumer, seqs, true),
+                How::Drop => queue.settle(consumer, seqs, false),
+                How::Requeue => queue.requeue(consumer, entries.into_iter()),
+            }
+        });
+    }
+
+    /// One call per queue and consumer, however the deliveries of several lie between each other.
+    pub fn by_queue(
+        &self,
+        held: impl Iterator<Item = Held>,
+        mut each: impl FnMut(&Arc<Queue>, Option<ConsumerId>, Vec<Entry>),
+    ) {
+        let mut groups: Vec<(Arc<Queue>, Option<ConsumerId>, Vec<Entry>)> = Vec::new();
+        for held in held {
+            let (queue, consumer, entry) = match held {
+                Held::Queue { queue, consumer, entry } => (queue, consumer, entry),
+                Held::Stream { credit } => {
+                    credit.add_permits(1);
+                    continue;
+                }
+            };
+            let same = |(q, c, _): &&mut (Arc<Queue>, Option<ConsumerId>, Vec<Entry>)| {
+                *c == consumer && q.id == queue.id
+            };
+            match groups.iter_mut().rev().find(same) {
+                Some((_, _, entries)) => entries.push(entry),
+                None => groups.push((queue, consumer, vec![entry])),
+            }
+        }
+        let consumed = groups
+            .iter()
+            .filter(|(_, consumer, _)| consumer.is_some())
+            .map(|(_, _, e)| e.len())
+            .sum::<usize>();
+        self.credit.give_back(u32::try_from(consumed).unwrap_or(u32::MAX));
+        for (queue, consumer, entries) in groups {
+            each(&queue, consumer, entries);
+        }
+        if self.credit.limited() && consumed > 0 {
+            // The channel's shared limit has room again: any of its consumers may go on.
+            self.consumers.all().iter().for_each(Consumer::pump);
+        }
+    }
+}

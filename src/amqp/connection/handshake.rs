@@ -1,0 +1,196 @@
+//! From the protocol header to `connection.open-ok`, and the connection class after that.
+//!
+//! Until the peer is known it is told little: RabbitMQ answers a refused login, tune or vhost, and closes everything
+//! else without a word after a while, to slow down guessing. (AMQP 0-9-1 §2.2.4; rabbit_reader.)
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use super::{Connection, Login, Phase, SILENT_CLOSE_DELAY};
+use crate::{
+    amqp::{
+        fault::{Fault, Reply},
+        handle, login,
+        session::{Alarm, Context, Session, fault_of},
+        wire::{
+            Method, MethodId, connection,
+            frame::{self, Greeting, PROTOCOL_HEADER},
+        },
+    },
+    broker::{outlet::Outlet, registry::ConnectionInfo},
+};
+
+impl Connection {
+    /// The protocol header, at the front of `input`; returns how many bytes were taken.
+    pub(super) fn greet(&mut self, input: &[u8], until: Instant) -> usize {
+        match frame::greeting(input) {
+            Some(Greeting::Amqp091) => {
+                frame::put_method(self.output.buffer(), 0, &handle::connection::start(&self.settings));
+                self.phase = Phase::Start { until };
+                PROTOCOL_HEADER.len()
+            }
+            // What may still become a header is waited for.
+            None if PROTOCOL_HEADER.iter().zip(input).take(4).all(|(a, b)| a == b) => 0,
+            // 4.x offers AMQP 1.0 to strangers; we do not speak it and name what we speak.
+            Some(Greeting::OtherRevision | Greeting::Amqp10 | Greeting::Foreign) | None => {
+                self.output.buffer().extend_from_slice(&PROTOCOL_HEADER);
+                self.phase = Phase::Over;
+                input.len()
+            }
+        }
+    }
+
+    /// A method on channel 0.
+    pub(super) fn on_connection_method(&mut self, now: Instant, method: Method<'_>, id: MethodId) {
+        let Method::Connection(method) = method else {
+            self.fail(now, 0, &Fault::ConnectionState(self.state()), id);
+            return;
+        };
+        match (std::mem::replace(&mut self.phase, Phase::Over), method) {
+            (Phase::Start { until }, connection::Method::StartOk(m)) => {
+                self.phase = Phase::Start { until };
+                self.on_start_ok(now, until, &m);
+            }
+            (Phase::Tune { until, login }, connection::Method::TuneOk(m)) => {
+                match handle::connection::check_tune(&self.settings, &m) {
+                    Ok(()) => self.phase = Phase::Opening { until, login, tuned: m },
+                    Err(fault) => {
+                        self.phase = Phase::Tune { until, login };
+                        self.fail(now, 0, &fault, MethodId::NONE);
+                    }
+                }
+            }
+            (Phase::Opening { until, login, tuned }, connection::Method::Open(m)) => {
+                self.on_open(now, until, login, &tuned, &m);
+            }
+            (Phase::Open(mut session), connection::Method::UpdateSecret(_)) => {
+                let mut cx = Context { session: &mut session, output: &mut self.output, now_ms: 0 };
+                handle::connection::update_secret(&mut cx);
+                self.phase = Phase::Open(session);
+            }
+            (phase, connection::Method::Close(_)) => {
+                self.phase = phase;
+                self.abandon();
+                frame::put_method(self.output.buffer(), 0, &connection::CloseOk {});
+            }
+            (phase, _) => {
+                self.phase = phase;
+                self.fail(now, 0, &Fault::ConnectionState(self.state()), id);
+            }
+        }
+    }
+
+    fn state(&self) -> &'static str {
+        if matches!(self.phase, Phase::Open(_)) { "running" } else { "starting" }
+    }
+
+    fn on_start_ok(&mut self, now: Instant, until: Instant, method: &connection::StartOk<'_>) {
+        let capabilities = handle::connection::capabilities(&method.client_properties);
+        let meters = &self.broker.core.meters;
+        let Some(credentials) = login::credentials(method.mechanism, method.response) else {
+            meters.auth_failed.increment();
+            tracing::warn!(peer = %self.peer, mechanism = method.mechanism, "login with a mechanism or response that is none");
+            self.phase = Phase::Silent { until: now + SILENT_CLOSE_DELAY };
+            return;
+        };
+        match self.broker.users.login(&credentials.user, &credentials.password, is_loopback(self.peer.ip())) {
+            Ok(user) => {
+                meters.auth_succeeded.increment();
+                let client_properties = method.client_properties.clone();
+                frame::put_method(self.output.buffer(), 0, &handle::connection::tune(&self.settings));
+                self.phase = Phase::Tune { until, login: Login { user, client_properties, capabilities } };
+            }
+            Err(_) => {
+                meters.auth_failed.increment();
+                tracing::warn!(peer = %self.peer, user = credentials.user, "login refused");
+                if capabilities.authentication_failure_close {
+                    let mechanism = method.mechanism.to_owned();
+                    self.fail(now, 0, &Fault::LoginRefused { mechanism }, MethodId::NONE);
+                } else {
+                    self.phase = Phase::Silent { until: now + SILENT_CLOSE_DELAY };
+                }
+            }
+        }
+    }
+
+    fn on_open(
+        &mut self,
+        now: Instant,
+        until: Instant,
+        login: Login,
+        tuned: &connection::TuneOk,
+        method: &connection::Open<'_>,
+    ) {
+        let name = method.virtual_host;
+        let vhost = match self.broker.vhost(name) {
+            Ok(vhost) if login.user.enters(name) => vhost,
+            refused => {
+                let fault = match refused {
+                    Err(refusal) => fault_of(refusal, name),
+                    Ok(_) => {
+                        Fault::VhostRefused { vhost: name.to_owned(), user: login.user.name.to_string() }
+                    }
+                };
+                self.phase = Phase::Start { until };
+                self.fail(now, 0, &fault, MethodId { class: 10, method: 40 });
+                return;
+            }
+        };
+        let (id, outlet) = (self.broker.core.ids.connection(), Arc::<Outlet>::default());
+        let info = Arc::new(ConnectionInfo {
+            id,
+            protocol: "AMQP 0-9-1",
+            peer: self.peer,
+            local: self.local,
+            user: login.user.name.clone(),
+            vhost: vhost.name.clone(),
+            client_properties: login.client_properties,
+            connected_at_ms: self.broker.core.clock.now_ms(),
+            channel_max: tuned.channel_max,
+            frame_max: tuned.frame_max,
+            heartbeat_s: tuned.heartbeat,
+            outlet: outlet.clone(),
+            channels: parking_lot::Mutex::default(),
+        });
+        self.broker.connections.put(info.clone());
+        self.heartbeat.interval = Duration::from_secs(tuned.heartbeat.into());
+        self.heartbeat.last_sent = now;
+        self.phase = Phase::Open(Box::new(Session {
+            broker: self.broker.clone(),
+            settings: self.settings.clone(),
+            id,
+            vhost,
+            user: login.user,
+            outlet,
+            info,
+            channels: std::collections::HashMap::new(),
+            frame_max: tuned.frame_max,
+            channel_max: tuned.channel_max,
+            capabilities: login.capabilities,
+            exclusive: Vec::new(),
+            waiting: None,
+            relief: None,
+            generations: 0,
+            alarm: Alarm::Unconcerned,
+            tally: super::super::session::Tally::default(),
+            waker: Waker::noop().clone(),
+            close_asked: None,
+        }));
+        frame::put_method(self.output.buffer(), 0, &connection::OpenOk { reserved_1: "" });
+    }
+}
+
+/// Whether a peer that is not through the handshake hears of it.
+pub(super) fn is_told_to_strangers(reply: &Reply) -> bool {
+    // Logins, tuning and vhosts; and a server that goes down.
+    matches!(reply.code, 320 | 403 | 530)
+}
+
+/// Loopback also as IPv6 writes IPv4 (`::ffff:127.0.0.1`).
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}

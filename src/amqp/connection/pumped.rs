@@ -1,0 +1,174 @@
+//! The connection as the pump sees it: bytes, wake-ups and deadlines.
+
+use std::{
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf, BytesMut};
+
+use super::{Connection, Heartbeat, Phase};
+use crate::{
+    amqp::{
+        fault::Fault,
+        handle,
+        session::{Alarm, Context, Session, Waiting},
+        wire::{MethodId, frame::HEARTBEAT},
+    },
+    net::pump::{self, Output},
+};
+
+impl Session {
+    /// Whether the next frame may be read.
+    fn reads(&self) -> bool {
+        self.waiting.is_none() && self.relief.is_none() && !matches!(self.alarm, Alarm::Blocked)
+    }
+}
+
+impl Connection {
+    /// What has happened elsewhere.
+    fn poll_open(&mut self, now: Instant, cx: &mut std::task::Context<'_>) {
+        let now_ms = self.broker.core.clock.now_ms();
+        let Phase::Open(session) = &mut self.phase else { return };
+        if !session.waker.will_wake(cx.waker()) {
+            session.waker = cx.waker().clone();
+        }
+        let was_reading = session.reads();
+        let mut context = Context { session, output: &mut self.output, now_ms };
+        // A full output is polled again when it has room, so nothing stays behind unnoticed.
+        if context.output.is_full() {
+            context.session.outlet.register(cx.waker());
+        } else {
+            handle::deliver::drain(&mut context, None);
+        }
+        handle::deliver::confirm(&mut context);
+        if let Some(reason) = context.session.close_asked.take() {
+            self.fail(now, 0, &Fault::Forced(reason), MethodId::NONE);
+            return;
+        }
+        if let Some(relief) = &mut session.relief
+            && relief.as_mut().poll(cx).is_ready()
+        {
+            session.relief = None;
+        }
+        if let Some(Waiting::Durable { durable, reply }) = &mut session.waiting
+            && let Poll::Ready(result) = durable.as_mut().poll(cx)
+        {
+            if result.is_ok() {
+                self.output.buffer().extend_from_slice(reply);
+            }
+            session.waiting = None;
+            if let Err(error) = result {
+                tracing::error!(%error, "a request could not be made durable");
+                self.fail(now, 0, &Fault::Internal, MethodId::NONE);
+                return;
+            }
+        }
+        if !was_reading && session.reads() {
+            // What the peer sent meanwhile could not be seen; the pump has looked at the socket already.
+            self.heartbeat.last_received = now;
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+impl pump::Connection for Connection {
+    fn on_bytes(&mut self, now: Instant, input: &mut BytesMut) {
+        self.heartbeat.last_received = now;
+        let taken = self.take(now, input);
+        input.advance(taken.min(input.len()));
+    }
+
+    fn poll(&mut self, now: Instant, input: &mut BytesMut, cx: &mut std::task::Context<'_>) {
+        self.poll_open(now, cx);
+        if matches!(self.phase, Phase::Open(_)) && self.reading() && !input.is_empty() {
+            let taken = self.take(now, input);
+            input.advance(taken.min(input.len()));
+            if taken > 0 {
+                // What was taken may wait for something, or have made something ready.
+                cx.waker().wake_by_ref();
+            }
+        }
+        if !self.output.is_empty() {
+            self.heartbeat.last_sent = now;
+        }
+    }
+
+    fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Greeting { until }
+            | Phase::Start { until }
+            | Phase::Tune { until, .. }
+            | Phase::Opening { until, .. }
+            | Phase::Closing { until, .. }
+            | Phase::Silent { until } => Some(*until),
+            Phase::Open(_) if self.heartbeat.interval.is_zero() => None,
+            Phase::Open(_) => {
+                let Heartbeat { interval, last_received, last_sent } = self.heartbeat;
+                Some((last_sent + interval / 2).min(last_received + silence_max(interval)))
+            }
+            Phase::Over => None,
+        }
+    }
+
+    fn on_deadline(&mut self, now: Instant) {
+        let Heartbeat { interval, last_received, last_sent } = self.heartbeat;
+        match &self.phase {
+            Phase::Open(session) => {
+                if !session.reads() {
+                    // RabbitMQ pauses its monitor, too: what is not read cannot prove anything.
+                    self.heartbeat.last_received = now;
+                } else if now >= last_received + silence_max(interval) {
+                    tracing::warn!(peer = %self.peer, "missed heartbeats from the client");
+                    self.abandon();
+                    return;
+                }
+                if now >= last_sent + interval / 2 {
+                    self.output.buffer().extend_from_slice(&HEARTBEAT);
+                    self.heartbeat.last_sent = now;
+                }
+            }
+            Phase::Greeting { .. } | Phase::Start { .. } | Phase::Tune { .. } | Phase::Opening { .. } => {
+                tracing::warn!(peer = %self.peer, "handshake timeout");
+                self.phase = Phase::Over;
+            }
+            Phase::Closing { .. } | Phase::Silent { .. } => self.phase = Phase::Over,
+            Phase::Over => {}
+        }
+    }
+
+    fn reading(&self) -> bool {
+        match &self.phase {
+            Phase::Open(session) => session.reads(),
+            Phase::Greeting { .. }
+            | Phase::Start { .. }
+            | Phase::Tune { .. }
+            | Phase::Opening { .. }
+            | Phase::Closing { .. }
+            | Phase::Silent { .. }
+            | Phase::Over => true,
+        }
+    }
+
+    fn finished(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    fn on_shutdown(&mut self, now: Instant) {
+        self.fail(now, 0, &Fault::Shutdown, MethodId::NONE);
+    }
+
+    fn on_end(&mut self, _: Instant) {
+        self.abandon();
+        self.broker.core.meters.connections_closed.add(1);
+    }
+}
+
+/// Nothing for two checks of the interval: the peer is gone.
+fn silence_max(interval: Duration) -> Duration {
+    interval * 2
+}

@@ -1,0 +1,64 @@
+//! Class 20, channel: opening, flow, closing. (AMQP 0-9-1 §1.5; RabbitMQ refuses `flow(active=false)`.)
+
+use std::sync::atomic::Ordering;
+
+use crate::amqp::{
+    channel::{Channel, Phase},
+    fault::Fault,
+    publish,
+    session::Context,
+    wire::{
+        access::RequestOk,
+        channel::{CloseOk, Flow, FlowOk, OpenOk},
+    },
+};
+
+/// `channel.open` of a number that is free.
+///
+/// # Errors
+/// When as many channels are open as were negotiated: `channel_max` counts them, it does not bound their numbers.
+pub fn open(cx: &mut Context<'_>, number: u16) -> Result<(), Fault> {
+    let session = &mut *cx.session;
+    let open = session.channels.len();
+    if session.channel_max != 0 && open >= usize::from(session.channel_max) {
+        return Err(Fault::TooManyChannels { open, channel_max: session.channel_max });
+    }
+    session.generations += 1;
+    let channel = Channel::new(number, session.generations, session.vhost.clone());
+    session.info.channels.lock().insert(number, channel.info.clone());
+    session.channels.insert(number, channel);
+    session.broker.core.meters.channels_opened.add(1);
+    cx.send(number, &OpenOk { reserved_1: &[] });
+    Ok(())
+}
+
+/// `channel.flow`.
+///
+/// # Errors
+/// When it asks us to stop sending.
+pub fn flow(cx: &mut Context<'_>, channel: &Channel, method: &Flow) -> Result<(), Fault> {
+    if !method.active {
+        return Err(Fault::FlowInactive);
+    }
+    cx.send(channel.number, &FlowOk { active: true });
+    Ok(())
+}
+
+/// `channel.close` by the client. The channel is gone with it.
+pub fn close(cx: &mut Context<'_>, channel: &mut Channel) {
+    if channel.phase == Phase::Open {
+        publish::flush_channel(channel, &cx.session.outlet, cx.now_ms);
+        cx.wind_up(channel);
+    }
+    cx.send(channel.number, &CloseOk {});
+}
+
+/// Keeps the admin door's figures of a channel.
+pub fn show(channel: &Channel) {
+    channel.info.unacked.store(channel.unacked.len(), Ordering::Relaxed);
+}
+
+/// `access.request`, which RabbitMQ answers and otherwise ignores, as the specification deprecated it.
+pub fn access(cx: &mut Context<'_>, channel: &Channel) {
+    cx.send(channel.number, &RequestOk { ticket: 1 });
+}

@@ -1,0 +1,134 @@
+//! `basic.consume` and `basic.cancel`: consumers of queues; those of streams are in `stream.rs`. Consumer priorities are
+//! refused in this version. (AMQP 0-9-1 §1.8.3.3.)
+
+use std::sync::{Arc, atomic::Ordering};
+
+use crate::{
+    amqp::{
+        channel::{Channel, Consumer, Feed},
+        fault::{Fault, Resource},
+        session::{Context, queue_name},
+        wire::basic::{Cancel, CancelOk, Consume, ConsumeOk},
+    },
+    broker::{
+        exchange::Target,
+        queue::{Queue, consumers::ConsumerSpec},
+        refusal::{Access, Refusal, Subject},
+        topic::Topic,
+        vhost::server_name,
+    },
+};
+
+/// What a queue name stands for in AMQP.
+#[derive(Debug, Clone)]
+pub enum Source {
+    Queue(Arc<Queue>),
+    Stream(Arc<Topic>),
+}
+
+impl From<Source> for Target {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Queue(queue) => Self::Queue(queue),
+            Source::Stream(topic) => Self::Topic(topic),
+        }
+    }
+}
+
+impl Source {
+    /// Ready messages and consumers, as `declare-ok` gives them.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        match self {
+            Self::Queue(queue) => queue.counts(),
+            Self::Stream(topic) => (topic.message_count(), 0),
+        }
+    }
+}
+
+impl Context<'_> {
+    /// What a name stands for: queues come first, then the streams that AMQP sees.
+    ///
+    /// # Errors
+    /// When there is nothing of that name, or it is another connection's exclusive queue.
+    pub fn target(&self, channel: &Channel, name: &str) -> Result<Source, Fault> {
+        let name = queue_name(channel, name)?;
+        let vhost = &self.session.vhost;
+        match vhost.queue(&name, self.session.id) {
+            Ok(queue) => Ok(Source::Queue(queue)),
+            Err(Refusal::NoQueue(_)) => match vhost.find_stream(&name) {
+                Some(topic) => Ok(Source::Stream(topic)),
+                None => Err(Fault::NotFound(Resource::queue(&name, &vhost.name))),
+            },
+            Err(refusal) => Err(self.fault(refusal)),
+        }
+    }
+
+    /// The classic queue of that name; `what` names the method that streams do not do.
+    ///
+    /// # Errors
+    /// As [`Context::target`], and for a stream.
+    pub fn classic(&self, channel: &Channel, name: &str, what: &'static str) -> Result<Arc<Queue>, Fault> {
+        match self.target(channel, name)? {
+            Source::Queue(queue) => Ok(queue),
+            Source::Stream(topic) => {
+                Err(self.fault(Refusal::Unsupported { what, queue: topic.name.to_string() }))
+            }
+        }
+    }
+}
+
+/// `basic.consume`.
+///
+/// # Errors
+/// The fault that closes the channel or the connection.
+pub fn consume(cx: &mut Context<'_>, channel: &mut Channel, method: &Consume<'_>) -> Result<(), Fault> {
+    let name = queue_name(channel, method.queue)?;
+    cx.allow(Access::Read, &Subject::queue(&name))?;
+    if channel.consumers.has_tag(method.consumer_tag) {
+        return Err(Fault::ConsumerTagReuse(method.consumer_tag.to_owned()));
+    }
+    if let Some((arg, _)) = method.arguments.0.iter().find(|(arg, _)| arg == "x-priority") {
+        let (on, reason) =
+            (Resource::queue(&name, &cx.session.vhost.name), "not supported by this version".to_owned());
+        return Err(Fault::InvalidArg { arg: arg.clone(), on, reason });
+    }
+    let consumer_tag: Arc<str> = match method.consumer_tag {
+        "" => server_name("amq.ctag-").into(),
+        tag => tag.into(),
+    };
+    let queue = match cx.target(channel, &name)? {
+        Source::Queue(queue) => queue,
+        Source::Stream(topic) => return super::stream::consume(cx, channel, method, &topic, consumer_tag),
+    };
+    let spec = ConsumerSpec {
+        channel: channel.number,
+        consumer_tag: consumer_tag.clone(),
+        no_ack: method.no_ack,
+        exclusive: method.exclusive,
+        prefetch_count: channel.prefetch_count.into(),
+        outlet: cx.session.outlet.clone(),
+        credit: channel.credit.clone(),
+    };
+    let id = queue.consume(spec).map_err(|refusal| cx.fault(refusal))?;
+    let no_ack = method.no_ack;
+    let feed = Feed::Queue(queue.clone());
+    channel.consumers.put(Consumer { id, consumer_tag: consumer_tag.clone(), no_ack, feed });
+    channel.info.consumers.store(channel.consumers.len(), Ordering::Relaxed);
+    if !method.nowait {
+        cx.send(channel.number, &ConsumeOk { consumer_tag: &consumer_tag });
+    }
+    // The queue serves it from now on: its deliveries follow the consume-ok.
+    queue.pump();
+    Ok(())
+}
+
+/// `basic.cancel`: nothing is delivered behind its answer; what is not acknowledged stays so.
+pub fn cancel(cx: &mut Context<'_>, channel: &mut Channel, method: &Cancel<'_>) {
+    if let Some(consumer) = channel.consumers.by_tag(method.consumer_tag).cloned() {
+        cx.cancel(channel, &consumer);
+    }
+    if !method.nowait {
+        cx.send(channel.number, &CancelOk { consumer_tag: method.consumer_tag });
+    }
+}

@@ -1,0 +1,201 @@
+//! Class 50, queue: declaring, binding, purging, deleting. (AMQP 0-9-1 §1.7; RabbitMQ's server-named queues.)
+
+use crate::{
+    amqp::{
+        channel::Channel,
+        fault::{Fault, Resource},
+        session::{Context, queue_name, stripped},
+        wire::queue::{
+            Bind, BindOk, Declare, DeclareOk, Delete, DeleteOk, Method, Purge, PurgeOk, Unbind, UnbindOk,
+        },
+    },
+    broker::{
+        arguments::{self, QueueKind},
+        exchange::{Binding, Target},
+        queue::QueueOptions,
+        refusal::{Access, Subject},
+    },
+};
+
+/// Any queue method.
+///
+/// # Errors
+/// The fault that closes the channel or the connection.
+pub fn handle(cx: &mut Context<'_>, channel: &mut Channel, method: &Method<'_>) -> Result<(), Fault> {
+    match method {
+        Method::Declare(m) if m.passive => declare_passive(cx, channel, m),
+        Method::Declare(m) => declare(cx, channel, m),
+        Method::Bind(m) => bind(cx, channel, m),
+        Method::Purge(m) => purge(cx, channel, m),
+        Method::Delete(m) => delete(cx, channel, m),
+        Method::Unbind(m) => unbind(cx, channel, m),
+        Method::DeclareOk(_)
+        | Method::BindOk(_)
+        | Method::PurgeOk(_)
+        | Method::DeleteOk(_)
+        | Method::UnbindOk(_) => Err(Fault::UnimplementedMethod),
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+fn declare_passive(cx: &mut Context<'_>, channel: &mut Channel, method: &Declare<'_>) -> Result<(), Fault> {
+    let name = queue_name(channel, method.queue)?;
+    let target = cx.target(channel, &name)?;
+    let (message_count, consumer_count) = target.counts();
+    channel.last_queue = Some(name.clone());
+    let ok = DeclareOk {
+        queue: &name,
+        message_count: count(message_count),
+        consumer_count: count(consumer_count),
+    };
+    cx.reply(None, channel.number, method.nowait, &ok);
+    Ok(())
+}
+
+fn declare(cx: &mut Context<'_>, channel: &mut Channel, method: &Declare<'_>) -> Result<(), Fault> {
+    let name = stripped(method.queue);
+    let kind = arguments::kind(&name, &method.arguments).map_err(|refusal| cx.fault(refusal))?;
+    if !name.is_empty() {
+        cx.allow(Access::Configure, &Subject::queue(&name))?;
+    }
+    match kind {
+        QueueKind::Classic => declare_classic(cx, channel, method, &name),
+        QueueKind::Stream => declare_stream(cx, channel, method, &name),
+    }
+}
+
+fn declare_classic(
+    cx: &mut Context<'_>,
+    channel: &mut Channel,
+    method: &Declare<'_>,
+    name: &str,
+) -> Result<(), Fault> {
+    let (vhost, id) = (cx.session.vhost.clone(), cx.session.id);
+    let options = QueueOptions {
+        durable: method.durable,
+        auto_delete: method.auto_delete,
+        exclusive: method.exclusive.then_some(id),
+        arguments: method.arguments.clone(),
+    };
+    let declared = vhost.declare_queue(name, id, options).map_err(|refusal| cx.fault(refusal))?;
+    if declared.created && method.exclusive {
+        let exclusive = &mut cx.session.exclusive;
+        if exclusive.len() == exclusive.capacity() {
+            // Those that were deleted with their last consumer.
+            exclusive.retain(|queue| !queue.is_gone());
+        }
+        exclusive.push(declared.queue.clone());
+    }
+    let (message_count, consumer_count) = declared.queue.counts();
+    let queue = &declared.queue.name;
+    channel.last_queue = Some(queue.to_string());
+    let ok = DeclareOk { queue, message_count: count(message_count), consumer_count: count(consumer_count) };
+    cx.reply(declared.pending, channel.number, method.nowait, &ok);
+    Ok(())
+}
+
+fn declare_stream(
+    cx: &mut Context<'_>,
+    channel: &mut Channel,
+    method: &Declare<'_>,
+    name: &str,
+) -> Result<(), Fault> {
+    let on = || Resource::queue(name, &cx.session.vhost.name);
+    for (wrong, property) in [
+        (!method.durable, "non-durable"),
+        (method.exclusive, "exclusive-owner"),
+        (method.auto_delete, "auto-delete"),
+    ] {
+        if wrong {
+            return Err(Fault::InvalidProperty { property, on: on() });
+        }
+    }
+    let vhost = cx.session.vhost.clone();
+    let declared = vhost.declare_stream(name, &method.arguments).map_err(|refusal| cx.fault(refusal))?;
+    channel.last_queue = Some(name.to_owned());
+    let ok = DeclareOk { queue: name, message_count: count(declared.messages), consumer_count: 0 };
+    cx.reply(declared.pending, channel.number, method.nowait, &ok);
+    Ok(())
+}
+
+/// The two ends of a binding, and its key: with neither queue nor key given, the last queue's name is the key.
+fn ends(
+    cx: &Context<'_>,
+    channel: &Channel,
+    queue: &str,
+    exchange: &str,
+    routing_key: &str,
+) -> Result<(Target, String, String), Fault> {
+    let name = queue_name(channel, queue)?;
+    let routing_key =
+        if queue.is_empty() && routing_key.is_empty() { name.clone() } else { routing_key.to_owned() };
+    let exchange = stripped(exchange);
+    if exchange.is_empty() {
+        return Err(Fault::DefaultExchange);
+    }
+    cx.allow(Access::Write, &Subject::queue(&name))?;
+    cx.allow(Access::Read, &Subject::exchange(&exchange))?;
+    // With both missing, the exchange is what is reported.
+    cx.session.vhost.exchange(&exchange).map_err(|refusal| cx.fault(refusal))?;
+    let target = cx.target(channel, &name)?.into();
+    Ok((target, exchange, routing_key))
+}
+
+fn bind(cx: &mut Context<'_>, channel: &Channel, method: &Bind<'_>) -> Result<(), Fault> {
+    let (target, exchange, key) = ends(cx, channel, method.queue, method.exchange, method.routing_key)?;
+    let binding = Binding { target, routing_key: key.into(), arguments: method.arguments.clone() };
+    let pending = cx.session.vhost.bind(&exchange, binding).map_err(|refusal| cx.fault(refusal))?;
+    cx.reply(pending, channel.number, method.nowait, &BindOk {});
+    Ok(())
+}
+
+fn unbind(cx: &mut Context<'_>, channel: &Channel, method: &Unbind<'_>) -> Result<(), Fault> {
+    match ends(cx, channel, method.queue, method.exchange, method.routing_key) {
+        Ok((target, exchange, key)) => {
+            let id = target.id();
+            let binding = Binding { target, routing_key: key.into(), arguments: method.arguments.clone() };
+            let pending = cx
+                .session
+                .vhost
+                .unbind(&exchange, &binding.id(), &id)
+                .map_err(|refusal| cx.fault(refusal))?;
+            cx.reply(pending, channel.number, false, &UnbindOk {});
+        }
+        // What is not there is not bound.
+        Err(Fault::NotFound(_)) => cx.reply(None, channel.number, false, &UnbindOk {}),
+        Err(fault) => return Err(fault),
+    }
+    Ok(())
+}
+
+fn purge(cx: &mut Context<'_>, channel: &Channel, method: &Purge<'_>) -> Result<(), Fault> {
+    let name = queue_name(channel, method.queue)?;
+    cx.allow(Access::Read, &Subject::queue(&name))?;
+    let queue = cx.classic(channel, &name, "queue.purge")?;
+    let message_count = count(queue.purge());
+    cx.reply(None, channel.number, method.nowait, &PurgeOk { message_count });
+    Ok(())
+}
+
+fn delete(cx: &mut Context<'_>, channel: &mut Channel, method: &Delete<'_>) -> Result<(), Fault> {
+    let name = queue_name(channel, method.queue)?;
+    cx.allow(Access::Configure, &Subject::queue(&name))?;
+    let vhost = cx.session.vhost.clone();
+    let (messages, pending) = match cx.target(channel, &name) {
+        Ok(super::consume::Source::Queue(queue)) => vhost
+            .delete_queue(&queue, method.if_unused, method.if_empty)
+            .map_err(|refusal| cx.fault(refusal))?,
+        Ok(super::consume::Source::Stream(topic)) => vhost
+            .delete_stream(&topic, method.if_unused, method.if_empty)
+            .map_err(|refusal| cx.fault(refusal))?,
+        // What is not there is deleted already.
+        Err(Fault::NotFound(_)) => (0, vhost.done_before()),
+        Err(fault) => return Err(fault),
+    };
+    cx.session.exclusive.retain(|queue| *queue.name != *name);
+    cx.reply(pending, channel.number, method.nowait, &DeleteOk { message_count: count(messages) });
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Class 90, tx: publishes and acknowledgements that count together, or not at all.
+//!
+//! Publishes are checked and routed when they come, as RabbitMQ does, and wait in the channel's publisher; a commit
+//! makes one Change of everything (`broker/txn/channel.rs`) and is answered once that is durable. A method that comes
+//! meanwhile waits its turn, where RabbitMQ closes the connection (504). (AMQP 0-9-1 §1.9.)
+
+use crate::{
+    amqp::{
+        channel::{Channel, How, Mode, Settlement, Tx},
+        fault::Fault,
+        session::Context,
+        wire::tx::{CommitOk, Method, RollbackOk, SelectOk},
+    },
+    broker::txn::channel::{Fate, Settled},
+};
+
+/// What a transaction may hold back, in bytes: it becomes one Change, which must fit into a segment of the log.
+pub const TX_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Any tx method.
+///
+/// # Errors
+/// The fault that closes the channel or the connection.
+pub fn handle(cx: &mut Context<'_>, channel: &mut Channel, method: &Method) -> Result<(), Fault> {
+    match method {
+        Method::Select(_) => select(cx, channel),
+        Method::Commit(_) => commit(cx, channel),
+        Method::Rollback(_) => {
+            if !undo(channel) {
+                return Err(Fault::NotTransactional);
+            }
+            cx.send(channel.number, &RollbackOk {});
+            Ok(())
+        }
+        Method::SelectOk(_) | Method::CommitOk(_) | Method::RollbackOk(_) => Err(Fault::UnimplementedMethod),
+    }
+}
+
+/// `tx.select`; asking twice changes nothing.
+fn select(cx: &mut Context<'_>, channel: &mut Channel) -> Result<(), Fault> {
+    match channel.mode {
+        Mode::Plain => {
+            channel.mode = Mode::Tx(Tx::default());
+            channel.publisher.hold_back();
+        }
+        Mode::Tx(_) => {}
+        Mode::Confirm(_) => return Err(Fault::ConfirmToTx),
+    }
+    cx.send(channel.number, &SelectOk {});
+    Ok(())
+}
+
+fn commit(cx: &mut Context<'_>, channel: &mut Channel) -> Result<(), Fault> {
+    let Mode::Tx(tx) = &mut channel.mode else { return Err(Fault::NotTransactional) };
+    let Tx { settlements, returns } = std::mem::take(tx);
+    cx.output.buffer().extend_from_slice(&returns);
+    let settled = grouped(cx, channel, settlements);
+    let committed = channel.publisher.commit(cx.now_ms, settled);
+    if !committed.refused.rejected.is_empty() {
+        // What other queues took stays taken.
+        return Err(Fault::PartialTx);
+    }
+    cx.reply(committed.pending, channel.number, false, &CommitOk {});
+    Ok(())
+}
+
+/// The deliveries by queue and consumer, for the core.
+fn grouped(cx: &Context<'_>, channel: &Channel, settlements: Vec<Settlement>) -> Vec<Settled> {
+    let mut settled = Vec::new();
+    for Settlement { deliveries, how } in settlements {
+        let fate = match how {
+            How::Acknowledge => {
+                cx.session.broker.core.meters.acknowledged.add(deliveries.len() as u64);
+                Fate::Acknowledged
+            }
+            How::Drop => Fate::Dropped,
+            How::Requeue => Fate::Requeued,
+        };
+        channel.by_queue(deliveries.into_iter().map(|(_, held)| held), |queue, consumer, entries| {
+            settled.push(Settled { queue: queue.clone(), consumer, entries, fate });
+        });
+    }
+    settled
+}
+
+/// Forgets what the transaction holds back: deliveries are outstanding again, under their tags and not redelivered.
+/// False when there is no transaction.
+pub fn undo(channel: &mut Channel) -> bool {
+    let Mode::Tx(tx) = &mut channel.mode else { return false };
+    let Tx { settlements, .. } = std::mem::take(tx);
+    channel.publisher.discard();
+    channel.unacked.restore(settlements.into_iter().flat_map(|settlement| settlement.deliveries));
+    super::channel::show(channel);
+    true
+}

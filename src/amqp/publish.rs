@@ -1,0 +1,334 @@
+//! `basic.publish` with its content: the checks in RabbitMQ's order, then into the channel's batch.
+//!
+//! Order (rabbit_channel, 4.2): immediate, size, permission, exchange, internal, properties, expiration, user-id, route.
+//! `basic.return` comes before the confirm of the same publish. Batches leave in [`flush`], at the latest when the
+//! bytes of one read are handled.
+
+use std::sync::Arc;
+
+use super::{
+    channel::{Batch, Channel, Content, Mode, Phase, Publish},
+    copies::{self, Copies},
+    expiration,
+    fault::{Fault, NO_ROUTE, Resource},
+    handle::tx::TX_BYTES_MAX,
+    session::{Alarm, Context, Session, fault_of},
+    wire::{
+        basic, connection, content, frame,
+        properties::{Header, Properties},
+    },
+};
+use crate::{
+    broker::{
+        message::{self, Traits},
+        publish::{Headers, Routed},
+        receipt::Receipt,
+        refusal::{Access, Refusal, Subject},
+    },
+    net::pump::Output,
+};
+
+/// Messages that a batch may gather before it leaves, in bytes; reads are smaller, large bodies leave by themselves.
+const BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// Takes one whole publish.
+///
+/// # Errors
+/// The fault that closes the channel or the connection.
+pub fn publish(
+    session: &mut Session,
+    output: &mut Output,
+    now_ms: i64,
+    number: u16,
+    method: &basic::Publish<'_>,
+    raw_properties: &[u8],
+    body: &[u8],
+) -> Result<(), Fault> {
+    let Some(channel) = session.channels.get_mut(&number) else { return Err(Fault::ChannelNotOpen) };
+    if channel.phase == Phase::Closing {
+        return Ok(());
+    }
+    let vhost = &session.vhost;
+    let fault = |refusal| fault_of(refusal, &vhost.name);
+    if method.immediate {
+        return Err(Fault::Immediate);
+    }
+    if body.len() as u64 > session.settings.message_bytes_max {
+        return Err(Fault::MessageSize {
+            bytes: body.len() as u64,
+            bytes_max: session.settings.message_bytes_max,
+        });
+    }
+    if !channel.publisher.remembers(method.exchange, method.routing_key)
+        && !session.user.may(Access::Write, &vhost.name, method.exchange)
+    {
+        let user = session.user.name.to_string();
+        return Err(fault(Refusal::Permission {
+            access: Access::Write,
+            on: Subject::exchange(method.exchange),
+            user,
+        }));
+    }
+    let decoded = Properties::decode(raw_properties).map_err(Fault::Malformed);
+    let (properties, traits, copies) =
+        decoded.and_then(|p| look(p, &session.user.name)).map_err(|wrong| {
+            // A missing or internal exchange is reported before anything that is wrong with the properties.
+            match vhost.exchange(method.exchange) {
+                Err(refusal) => fault(refusal),
+                Ok(exchange) if exchange.options.internal => {
+                    Fault::InternalExchange(Resource::exchange(&exchange.name, &vhost.name))
+                }
+                Ok(_) => wrong,
+            }
+        })?;
+    let mut publish = message::Publish {
+        exchange: method.exchange,
+        routing_key: method.routing_key,
+        properties: raw_properties,
+        traits,
+    };
+    let placed = channel.publisher.len();
+    let routed = match &copies {
+        None => channel.publisher.publish(now_ms, &publish, || headers(&properties, raw_properties), body),
+        Some(Copies { keys, properties: shown }) => {
+            publish.properties = shown;
+            let shown = || headers(&Properties::decode(shown).ok()?, shown);
+            channel.publisher.publish_copies(now_ms, &publish, keys, shown, body)
+        }
+    }
+    .map_err(fault)?;
+    let meters = &session.broker.core.meters;
+    session.tally.count(meters, body.len() as u64, matches!(channel.mode, Mode::Confirm(_)));
+    match routed {
+        Routed::Taken => {}
+        Routed::Unroutable if method.mandatory => {
+            meters.unroutable_returned.increment();
+            let (reply_code, reply_text) = NO_ROUTE;
+            let (exchange, routing_key) = (method.exchange, method.routing_key);
+            let basic_return = basic::Return { reply_code, reply_text, exchange, routing_key };
+            let out = match &mut channel.mode {
+                Mode::Tx(tx) => &mut tx.returns,
+                Mode::Plain | Mode::Confirm(_) => output.buffer(),
+            };
+            content::encode(out, number, &basic_return, raw_properties, body, session.frame_max);
+        }
+        Routed::Unroutable => meters.unroutable_dropped.increment(),
+    }
+    match &mut channel.mode {
+        Mode::Plain => {}
+        Mode::Confirm(batch) => {
+            let n = batch.confirms.publish();
+            batch.first.get_or_insert(n);
+            // What went to topics alone has no ordinal.
+            if channel.publisher.len() > placed {
+                batch.taken.push(n);
+            }
+        }
+        Mode::Tx(tx) => {
+            let bytes = tx.returns.len() + channel.publisher.bytes_len() + channel.publisher.records_bytes();
+            if bytes > TX_BYTES_MAX {
+                return Err(Fault::TxSize { bytes, bytes_max: TX_BYTES_MAX });
+            }
+        }
+    }
+    if channel.publisher.bytes_len() >= BATCH_BYTES_MAX {
+        flush(session, number, now_ms);
+    }
+    if session.alarm != Alarm::Clear {
+        concern(session, output);
+    }
+    Ok(())
+}
+
+/// A connection that publishes minds the resource alarms, and is not read while one is on.
+fn concern(session: &mut Session, output: &mut Output) {
+    let reason = match session.alarm {
+        Alarm::Clear | Alarm::Blocked => return,
+        Alarm::Raised(reason) => reason,
+        Alarm::Unconcerned => {
+            session.alarm = Alarm::Clear;
+            match session.broker.core.memory.subscribe(Arc::downgrade(&session.outlet)) {
+                Some(reason) => reason,
+                None => return,
+            }
+        }
+    };
+    session.alarm = Alarm::Blocked;
+    if session.capabilities.connection_blocked {
+        frame::put_method(output.buffer(), 0, &connection::Blocked { reason });
+    }
+}
+
+/// What the properties ask of us, in the order in which RabbitMQ checks them.
+fn look<'a>(
+    properties: Properties<'a>,
+    user: &str,
+) -> Result<(Properties<'a>, Traits, Option<Copies>), Fault> {
+    let expiration_ms = properties.expiration.map(expiration::parse).transpose()?;
+    let copies = copies::of(&properties)?;
+    if let Some(claimed) = properties.user_id
+        && claimed != user.as_bytes()
+    {
+        return Err(Fault::UserId {
+            claimed: String::from_utf8_lossy(claimed).into_owned(),
+            user: user.to_owned(),
+        });
+    }
+    let traits = Traits {
+        persistent: properties.persistent(),
+        priority: properties.priority.unwrap_or(0),
+        expiration_ms,
+    };
+    Ok((properties, traits, copies))
+}
+
+/// The headers, where somebody asks for them. Flags with nothing but the headers' bit say that they are alone.
+fn headers(properties: &Properties<'_>, raw: &[u8]) -> Option<Headers> {
+    let alone = matches!(raw, [0x20 | 0, 0, ..]);
+    Some(Headers { table: properties.header_table().ok()?, alone })
+}
+
+/// Hands a channel's batch to its queues; its confirms follow once everything is where it must be.
+pub fn flush(session: &mut Session, number: u16, now_ms: i64) {
+    let Some(channel) = session.channels.get_mut(&number) else { return };
+    flush_channel(channel, &session.outlet, now_ms);
+}
+
+/// As [`flush`], for a channel in hand.
+pub fn flush_channel(channel: &mut Channel, outlet: &Arc<crate::broker::outlet::Outlet>, now_ms: i64) {
+    match &mut channel.mode {
+        Mode::Plain => {
+            if !channel.publisher.is_empty() {
+                channel.publisher.flush(now_ms, None);
+            }
+        }
+        Mode::Confirm(Batch { confirms, first, taken }) => {
+            let Some(first) = first.take() else { return };
+            let last = confirms.published();
+            if channel.publisher.is_empty() {
+                confirms.confirm(first, last);
+                return;
+            }
+            let receipt = Receipt::new(outlet.clone(), channel.number, channel.generation, (first, last));
+            let refused = channel.publisher.flush(now_ms, Some(&receipt));
+            for ordinal in refused.rejected {
+                if let Some(&n) = taken.get(ordinal as usize) {
+                    confirms.nack(n, n);
+                }
+            }
+            taken.clear();
+            receipt.done();
+        }
+        // Waits for its commit.
+        Mode::Tx(_) => {}
+    }
+}
+
+/// The next frame of a content that does not come in one piece.
+///
+/// # Errors
+/// The fault that closes the connection, or what [`publish`] says.
+pub fn on_header(cx: &mut Context<'_>, number: u16, header: &Header<'_>) -> Result<(), Fault> {
+    let bytes_max = cx.session.settings.message_bytes_max;
+    let Some(channel) = cx.session.channels.get_mut(&number) else { return Err(Fault::ChannelNotOpen) };
+    let publish = match std::mem::replace(&mut channel.content, Content::None) {
+        Content::Header(publish) => publish,
+        Content::None => return Err(Fault::MethodExpected),
+        Content::Body { .. } => return Err(Fault::BodyExpected),
+    };
+    let class = 60;
+    if header.class_id != class {
+        return Err(Fault::HeaderOfOtherClass { expected: class, got: header.class_id });
+    }
+    if header.body_bytes > CONTENT_BYTES_MAX {
+        return Err(Fault::ContentSize { bytes: header.body_bytes, bytes_max: CONTENT_BYTES_MAX });
+    }
+    if header.body_bytes == 0 {
+        return finish(cx, number, &publish, header.properties, &[]);
+    }
+    // What will be refused for its size is counted, not kept.
+    let kept =
+        if header.body_bytes > bytes_max { 0 } else { usize::try_from(header.body_bytes).unwrap_or(0) };
+    channel.content = Content::Body {
+        publish,
+        properties: header.properties.to_vec(),
+        body: bytes::BytesMut::with_capacity(kept.min(BODY_RESERVED_BYTES_MAX)),
+        size: header.body_bytes,
+        left: header.body_bytes,
+    };
+    Ok(())
+}
+
+/// RabbitMQ's limit of a content whatever is configured (4.2).
+const CONTENT_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// A header may promise much; memory is given as the body comes.
+const BODY_RESERVED_BYTES_MAX: usize = 256 * 1024;
+
+/// A body frame.
+///
+/// # Errors
+/// As [`on_header`].
+pub fn on_body(cx: &mut Context<'_>, number: u16, part: &[u8]) -> Result<(), Fault> {
+    let bytes_max = cx.session.settings.message_bytes_max;
+    let Some(channel) = cx.session.channels.get_mut(&number) else { return Err(Fault::ChannelNotOpen) };
+    let (size, left, body) = match &mut channel.content {
+        Content::Body { size, left, body, .. } => (*size, left, body),
+        Content::None => return Err(Fault::MethodExpected),
+        Content::Header(_) => return Err(Fault::HeaderExpected { class: 60 }),
+    };
+    *left = left.checked_sub(part.len() as u64).ok_or(Fault::BodyBeyondContentSize)?;
+    if size <= bytes_max {
+        body.extend_from_slice(part);
+    }
+    if *left > 0 {
+        return Ok(());
+    }
+    let Content::Body { publish, properties, body, .. } =
+        std::mem::replace(&mut channel.content, Content::None)
+    else {
+        return Ok(());
+    };
+    if size > bytes_max {
+        return Err(Fault::MessageSize { bytes: size, bytes_max });
+    }
+    finish(cx, number, &publish, &properties, &body)
+}
+
+fn finish(
+    cx: &mut Context<'_>,
+    number: u16,
+    kept: &Publish,
+    properties: &[u8],
+    body: &[u8],
+) -> Result<(), Fault> {
+    let method = basic::Publish {
+        reserved_1: 0,
+        exchange: &kept.exchange,
+        routing_key: &kept.routing_key,
+        mandatory: kept.mandatory,
+        immediate: kept.immediate,
+    };
+    publish(cx.session, cx.output, cx.now_ms, number, &method, properties, body)
+}
+
+/// A publish whose frames all lie in `rest` already (which starts behind its method frame): the usual case, without
+/// a copy. Returns properties, body and how many bytes they took.
+#[must_use]
+pub fn whole(rest: &[u8], channel: u16, frame_max: u32) -> Option<(&[u8], &[u8], usize)> {
+    let (raw, header_len) = frame::next(rest, frame_max).ok()??;
+    let frame::Frame::Header(header) = raw.frame().ok()? else { return None };
+    if raw.channel != channel || header.class_id != 60 {
+        return None;
+    }
+    if header.body_bytes == 0 {
+        return Some((header.properties, &[], header_len));
+    }
+    let (raw, body_len) = frame::next(rest.get(header_len..)?, frame_max).ok()??;
+    let frame::Frame::Body(body) = raw.frame().ok()? else { return None };
+    (raw.channel == channel && body.len() as u64 == header.body_bytes).then_some((
+        header.properties,
+        body,
+        header_len + body_len,
+    ))
+}

@@ -1,0 +1,306 @@
+//! An open connection's state, and the small things every handler does with it.
+
+use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, task::Waker};
+
+use bytes::BytesMut;
+
+use super::{
+    Settings,
+    channel::{Channel, Feed, Held, How, Phase},
+    fault::{self, Fault, Resource},
+    wire::{Arguments, frame},
+};
+use crate::{
+    broker::{
+        Broker, Pending,
+        auth::User,
+        meters::Meters,
+        outlet::Outlet,
+        queue::{ConnectionId, Queue},
+        refusal::{Access, Difference, Kind, Refusal, Subject},
+        registry::ConnectionInfo,
+        vhost::Vhost,
+    },
+    net::pump::Output,
+    store::StoreError,
+};
+
+/// An open connection.
+pub struct Session {
+    pub broker: Arc<Broker>,
+    pub settings: Arc<Settings>,
+    pub id: ConnectionId,
+    pub vhost: Arc<Vhost>,
+    pub user: Arc<User>,
+    pub outlet: Arc<Outlet>,
+    pub info: Arc<ConnectionInfo>,
+    pub channels: HashMap<u16, Channel>,
+    pub frame_max: u32,
+    pub channel_max: u16,
+    pub capabilities: Capabilities,
+    /// Exclusive queues, to be deleted with the connection.
+    pub exclusive: Vec<Arc<Queue>>,
+    /// What must happen before the next frame is looked at.
+    pub waiting: Option<Waiting>,
+    /// The store has more to write than it should: a publisher is not read until it has less.
+    pub relief: Option<Relief>,
+    pub generations: u32,
+    /// Whether this connection publishes, and what keeps it from being read.
+    pub alarm: Alarm,
+    /// What was published since the last read.
+    pub tally: Tally,
+    pub waker: Waker,
+    /// Somebody asked for the connection to be closed, with this reason.
+    pub close_asked: Option<String>,
+}
+
+/// What the client says it understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capabilities {
+    pub consumer_cancel_notify: bool,
+    pub connection_blocked: bool,
+    pub authentication_failure_close: bool,
+}
+
+/// Resource alarms as this connection sees them: they concern it once it publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alarm {
+    /// It has not published yet.
+    Unconcerned,
+    Clear,
+    /// The alarm is on, for this reason, and the next publish blocks.
+    Raised(&'static str),
+    /// It published while the alarm was on: it is not read.
+    Blocked,
+}
+
+/// Publishes counted here first, because an atomic for each would show.
+#[derive(Debug, Default)]
+pub struct Tally {
+    received: u64,
+    received_confirm: u64,
+    /// A run of bodies of one size.
+    body_bytes: u64,
+    bodies: u64,
+}
+
+impl Tally {
+    /// One publish.
+    pub fn count(&mut self, meters: &Meters, body_bytes: u64, confirm: bool) {
+        self.received += 1;
+        self.received_confirm += u64::from(confirm);
+        if body_bytes != self.body_bytes {
+            if self.bodies > 0 {
+                meters.message_sizes.observe(self.body_bytes, self.bodies);
+            }
+            (self.body_bytes, self.bodies) = (body_bytes, 0);
+        }
+        self.bodies += 1;
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.received == 0
+    }
+
+    /// Hands it on, and starts anew.
+    pub fn tell(&mut self, meters: &Meters) {
+        if self.is_empty() {
+            return;
+        }
+        let Self { received, received_confirm, body_bytes, bodies } = std::mem::take(self);
+        meters.received.add(received);
+        meters.received_confirm.add(received_confirm);
+        meters.message_sizes.observe(body_bytes, bodies);
+    }
+}
+
+/// The store has room again.
+pub type Relief = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+type Durable = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+
+/// Why the connection does not go on.
+pub enum Waiting {
+    /// A declaration must be in the log before its reply leaves.
+    Durable { durable: Durable, reply: BytesMut },
+    /// `basic.get` waits for a message that is being read from the log.
+    Get { channel: u16, queue: Arc<Queue>, no_ack: bool },
+}
+
+/// What a handler works with: the session, where its frames go, and the time.
+pub struct Context<'a> {
+    pub session: &'a mut Session,
+    pub output: &'a mut Output,
+    pub now_ms: i64,
+}
+
+impl Context<'_> {
+    /// Sends a method.
+    pub fn send<'m, M: Arguments<'m>>(&mut self, channel: u16, method: &M) {
+        frame::put_method(self.output.buffer(), channel, method);
+    }
+
+    /// Sends the reply to a request, once what it did is durable. `nowait`: no reply, but the next request still
+    /// waits for that.
+    pub fn reply<'m, M: Arguments<'m>>(&mut self, pending: Pending, channel: u16, nowait: bool, method: &M) {
+        let Some(ticket) = pending else {
+            if !nowait {
+                self.send(channel, method);
+            }
+            return;
+        };
+        let mut reply = BytesMut::new();
+        if !nowait {
+            frame::put_method(&mut reply, channel, method);
+        }
+        let store = self.session.broker.core.store.clone();
+        let durable = Box::pin(async move { store.durable(ticket).await });
+        self.session.waiting = Some(Waiting::Durable { durable, reply });
+    }
+
+    /// The fault for a refusal of the core.
+    #[must_use]
+    pub fn fault(&self, refusal: Refusal) -> Fault {
+        fault_of(refusal, &self.session.vhost.name)
+    }
+
+    /// Whether the user may do that.
+    ///
+    /// # Errors
+    /// The fault to answer with when not.
+    pub fn allow(&self, access: Access, on: &Subject) -> Result<(), Fault> {
+        let session = &self.session;
+        if session.user.may(access, &session.vhost.name, &on.name) {
+            return Ok(());
+        }
+        let user = session.user.name.to_string();
+        Err(self.fault(Refusal::Permission { access, on: on.clone(), user }))
+    }
+
+    /// The queue that a name means on this channel, if this connection may touch it.
+    ///
+    /// # Errors
+    /// When there is none, or it is another connection's.
+    pub fn queue(&self, channel: &Channel, name: &str) -> Result<Arc<Queue>, Fault> {
+        let name = queue_name(channel, name)?;
+        self.session.vhost.queue(&name, self.session.id).map_err(|refusal| self.fault(refusal))
+    }
+
+    /// Ends a channel's work: consumers are cancelled, what was not acknowledged goes back.
+    pub fn wind_up(&mut self, channel: &mut Channel) {
+        for consumer in channel.consumers.all() {
+            self.cancel(channel, &consumer);
+        }
+        // What a transaction holds back was never published, and never acknowledged.
+        super::handle::tx::undo(channel);
+        let mut held: Vec<Held> = Vec::new();
+        let _ = channel.unacked.take_up_to(0, |_, entry| held.push(entry));
+        channel.settle(held.into_iter(), How::Requeue);
+        if channel.phase == Phase::Open {
+            self.session.broker.core.meters.channels_closed.add(1);
+            self.session.info.channels.lock().remove(&channel.number);
+        }
+    }
+
+    /// Cancels one consumer; an auto-delete queue may go with it.
+    pub fn cancel(&mut self, channel: &mut Channel, consumer: &super::channel::Consumer) {
+        match &consumer.feed {
+            Feed::Queue(queue) => {
+                if queue.cancel(consumer.id) {
+                    // Unless somebody has come to consume meanwhile.
+                    let _ = self.session.vhost.delete_queue(queue, true, false);
+                }
+            }
+            Feed::Stream(stream) => stream.task.abort(),
+        }
+        // Deliveries that were on their way come first, so that nothing follows the cancel-ok.
+        super::handle::deliver::drain(self, Some(channel));
+        channel.consumers.remove(consumer.id);
+        channel.info.consumers.store(channel.consumers.len(), std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// What an empty queue name means on a channel; line ends never count.
+///
+/// # Errors
+/// When nothing was declared on it.
+pub fn queue_name(channel: &Channel, name: &str) -> Result<String, Fault> {
+    if name.is_empty() {
+        return channel.last_queue.clone().ok_or(Fault::NoPreviousQueue);
+    }
+    Ok(stripped(name))
+}
+
+/// RabbitMQ strips line ends from the names of queues and exchanges.
+#[must_use]
+pub fn stripped(name: &str) -> String {
+    name.replace(['\r', '\n'], "")
+}
+
+fn resource(on: &Subject, vhost: &str) -> Resource {
+    match on.kind {
+        Kind::Exchange => Resource::exchange(&on.name, vhost),
+        Kind::Queue => Resource::queue(&on.name, vhost),
+    }
+}
+
+/// The core's refusals in RabbitMQ's words.
+#[must_use]
+pub fn fault_of(refusal: Refusal, vhost: &str) -> Fault {
+    let queue = |name: &str| Resource::queue(name, vhost);
+    match refusal {
+        Refusal::InvalidArgument { arg, on, reason } => {
+            Fault::InvalidArg { arg, on: resource(&on, vhost), reason }
+        }
+        Refusal::ArgumentType { arg, on, type_name } => {
+            Fault::InvalidArgType { type_name, arg, on: resource(&on, vhost) }
+        }
+        Refusal::ArgumentOfOtherType { arg, queue: name, kind } => {
+            Fault::ArgNotForType { arg, on: queue(&name), queue_type: format!("rabbit_{kind}_queue") }
+        }
+        Refusal::InvalidProperty { property, queue: name } => {
+            Fault::InvalidProperty { property, on: queue(&name) }
+        }
+        Refusal::ServerNamedStream => Fault::ServerNamed { queue_type: "rabbit_stream_queue".to_owned() },
+        Refusal::Inequivalent { arg, on, difference } => {
+            let difference = match *difference {
+                Difference::Property { received, current } => {
+                    fault::Difference::property(&received, &current)
+                }
+                Difference::Argument { received, current } => {
+                    fault::Difference::argument(received.as_ref(), current.as_ref())
+                }
+            };
+            Fault::Inequivalent { arg, on: Box::new(resource(&on, vhost)), difference }
+        }
+        Refusal::NoQueue(name) => Fault::NotFound(queue(&name)),
+        Refusal::NoExchange(name) => Fault::NotFound(Resource::exchange(&name, vhost)),
+        Refusal::NoVhost(name) => Fault::NoVhost(name),
+        Refusal::Locked(name) => Fault::Locked(queue(&name)),
+        Refusal::ReservedName { kind, name } => Fault::ReservedName { kind: kind.word(), name },
+        Refusal::DefaultExchange => Fault::DefaultExchange,
+        Refusal::SystemExchange(name) => Fault::SystemExchange(Resource::exchange(&name, vhost)),
+        Refusal::UnknownExchangeType(kind) => Fault::UnknownExchangeType(kind),
+        Refusal::InUse(on) => Fault::InUse(resource(&on, vhost)),
+        Refusal::NotEmpty(name) => Fault::NotEmpty(queue(&name)),
+        Refusal::InternalExchange(name) => Fault::InternalExchange(Resource::exchange(&name, vhost)),
+        Refusal::Permission { access, on, user } => {
+            Fault::AccessRefused { access: access.word(), on: resource(&on, vhost), user }
+        }
+        Refusal::TopicPermission { routing_key, exchange, user } => Fault::TopicAccessRefused {
+            access: Access::Write.word(),
+            routing_key,
+            on: Box::new(Resource::exchange(&exchange, vhost)),
+            user,
+        },
+        Refusal::ExclusiveUse(name) => Fault::ExclusiveUse(queue(&name)),
+        Refusal::Binding(text) => Fault::Binding(text),
+        Refusal::Unsupported { what, queue: name } => Fault::UnsupportedByStream { what, on: queue(&name) },
+        Refusal::NoPrefetch(name) => Fault::NoPrefetch(queue(&name)),
+        Refusal::Storage(error) => {
+            tracing::error!(error, "a request failed because the store takes no more writes");
+            Fault::Internal
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What can be wrong with a peer's bytes, with what RabbitMQ's reply texts say of it.
+
+use std::fmt;
+
+use super::MethodId;
+
+/// Bytes that are not what the specification says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// The frame's size is over what was negotiated (plus RabbitMQ's 8 octets of tolerance).
+    #[error("frame of type {frame_type} has {payload_bytes} octets, at most {payload_bytes_max} are allowed")]
+    FrameTooLarge { frame_type: u8, payload_bytes: u32, payload_bytes_max: u32 },
+    /// The octet after the payload is not 0xCE.
+    #[error("frame of type {frame_type} ends with {end} after {octets}")]
+    FrameEnd { frame_type: u8, octets: Snippet, end: u8 },
+    /// The type is none of method, header, body, heartbeat, or the payload cannot be one of that type.
+    #[error("frame of unknown type {frame_type}: {octets}")]
+    UnknownFrame { frame_type: u8, octets: Snippet },
+    /// A whole frame that may not be where it is: a heartbeat on a channel, content on channel 0.
+    #[error("frame of type {frame_type} where it may not be: {octets}")]
+    UnexpectedFrame { frame_type: u8, octets: Snippet },
+    /// No such class or method. RabbitMQ closes the socket without a word.
+    #[error("unknown method {0}")]
+    UnknownMethod(MethodId),
+    /// The method's arguments do not follow its definition; the octets are its arguments' (at most the first 128,
+    /// which already fill a reply text).
+    #[error("cannot decode the arguments of {method}")]
+    Arguments { method: MethodId, octets: Box<[u8]> },
+    /// A short string of a method is not UTF-8.
+    #[error("malformed UTF-8 in a short string of {method}")]
+    ShortStrUtf8 { method: MethodId },
+    /// The property list does not follow its flags.
+    #[error("cannot decode the content header's properties")]
+    Properties,
+    /// A value ended before its length said, or something follows it.
+    #[error("the value does not end where it should")]
+    Length,
+    /// A string that must be UTF-8 is not.
+    #[error("malformed UTF-8")]
+    Utf8,
+    /// No field type has that letter.
+    #[error("unknown field type {0}")]
+    FieldType(u8),
+    /// Tables and arrays nest too deep.
+    #[error("tables nested deeper than {0}")]
+    TooDeep(usize),
+}
+
+/// The start of a payload, as much as RabbitMQ quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snippet {
+    octets: [u8; Self::OCTETS_MAX],
+    len: usize,
+    whole: bool,
+}
+
+impl Snippet {
+    const OCTETS_MAX: usize = 16;
+
+    #[must_use]
+    pub fn of(payload: &[u8]) -> Self {
+        let mut octets = [0; Self::OCTETS_MAX];
+        for (to, from) in octets.iter_mut().zip(payload) {
+            *to = *from;
+        }
+        Self { octets, len: payload.len().min(Self::OCTETS_MAX), whole: payload.len() <= Self::OCTETS_MAX }
+    }
+
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        self.octets.get(..self.len).unwrap_or_default()
+    }
+
+    /// RabbitMQ's word for how much is quoted.
+    #[must_use]
+    pub fn extent(&self) -> &'static str {
+        if self.whole { "all" } else { "first 16" }
+    }
+}
+
+impl fmt::Display for Snippet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} octets = {:?}", self.extent(), self.octets())
+    }
+}
