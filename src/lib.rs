@@ -7,6 +7,7 @@ pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod data;
+pub mod kafka;
 pub mod net;
 pub mod observe;
 pub mod store;

@@ -1,0 +1,166 @@
+//! One request on its way to its handler: who asks, in which version, and what a handler may reach.
+
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, atomic::AtomicUsize},
+    task::Poll,
+    time::Instant,
+};
+
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use super::{Door, advertised::Node, fault::ErrorCode};
+use crate::{
+    broker::{
+        Pending,
+        group::{GroupKey, Groups},
+        topic::{Topic, Topics},
+    },
+    store::StoreError,
+};
+
+/// The client at the other end of a connection.
+pub struct Peer {
+    pub door: Arc<Door>,
+    /// Where it connected from.
+    pub remote: SocketAddr,
+    pub node: Node,
+    pub timer: Timer,
+    /// Fetches so far: each begins with another partition, so that none starves.
+    pub fetches: AtomicUsize,
+}
+
+/// A request without its body.
+pub struct Call {
+    pub peer: Arc<Peer>,
+    pub version: i16,
+    pub client_id: Option<String>,
+    /// When it came.
+    pub now: Instant,
+}
+
+impl Call {
+    #[must_use]
+    pub fn door(&self) -> &Door {
+        &self.peer.door
+    }
+
+    #[must_use]
+    pub fn topics(&self) -> &Topics {
+        &self.door().broker.core.topics
+    }
+
+    #[must_use]
+    pub fn groups(&self) -> &Groups {
+        &self.door().broker.groups
+    }
+
+    #[must_use]
+    pub fn group(&self, id: &str) -> GroupKey {
+        GroupKey { vhost: self.door().vhost.clone(), id: id.into() }
+    }
+
+    /// Domain time.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.door().broker.core.clock.now_ms()
+    }
+
+    /// # Errors
+    /// UNKNOWN_TOPIC_OR_PARTITION
+    pub fn topic_named(&self, name: &str) -> Result<Arc<Topic>, ErrorCode> {
+        self.topics().find(&self.door().vhost, name).ok_or(ErrorCode::UnknownTopicOrPartition)
+    }
+
+    /// # Errors
+    /// UNKNOWN_TOPIC_ID
+    pub fn topic_of_id(&self, id: Uuid) -> Result<Arc<Topic>, ErrorCode> {
+        let topic = self.topics().by_id(id).filter(|topic| topic.vhost == self.door().vhost);
+        topic.ok_or(ErrorCode::UnknownTopicId)
+    }
+
+    /// By name in versions before `ids_from`, by id from there on.
+    ///
+    /// # Errors
+    /// UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID
+    pub fn topic(&self, ids_from: i16, name: &str, id: Uuid) -> Result<Arc<Topic>, ErrorCode> {
+        if self.version >= ids_from { self.topic_of_id(id) } else { self.topic_named(name) }
+    }
+
+    /// Waits until something is on disk.
+    ///
+    /// # Errors
+    /// KAFKA_STORAGE_ERROR when the store will not take it.
+    pub async fn durable(&self, pending: Pending) -> Result<(), ErrorCode> {
+        let Some(ticket) = pending else { return Ok(()) };
+        self.door().broker.core.store.durable(ticket).await.map_err(|error: StoreError| {
+            tracing::error!(%error, "a request's change is not durable");
+            ErrorCode::KafkaStorageError
+        })
+    }
+}
+
+/// What a handler gives back.
+pub enum Reply<R> {
+    Answer(R),
+    /// Produce with acks=0: no byte goes back.
+    Silence,
+    /// The connection is closed, because there is no answer to put an error into.
+    Close(String),
+}
+
+impl<R> From<R> for Reply<R> {
+    fn from(response: R) -> Self {
+        Self::Answer(response)
+    }
+}
+
+/// Time as the handlers of one connection see it. The connection sets it before it polls them, and reads back when
+/// they want to be polled for the time's sake.
+pub struct Timer(Mutex<Times>);
+
+struct Times {
+    now: Instant,
+    wanted: Option<Instant>,
+}
+
+impl Timer {
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self(Mutex::new(Times { now, wanted: None }))
+    }
+
+    pub fn set_now(&self, now: Instant) {
+        self.0.lock().now = now;
+    }
+
+    /// When a handler wants to be polled.
+    #[must_use]
+    pub fn wanted(&self) -> Option<Instant> {
+        self.0.lock().wanted
+    }
+
+    /// What comes of `future`, or nothing if `deadline` is first.
+    pub async fn before<F: Future>(&self, deadline: Instant, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            let done = match future.as_mut().poll(cx) {
+                Poll::Ready(output) => Some(Some(output)),
+                Poll::Pending => None,
+            };
+            let mut times = self.0.lock();
+            let done = done.or((times.now >= deadline).then_some(None));
+            times.wanted = done.is_none().then_some(deadline);
+            done.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    /// Nobody waits any more.
+    pub fn forget(&self) {
+        self.0.lock().wanted = None;
+    }
+}

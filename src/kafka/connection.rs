@@ -1,0 +1,317 @@
+//! One client's connection, sans-IO: frames in, answers out, in the order of the requests.
+//!
+//! A frame is an int32 length and a request. Kafka mutes a channel while a request is at work; here consecutive Produce
+//! requests overlap, because each waits for the disk and nothing else, and any other request waits for those before it.
+//! So JoinGroup and a Fetch that waits hold up their own connection only, as clients expect.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::{Buf, BytesMut};
+
+use super::{
+    Door,
+    advertised::Node,
+    api::{self, ApiKey},
+    call::{Call, Peer, Timer},
+    dispatch::{self, Outcome, Work},
+    wire::header::{API_VERSIONS_KEY, RequestHeader},
+};
+use crate::net::pump::{self, Output};
+
+/// Requests of one connection at work at the same time.
+const IN_FLIGHT_MAX: usize = 64;
+
+/// Bytes of requests at work, above which no further one is begun (the first is, however large).
+const IN_FLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Only Produce has reason to be larger than this.
+const OTHER_REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Key, version and correlation id: no request is shorter.
+const REQUEST_BYTES_MIN: usize = 8;
+
+/// What is reserved for a frame that has begun to come; what is longer grows as its bytes come.
+const RESERVED_BYTES_MAX: usize = 1024 * 1024;
+
+/// A Kafka client's connection.
+pub struct Connection {
+    peer: Arc<Peer>,
+    state: State,
+    at_work: VecDeque<InFlight>,
+    at_work_bytes: usize,
+    /// The next request waits: for those before it, or for the store to catch up.
+    held_back: bool,
+    relief: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// What is at work is still answered; then the socket closes.
+    Closing,
+}
+
+struct InFlight {
+    key: ApiKey,
+    bytes: usize,
+    progress: Progress,
+}
+
+enum Progress {
+    AtWork(Work),
+    Done(Outcome),
+}
+
+/// The front of the input.
+enum Front {
+    Incomplete { missing: usize },
+    Whole { frame_bytes: usize, key: i16 },
+    Refused(String),
+}
+
+impl Connection {
+    #[must_use]
+    pub fn new(door: Arc<Door>, remote: SocketAddr, local: SocketAddr, now: Instant) -> Self {
+        let node = Node::seen_at(local, door.settings.advertised.as_ref());
+        Self {
+            peer: Arc::new(Peer { door, remote, node, timer: Timer::new(now), fetches: Default::default() }),
+            state: State::Open,
+            at_work: VecDeque::new(),
+            at_work_bytes: 0,
+            held_back: false,
+            relief: None,
+            output: Output::default(),
+        }
+    }
+
+    /// Begins the next request, if it is whole and may begin. Whether it did.
+    fn begin(&mut self, now: Instant, input: &mut BytesMut, cx: &mut Context<'_>) -> bool {
+        if self.state != State::Open || self.output.is_full() {
+            return false;
+        }
+        match self.front(input) {
+            Front::Incomplete { missing } => {
+                input.reserve(missing.min(RESERVED_BYTES_MAX));
+                false
+            }
+            Front::Refused(reason) => {
+                self.close(&reason);
+                false
+            }
+            Front::Whole { frame_bytes, key } => {
+                self.held_back = self.must_wait(key, cx);
+                if self.held_back {
+                    return false;
+                }
+                input.advance(LENGTH_BYTES);
+                let frame = input.split_to(frame_bytes).freeze();
+                if let Err(reason) = self.start(now, frame, cx) {
+                    self.close(&reason);
+                }
+                true
+            }
+        }
+    }
+
+    /// Looks at the length, and at the key before the body has come: it decides how long the request may be.
+    fn front(&self, input: &[u8]) -> Front {
+        let Some((length, rest)) = input.split_first_chunk::<LENGTH_BYTES>() else {
+            return Front::Incomplete { missing: LENGTH_BYTES - input.len() };
+        };
+        let length = i32::from_be_bytes(*length);
+        let frame_bytes = match usize::try_from(length) {
+            Ok(bytes) if bytes >= REQUEST_BYTES_MIN && bytes <= self.peer.door.settings.request_bytes_max => {
+                bytes
+            }
+            Ok(_) | Err(_) => return Front::Refused(format!("a request of {length} bytes")),
+        };
+        let Some(key) = rest.first_chunk().map(|key| i16::from_be_bytes(*key)) else {
+            return Front::Incomplete { missing: frame_bytes };
+        };
+        if frame_bytes > OTHER_REQUEST_BYTES_MAX && served_key(key) != Some(ApiKey::Produce) {
+            return Front::Refused(format!("a request of {length} bytes with API key {key}"));
+        }
+        match frame_bytes.checked_sub(rest.len()) {
+            Some(missing) if missing > 0 => Front::Incomplete { missing },
+            Some(_) | None => Front::Whole { frame_bytes, key },
+        }
+    }
+
+    fn must_wait(&mut self, key: i16, cx: &mut Context<'_>) -> bool {
+        let is_produce = served_key(key) == Some(ApiKey::Produce);
+        if let Some(last) = self.at_work.back() {
+            let overlaps = is_produce && last.key == ApiKey::Produce;
+            let is_full = self.at_work.len() >= IN_FLIGHT_MAX || self.at_work_bytes >= IN_FLIGHT_BYTES_MAX;
+            if !overlaps || is_full {
+                return true;
+            }
+        }
+        if !is_produce {
+            return false;
+        }
+        let core = &self.peer.door.broker.core;
+        if self.relief.is_none() && (core.store.congested() || core.memory.reason().is_some()) {
+            let core = core.clone();
+            self.relief = Some(Box::pin(async move {
+                core.store.relieved().await;
+                core.memory.cleared().await;
+            }));
+        }
+        match self.relief.as_mut().map(|relief| relief.as_mut().poll(cx)) {
+            Some(Poll::Pending) => true,
+            Some(Poll::Ready(())) | None => {
+                self.relief = None;
+                false
+            }
+        }
+    }
+
+    /// Gives a request to its handler, which does at once whatever needs not wait: appends keep their order.
+    fn start(&mut self, now: Instant, frame: bytes::Bytes, cx: &mut Context<'_>) -> Result<(), String> {
+        let bytes = frame.len();
+        let (header, body) = RequestHeader::decode(frame, api::flexible_from)
+            .map_err(|e| format!("a request's header: {e}"))?;
+        let RequestHeader { api_key, api_version, correlation_id, client_id } = header;
+        self.peer.door.broker.core.meters.kafka_requests.add(1);
+        let (key, mut progress) = match dispatch::served(api_key, api_version) {
+            Some(key) => {
+                let call = Call { peer: self.peer.clone(), version: api_version, client_id, now };
+                let work = dispatch::start(key, call, correlation_id, body);
+                let work = work.map_err(|e| format!("{key:?} request, version {api_version}: {e}"))?;
+                (key, Progress::AtWork(work))
+            }
+            None if api_key == API_VERSIONS_KEY => {
+                (ApiKey::ApiVersions, Progress::Done(dispatch::api_versions_fallback(correlation_id)))
+            }
+            None => return Err(format!("unsupported request: API key {api_key}, version {api_version}")),
+        };
+        progress.advance(cx);
+        self.at_work_bytes += bytes;
+        self.at_work.push_back(InFlight { key, bytes, progress });
+        Ok(())
+    }
+
+    /// Sends the answers that are next and ready. Only the first needs to be polled: the others have done what they
+    /// could when they began.
+    fn settle(&mut self, cx: &mut Context<'_>) {
+        while !self.output.is_full()
+            && let Some(first) = self.at_work.front_mut()
+        {
+            first.progress.advance(cx);
+            match first.progress {
+                Progress::AtWork(_) => return,
+                Progress::Done(_) => {}
+            }
+            let Some(InFlight { bytes, progress: Progress::Done(outcome), .. }) = self.at_work.pop_front()
+            else {
+                return;
+            };
+            self.at_work_bytes -= bytes;
+            match outcome {
+                Ok(frame) => frame.into_iter().for_each(|part| self.send(part)),
+                Err(reason) => {
+                    self.close(&reason);
+                    self.forget();
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, part: bytes::Bytes) {
+        if part.len() <= COPIED_BYTES_MAX {
+            self.output.buffer().extend_from_slice(&part);
+        } else {
+            self.output.push(part);
+        }
+    }
+
+    fn close(&mut self, reason: &str) {
+        tracing::info!(peer = %self.peer.remote, "kafka connection closed: {reason}");
+        self.state = State::Closing;
+    }
+
+    fn forget(&mut self) {
+        self.at_work.clear();
+        self.at_work_bytes = 0;
+        self.peer.timer.forget();
+    }
+}
+
+const LENGTH_BYTES: usize = 4;
+
+/// A small answer is copied into the common buffer, so that many leave in one write.
+const COPIED_BYTES_MAX: usize = 4 * 1024;
+
+fn served_key(number: i16) -> Option<ApiKey> {
+    api::api(number).map(|api| api.key)
+}
+
+impl Progress {
+    fn advance(&mut self, cx: &mut Context<'_>) {
+        if let Self::AtWork(work) = self
+            && let Poll::Ready(outcome) = work.as_mut().poll(cx)
+        {
+            *self = Self::Done(outcome);
+        }
+    }
+}
+
+impl pump::Connection for Connection {
+    /// Nothing here: a handler that begins needs a waker, and `poll` follows at once.
+    fn on_bytes(&mut self, _now: Instant, _input: &mut BytesMut) {}
+
+    fn poll(&mut self, now: Instant, input: &mut BytesMut, cx: &mut Context<'_>) {
+        self.peer.timer.set_now(now);
+        self.held_back = false;
+        loop {
+            self.settle(cx);
+            if !self.begin(now, input, cx) {
+                return;
+            }
+        }
+    }
+
+    fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.peer.timer.wanted()
+    }
+
+    fn on_deadline(&mut self, now: Instant) {
+        // `poll` follows, and finds the time set.
+        self.peer.timer.set_now(now);
+    }
+
+    fn reading(&self) -> bool {
+        self.state == State::Open && !self.held_back
+    }
+
+    fn finished(&self) -> bool {
+        self.state == State::Closing && self.at_work.is_empty()
+    }
+
+    /// Kafka has no words for it. What is on its way to disk is still confirmed; whoever waits for records or for a
+    /// rebalance is cut off.
+    fn on_shutdown(&mut self, _now: Instant) {
+        self.state = State::Closing;
+        if self.at_work.front().is_some_and(|first| first.key != ApiKey::Produce) {
+            self.forget();
+        }
+    }
+
+    fn on_end(&mut self, _now: Instant) {
+        self.state = State::Closing;
+        self.relief = None;
+        self.forget();
+    }
+}

@@ -1,0 +1,89 @@
+//! The broker's configs as DescribeConfigs shows them: what is set here under Kafka's names, and the topic defaults.
+//!
+//! All are read-only: they come from Warren's own configuration.
+
+use super::describe_configs::{Wanted, type_number};
+use crate::{
+    broker::topic::config::{CONFIGS, ConfigType},
+    kafka::{
+        NODE_ID,
+        call::Call,
+        wire::describe_configs::{DescribeConfigsResourceResult, DescribeConfigsSynonym},
+    },
+};
+
+const STATIC_BROKER_CONFIG: i8 = 4;
+const DEFAULT_CONFIG: i8 = 5;
+
+/// Name, type, Kafka's default (empty: it has none), and what it is here.
+type Row = (&'static str, ConfigType, &'static str, String);
+
+pub(super) fn all(call: &Call, wanted: Wanted) -> Vec<DescribeConfigsResourceResult> {
+    let mut rows = own(call);
+    for key in CONFIGS {
+        if !rows.iter().any(|(name, ..)| *name == key.synonym) {
+            rows.push((key.synonym, key.config_type, key.default, key.default.to_owned()));
+        }
+    }
+    rows.sort_by_key(|(name, ..)| *name);
+    rows.into_iter().map(|row| result(row, wanted)).collect()
+}
+
+#[rustfmt::skip]
+fn own(call: &Call) -> Vec<Row> {
+    use ConfigType::{Boolean, Int, List, Long, String as Str};
+    let (settings, groups) = (&call.door().settings, call.groups().settings());
+    let node = &call.peer.node;
+    let listeners = format!("PLAINTEXT://{}:{}", node.host, node.port);
+    let limits = &groups.limits;
+    vec![
+        ("advertised.listeners", List, "", listeners.clone()),
+        ("auto.create.topics.enable", Boolean, "true", settings.auto_create_topics.to_string()),
+        ("broker.id", Int, "-1", NODE_ID.to_string()),
+        ("default.replication.factor", Int, "1", "1".to_owned()),
+        ("delete.topic.enable", Boolean, "true", "true".to_owned()),
+        ("fetch.max.bytes", Int, "57671680", "57671680".to_owned()),
+        ("group.initial.rebalance.delay.ms", Int, "3000", limits.initial_rebalance_delay.as_millis().to_string()),
+        ("group.max.session.timeout.ms", Int, "1800000", limits.session_timeout_max.as_millis().to_string()),
+        ("group.max.size", Int, "2147483647", limits.members_max.to_string()),
+        ("group.min.session.timeout.ms", Int, "6000", limits.session_timeout_min.as_millis().to_string()),
+        ("listeners", List, "PLAINTEXT://:9092", listeners),
+        ("message.max.bytes", Int, "1048588", settings.message_bytes_max.to_string()),
+        ("node.id", Int, "", NODE_ID.to_string()),
+        ("num.partitions", Int, "1", settings.num_partitions.to_string()),
+        ("offset.metadata.max.bytes", Int, "4096", groups.offset_metadata_bytes_max.to_string()),
+        ("offsets.retention.minutes", Int, "10080", (groups.offsets_retention_ms / 60_000).to_string()),
+        ("offsets.topic.replication.factor", Int, "3", "1".to_owned()),
+        ("process.roles", List, "", "broker,controller".to_owned()),
+        ("producer.id.expiration.ms", Int, "86400000", "86400000".to_owned()),
+        ("security.inter.broker.protocol", Str, "PLAINTEXT", "PLAINTEXT".to_owned()),
+        ("log.retention.check.interval.ms", Long, "300000", "300000".to_owned()),
+        ("socket.request.max.bytes", Int, "104857600", settings.request_bytes_max.to_string()),
+    ]
+}
+
+fn result(row: Row, wanted: Wanted) -> DescribeConfigsResourceResult {
+    let (name, config_type, default, value) = row;
+    let source = if value == default { DEFAULT_CONFIG } else { STATIC_BROKER_CONFIG };
+    let synonym =
+        |value: String, source| DescribeConfigsSynonym { name: name.to_owned(), value: Some(value), source };
+    let mut synonyms = Vec::new();
+    if wanted.synonyms {
+        if source == STATIC_BROKER_CONFIG {
+            synonyms.push(synonym(value.clone(), STATIC_BROKER_CONFIG));
+        }
+        if !default.is_empty() {
+            synonyms.push(synonym(default.to_owned(), DEFAULT_CONFIG));
+        }
+    }
+    DescribeConfigsResourceResult {
+        name: name.to_owned(),
+        value: Some(value),
+        read_only: true,
+        config_source: source,
+        is_sensitive: false,
+        synonyms,
+        config_type: type_number(config_type),
+        documentation: wanted.documentation.then(String::new),
+    }
+}

@@ -1,0 +1,261 @@
+//! CreateTopics (API key 19), versions 2–7.
+//!
+//! Version 4: -1 for the default number of partitions and replicas (KIP-464). Version 5: the answer has the topic's
+//! configs (KIP-525). Version 7: its id. Whatever has no place on one node is refused as Kafka refuses it on a cluster
+//! of one; the texts are its.
+
+use std::{collections::HashMap, sync::Arc};
+
+use uuid::Uuid;
+
+use crate::{
+    broker::topic::{
+        NewTopic, Topic,
+        config::{ConfigSource, TopicConfig},
+        table::{PARTITIONS_MAX, check_kafka_name},
+    },
+    kafka::{
+        NODE_ID, Settings,
+        call::Call,
+        fault::{ErrorCode, Fault},
+        wire::create_topics::{
+            CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfigs, CreatableTopicResult,
+            CreateTopicsRequest, CreateTopicsResponse,
+        },
+    },
+};
+
+const DEFAULT: i32 = -1;
+
+pub async fn handle(call: Call, request: CreateTopicsRequest) -> CreateTopicsResponse {
+    let mut named: HashMap<String, usize> = HashMap::new();
+    for topic in &request.topics {
+        *named.entry(topic.name.clone()).or_default() += 1;
+    }
+    let (mut topics, mut pending) = (Vec::with_capacity(request.topics.len()), None);
+    for asked in request.topics {
+        let outcome = if named.get(&asked.name).is_some_and(|count| *count > 1) {
+            Err(Fault::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
+        } else if let Ok(topic) = call.topic_named(&asked.name) {
+            Err(Fault::new(ErrorCode::TopicAlreadyExists, format!("Topic '{}' already exists.", topic.name)))
+        } else {
+            check(&asked, &call.door().settings)
+        };
+        let outcome = outcome.and_then(|checked| {
+            if request.validate_only {
+                return Ok((None, checked));
+            }
+            let (topic, ticket) = call.topics().create(new_topic(&call, &asked.name, checked.clone()))?;
+            pending = Some(ticket);
+            Ok((Some(topic), checked))
+        });
+        topics.push((asked.name, outcome));
+    }
+    // The last is durable only after all before it.
+    let durable = call.durable(pending).await;
+    let answer = |(name, outcome)| match (outcome, durable) {
+        (Err(fault), _) => refused(name, fault),
+        (Ok((Some(_), _)), Err(error)) => refused(name, error.into()),
+        (Ok((topic, checked)), _) => created(name, topic, &checked),
+    };
+    CreateTopicsResponse {
+        topics: topics.into_iter().map(answer).collect(),
+        ..CreateTopicsResponse::default()
+    }
+}
+
+/// A topic that may be made.
+#[derive(Debug, Clone, PartialEq)]
+struct Checked {
+    partitions: u32,
+    config: TopicConfig,
+}
+
+fn check(asked: &CreatableTopic, settings: &Settings) -> Result<Checked, Fault> {
+    check_kafka_name(&asked.name)?;
+    let set = asked.configs.iter().map(|c| (c.name.as_str(), c.value.as_deref()));
+    let limit = settings.message_bytes_max.to_string();
+    let default = default_limit(settings, &limit);
+    let config = TopicConfig::new(default.into_iter().chain(set))?;
+    let partitions = if asked.assignments.is_empty() {
+        check_replication_factor(asked.replication_factor)?;
+        check_partitions(asked.num_partitions, settings)?
+    } else {
+        check_assignments(asked)?
+    };
+    Ok(Checked { partitions, config })
+}
+
+/// The configuration of a topic that nobody has configured.
+pub(super) fn default_config(settings: &Settings) -> TopicConfig {
+    let limit = settings.message_bytes_max.to_string();
+    TopicConfig::new(default_limit(settings, &limit)).unwrap_or_default()
+}
+
+/// `kafka.message_bytes_max` becomes the topic's own, where it is not the default anyway.
+fn default_limit<'a>(settings: &Settings, limit: &'a str) -> Option<(&'static str, Option<&'a str>)> {
+    let is_default = TopicConfig::default().max_message_bytes == settings.message_bytes_max;
+    (!is_default).then_some(("max.message.bytes", Some(limit)))
+}
+
+fn check_replication_factor(asked: i16) -> Result<(), Fault> {
+    match asked {
+        -1 | 1 => Ok(()),
+        n if n <= 0 => Err(Fault::new(
+            ErrorCode::InvalidReplicationFactor,
+            "Replication factor must be larger than 0, or -1 to use the default value.",
+        )),
+        n => Err(Fault::new(
+            ErrorCode::InvalidReplicationFactor,
+            format!(
+                "Unable to replicate the partition {n} time(s): The target replication factor of {n} cannot be reached \
+                 because only 1 broker(s) are registered."
+            ),
+        )),
+    }
+}
+
+fn check_partitions(asked: i32, settings: &Settings) -> Result<u32, Fault> {
+    if asked == DEFAULT {
+        return Ok(settings.num_partitions);
+    }
+    match u32::try_from(asked) {
+        Ok(0) | Err(_) => Err(Fault::new(
+            ErrorCode::InvalidPartitions,
+            "Number of partitions was set to an invalid non-positive value.",
+        )),
+        Ok(n) if n > PARTITIONS_MAX => Err(Fault::new(
+            ErrorCode::InvalidPartitions,
+            format!("Number of partitions must be between 1 and {PARTITIONS_MAX}."),
+        )),
+        Ok(n) => Ok(n),
+    }
+}
+
+/// Replicas named by hand: all of them must be this node's.
+fn check_assignments(asked: &CreatableTopic) -> Result<u32, Fault> {
+    let refuse = |what| {
+        let text = format!("A manual partition assignment was specified, but {what} was not set to -1.");
+        Err(Fault::new(ErrorCode::InvalidRequest, text))
+    };
+    if asked.replication_factor != -1 {
+        return refuse("replication factor");
+    }
+    if asked.num_partitions != DEFAULT {
+        return refuse("numPartitions");
+    }
+    let mut numbers: Vec<i32> = asked.assignments.iter().map(|a| a.partition_index).collect();
+    numbers.sort_unstable();
+    if !numbers.iter().zip(0..).all(|(number, expected)| *number == expected) {
+        let text = "partitions should be a consecutive 0-based integer sequence";
+        return Err(Fault::new(ErrorCode::InvalidReplicaAssignment, text));
+    }
+    let elsewhere = |a: &&CreatableReplicaAssignment| a.broker_ids != [NODE_ID];
+    if let Some(wrong) = asked.assignments.iter().find(elsewhere) {
+        let text = format!(
+            "The manual partition assignment {:?} for partition {} is not on broker {NODE_ID} alone, the only one there is.",
+            wrong.broker_ids, wrong.partition_index
+        );
+        return Err(Fault::new(ErrorCode::InvalidReplicaAssignment, text));
+    }
+    check_count(numbers.len())
+}
+
+fn check_count(count: usize) -> Result<u32, Fault> {
+    let refuse = || Fault::new(ErrorCode::InvalidPartitions, "Too many partitions.");
+    u32::try_from(count).ok().filter(|n| *n <= PARTITIONS_MAX).ok_or_else(refuse)
+}
+
+fn new_topic(call: &Call, name: &str, checked: Checked) -> NewTopic {
+    NewTopic {
+        vhost: call.door().vhost.clone(),
+        name: name.to_owned(),
+        partitions: checked.partitions,
+        config: checked.config,
+        declared_over_amqp: false,
+        id: Uuid::new_v4(),
+    }
+}
+
+fn refused(name: String, fault: Fault) -> CreatableTopicResult {
+    CreatableTopicResult {
+        name,
+        error_code: fault.code.code(),
+        error_message: Some(fault.message),
+        ..CreatableTopicResult::default()
+    }
+}
+
+fn created(name: String, topic: Option<Arc<Topic>>, checked: &Checked) -> CreatableTopicResult {
+    let config = |(key, value, source): (&crate::broker::topic::config::ConfigKey, &str, ConfigSource)| {
+        CreatableTopicConfigs {
+            name: key.name.to_owned(),
+            value: Some(value.to_owned()),
+            read_only: false,
+            config_source: super::describe_configs::source_number(source),
+            is_sensitive: false,
+        }
+    };
+    CreatableTopicResult {
+        name,
+        topic_id: topic.map(|t| t.id).unwrap_or_default(),
+        num_partitions: i32::try_from(checked.partitions).unwrap_or(i32::MAX),
+        replication_factor: 1,
+        configs: Some(checked.config.all().map(config).collect()),
+        ..CreatableTopicResult::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::tests::settings;
+
+    fn topic(num_partitions: i32, replication_factor: i16) -> CreatableTopic {
+        CreatableTopic { name: "t".into(), num_partitions, replication_factor, ..CreatableTopic::default() }
+    }
+
+    fn assigned(assignments: &[(i32, &[i32])]) -> CreatableTopic {
+        let assignment = |(partition_index, broker_ids): &(i32, &[i32])| CreatableReplicaAssignment {
+            partition_index: *partition_index,
+            broker_ids: broker_ids.to_vec(),
+        };
+        CreatableTopic { assignments: assignments.iter().map(assignment).collect(), ..topic(-1, -1) }
+    }
+
+    #[test]
+    fn a_topic_is_checked_as_on_a_cluster_of_one() {
+        fn check_all(asked: &CreatableTopic, expected: Result<u32, ErrorCode>) {
+            let outcome = check(asked, &settings());
+            assert_eq!(outcome.map(|c| c.partitions).map_err(|f| f.code), expected, "{asked:?}");
+        }
+        check_all(&topic(-1, -1), Ok(1));
+        check_all(&topic(3, 1), Ok(3));
+        check_all(&topic(0, 1), Err(ErrorCode::InvalidPartitions));
+        check_all(&topic(-2, 1), Err(ErrorCode::InvalidPartitions));
+        check_all(&topic(10_001, 1), Err(ErrorCode::InvalidPartitions));
+        check_all(&topic(1, 3), Err(ErrorCode::InvalidReplicationFactor));
+        check_all(&topic(1, 0), Err(ErrorCode::InvalidReplicationFactor));
+        check_all(
+            &CreatableTopic { name: "a b".into(), ..topic(1, 1) },
+            Err(ErrorCode::InvalidTopicException),
+        );
+        check_all(&assigned(&[(1, &[1]), (0, &[1])]), Ok(2));
+        check_all(&assigned(&[(0, &[1]), (2, &[1])]), Err(ErrorCode::InvalidReplicaAssignment));
+        check_all(&assigned(&[(0, &[2])]), Err(ErrorCode::InvalidReplicaAssignment));
+        let both = CreatableTopic { num_partitions: 1, ..assigned(&[(0, &[1])]) };
+        check_all(&both, Err(ErrorCode::InvalidRequest));
+    }
+
+    #[test]
+    fn the_brokers_limit_is_the_topics_unless_it_says_its_own() {
+        let settings = Settings { message_bytes_max: 5_000, ..settings() };
+        assert_eq!(default_config(&settings).max_message_bytes, 5_000);
+        let own = crate::kafka::wire::create_topics::CreatableTopicConfig {
+            name: "max.message.bytes".into(),
+            value: Some("7000".into()),
+        };
+        let asked = CreatableTopic { configs: vec![own], ..topic(1, 1) };
+        assert_eq!(check(&asked, &settings).unwrap().config.max_message_bytes, 7_000);
+    }
+}

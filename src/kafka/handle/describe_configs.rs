@@ -1,0 +1,131 @@
+//! DescribeConfigs (API key 32), versions 1–4: every config of a topic or of the broker, with source and default.
+//!
+//! Version 3: types and documentation (KIP-226, KIP-569). Tools read a topic's configs to write them back, so none is
+//! left out.
+
+use super::broker_configs;
+use crate::{
+    broker::topic::{
+        config::{ConfigKey, ConfigSource, ConfigType},
+        table::check_kafka_name,
+    },
+    kafka::{
+        NODE_ID,
+        call::Call,
+        fault::{ErrorCode, Fault},
+        wire::describe_configs::{
+            DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
+            DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
+        },
+    },
+};
+
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+
+/// What the client wants to know of each config.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) synonyms: bool,
+    pub(super) documentation: bool,
+}
+
+pub async fn handle(call: Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+    let wanted = Wanted { synonyms: request.include_synonyms, documentation: request.include_documentation };
+    let describe = |asked: DescribeConfigsResource| {
+        let outcome = configs(&call, &asked, wanted);
+        let (error_code, error_message, mut configs) = match outcome {
+            Ok(configs) => (ErrorCode::None, None, configs),
+            Err(Fault { code, message }) => (code, Some(message), Vec::new()),
+        };
+        if let Some(names) = &asked.configuration_keys {
+            configs.retain(|config| names.contains(&config.name));
+        }
+        DescribeConfigsResult {
+            error_code: error_code.code(),
+            error_message,
+            resource_type: asked.resource_type,
+            resource_name: asked.resource_name,
+            configs,
+        }
+    };
+    DescribeConfigsResponse {
+        results: request.resources.into_iter().map(describe).collect(),
+        ..DescribeConfigsResponse::default()
+    }
+}
+
+fn configs(
+    call: &Call,
+    asked: &DescribeConfigsResource,
+    wanted: Wanted,
+) -> Result<Vec<DescribeConfigsResourceResult>, Fault> {
+    match asked.resource_type {
+        TOPIC => {
+            let topic = call.topic_named(&asked.resource_name);
+            if topic.is_err() {
+                check_kafka_name(&asked.resource_name)?;
+            }
+            let config = topic?.config();
+            Ok(config.all().map(|(key, value, source)| of_topic(key, value, source, wanted)).collect())
+        }
+        // No name: the defaults of the whole cluster that were set at run time, of which there are none.
+        BROKER if asked.resource_name.is_empty() => Ok(Vec::new()),
+        BROKER if asked.resource_name == NODE_ID.to_string() => Ok(broker_configs::all(call, wanted)),
+        BROKER => Err(Fault::new(
+            ErrorCode::InvalidRequest,
+            format!("Unexpected broker id, expected {NODE_ID}, but received {}", asked.resource_name),
+        )),
+        other => Err(Fault::new(ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}"))),
+    }
+}
+
+fn of_topic(
+    key: &ConfigKey,
+    value: &str,
+    source: ConfigSource,
+    wanted: Wanted,
+) -> DescribeConfigsResourceResult {
+    let synonym = |name: &str, value: &str, source| DescribeConfigsSynonym {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        source: source_number(source),
+    };
+    let mut synonyms = Vec::new();
+    if wanted.synonyms {
+        if source == ConfigSource::DynamicTopicConfig {
+            synonyms.push(synonym(key.name, value, source));
+        }
+        synonyms.push(synonym(key.synonym, key.default, ConfigSource::DefaultConfig));
+    }
+    DescribeConfigsResourceResult {
+        name: key.name.to_owned(),
+        value: Some(value.to_owned()),
+        read_only: false,
+        config_source: source_number(source),
+        is_sensitive: false,
+        synonyms,
+        config_type: type_number(key.config_type),
+        documentation: wanted.documentation.then(|| key.documentation.to_owned()),
+    }
+}
+
+/// `DescribeConfigsResponse.ConfigSource` in Kafka.
+pub(super) fn source_number(source: ConfigSource) -> i8 {
+    match source {
+        ConfigSource::DynamicTopicConfig => 1,
+        ConfigSource::DefaultConfig => 5,
+    }
+}
+
+/// `DescribeConfigsResponse.ConfigType` in Kafka.
+pub(super) fn type_number(config_type: ConfigType) -> i8 {
+    match config_type {
+        ConfigType::Boolean => 1,
+        ConfigType::String => 2,
+        ConfigType::Int => 3,
+        ConfigType::Long => 5,
+        ConfigType::Double => 6,
+        ConfigType::List => 7,
+    }
+}

@@ -1,0 +1,261 @@
+//! Fetch (API key 1), versions 4–18: batches from given offsets on, waiting for them if asked to.
+//!
+//! Version 5: log start offset. Version 7: sessions (KIP-227). Version 9: current leader epoch. Version 10: zstd.
+//! Version 12: flexible. Version 13: topics by id. Version 15: replica state.
+//!
+//! Sessions are declined by answering session id 0, which every client takes: with one node, naming each partition
+//! every time costs little. Batches are whole: an offset inside one gets all of it, and the first is sent however
+//! large it is.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{check_leader_epoch, produce::is_zstd};
+use crate::{
+    broker::topic::{
+        Offset,
+        fetch::{FetchError, Fetched, Isolation, Read},
+        partition::{Offsets, Partition},
+        waiters::Waiter,
+    },
+    data::record::BatchHeader,
+    kafka::{
+        call::Call,
+        fault::ErrorCode,
+        wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData},
+    },
+};
+
+const IDS_FROM: i16 = 13;
+const ZSTD_FROM: i16 = 10;
+
+/// `fetch.max.bytes` of the broker.
+const RESPONSE_BYTES_MAX: usize = 55 * 1024 * 1024;
+
+pub async fn handle(call: Call, request: FetchRequest) -> FetchResponse {
+    // A full request opens or leaves a session; an incremental one belongs to a session, and there is none.
+    if !matches!(request.session_epoch, -1 | 0) {
+        let error_code = ErrorCode::FetchSessionIdNotFound.code();
+        return FetchResponse { error_code, ..FetchResponse::default() };
+    }
+    let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or_default());
+    let bytes_max = usize::try_from(request.max_bytes).unwrap_or_default().min(RESPONSE_BYTES_MAX);
+    let bytes_min = usize::try_from(request.min_bytes).unwrap_or_default().min(bytes_max);
+    let isolation =
+        if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
+    let asked = Asked::new(&call, request, bytes_max, isolation);
+    let mut plan = asked.plan(&call);
+    if plan.bytes < bytes_min && !plan.is_urgent && !max_wait.is_zero() {
+        let waiter = Waiter::new(bytes_min - plan.bytes);
+        asked.wait(&plan, &waiter);
+        // Whether it was the records or the time: the answer is what there is now.
+        call.peer.timer.before(call.now + max_wait, waiter.fired()).await;
+        plan = asked.plan(&call);
+    }
+    FetchResponse { responses: asked.answer(&call, plan).await, ..FetchResponse::default() }
+}
+
+/// What a request asks for: topics, and their partitions in one row.
+struct Asked {
+    topics: Vec<(String, Uuid)>,
+    partitions: Vec<AskedPartition>,
+    bytes_max: usize,
+    isolation: Isolation,
+    /// What a partition's error is called that is no longer there.
+    unknown: ErrorCode,
+}
+
+struct AskedPartition {
+    /// Its topic's place in the request.
+    topic: usize,
+    number: i32,
+    found: Result<Arc<Partition>, ErrorCode>,
+    offset: Offset,
+    bytes_max: usize,
+}
+
+/// What would be answered, and what it weighs.
+struct Plan {
+    reads: Vec<Planned>,
+    bytes: usize,
+    /// Nothing to wait for: an error is told at once.
+    is_urgent: bool,
+}
+
+enum Planned {
+    Read(Read),
+    Nothing(Offsets),
+    Refused(ErrorCode, Option<Offsets>),
+}
+
+impl Asked {
+    fn new(call: &Call, request: FetchRequest, bytes_max: usize, isolation: Isolation) -> Self {
+        let unknown = if call.version >= IDS_FROM {
+            ErrorCode::UnknownTopicId
+        } else {
+            ErrorCode::UnknownTopicOrPartition
+        };
+        let (mut topics, mut partitions) = (Vec::with_capacity(request.topics.len()), Vec::new());
+        for (at, asked) in request.topics.into_iter().enumerate() {
+            let topic = call.topic(IDS_FROM, &asked.topic, asked.topic_id);
+            partitions.extend(asked.partitions.into_iter().map(|p: FetchPartition| {
+                let found = topic.as_ref().map_err(|error| *error).and_then(|topic| {
+                    let partition = topic.partition(p.partition);
+                    check_leader_epoch(p.current_leader_epoch)?;
+                    partition.cloned().ok_or(ErrorCode::UnknownTopicOrPartition)
+                });
+                AskedPartition {
+                    topic: at,
+                    number: p.partition,
+                    found,
+                    offset: Offset(p.fetch_offset),
+                    bytes_max: usize::try_from(p.partition_max_bytes).unwrap_or_default(),
+                }
+            }));
+            topics.push((asked.topic, asked.topic_id));
+        }
+        Self { topics, partitions, bytes_max, isolation, unknown }
+    }
+
+    /// Shares the bytes out, beginning with another partition each time.
+    fn plan(&self, call: &Call) -> Plan {
+        let count = self.partitions.len();
+        let mut plan = Plan { reads: Vec::with_capacity(count), bytes: 0, is_urgent: count == 0 };
+        let mut planned: Vec<Option<Planned>> = std::iter::repeat_with(|| None).take(count).collect();
+        let first = call.peer.fetches.fetch_add(1, Ordering::Relaxed).checked_rem(count).unwrap_or_default();
+        let in_turn = self.partitions.iter().zip(&mut planned).collect::<Vec<_>>();
+        let (later, sooner) = {
+            let mut in_turn = in_turn;
+            let sooner = in_turn.split_off(first);
+            (in_turn, sooner)
+        };
+        for (partition, slot) in sooner.into_iter().chain(later) {
+            let left = self.bytes_max.saturating_sub(plan.bytes);
+            let read = self.plan_one(partition, left, plan.bytes == 0);
+            match &read {
+                Planned::Read(read) => plan.bytes += read.bytes(),
+                Planned::Nothing(_) => {}
+                Planned::Refused(..) => plan.is_urgent = true,
+            }
+            *slot = Some(read);
+        }
+        plan.reads = planned.into_iter().flatten().collect();
+        plan
+    }
+
+    fn plan_one(&self, asked: &AskedPartition, left: usize, is_first: bool) -> Planned {
+        let partition = match &asked.found {
+            Ok(partition) => partition,
+            Err(error) => return Planned::Refused(*error, None),
+        };
+        match partition.read(asked.offset, asked.bytes_max.min(left), self.isolation) {
+            Ok(read) if read.bytes() == 0 => Planned::Nothing(read.offsets),
+            // Only the first batch of the whole answer may break its limit.
+            Ok(read) if !is_first && read.bytes() > left => Planned::Nothing(read.offsets),
+            Ok(read) => Planned::Read(read),
+            Err(error) => self.refuse(&error),
+        }
+    }
+
+    fn refuse(&self, error: &FetchError) -> Planned {
+        match error {
+            FetchError::OutOfRange(offsets) => Planned::Refused(ErrorCode::OffsetOutOfRange, Some(*offsets)),
+            FetchError::UnknownTopicOrPartition => Planned::Refused(self.unknown, None),
+            FetchError::Storage(_) | FetchError::Damaged(_) => {
+                tracing::error!(%error, "records cannot be read");
+                Planned::Refused(ErrorCode::KafkaStorageError, None)
+            }
+        }
+    }
+
+    /// Waits at every partition for what comes after what is planned.
+    fn wait(&self, plan: &Plan, waiter: &Arc<Waiter>) {
+        for (asked, planned) in self.partitions.iter().zip(&plan.reads) {
+            let end = match planned {
+                Planned::Read(read) => read.offsets.high_watermark,
+                Planned::Nothing(offsets) => offsets.high_watermark,
+                Planned::Refused(..) => continue,
+            };
+            if let Ok(partition) = &asked.found {
+                partition.wait(end, waiter);
+            }
+        }
+    }
+
+    async fn answer(&self, call: &Call, plan: Plan) -> Vec<FetchableTopicResponse> {
+        let response = |(topic, topic_id): &(String, Uuid)| FetchableTopicResponse {
+            topic: topic.clone(),
+            topic_id: *topic_id,
+            partitions: Vec::new(),
+        };
+        let mut responses: Vec<FetchableTopicResponse> = self.topics.iter().map(response).collect();
+        for (asked, planned) in self.partitions.iter().zip(plan.reads) {
+            let loaded = match (planned, &asked.found) {
+                (Planned::Read(read), Ok(partition)) => match partition.load(read).await {
+                    Ok(fetched) => check_zstd(call.version, fetched),
+                    Err(error) => Err(self.refuse(&error)),
+                },
+                (Planned::Nothing(offsets), _) => Ok(Fetched { batches: Vec::new(), offsets }),
+                (refused, _) => Err(refused),
+            };
+            let data = match loaded {
+                Ok(fetched) => self.data(call, asked.number, fetched),
+                Err(refused) => refused_data(asked.number, &refused),
+            };
+            if let Some(response) = responses.get_mut(asked.topic) {
+                response.partitions.push(data);
+            }
+        }
+        responses
+    }
+
+    fn data(&self, call: &Call, partition_index: i32, fetched: Fetched) -> PartitionData {
+        let meters = &call.door().broker.core.meters;
+        let records: i64 = fetched.batches.iter().map(record_count).sum();
+        meters.kafka_records_fetched.add(u64::try_from(records).unwrap_or_default());
+        meters.kafka_bytes_fetched.add(u64::try_from(fetched.bytes()).unwrap_or_default());
+        PartitionData {
+            partition_index,
+            aborted_transactions: (self.isolation == Isolation::ReadCommitted).then(Vec::new),
+            records: Some(fetched.batches.into_iter().collect()),
+            ..with_offsets(fetched.offsets)
+        }
+    }
+}
+
+fn record_count(batch: &Bytes) -> i64 {
+    BatchHeader::decode(batch).map_or(0, |header| header.record_count.into())
+}
+
+/// A client too old for zstd must not be given any (KIP-110).
+fn check_zstd(version: i16, fetched: Fetched) -> Result<Fetched, Planned> {
+    let is_zstd = |batch: &Bytes| BatchHeader::decode(batch).is_ok_and(|header| is_zstd(header.attributes));
+    if version < ZSTD_FROM && fetched.batches.iter().any(is_zstd) {
+        return Err(Planned::Refused(ErrorCode::UnsupportedCompressionType, None));
+    }
+    Ok(fetched)
+}
+
+fn with_offsets(offsets: Offsets) -> PartitionData {
+    PartitionData {
+        high_watermark: offsets.high_watermark.0,
+        last_stable_offset: offsets.last_stable_offset.0,
+        log_start_offset: offsets.log_start.0,
+        ..PartitionData::default()
+    }
+}
+
+fn refused_data(partition_index: i32, refused: &Planned) -> PartitionData {
+    let (error, offsets) = match refused {
+        Planned::Refused(error, offsets) => (*error, *offsets),
+        Planned::Read(_) | Planned::Nothing(_) => (ErrorCode::UnknownServerError, None),
+    };
+    let known = offsets.map(with_offsets);
+    let data = known.unwrap_or_else(|| PartitionData { high_watermark: -1, ..PartitionData::default() });
+    PartitionData { partition_index, error_code: error.code(), ..data }
+}

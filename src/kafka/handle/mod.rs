@@ -1,0 +1,50 @@
+//! One file per API: a request and a [`Call`](super::call::Call) in, a response out.
+//!
+//! A handler does everything that orders itself against other requests before it first waits; what it then waits for is
+//! the disk, more records, a rebalance, or the clock of its connection.
+
+pub mod api_versions;
+mod authorized;
+mod broker_configs;
+pub mod create_topics;
+pub mod delete_groups;
+pub mod delete_records;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_groups;
+pub mod describe_topic_partitions;
+pub mod fetch;
+pub mod find_coordinator;
+pub mod heartbeat;
+pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_groups;
+pub mod list_offsets;
+pub mod metadata;
+pub mod offset_commit;
+pub mod offset_fetch;
+pub mod offset_for_leader_epoch;
+pub mod produce;
+pub mod sync_group;
+
+use super::{LEADER_EPOCH, fault::ErrorCode};
+
+/// A client's idea of who leads: -1 for none; the only true one is 0.
+///
+/// # Errors
+/// UNKNOWN_LEADER_EPOCH for one that is still to come, FENCED_LEADER_EPOCH for one that is over.
+fn check_leader_epoch(current_leader_epoch: i32) -> Result<(), ErrorCode> {
+    match current_leader_epoch {
+        NO_EPOCH | LEADER_EPOCH => Ok(()),
+        later if later > LEADER_EPOCH => Err(ErrorCode::UnknownLeaderEpoch),
+        _ => Err(ErrorCode::FencedLeaderEpoch),
+    }
+}
+
+const NO_EPOCH: i32 = -1;
+
+fn error_code<T>(outcome: Result<T, ErrorCode>) -> i16 {
+    outcome.err().unwrap_or(ErrorCode::None).code()
+}

@@ -1,0 +1,119 @@
+//! OffsetFetch (API key 9), versions 1–10: what a group has committed.
+//!
+//! Version 2: null topics are all. Version 5: leader epoch. Version 7: require_stable (no transaction leaves an offset
+//! unstable here). Version 8: many groups at once. Version 10: topics by id. A group or topic that nobody knows has no
+//! offset (-1), which is no error.
+
+use uuid::Uuid;
+
+use crate::{
+    broker::group::{
+        GroupKey,
+        offsets::{Committed, TopicPartition},
+    },
+    kafka::{
+        call::Call,
+        fault::ErrorCode,
+        wire::offset_fetch::{
+            OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponse,
+            OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
+            OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+        },
+    },
+};
+
+const GROUPS_FROM: i16 = 8;
+const IDS_FROM: i16 = 10;
+
+pub async fn handle(call: Call, request: OffsetFetchRequest) -> OffsetFetchResponse {
+    if call.version >= GROUPS_FROM {
+        let groups = request.groups.into_iter().map(|group| fetch(&call, group)).collect();
+        return OffsetFetchResponse { groups, ..OffsetFetchResponse::default() };
+    }
+    let topics = request.topics.map(|topics| {
+        let topic = |t: crate::kafka::wire::offset_fetch::OffsetFetchRequestTopic| OffsetFetchRequestTopics {
+            name: t.name,
+            topic_id: Uuid::nil(),
+            partition_indexes: t.partition_indexes,
+        };
+        topics.into_iter().map(topic).collect()
+    });
+    let group =
+        OffsetFetchRequestGroup { group_id: request.group_id, topics, ..OffsetFetchRequestGroup::default() };
+    let topics = fetch(&call, group).topics.into_iter().map(before_groups).collect();
+    OffsetFetchResponse { topics, ..OffsetFetchResponse::default() }
+}
+
+fn fetch(call: &Call, asked: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
+    let key = call.group(&asked.group_id);
+    let topics = match asked.topics {
+        Some(topics) => topics.into_iter().map(|topic| some(call, &key, topic)).collect(),
+        None => all(call, &key),
+    };
+    OffsetFetchResponseGroup { group_id: asked.group_id, topics, error_code: ErrorCode::None.code() }
+}
+
+fn some(call: &Call, key: &GroupKey, asked: OffsetFetchRequestTopics) -> OffsetFetchResponseTopics {
+    let topic = call.topic(IDS_FROM, &asked.name, asked.topic_id);
+    let partition = |partition| match &topic {
+        Ok(topic) => {
+            let at = TopicPartition { topic: topic.id, partition };
+            answer(partition, call.groups().committed(key, at), ErrorCode::None)
+        }
+        Err(ErrorCode::UnknownTopicId) => answer(partition, None, ErrorCode::UnknownTopicId),
+        Err(_) => answer(partition, None, ErrorCode::None),
+    };
+    OffsetFetchResponseTopics {
+        name: asked.name,
+        topic_id: asked.topic_id,
+        partitions: asked.partition_indexes.into_iter().map(partition).collect(),
+    }
+}
+
+/// Everything the group has committed, topic by topic.
+fn all(call: &Call, key: &GroupKey) -> Vec<OffsetFetchResponseTopics> {
+    let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
+    for (at, committed) in call.groups().all_committed(key) {
+        let Ok(topic) = call.topic_of_id(at.topic) else { continue };
+        let partition = answer(at.partition, Some(committed), ErrorCode::None);
+        match topics.last_mut() {
+            Some(last) if last.topic_id == topic.id => last.partitions.push(partition),
+            Some(_) | None => topics.push(OffsetFetchResponseTopics {
+                name: topic.name.to_string(),
+                topic_id: topic.id,
+                partitions: vec![partition],
+            }),
+        }
+    }
+    topics
+}
+
+fn answer(
+    partition_index: i32,
+    committed: Option<Committed>,
+    error: ErrorCode,
+) -> OffsetFetchResponsePartitions {
+    let (committed_offset, committed_leader_epoch, metadata) =
+        committed.map_or_else(|| (-1, -1, String::new()), |c| (c.offset.0, c.leader_epoch, c.metadata));
+    OffsetFetchResponsePartitions {
+        partition_index,
+        committed_offset,
+        committed_leader_epoch,
+        metadata: Some(metadata),
+        error_code: error.code(),
+    }
+}
+
+fn before_groups(topic: OffsetFetchResponseTopics) -> OffsetFetchResponseTopic {
+    let partition = |p: OffsetFetchResponsePartitions| OffsetFetchResponsePartition {
+        partition_index: p.partition_index,
+        committed_offset: p.committed_offset,
+        committed_leader_epoch: p.committed_leader_epoch,
+        metadata: p.metadata,
+        error_code: p.error_code,
+    };
+    OffsetFetchResponseTopic {
+        name: topic.name,
+        partitions: topic.partitions.into_iter().map(partition).collect(),
+    }
+}

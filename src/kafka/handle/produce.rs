@@ -1,0 +1,163 @@
+//! Produce (API key 0), versions 3–13; 0–2 are refused in the answer.
+//!
+//! Version 7: zstd. Version 8: error messages. Version 9: flexible. Version 13: topics by id. Versions 0–2 are
+//! advertised for librdkafka (KAFKA-18659), and none of its releases sends them.
+//!
+//! Every partition's batch goes to the committer before anything is waited for, so requests that overlap append in the
+//! order in which they came.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::{
+    broker::topic::{
+        append::{Appended, Refused},
+        partition::Partition,
+    },
+    data::record::{Attributes, BatchHeader, Codec},
+    kafka::{
+        call::{Call, Reply},
+        fault::{ErrorCode, Fault},
+        wire::produce::{PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse},
+    },
+};
+
+const ALL: i16 = -1;
+const NO_ANSWER: i16 = 0;
+const LEADER: i16 = 1;
+
+/// Versions before this are refused.
+const SERVED_FROM: i16 = 3;
+const IDS_FROM: i16 = 13;
+const ZSTD_FROM: i16 = 7;
+
+/// A partition's batch on its way to disk.
+struct Appending {
+    outcome: oneshot::Receiver<Result<Appended, Refused>>,
+    records: u64,
+    bytes: u64,
+}
+
+pub async fn handle(call: Call, request: ProduceRequest) -> Reply<ProduceResponse> {
+    let acks = request.acks;
+    let refusal = refuse_whole(&call, &request);
+    let mut at_work = Vec::with_capacity(request.topic_data.len());
+    for data in request.topic_data {
+        let topic = call.topic(IDS_FROM, &data.name, data.topic_id);
+        let mut partitions = Vec::with_capacity(data.partition_data.len());
+        for p in data.partition_data {
+            let appending = match (&refusal, &topic) {
+                (Some(fault), _) => Err(fault.clone()),
+                (None, Err(error)) => Err(Fault::from(*error)),
+                (None, Ok(topic)) => match topic.partition(p.index) {
+                    None => Err(ErrorCode::UnknownTopicOrPartition.into()),
+                    Some(partition) => append(&call, partition, p.records, acks),
+                },
+            };
+            partitions.push((p.index, appending));
+        }
+        at_work.push((data.name, data.topic_id, partitions));
+    }
+    let mut responses = Vec::with_capacity(at_work.len());
+    for (name, topic_id, partitions) in at_work {
+        let mut partition_responses = Vec::with_capacity(partitions.len());
+        for (index, appending) in partitions {
+            partition_responses.push(outcome(&call, index, appending).await);
+        }
+        responses.push(TopicProduceResponse { name, topic_id, partition_responses });
+    }
+    let response = ProduceResponse { responses, ..ProduceResponse::default() };
+    if acks == NO_ANSWER { silence(&response) } else { Reply::Answer(response) }
+}
+
+/// What is wrong with the request as a whole; each of its partitions is told.
+fn refuse_whole(call: &Call, request: &ProduceRequest) -> Option<Fault> {
+    if call.version < SERVED_FROM {
+        Some(ErrorCode::UnsupportedVersion.into())
+    } else if !matches!(request.acks, ALL | NO_ANSWER | LEADER) {
+        Some(ErrorCode::InvalidRequiredAcks.into())
+    } else if request.transactional_id.is_some() {
+        Some(Fault::new(ErrorCode::InvalidTxnState, NO_TRANSACTIONS))
+    } else {
+        None
+    }
+}
+
+fn append(
+    call: &Call,
+    partition: &Arc<Partition>,
+    records: Option<Bytes>,
+    acks: i16,
+) -> Result<Appending, Fault> {
+    let none = "a produce request must contain exactly one record batch per partition";
+    let records = records.ok_or_else(|| Fault::new(ErrorCode::InvalidRecord, none))?;
+    let bytes = records.len().try_into().unwrap_or_default();
+    let mut record_count = 0;
+    // What has no header is refused by the log, which says what is wrong with it.
+    if let Ok(header) = BatchHeader::decode(&records) {
+        if header.attributes.is_transactional() {
+            return Err(Fault::new(ErrorCode::InvalidTxnState, NO_TRANSACTIONS));
+        }
+        if call.version < ZSTD_FROM && is_zstd(header.attributes) {
+            return Err(ErrorCode::UnsupportedCompressionType.into());
+        }
+        record_count = header.record_count.try_into().unwrap_or_default();
+    }
+    let checked = partition.check(records, call.now_ms(), acks == ALL)?;
+    let (done, outcome) = oneshot::channel();
+    // Whoever asked may be gone when it is on disk.
+    partition.append(checked, move |appended| drop(done.send(appended)));
+    Ok(Appending { outcome, records: record_count, bytes })
+}
+
+const NO_TRANSACTIONS: &str = "this version has no transactions";
+
+pub(super) fn is_zstd(attributes: Attributes) -> bool {
+    attributes.codec() == Ok(Codec::Zstd)
+}
+
+async fn outcome(call: &Call, index: i32, appending: Result<Appending, Fault>) -> PartitionProduceResponse {
+    let appended = match appending {
+        Ok(Appending { outcome, records, bytes }) => match outcome.await {
+            Ok(Ok(appended)) => {
+                let meters = &call.door().broker.core.meters;
+                meters.kafka_records_produced.add(records);
+                meters.kafka_bytes_produced.add(bytes);
+                Ok(appended)
+            }
+            Ok(Err(refused)) => Err(Fault::from(refused)),
+            Err(_) => Err(ErrorCode::KafkaStorageError.into()),
+        },
+        Err(fault) => Err(fault),
+    };
+    match appended {
+        Ok(appended) => PartitionProduceResponse {
+            index,
+            base_offset: appended.base_offset.0,
+            log_append_time_ms: appended.log_append_time_ms,
+            log_start_offset: appended.log_start_offset.0,
+            ..PartitionProduceResponse::default()
+        },
+        Err(Fault { code, message }) => PartitionProduceResponse {
+            index,
+            error_code: code.code(),
+            base_offset: -1,
+            error_message: Some(message).filter(|m| !m.is_empty()),
+            ..PartitionProduceResponse::default()
+        },
+    }
+}
+
+/// With acks=0 the only way to tell of an error is to hang up.
+fn silence(response: &ProduceResponse) -> Reply<ProduceResponse> {
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    match partitions.map(|p| p.error_code).find(|code| *code != ErrorCode::None.code()) {
+        None => Reply::Silence,
+        Some(code) => {
+            let name = ErrorCode::from_code(code).map_or("an error", ErrorCode::name);
+            Reply::Close(format!("a Produce with acks=0 failed: {name}"))
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The Kafka door.
+//!
+//! [`connection`] cuts frames and keeps answers in order, [`api`] is the table of what is spoken, [`handle`] answers one
+//! API per file, [`wire`] has the bytes, [`fault`] the error codes. Everything it serves is the core's, in vhost `/`.
+
+#[macro_use]
+pub mod api;
+pub mod advertised;
+pub mod call;
+pub mod connection;
+mod dispatch;
+pub mod fault;
+pub mod handle;
+#[cfg(test)]
+mod tests;
+pub mod wire;
+
+use std::sync::Arc;
+
+use self::advertised::Advertised;
+use crate::broker::{Broker, topic::VhostName};
+
+/// The one node's id: leader of every partition, coordinator of every group, controller.
+pub const NODE_ID: i32 = 1;
+
+/// No leader ever changes, so there is one epoch.
+pub const LEADER_EPOCH: i32 = 0;
+
+/// How the door behaves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What clients are told to connect to; without it, the address they connected to.
+    pub advertised: Option<Advertised>,
+    /// `num.partitions`: of a topic made on first use, or asked for without a number.
+    pub num_partitions: u32,
+    /// `auto.create.topics.enable`
+    pub auto_create_topics: bool,
+    /// `socket.request.max.bytes`
+    pub request_bytes_max: usize,
+    /// `message.max.bytes`: a new topic's `max.message.bytes`, unless it says its own.
+    pub message_bytes_max: usize,
+    pub cluster_id: String,
+}
+
+/// What all connections of the door share.
+pub struct Door {
+    pub broker: Arc<Broker>,
+    pub settings: Settings,
+    /// Kafka knows no vhosts: the topics and groups it sees are those of `/`.
+    pub vhost: VhostName,
+}
+
+impl Door {
+    #[must_use]
+    pub fn new(broker: Arc<Broker>, settings: Settings) -> Arc<Self> {
+        Arc::new(Self { broker, settings, vhost: VhostName::from("/") })
+    }
+}
