@@ -11,3 +11,4 @@ pub mod kafka;
 pub mod net;
 pub mod observe;
 pub mod store;
+pub mod stream;

@@ -1,0 +1,405 @@
+//! The `json` format, reading. One pass over the text: fields that are needed are cut out and converted by their
+//! type, all others are skipped. (Flink 2.2: JsonParserToRowDataConverters)
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a value of another type cannot get here: the analysis has checked, and all of them are one case"
+)]
+
+use std::fmt;
+
+use base64::Engine as _;
+use serde::{
+    Deserializer as _,
+    de::{Deserialize, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::{DecodeError, Field};
+use crate::stream::{
+    datum::{Columns, Datum},
+    expr::{calendar, cast, decimal},
+    plan::{connector::JsonOptions, types::Type},
+};
+
+/// How much of a bad message an error shows.
+const SHOWN_CHARS_MAX: usize = 200;
+
+/// Reads objects of known fields.
+pub struct JsonDecoder {
+    options: JsonOptions,
+    fields: Vec<Field>,
+}
+
+impl JsonDecoder {
+    #[must_use]
+    pub fn new(options: JsonOptions, fields: Vec<Field>) -> Self {
+        Self { options, fields }
+    }
+
+    /// Fills the columns; `false` for a message that is to be skipped.
+    pub fn decode(&self, bytes: &[u8], columns: &mut Columns) -> Result<bool, DecodeError> {
+        let mut state = Reading { decoder: self, columns, found: 0, failed: None };
+        let mut parser = serde_json::Deserializer::from_slice(bytes);
+        let parsed = parser.deserialize_map(&mut state);
+        let Reading { found, failed, .. } = state;
+        let reason = match parsed {
+            Err(e) => e.to_string(),
+            Ok(()) => match failed {
+                Some(field) => format!("Fail to deserialize at field: {field}."),
+                None if self.options.fail_on_missing_field => match self.missing(found) {
+                    Some(field) => format!("Could not find field with name '{field}'."),
+                    None => return Ok(true),
+                },
+                None => return Ok(true),
+            },
+        };
+        if self.options.ignore_parse_errors {
+            return Ok(false);
+        }
+        let shown: String = String::from_utf8_lossy(bytes).chars().take(SHOWN_CHARS_MAX).collect();
+        Err(DecodeError(format!("Failed to deserialize JSON '{shown}'. {reason}")))
+    }
+
+    fn missing(&self, found: u128) -> Option<&str> {
+        let absent = |(i, _): &(usize, &Field)| *i < 128 && found & (1 << i) == 0;
+        self.fields.iter().enumerate().find(absent).map(|(_, f)| f.name.as_str())
+    }
+
+    /// The field of that name; objects mostly have their fields in one order.
+    fn find(&self, name: &str, expected: usize) -> Option<usize> {
+        if self.fields.get(expected).is_some_and(|f| f.name == name) {
+            return Some(expected);
+        }
+        self.fields.iter().position(|f| f.name == name)
+    }
+}
+
+struct Reading<'a> {
+    decoder: &'a JsonDecoder,
+    columns: &'a mut Columns,
+    /// A bit for each field, for `fail-on-missing-field`.
+    found: u128,
+    failed: Option<String>,
+}
+
+impl<'de> Visitor<'de> for &mut Reading<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut expected = 0;
+        while let Some(field) = map.next_key_seed(Name { decoder: self.decoder, expected })? {
+            let Some(index) = field else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            expected = index + 1;
+            let raw: &RawValue = map.next_value()?;
+            let Some(field) = self.decoder.fields.get(index) else { continue };
+            if index < 128 {
+                self.found |= 1 << index;
+            }
+            let value = match convert(raw.get(), &field.kind, self.decoder.options) {
+                Ok(value) => value,
+                // Only the field is NULL then, the row stays.
+                Err(Bad) if self.decoder.options.ignore_parse_errors => Datum::Null,
+                Err(Bad) => {
+                    self.failed.get_or_insert_with(|| field.name.clone());
+                    continue;
+                }
+            };
+            if let Some(column) = self.columns.get_mut(field.slot) {
+                *column = value;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a key and says which field it is.
+struct Name<'a> {
+    decoder: &'a JsonDecoder,
+    expected: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.decoder.find(name, self.expected))
+    }
+}
+
+/// A text that is no value of its type.
+struct Bad;
+
+/// The value that a piece of JSON is for a type.
+fn convert(raw: &str, kind: &Type, options: JsonOptions) -> Result<Datum, Bad> {
+    if raw == "null" {
+        return Ok(Datum::Null);
+    }
+    match kind {
+        Type::Char(_) | Type::Varchar(_) => text(raw),
+        Type::Boolean => match raw {
+            "true" => Ok(Datum::Bool(true)),
+            "false" => Ok(Datum::Bool(false)),
+            _ => Ok(Datum::Bool(scalar(raw)?.trim().eq_ignore_ascii_case("true"))),
+        },
+        Type::TinyInt | Type::SmallInt | Type::Int | Type::BigInt => integer(raw, kind),
+        Type::Float | Type::Double => {
+            let text = Datum::str(&*scalar(raw)?);
+            cast::cast(&text, &Type::STRING, kind).map_err(|_| Bad)
+        }
+        Type::Decimal { precision, scale } => {
+            let unscaled = decimal::parse(scalar(raw)?.trim(), *precision, *scale).ok_or(Bad)?;
+            Ok(unscaled.map_or(Datum::Null, Datum::decimal))
+        }
+        Type::Binary(_) | Type::Varbinary(_) => {
+            let text = quoted(raw)?;
+            base64::prelude::BASE64_STANDARD.decode(text.as_bytes()).map(Datum::bytes).map_err(|_| Bad)
+        }
+        Type::Date => calendar::parse_date(&quoted(raw)?).map(Datum::Date).ok_or(Bad),
+        Type::Time(_) => {
+            let nanos = calendar::parse_time(&quoted(raw)?, true).ok_or(Bad)?;
+            i32::try_from(nanos / 1_000_000).map(Datum::Time).map_err(|_| Bad)
+        }
+        Type::Timestamp(digits) | Type::TimestampLtz(digits) => {
+            let text = quoted(raw)?;
+            let text = match kind {
+                Type::TimestampLtz(_) => text.strip_suffix('Z').ok_or(Bad)?,
+                _ => &text,
+            };
+            let between = if options.iso_timestamps { 'T' } else { ' ' };
+            let at = calendar::parse_timestamp(text, between, false).ok_or(Bad)?;
+            Ok(Datum::Timestamp(at.truncated(*digits)))
+        }
+        Type::Array(item) => Ok(Datum::Array(items(raw, |raw| convert(raw, &item.kind, options))?.into())),
+        Type::Map(_, value) => {
+            let convert_entry =
+                |key: &str, raw: &str| Ok((Datum::str(key), convert(raw, &value.kind, options)?));
+            Ok(Datum::Map(entries(raw, convert_entry)?.into()))
+        }
+        Type::Row(fields) => {
+            let mut values = vec![Datum::Null; fields.len()];
+            entries(raw, |key, raw| {
+                for ((name, of), value) in fields.iter().zip(&mut values) {
+                    if name == key {
+                        *value = convert(raw, &of.kind, options)?;
+                    }
+                }
+                Ok(())
+            })?;
+            Ok(Datum::Row(values.into()))
+        }
+        Type::IntervalDay | Type::IntervalYear | Type::Null => Err(Bad),
+    }
+}
+
+/// What stands between the quotes, without a copy where nothing is escaped.
+fn quoted(raw: &str) -> Result<std::borrow::Cow<'_, str>, Bad> {
+    let inner = raw.strip_prefix('"').and_then(|r| r.strip_suffix('"')).ok_or(Bad)?;
+    if !inner.as_bytes().contains(&b'\\') {
+        return Ok(inner.into());
+    }
+    serde_json::from_str::<String>(raw).map(Into::into).map_err(|_| Bad)
+}
+
+/// The text of a string, number or truth value.
+fn scalar(raw: &str) -> Result<std::borrow::Cow<'_, str>, Bad> {
+    match raw.as_bytes().first() {
+        Some(b'"') => quoted(raw),
+        Some(b'{' | b'[') | None => Err(Bad),
+        Some(_) => Ok(raw.into()),
+    }
+}
+
+/// STRING takes everything: objects and arrays as their own text without blanks.
+fn text(raw: &str) -> Result<Datum, Bad> {
+    match raw.as_bytes().first() {
+        Some(b'{' | b'[') => Ok(Datum::str(compact(raw))),
+        _ => scalar(raw).map(|text| Datum::str(&*text)),
+    }
+}
+
+fn compact(raw: &str) -> String {
+    let (mut out, mut in_text, mut escaped) = (String::with_capacity(raw.len()), false, false);
+    for c in raw.chars() {
+        if in_text {
+            in_text = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+        } else if c == '"' {
+            in_text = true;
+        } else if c.is_ascii_whitespace() {
+            continue;
+        }
+        out.push(c);
+    }
+    out
+}
+
+fn integer(raw: &str, kind: &Type) -> Result<Datum, Bad> {
+    let text = scalar(raw)?;
+    let text = text.trim();
+    let n = match text.parse::<i64>() {
+        Ok(n) => n,
+        // A number with a fraction is cut for INT and BIGINT, as Jackson's getIntValue does.
+        Err(_) if !raw.starts_with('"') && matches!(kind, Type::Int | Type::BigInt) => {
+            let x: f64 = text.parse().map_err(|_| Bad)?;
+            if !(-9.2e18..9.2e18).contains(&x) {
+                return Err(Bad);
+            }
+            x as i64
+        }
+        Err(_) => return Err(Bad),
+    };
+    if cast::wrap(n, kind) == n { Ok(Datum::Int(n)) } else { Err(Bad) }
+}
+
+fn items<T>(raw: &str, convert: impl FnMut(&str) -> Result<T, Bad>) -> Result<Vec<T>, Bad> {
+    struct Items<F, T>(F, Vec<T>);
+    impl<'de, T, F: FnMut(&str) -> Result<T, Bad>> Visitor<'de> for Items<F, T> {
+        type Value = Result<Vec<T>, Bad>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON array")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Self::Value, A::Error> {
+            while let Some(raw) = seq.next_element::<&RawValue>()? {
+                match (self.0)(raw.get()) {
+                    Ok(item) => self.1.push(item),
+                    Err(Bad) => {
+                        while seq.next_element::<IgnoredAny>()?.is_some() {}
+                        return Ok(Err(Bad));
+                    }
+                }
+            }
+            Ok(Ok(self.1))
+        }
+    }
+    serde_json::Deserializer::from_str(raw).deserialize_seq(Items(convert, Vec::new())).map_err(|_| Bad)?
+}
+
+fn entries<T>(raw: &str, convert: impl FnMut(&str, &str) -> Result<T, Bad>) -> Result<Vec<T>, Bad> {
+    struct Entries<F, T>(F, Vec<T>);
+    impl<'de, T, F: FnMut(&str, &str) -> Result<T, Bad>> Visitor<'de> for Entries<F, T> {
+        type Value = Result<Vec<T>, Bad>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON object")
+        }
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut bad = false;
+            while let Some(key) = map.next_key::<Key>()? {
+                let raw: &RawValue = map.next_value()?;
+                match (self.0)(&key.0, raw.get()) {
+                    Ok(entry) => self.1.push(entry),
+                    Err(Bad) => bad = true,
+                }
+            }
+            Ok(if bad { Err(Bad) } else { Ok(self.1) })
+        }
+    }
+    struct Key(String);
+    impl<'de> Deserialize<'de> for Key {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            String::deserialize(deserializer).map(Key)
+        }
+    }
+    serde_json::Deserializer::from_str(raw).deserialize_map(Entries(convert, Vec::new())).map_err(|_| Bad)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::{datum::Instant, plan::types::DataType};
+
+    const PLAIN: JsonOptions = JsonOptions {
+        ignore_parse_errors: false,
+        fail_on_missing_field: false,
+        iso_timestamps: false,
+        ignore_null_fields: false,
+        decimal_as_plain_number: false,
+    };
+
+    fn decode(options: JsonOptions, kind: Type, message: &str) -> Result<Option<Datum>, String> {
+        let decoder = JsonDecoder::new(options, vec![Field { name: "a".into(), slot: 0, kind }]);
+        let mut columns = Columns::from_iter([Datum::Null]);
+        match decoder.decode(message.as_bytes(), &mut columns) {
+            Ok(true) => Ok(columns.pop()),
+            Ok(false) => Ok(None),
+            Err(e) => Err(e.0),
+        }
+    }
+
+    #[test]
+    fn values_are_read_by_their_type() {
+        let at = |ms| Datum::Timestamp(Instant::from_ms(ms));
+        let rows = [
+            (Type::Int, r#"{"x": [1, {"a": 2}], "a": 7}"#, Datum::Int(7)),
+            (Type::Int, r#"{"a": "7"}"#, Datum::Int(7)),
+            (Type::Int, r#"{"a": 7.9}"#, Datum::Int(7)),
+            (Type::Int, r#"{"a": null}"#, Datum::Null),
+            (Type::Int, r#"{}"#, Datum::Null),
+            (Type::Int, r#"{"a": 1, "a": 2}"#, Datum::Int(2)),
+            (Type::Double, r#"{"a": 1}"#, Datum::Double(1.0)),
+            (Type::Boolean, r#"{"a": "TRUE"}"#, Datum::Bool(true)),
+            (Type::STRING, r#"{"a": "x\n\u00e4"}"#, Datum::str("x\nä")),
+            (Type::STRING, r#"{"a": 1.50}"#, Datum::str("1.50")),
+            (Type::STRING, r#"{"a": {"b": [1, "c d"]}}"#, Datum::str(r#"{"b":[1,"c d"]}"#)),
+            (
+                Type::Decimal { precision: 38, scale: 2 },
+                r#"{"a": 123456789012345678901234567890.125}"#,
+                Datum::decimal(12_345_678_901_234_567_890_123_456_789_013),
+            ),
+            (Type::Date, r#"{"a": "1970-01-02"}"#, Datum::Date(1)),
+            (Type::Timestamp(3), r#"{"a": "1970-01-01 00:00:01.5"}"#, at(1_500)),
+            (Type::TimestampLtz(3), r#"{"a": "1970-01-01 00:00:01Z"}"#, at(1_000)),
+            (Type::BYTES, r#"{"a": "AAE="}"#, Datum::bytes([0, 1])),
+            (
+                Type::Array(Box::new(DataType::nullable(Type::Int))),
+                r#"{"a": [1, null]}"#,
+                Datum::Array([Datum::Int(1), Datum::Null].into()),
+            ),
+            (
+                Type::Row(vec![("b".into(), DataType::nullable(Type::STRING))]),
+                r#"{"a": {"b": "x", "c": 1}}"#,
+                Datum::Row([Datum::str("x")].into()),
+            ),
+        ];
+        for (kind, message, expected) in rows {
+            assert_eq!(decode(PLAIN, kind, message), Ok(Some(expected)), "{message}");
+        }
+    }
+
+    #[test]
+    fn bad_messages_fail_or_are_ignored() {
+        for message in ["", "nonsense", "[1]", r#"{"a": "#, "\"x\""] {
+            assert!(decode(PLAIN, Type::Int, message).is_err(), "{message}");
+            let ignore = JsonOptions { ignore_parse_errors: true, ..PLAIN };
+            assert_eq!(decode(ignore, Type::Int, message), Ok(None), "{message}");
+        }
+        let field = r#"{"a": "seven"}"#;
+        let text = r#"Failed to deserialize JSON '{"a": "seven"}'. Fail to deserialize at field: a."#;
+        assert_eq!(decode(PLAIN, Type::Int, field), Err(text.to_owned()));
+        let ignore = JsonOptions { ignore_parse_errors: true, ..PLAIN };
+        assert_eq!(decode(ignore, Type::Int, field), Ok(Some(Datum::Null)));
+        let strict = JsonOptions { fail_on_missing_field: true, ..PLAIN };
+        assert_eq!(
+            decode(strict, Type::Int, "{}"),
+            Err("Failed to deserialize JSON '{}'. Could not find field with name 'a'.".to_owned())
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! Between the bytes of a record and the columns of a row. Decoding is driven by the schema: columns that nobody
+//! reads are not made.
+
+pub mod json;
+pub mod json_encode;
+pub mod raw;
+
+use super::{
+    datum::{Columns, Datum},
+    plan::{
+        connector::Format,
+        types::{DataType, Type},
+    },
+};
+use json::JsonDecoder;
+use json_encode::JsonEncoder;
+
+/// Why a record cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DecodeError(pub String);
+
+/// One column of a format: its name there, its place in the row, its type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    pub name: String,
+    pub slot: usize,
+    pub kind: Type,
+}
+
+/// Reads the value or key of a record into the columns of a row.
+pub enum Decoder {
+    Json(JsonDecoder),
+    Raw { field: Option<Field>, big_endian: bool },
+}
+
+impl Decoder {
+    /// `fields` are those that are needed; of a raw format at most one.
+    #[must_use]
+    pub fn new(format: &Format, fields: Vec<Field>) -> Self {
+        match format {
+            Format::Json(options) => Self::Json(JsonDecoder::new(*options, fields)),
+            Format::Raw { big_endian } => {
+                Self::Raw { field: fields.into_iter().next(), big_endian: *big_endian }
+            }
+        }
+    }
+
+    /// Fills the columns; `false` if the record makes no row.
+    pub fn decode(&self, bytes: Option<&[u8]>, columns: &mut Columns) -> Result<bool, DecodeError> {
+        match (self, bytes) {
+            // A null value is no JSON at all: no row. Of a raw format it is a NULL.
+            (Self::Json(_), None) => Ok(false),
+            (Self::Json(json), Some(bytes)) => json.decode(bytes, columns),
+            (Self::Raw { field: Some(field), big_endian }, Some(bytes)) => {
+                let value = raw::decode(bytes, &field.kind, *big_endian)?;
+                if let Some(column) = columns.get_mut(field.slot) {
+                    *column = value;
+                }
+                Ok(true)
+            }
+            (Self::Raw { .. }, _) => Ok(true),
+        }
+    }
+}
+
+/// Writes columns of a row as the value or key of a record.
+pub enum Encoder {
+    Json(JsonEncoder),
+    Raw { slot: usize, kind: Type, big_endian: bool },
+}
+
+impl Encoder {
+    #[must_use]
+    pub fn new(format: &Format, fields: &[(String, usize, DataType)]) -> Self {
+        match format {
+            Format::Json(options) => Self::Json(JsonEncoder::new(*options, fields)),
+            Format::Raw { big_endian } => {
+                let (slot, kind) =
+                    fields.first().map_or((0, Type::Null), |(_, slot, t)| (*slot, t.kind.clone()));
+                Self::Raw { slot, kind, big_endian: *big_endian }
+            }
+        }
+    }
+
+    /// The bytes; `None` is a null value.
+    #[must_use]
+    pub fn encode(&self, columns: &[Datum]) -> Option<Vec<u8>> {
+        match self {
+            Self::Json(json) => Some(json.encode(columns)),
+            Self::Raw { slot, kind, big_endian } => raw::encode(columns.get(*slot)?, kind, *big_endian),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Values as text: as `CAST(… AS STRING)` has them, and as Flink's `print` table shows them.
+
+use super::{calendar, decimal};
+use crate::stream::{datum::Datum, plan::types::Type};
+
+/// Java's `Double.toString`: the shortest digits that read back, in its layout.
+#[must_use]
+pub fn java_double(x: f64) -> String {
+    java_float(
+        x.is_nan(),
+        x.is_infinite(),
+        x < 0.0,
+        x == 0.0,
+        x.is_sign_negative(),
+        &format!("{:e}", x.abs()),
+    )
+}
+
+/// Java's `Float.toString`.
+#[must_use]
+pub fn java_single(x: f32) -> String {
+    java_float(
+        x.is_nan(),
+        x.is_infinite(),
+        x < 0.0,
+        x == 0.0,
+        x.is_sign_negative(),
+        &format!("{:e}", x.abs()),
+    )
+}
+
+fn java_float(nan: bool, infinite: bool, negative: bool, zero: bool, signed: bool, shortest: &str) -> String {
+    if nan {
+        return "NaN".to_owned();
+    }
+    if infinite {
+        return if negative { "-Infinity" } else { "Infinity" }.to_owned();
+    }
+    let sign = if signed { "-" } else { "" };
+    if zero {
+        return format!("{sign}0.0");
+    }
+    let (mantissa, exponent) = shortest.split_once('e').unwrap_or((shortest, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    let digits: String = mantissa.chars().filter(|c| *c != '.').collect();
+    if (-3..7).contains(&exponent) {
+        return format!("{sign}{}", positional(&digits, exponent));
+    }
+    let (first, rest) = digits.split_at(1);
+    format!("{sign}{first}.{}E{exponent}", if rest.is_empty() { "0" } else { rest })
+}
+
+fn positional(digits: &str, exponent: i32) -> String {
+    if exponent < 0 {
+        let zeros = usize::try_from(-exponent - 1).unwrap_or_default();
+        return format!("0.{}{digits}", "0".repeat(zeros));
+    }
+    let whole = usize::try_from(exponent).unwrap_or_default() + 1;
+    if digits.len() <= whole {
+        return format!("{digits}{}.0", "0".repeat(whole - digits.len()));
+    }
+    let (whole, fraction) = digits.split_at(whole);
+    format!("{whole}.{fraction}")
+}
+
+/// `CAST(value AS STRING)`.
+#[must_use]
+pub fn cast_text(value: &Datum, kind: &Type) -> String {
+    match (value, kind) {
+        (Datum::Bool(b), _) => if *b { "TRUE" } else { "FALSE" }.to_owned(),
+        (Datum::Decimal(n), Type::Decimal { scale, .. }) => decimal::plain((*n).into(), *scale),
+        (Datum::Timestamp(at), Type::Timestamp(digits) | Type::TimestampLtz(digits)) => {
+            let mut out = String::with_capacity(29);
+            calendar::write_timestamp(&mut out, *at, ' ', usize::from(*digits));
+            out
+        }
+        (Datum::Bytes(bytes), _) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => display(value, kind),
+    }
+}
+
+/// As `print` shows it, which is Java's `toString` of the external value.
+#[must_use]
+pub fn display(value: &Datum, kind: &Type) -> String {
+    match (value, kind) {
+        (Datum::Null, _) => "null".to_owned(),
+        (Datum::Bool(b), _) => b.to_string(),
+        (Datum::Int(n), _) => n.to_string(),
+        (Datum::Double(x), _) => java_double(*x),
+        (Datum::Float(x), _) => java_single(*x),
+        (Datum::Str(text), _) => text.to_string(),
+        (Datum::Bytes(bytes), _) => {
+            let items: Vec<String> = bytes.iter().map(|b| b.cast_signed().to_string()).collect();
+            format!("[{}]", items.join(", "))
+        }
+        (Datum::Decimal(n), Type::Decimal { scale, .. }) => decimal::scientific((*n).into(), *scale),
+        (Datum::Decimal(n), _) => i128::from(*n).to_string(),
+        (Datum::Date(days), _) => {
+            let mut out = String::with_capacity(10);
+            calendar::write_date(&mut out, i64::from(*days));
+            out
+        }
+        (Datum::Time(ms), _) => java_time(i64::from(*ms) * 1_000_000),
+        (Datum::Timestamp(at), _) => {
+            let mut out = String::with_capacity(30);
+            calendar::write_date(&mut out, at.ms.div_euclid(calendar::DAY_MS));
+            let nanos = at.ms.rem_euclid(calendar::DAY_MS) * 1_000_000 + i64::from(at.nanos);
+            out.push('T');
+            // Instant shows its seconds always, LocalDateTime only when there are some.
+            if matches!(kind, Type::TimestampLtz(_)) {
+                out.push_str(&java_time_full(nanos));
+                out.push('Z');
+            } else {
+                out.push_str(&java_time(nanos));
+            }
+            out
+        }
+        (Datum::Array(items), Type::Array(item)) => {
+            let items: Vec<String> = items.iter().map(|v| display(v, &item.kind)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        (Datum::Map(entries), Type::Map(key, of)) => {
+            let entries: Vec<String> = entries
+                .iter()
+                .map(|(k, v)| format!("{}={}", display(k, &key.kind), display(v, &of.kind)))
+                .collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+        (Datum::Row(values), Type::Row(fields)) => {
+            let values: Vec<String> =
+                values.iter().zip(fields).map(|(v, (_, t))| display(v, &t.kind)).collect();
+            format!("+I[{}]", values.join(", "))
+        }
+        (Datum::Array(_) | Datum::Map(_) | Datum::Row(_), _) => format!("{value:?}"),
+    }
+}
+
+/// `LocalTime.toString`: no seconds when there are none, fractions in threes.
+fn java_time(nanos: i64) -> String {
+    let full = java_time_full(nanos);
+    match full.strip_suffix(":00") {
+        Some(short) if nanos % 60_000_000_000 == 0 => short.to_owned(),
+        _ => full,
+    }
+}
+
+fn java_time_full(nanos: i64) -> String {
+    let seconds = nanos / 1_000_000_000;
+    let mut out = format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let fraction = nanos % 1_000_000_000;
+    if fraction % 1_000_000 == 0 && fraction != 0 {
+        out.push_str(&format!(".{:03}", fraction / 1_000_000));
+    } else if fraction % 1_000 == 0 && fraction != 0 {
+        out.push_str(&format!(".{:06}", fraction / 1_000));
+    } else if fraction != 0 {
+        out.push_str(&format!(".{fraction:09}"));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::datum::Instant;
+
+    #[test]
+    fn doubles_are_javas() {
+        let rows = [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (1.0, "1.0"),
+            (100.0, "100.0"),
+            (1234567.0, "1234567.0"),
+            (12345678.0, "1.2345678E7"),
+            (1e10, "1.0E10"),
+            (0.001, "0.001"),
+            (0.0001, "1.0E-4"),
+            (-2.5, "-2.5"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ];
+        for (x, expected) in rows {
+            assert_eq!(java_double(x), expected);
+        }
+        assert_eq!(java_single(0.1), "0.1");
+    }
+
+    #[test]
+    fn timestamps_are_shown_as_java_shows_them() {
+        let at = Datum::Timestamp(Instant::from_ms(1_577_934_240_000));
+        assert_eq!(display(&at, &Type::Timestamp(3)), "2020-01-02T03:04");
+        assert_eq!(display(&at, &Type::TimestampLtz(3)), "2020-01-02T03:04:00Z");
+        assert_eq!(cast_text(&at, &Type::Timestamp(3)), "2020-01-02 03:04:00.000");
+    }
+}

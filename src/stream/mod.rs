@@ -1,0 +1,48 @@
+//! Stream jobs: Flink SQL in, operators over topics out, exactly once by one commit per epoch.
+//!
+//! [`compile`] makes jobs of a text; `run::job::Job` runs one over the two traits of `run/` that bind it to topics
+//! and store. Names only `data`, `broker` and `store`.
+
+pub mod codec;
+pub mod datum;
+pub mod expr;
+pub mod operator;
+pub mod plan;
+pub mod run;
+pub mod sql;
+pub mod state;
+pub mod time;
+
+pub use plan::{Planned, physical::JobPlan};
+pub use sql::SqlError;
+
+/// The jobs of a SQL text: one per INSERT or statement set. The whole text is refused at its first error.
+pub fn compile(text: &str) -> Result<Vec<JobPlan>, SqlError> {
+    let jobs = plan::plan(text)?.into_iter().filter_map(|planned| match planned {
+        Planned::Job(job) => Some(job),
+        Planned::Explain(_) => None,
+    });
+    Ok(jobs.collect())
+}
+
+/// What the EXPLAIN statements of a text say; for a text without one, the plans of its jobs.
+pub fn explain(text: &str) -> Result<Vec<String>, SqlError> {
+    let planned = plan::plan(text)?;
+    let asked: Vec<String> = planned
+        .iter()
+        .filter_map(|planned| match planned {
+            Planned::Explain(text) => Some(text.clone()),
+            Planned::Job(_) => None,
+        })
+        .collect();
+    if !asked.is_empty() {
+        return Ok(asked);
+    }
+    Ok(planned
+        .iter()
+        .filter_map(|planned| match planned {
+            Planned::Job(job) => Some(plan::explain::explain(job)),
+            Planned::Explain(_) => None,
+        })
+        .collect())
+}

@@ -1,0 +1,149 @@
+//! Sinks: rows become records, printed lines, or nothing. NULL in a NOT NULL column fails, in Flink's words.
+
+use std::sync::Arc;
+
+use super::{Cx, Operator, OutRecord, Printed};
+use crate::stream::{
+    codec::Encoder,
+    datum::{Datum, Row},
+    expr::{EvalError, text::display},
+    plan::{
+        catalog::{ColumnKind, Table},
+        connector::{Connector, Kafka, KeyFormat, Print},
+        physical::Sink,
+        types::DataType,
+    },
+};
+
+/// The sink operator of a plan's node.
+#[must_use]
+pub fn open(plan: &Sink) -> Box<dyn Operator> {
+    let target = match &plan.table.connector {
+        Connector::Kafka(kafka) => Target::Kafka(Box::new(KafkaSink::open(kafka, &plan.table, &plan.types))),
+        Connector::Print(print) => Target::Print(print.clone(), plan.table.path.0.clone()),
+        Connector::Blackhole | Connector::Datagen(_) => Target::Blackhole,
+    };
+    let not_null = plan.table.persisted().enumerate();
+    let not_null =
+        not_null.filter(|(_, c)| !c.data_type.nullable).map(|(i, c)| (i, c.name.clone())).collect();
+    Box::new(SinkOperator { target, not_null, types: plan.types.clone() })
+}
+
+struct SinkOperator {
+    target: Target,
+    not_null: Vec<(usize, String)>,
+    types: Vec<DataType>,
+}
+
+enum Target {
+    Blackhole,
+    Kafka(Box<KafkaSink>),
+    /// How it prints, and the table's name.
+    Print(Print, String),
+}
+
+impl Operator for SinkOperator {
+    fn on_row(&mut self, _port: usize, row: Row, cx: &mut Cx<'_>) -> Result<(), EvalError> {
+        for (index, name) in &self.not_null {
+            if row.column(*index).is_null() {
+                return Err(EvalError(format!(
+                    "Column '{name}' is NOT NULL, however, a null value is being written into it. You can set job \
+                     configuration 'table.exec.sink.not-null-enforcer'='DROP' to suppress this exception and drop \
+                     such records silently."
+                )));
+            }
+        }
+        cx.outputs.rows_out += 1;
+        match &self.target {
+            Target::Blackhole => {}
+            Target::Kafka(kafka) => {
+                let record = kafka.record(&row, cx.now.ms);
+                cx.outputs.appends.push((kafka.topic.clone(), record));
+            }
+            Target::Print(print, table) => {
+                let line = printed(&row, &self.types, print.identifier.as_deref());
+                cx.outputs.printed.push(Printed {
+                    table: table.clone(),
+                    line,
+                    standard_error: print.standard_error,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is behind a sink.
+    fn on_watermark(&mut self, _watermark_ms: i64, _cx: &mut Cx<'_>) -> Result<(), EvalError> {
+        Ok(())
+    }
+}
+
+/// `+I[a, 1]`, with the identifier before it if there is one.
+fn printed(row: &Row, types: &[DataType], identifier: Option<&str>) -> String {
+    let values: Vec<String> =
+        row.columns.iter().zip(types).map(|(value, t)| display(value, &t.kind)).collect();
+    let before = identifier.map(|i| format!("{i}> ")).unwrap_or_default();
+    format!("{before}{}[{}]", row.kind.short(), values.join(", "))
+}
+
+struct KafkaSink {
+    topic: Arc<str>,
+    value: Encoder,
+    key: Option<Encoder>,
+    /// Places of the writable metadata in the row.
+    timestamp: Option<usize>,
+    headers: Option<usize>,
+}
+
+impl KafkaSink {
+    fn open(kafka: &Kafka, table: &Table, types: &[DataType]) -> Self {
+        // Positions among all columns become positions among those that arrive.
+        let place = |column: usize| {
+            let name = table.columns.get(column).map(|c| c.name.as_str());
+            let slot = table.persisted().position(|c| Some(c.name.as_str()) == name)?;
+            Some((name?.to_owned(), slot, types.get(slot)?.clone()))
+        };
+        let places = |columns: &[usize]| -> Vec<_> { columns.iter().filter_map(|c| place(*c)).collect() };
+        let metadata = |wanted: &str| {
+            table
+                .persisted()
+                .position(|c| matches!(&c.kind, ColumnKind::Metadata { key, .. } if key == wanted))
+        };
+        let key = kafka.key.as_ref().map(|KeyFormat { format, fields, prefix }| {
+            let mut fields = places(fields);
+            for (name, _, _) in &mut fields {
+                *name = name.strip_prefix(prefix.as_str()).unwrap_or(name).to_owned();
+            }
+            Encoder::new(format, &fields)
+        });
+        Self {
+            topic: kafka.topics.first().map(String::as_str).unwrap_or_default().into(),
+            value: Encoder::new(&kafka.value, &places(&kafka.value_fields)),
+            key,
+            timestamp: metadata("timestamp"),
+            headers: metadata("headers"),
+        }
+    }
+
+    fn record(&self, row: &Row, now_ms: i64) -> OutRecord {
+        let timestamp_ms = match self.timestamp.map(|slot| row.column(slot)) {
+            Some(Datum::Timestamp(at)) => at.ms,
+            _ => now_ms,
+        };
+        let mut headers = Vec::new();
+        if let Some(Datum::Map(entries)) = self.headers.map(|slot| row.column(slot)) {
+            for (name, value) in entries.iter() {
+                if let Datum::Str(name) = name {
+                    let value = if let Datum::Bytes(bytes) = value { Some(bytes.to_vec()) } else { None };
+                    headers.push((name.to_string(), value));
+                }
+            }
+        }
+        OutRecord {
+            key: self.key.as_ref().and_then(|key| key.encode(&row.columns)),
+            value: self.value.encode(&row.columns),
+            headers,
+            timestamp_ms,
+        }
+    }
+}

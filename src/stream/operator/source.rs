@@ -1,0 +1,87 @@
+//! The source of a Kafka table: records become rows of the table's stored columns. It decodes; the job reads the log
+//! and keeps the positions.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a value of another type cannot get here: the analysis has checked, and all of them are one case"
+)]
+
+use super::metadata::{Metadata, Place};
+use crate::{
+    data::record::Record,
+    stream::{
+        codec::{DecodeError, Decoder, Field},
+        datum::{Columns, Datum, Row},
+        expr::{
+            EvalError, Now,
+            compile::{Code, compile},
+        },
+        plan::{catalog::Table, connector::Kafka, physical},
+    },
+};
+
+/// Makes rows of records.
+pub struct RecordReader {
+    width: usize,
+    value: Decoder,
+    key: Option<Decoder>,
+    metadata: Vec<(Metadata, usize)>,
+    watermark: Option<Code>,
+}
+
+impl RecordReader {
+    pub fn open(plan: &physical::Source, kafka: &Kafka) -> Result<Self, EvalError> {
+        let key = kafka.key.as_ref().map(|key| {
+            Decoder::new(&key.format, fields(&plan.table, &key.fields, &plan.needed, &key.prefix))
+        });
+        let metadata = Metadata::columns(&plan.table, &plan.needed);
+        Ok(Self {
+            width: plan.table.stored().count(),
+            value: Decoder::new(&kafka.value, fields(&plan.table, &kafka.value_fields, &plan.needed, "")),
+            key,
+            metadata: metadata.into_iter().map(|(what, slot, _)| (what, slot)).collect(),
+            watermark: plan.watermark.as_ref().map(compile).transpose()?,
+        })
+    }
+
+    /// The row of a record; `None` if it makes none.
+    pub fn read(&self, record: &Record<'_>, place: &Place) -> Result<Option<Row>, DecodeError> {
+        let mut columns = Columns::with_capacity(self.width);
+        columns.resize(self.width, Datum::Null);
+        if !self.value.decode(record.value, &mut columns)? {
+            return Ok(None);
+        }
+        if let Some(key) = &self.key
+            && let Some(bytes) = record.key
+        {
+            key.decode(Some(bytes), &mut columns)?;
+        }
+        for (what, slot) in &self.metadata {
+            if let Some(column) = columns.get_mut(*slot) {
+                *column = what.value(record, place);
+            }
+        }
+        Ok(Some(Row::insert(columns)))
+    }
+
+    /// The watermark a row carries, if the table has one.
+    pub fn watermark(&self, row: &Row, now: Now) -> Result<Option<i64>, EvalError> {
+        let Some(code) = &self.watermark else { return Ok(None) };
+        match code.eval(row, now)? {
+            // A watermark of t says that nothing at or before t follows.
+            Datum::Timestamp(at) => Ok(Some(at.ms)),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Fields of a format that are needed, with their places among the stored columns.
+fn fields(table: &Table, columns: &[usize], needed: &[bool], prefix: &str) -> Vec<Field> {
+    let stored: Vec<(usize, _)> = table.stored().collect();
+    let places = columns.iter().filter_map(|column| {
+        let slot = stored.iter().position(|(index, _)| index == column)?;
+        let (_, found) = stored.get(slot)?;
+        let name = found.name.strip_prefix(prefix).unwrap_or(&found.name).to_owned();
+        Some(Field { name, slot, kind: found.data_type.kind.clone() })
+    });
+    places.filter(|field| needed.get(field.slot) == Some(&true)).collect()
+}

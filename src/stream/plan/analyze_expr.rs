@@ -1,0 +1,567 @@
+//! Names and types of expressions: the library's tree becomes a typed one, or an error with its place.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's expressions are many, and most are not Flink's"
+)]
+
+use sqlparser::ast::{
+    BinaryOperator, CastKind, CeilFloorKind, DataType as ParsedType, DateTimeField, Expr as Parsed, Function,
+    FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Spanned, TrimWhereField, UnaryOperator, Value,
+};
+
+use super::{
+    literals,
+    logical::Schema,
+    types::{self, DataType, Type},
+};
+use crate::stream::{
+    datum::Datum,
+    expr::{Arith, Comparison, Expr, Node, Test, builtins, cast},
+    sql::{Pos, SqlError, parser},
+};
+
+/// Deeper trees are refused: they are walked by recursion.
+const DEPTH_MAX: usize = 200;
+
+/// What names mean: the columns of one relation, and what it is called.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    pub alias: Option<String>,
+    pub columns: Schema,
+}
+
+type Result<T> = std::result::Result<T, SqlError>;
+
+impl Scope {
+    /// The typed expression.
+    pub fn expr(&self, parsed: &Parsed) -> Result<Expr> {
+        self.at_depth(parsed, 0)
+    }
+
+    /// The same, and it must be BOOLEAN.
+    pub fn condition(&self, parsed: &Parsed, what: &str) -> Result<Expr> {
+        let expr = self.expr(parsed)?;
+        match expr.data_type.kind {
+            Type::Boolean | Type::Null => Ok(expr.cast_to(&Type::Boolean)),
+            _ => Err(SqlError::invalid(parsed.span(), format!("{what} clause must be a condition"))),
+        }
+    }
+
+    fn at_depth(&self, parsed: &Parsed, depth: usize) -> Result<Expr> {
+        if depth > DEPTH_MAX {
+            return Err(SqlError::invalid(parsed.span(), "the expression is nested too deeply"));
+        }
+        let depth = depth + 1;
+        let sub = |e: &Parsed| self.at_depth(e, depth);
+        let boolean = |e: &Parsed, operator: &str| -> Result<Expr> {
+            let expr = sub(e)?;
+            match expr.data_type.kind {
+                Type::Boolean | Type::Null => Ok(expr.cast_to(&Type::Boolean)),
+                ref other => Err(mismatch(e.span().into(), operator, &[other])),
+            }
+        };
+        match parsed {
+            Parsed::Identifier(ident) => self.column(ident),
+            Parsed::CompoundIdentifier(parts) => self.qualified(parts),
+            Parsed::Nested(inner) => sub(inner),
+            Parsed::Value(value) => literals::literal(&value.value, value.span.into()),
+            Parsed::TypedString(typed) => literals::typed(typed),
+            Parsed::Interval(interval) => literals::interval(interval, false),
+            Parsed::UnaryOp { op, expr } => self.unary(*op, expr, depth),
+            Parsed::BinaryOp { left, op, right } => self.binary(left, op, right, depth),
+            Parsed::IsNull(e) => Ok(is(Test::Null, false, sub(e)?)),
+            Parsed::IsNotNull(e) => Ok(is(Test::Null, true, sub(e)?)),
+            Parsed::IsTrue(e) => Ok(is(Test::True, false, boolean(e, "IS TRUE")?)),
+            Parsed::IsNotTrue(e) => Ok(is(Test::True, true, boolean(e, "IS NOT TRUE")?)),
+            Parsed::IsFalse(e) => Ok(is(Test::False, false, boolean(e, "IS FALSE")?)),
+            Parsed::IsNotFalse(e) => Ok(is(Test::False, true, boolean(e, "IS NOT FALSE")?)),
+            Parsed::IsUnknown(e) => Ok(is(Test::Null, false, boolean(e, "IS UNKNOWN")?)),
+            Parsed::IsNotUnknown(e) => Ok(is(Test::Null, true, boolean(e, "IS NOT UNKNOWN")?)),
+            Parsed::IsDistinctFrom(a, b) => {
+                Ok(not(comparison(Comparison::NotDistinct, sub(a)?, sub(b)?, a.span().into())?))
+            }
+            Parsed::IsNotDistinctFrom(a, b) => {
+                comparison(Comparison::NotDistinct, sub(a)?, sub(b)?, a.span().into())
+            }
+            Parsed::InList { expr, list, negated } => self.in_list(expr, list, *negated, depth),
+            Parsed::Between { expr, negated, low, high } => {
+                let (value, at) = (sub(expr)?, expr.span().into());
+                let from = comparison(Comparison::GreaterOrEqual, copy(&value, at)?, sub(low)?, at)?;
+                let to = comparison(Comparison::LessOrEqual, value, sub(high)?, at)?;
+                Ok(negate_if(*negated, logic(Node::And, from, to)))
+            }
+            Parsed::Like { negated, any: false, expr, pattern, escape_char } => {
+                let mut args = vec![sub(expr)?, sub(pattern)?];
+                if let Some(escape) = escape_char {
+                    args.push(sub(escape)?);
+                }
+                Ok(negate_if(*negated, call("LIKE", args, parsed.span().into())?))
+            }
+            Parsed::SimilarTo { .. } => Err(SqlError::not_yet(parsed.span(), "SIMILAR TO")),
+            Parsed::Cast { kind, expr, data_type, .. } => self.cast(kind, expr, data_type, depth),
+            Parsed::Case { operand, conditions, else_result, .. } => {
+                let operand = operand.as_deref().map(sub).transpose()?;
+                let mut whens = Vec::new();
+                for when in conditions {
+                    let condition = match &operand {
+                        None => boolean(&when.condition, "CASE")?,
+                        Some(operand) => {
+                            let at = when.condition.span().into();
+                            comparison(Comparison::Equal, copy(operand, at)?, sub(&when.condition)?, at)?
+                        }
+                    };
+                    whens.push((condition, sub(&when.result)?));
+                }
+                let otherwise = match else_result {
+                    Some(e) => sub(e)?,
+                    None => Expr::literal(Datum::Null, Type::Null),
+                };
+                case(whens, otherwise, parsed.span().into())
+            }
+            Parsed::Function(function) => self.function(function, depth),
+            Parsed::Substring { expr, substring_from, substring_for, .. } => {
+                let mut args = vec![sub(expr)?];
+                args.push(match substring_from {
+                    Some(from) => sub(from)?,
+                    None => Expr::literal(Datum::Int(1), Type::Int),
+                });
+                if let Some(length) = substring_for {
+                    args.push(sub(length)?);
+                }
+                call("SUBSTRING", args, parsed.span().into())
+            }
+            Parsed::Trim { trim_where, trim_what, expr, trim_characters: None } => {
+                let name = match trim_where {
+                    None | Some(TrimWhereField::Both) => "BTRIM",
+                    Some(TrimWhereField::Leading) => "LTRIM",
+                    Some(TrimWhereField::Trailing) => "RTRIM",
+                };
+                let mut args = vec![sub(expr)?];
+                if let Some(what) = trim_what {
+                    args.push(sub(what)?);
+                }
+                call(name, args, parsed.span().into())
+            }
+            Parsed::Position { expr, r#in } => {
+                call("POSITION", vec![sub(expr)?, sub(r#in)?], parsed.span().into())
+            }
+            Parsed::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+                let mut args = vec![sub(expr)?, sub(overlay_what)?, sub(overlay_from)?];
+                if let Some(length) = overlay_for {
+                    args.push(sub(length)?);
+                }
+                call("OVERLAY", args, parsed.span().into())
+            }
+            Parsed::Extract { field, expr, .. } => {
+                extract(&field.to_string(), sub(expr)?, parsed.span().into())
+            }
+            Parsed::Floor { expr, field } => self.rounded("FLOOR", expr, field, depth),
+            Parsed::Ceil { expr, field } => self.rounded("CEIL", expr, field, depth),
+            Parsed::Subquery(_) | Parsed::Exists { .. } | Parsed::InSubquery { .. } => {
+                Err(SqlError::not_yet(parsed.span(), "a sub-query in an expression"))
+            }
+            Parsed::CompoundFieldAccess { .. } => {
+                Err(SqlError::not_yet(parsed.span(), "access to a field or element"))
+            }
+            Parsed::Array(_) | Parsed::Map(_) | Parsed::Tuple(_) => {
+                Err(SqlError::not_yet(parsed.span(), "a value of type ARRAY, MAP or ROW"))
+            }
+            Parsed::AtTimeZone { .. } => Err(SqlError::not_yet(parsed.span(), "AT TIME ZONE")),
+            _ => Err(SqlError::syntax(parsed.span(), format!("'{parsed}' is not Flink SQL"))),
+        }
+    }
+
+    fn column(&self, ident: &Ident) -> Result<Expr> {
+        match ident.quote_style {
+            None | Some('`') => {}
+            Some(quote) => {
+                return Err(SqlError::syntax(
+                    ident.span,
+                    format!("names are quoted with `, not with {quote}"),
+                ));
+            }
+        }
+        let mut found = self.columns.iter().enumerate().filter(|(_, (name, _))| *name == ident.value);
+        match (found.next(), found.next()) {
+            (Some((index, (name, data_type))), None) => Ok(Expr::column(index, name, data_type.clone())),
+            (Some(_), Some(_)) => {
+                Err(SqlError::invalid(ident.span, format!("Column '{}' is ambiguous", ident.value)))
+            }
+            (None, _) => {
+                Err(SqlError::invalid(ident.span, format!("Column '{}' not found in any table", ident.value)))
+            }
+        }
+    }
+
+    fn qualified(&self, parts: &[Ident]) -> Result<Expr> {
+        let Some((column, table)) = parts.split_last() else {
+            return Err(SqlError::syntax(Pos::default(), "a name is missing"));
+        };
+        let at = parts.first().map_or(column.span, |p| p.span);
+        let Some(qualifier) = table.last() else { return self.column(column) };
+        if self.alias.as_deref() == Some(qualifier.value.as_str()) {
+            return self.column(column);
+        }
+        if table.len() == 1 && self.columns.iter().any(|(name, _)| *name == qualifier.value) {
+            return Err(SqlError::not_yet(at, "access to a field of a ROW"));
+        }
+        Err(SqlError::invalid(at, format!("Table '{}' not found", qualifier.value)))
+    }
+
+    fn unary(&self, op: UnaryOperator, parsed: &Parsed, depth: usize) -> Result<Expr> {
+        let at: Pos = parsed.span().into();
+        if op == UnaryOperator::Minus
+            && let Parsed::Value(value) = parsed
+            && let Value::Number(digits, _) = &value.value
+        {
+            // So that -2147483648 is an INT.
+            return literals::number(&format!("-{digits}"), at);
+        }
+        if op == UnaryOperator::Minus
+            && let Parsed::Interval(interval) = parsed
+        {
+            return literals::interval(interval, true);
+        }
+        let expr = self.at_depth(parsed, depth)?;
+        match op {
+            UnaryOperator::Not if matches!(expr.data_type.kind, Type::Boolean | Type::Null) => {
+                Ok(not(expr.cast_to(&Type::Boolean)))
+            }
+            UnaryOperator::Minus if expr.data_type.kind.is_numeric() => {
+                let data_type = expr.data_type.clone();
+                Ok(Expr::new(Node::Negate(Box::new(expr)), data_type))
+            }
+            UnaryOperator::Plus if expr.data_type.kind.is_numeric() => Ok(expr),
+            UnaryOperator::Not | UnaryOperator::Minus | UnaryOperator::Plus => {
+                Err(mismatch(at, &op.to_string(), &[&expr.data_type.kind]))
+            }
+            _ => Err(SqlError::syntax(at, format!("the operator '{op}' is not Flink SQL"))),
+        }
+    }
+
+    fn binary(&self, left: &Parsed, op: &BinaryOperator, right: &Parsed, depth: usize) -> Result<Expr> {
+        let at: Pos = left.span().into();
+        let (a, b) = (self.at_depth(left, depth)?, self.at_depth(right, depth)?);
+        match op {
+            BinaryOperator::And | BinaryOperator::Or => {
+                let make = if *op == BinaryOperator::And { Node::And } else { Node::Or };
+                for side in [&a, &b] {
+                    if !matches!(side.data_type.kind, Type::Boolean | Type::Null) {
+                        return Err(mismatch(at, &op.to_string(), &[&a.data_type.kind, &b.data_type.kind]));
+                    }
+                }
+                Ok(logic(make, a.cast_to(&Type::Boolean), b.cast_to(&Type::Boolean)))
+            }
+            BinaryOperator::Plus => arith(Arith::Add, a, b, at),
+            BinaryOperator::Minus => arith(Arith::Subtract, a, b, at),
+            BinaryOperator::Multiply => arith(Arith::Multiply, a, b, at),
+            BinaryOperator::Divide => arith(Arith::Divide, a, b, at),
+            BinaryOperator::Modulo => arith(Arith::Remainder, a, b, at),
+            BinaryOperator::StringConcat => {
+                let kinds = [a.data_type.kind.clone(), b.data_type.kind.clone()];
+                call("||", vec![a, b], at).map_err(|_| mismatch(at, "||", &[&kinds[0], &kinds[1]]))
+            }
+            BinaryOperator::Eq => comparison(Comparison::Equal, a, b, at),
+            BinaryOperator::NotEq => comparison(Comparison::NotEqual, a, b, at),
+            BinaryOperator::Lt => comparison(Comparison::Less, a, b, at),
+            BinaryOperator::LtEq => comparison(Comparison::LessOrEqual, a, b, at),
+            BinaryOperator::Gt => comparison(Comparison::Greater, a, b, at),
+            BinaryOperator::GtEq => comparison(Comparison::GreaterOrEqual, a, b, at),
+            _ => Err(SqlError::syntax(at, format!("the operator '{op}' is not Flink SQL"))),
+        }
+    }
+
+    fn in_list(&self, expr: &Parsed, list: &[Parsed], negated: bool, depth: usize) -> Result<Expr> {
+        let value = self.at_depth(expr, depth)?;
+        let mut equals = Vec::with_capacity(list.len());
+        for item in list {
+            let at = item.span().into();
+            equals.push(comparison(Comparison::Equal, copy(&value, at)?, self.at_depth(item, depth)?, at)?);
+        }
+        let any = any_of(equals).ok_or_else(|| SqlError::syntax(expr.span(), "IN of an empty list"))?;
+        Ok(negate_if(negated, any))
+    }
+
+    fn cast(&self, kind: &CastKind, expr: &Parsed, data_type: &ParsedType, depth: usize) -> Result<Expr> {
+        let ParsedType::Custom(name, _) = data_type else {
+            return Err(SqlError::syntax(expr.span(), "'::' is not Flink SQL, write CAST(… AS …)"));
+        };
+        let text = name.0.first().and_then(|part| part.as_ident()).map_or("", |ident| ident.value.as_str());
+        let target = parser::type_of(text).map_err(|e| SqlError { at: name.span().into(), ..e })?;
+        let or_null = *kind == CastKind::TryCast;
+        let inner = self.at_depth(expr, depth)?;
+        let from = &inner.data_type.kind;
+        if !cast::supported(from, &target.kind) {
+            let message =
+                format!("Cast function cannot convert value of type {from} to type {}", target.kind);
+            return Err(SqlError::invalid(expr.span(), message));
+        }
+        let nullable = inner.data_type.nullable || or_null;
+        if inner.node == Node::Literal(Datum::Null) {
+            return Ok(Expr::literal(Datum::Null, target.kind));
+        }
+        let data_type = DataType { kind: target.kind, nullable };
+        Ok(Expr::new(Node::Cast { expr: Box::new(inner), or_null }, data_type))
+    }
+
+    fn rounded(&self, name: &str, expr: &Parsed, field: &CeilFloorKind, depth: usize) -> Result<Expr> {
+        let at: Pos = expr.span().into();
+        let value = self.at_depth(expr, depth)?;
+        match field {
+            CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) => call(name, vec![value], at),
+            CeilFloorKind::DateTimeField(field) => {
+                let unit = field.to_string().to_uppercase();
+                let unit = Expr::literal(Datum::str(unit), Type::STRING);
+                call(&format!("{name}_TO"), vec![value, unit], at)
+            }
+            CeilFloorKind::Scale(_) => Err(SqlError::syntax(at, format!("{name} takes one argument"))),
+        }
+    }
+
+    fn function(&self, function: &Function, depth: usize) -> Result<Expr> {
+        let at: Pos = function.name.span().into();
+        let name = function.name.to_string().replace('`', "").to_ascii_uppercase();
+        if function.over.is_some() {
+            return Err(SqlError::not_yet(at, format!("{name} OVER")));
+        }
+        if builtins::flink_has(&name) {
+            return Err(SqlError::not_yet(at, format!("the function {name}")));
+        }
+        let plain = function.filter.is_none()
+            && function.within_group.is_empty()
+            && function.null_treatment.is_none()
+            && function.parameters == FunctionArguments::None;
+        if !plain {
+            return Err(SqlError::invalid(at, format!("{name} is not an aggregate function")));
+        }
+        let mut args = Vec::new();
+        match &function.args {
+            FunctionArguments::None => {}
+            FunctionArguments::Subquery(_) => {
+                return Err(SqlError::not_yet(at, "a sub-query in an expression"));
+            }
+            FunctionArguments::List(list) => {
+                if list.duplicate_treatment.is_some() || !list.clauses.is_empty() {
+                    return Err(SqlError::invalid(at, format!("{name} is not an aggregate function")));
+                }
+                for arg in &list.args {
+                    match arg {
+                        FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => args.push(self.at_depth(e, depth)?),
+                        FunctionArg::Named { .. } => return Err(SqlError::not_yet(at, "named arguments")),
+                        _ => return Err(SqlError::syntax(at, format!("{name}: '{arg}' is no argument"))),
+                    }
+                }
+            }
+        }
+        special(&name, args, at)
+    }
+}
+
+/// A balanced tree of ORs, so that a long list is not a deep one.
+fn any_of(mut conditions: Vec<Expr>) -> Option<Expr> {
+    if conditions.len() <= 1 {
+        return conditions.pop();
+    }
+    let right = conditions.split_off(conditions.len() / 2);
+    Some(logic(Node::Or, any_of(conditions)?, any_of(right)?))
+}
+
+/// Forms that use an operand twice copy it; nested, they could double each time.
+const COPY_NODES_MAX: usize = 500;
+
+fn copy(expr: &Expr, at: Pos) -> Result<Expr> {
+    if expr.size() > COPY_NODES_MAX {
+        return Err(SqlError::invalid(at, "the expression is too large"));
+    }
+    Ok(expr.clone())
+}
+
+/// Functions that are made of other nodes.
+fn special(name: &str, mut args: Vec<Expr>, at: Pos) -> Result<Expr> {
+    let null = || Expr::literal(Datum::Null, Type::Null);
+    match (name, args.len()) {
+        ("COALESCE", 1..) | ("IFNULL", 2) => coalesce(args, at),
+        ("IF", 3) => {
+            let otherwise = args.remove(2);
+            let then = args.remove(1);
+            let condition = args.remove(0);
+            if condition.data_type.kind != Type::Boolean {
+                return Err(mismatch(at, "IF", &[&condition.data_type.kind]));
+            }
+            case(vec![(condition, then)], otherwise, at)
+        }
+        ("NULLIF", 2) => {
+            let (b, a) = (args.remove(1), args.remove(0));
+            let equal = comparison(Comparison::Equal, copy(&a, at)?, b, at)?;
+            case(vec![(equal, null())], a, at)
+        }
+        ("MOD", 2) => {
+            let (b, a) = (args.remove(1), args.remove(0));
+            arith(Arith::Remainder, a, b, at)
+        }
+        ("COALESCE" | "IFNULL" | "IF" | "NULLIF" | "MOD", n) => {
+            Err(SqlError::invalid(at, format!("Invalid number of arguments to function '{name}': {n}")))
+        }
+        _ => call(name, args, at),
+    }
+}
+
+fn coalesce(args: Vec<Expr>, at: Pos) -> Result<Expr> {
+    let mut common = DataType::not_null(Type::Null);
+    let mut nullable = true;
+    for arg in &args {
+        nullable &= arg.data_type.nullable;
+        common = types::least_restrictive(&common, &arg.data_type)
+            .ok_or_else(|| mismatch(at, "COALESCE", &[&common.kind, &arg.data_type.kind]))?;
+    }
+    let args = args.into_iter().map(|a| a.cast_to(&common.kind)).collect();
+    Ok(Expr::new(Node::Coalesce(args), common.with_nullable(nullable)))
+}
+
+fn case(whens: Vec<(Expr, Expr)>, otherwise: Expr, at: Pos) -> Result<Expr> {
+    let mut common = otherwise.data_type.clone();
+    for (_, result) in &whens {
+        common = types::least_restrictive(&common, &result.data_type)
+            .ok_or_else(|| mismatch(at, "CASE", &[&common.kind, &result.data_type.kind]))?;
+    }
+    let whens = whens.into_iter().map(|(c, r)| (c, r.cast_to(&common.kind))).collect();
+    let otherwise = Box::new(otherwise.cast_to(&common.kind));
+    Ok(Expr::new(Node::Case { whens, otherwise }, common))
+}
+
+/// A call of a function of the tables, checked so far that running it can only fail by its values.
+pub(super) fn call(name: &str, args: Vec<Expr>, at: Pos) -> Result<Expr> {
+    let Some(builtin) = builtins::find(name) else {
+        return Err(SqlError::invalid(at, format!("No match found for function signature {name}")));
+    };
+    let given: Vec<String> = args.iter().map(|a| format!("<{}>", a.data_type.kind)).collect();
+    let expr = builtin.call(args).ok_or_else(|| {
+        let message = format!(
+            "Cannot apply '{name}' to arguments of type '{name}({})'. Supported form(s): '{}'",
+            given.join(", "),
+            builtin.usage()
+        );
+        SqlError::invalid(at, message)
+    })?;
+    if let Node::Call(builtin, args) = &expr.node {
+        (builtin.prepare)(args, &expr.data_type).map_err(|e| SqlError::invalid(at, e.0))?;
+    }
+    Ok(expr)
+}
+
+fn extract(field: &str, expr: Expr, at: Pos) -> Result<Expr> {
+    let name = match field {
+        "DAY" => "DAYOFMONTH",
+        "DOY" => "DAYOFYEAR",
+        "DOW" => "DAYOFWEEK",
+        "YEAR" | "QUARTER" | "MONTH" | "HOUR" | "MINUTE" | "SECOND" | "MILLISECOND" | "ISODOW" => field,
+        _ => return Err(SqlError::not_yet(at, format!("EXTRACT({field} FROM …)"))),
+    };
+    call(name, vec![expr], at)
+}
+
+fn arith(op: Arith, a: Expr, b: Expr, at: Pos) -> Result<Expr> {
+    let (x, y) = (&a.data_type.kind, &b.data_type.kind);
+    let nullable = a.data_type.nullable || b.data_type.nullable;
+    let interval = |t: &Type| matches!(t, Type::IntervalDay | Type::IntervalYear);
+    let dated = |t: &Type| t.is_timestamp() || *t == Type::Date;
+    if dated(x) && interval(y) && matches!(op, Arith::Add | Arith::Subtract) {
+        let data_type = a.data_type.clone().with_nullable(nullable);
+        let by = if op == Arith::Subtract { negative(b) } else { b };
+        return Ok(Expr::new(Node::Shift(Box::new(a), Box::new(by)), data_type));
+    }
+    if interval(x) && dated(y) && op == Arith::Add {
+        let data_type = b.data_type.clone().with_nullable(nullable);
+        return Ok(Expr::new(Node::Shift(Box::new(b), Box::new(a)), data_type));
+    }
+    let known = |t: &Type| t.is_numeric();
+    let exact = |t: &Type| t.is_exact();
+    let allowed = if op == Arith::Remainder { exact(x) && exact(y) } else { known(x) && known(y) };
+    if !allowed {
+        return Err(mismatch(at, op.sign(), &[x, y]));
+    }
+    let is_decimal = |t: &Type| matches!(t, Type::Decimal { .. });
+    let kind = match (x.as_decimal(), y.as_decimal()) {
+        (Some(p), Some(q)) if is_decimal(x) || is_decimal(y) => match op {
+            Arith::Add | Arith::Subtract => types::decimal_sum(p, q),
+            Arith::Multiply => types::decimal_product(p, q),
+            Arith::Divide => types::decimal_quotient(p, q),
+            Arith::Remainder => types::decimal_remainder(p, q),
+        },
+        _ if op == Arith::Remainder => x.clone(),
+        _ => types::common_numeric(x, y).ok_or_else(|| mismatch(at, op.sign(), &[x, y]))?,
+    };
+    // A DECIMAL result that does not fit is NULL.
+    let nullable = nullable || is_decimal(&kind);
+    Ok(Expr::new(Node::Arith(op, Box::new(a), Box::new(b)), DataType { kind, nullable }))
+}
+
+fn negative(by: Expr) -> Expr {
+    let data_type = by.data_type.clone();
+    match by.node {
+        Node::Literal(Datum::Int(n)) => Expr::new(Node::Literal(Datum::Int(n.wrapping_neg())), data_type),
+        node => Expr::new(Node::Negate(Box::new(Expr::new(node, data_type.clone()))), data_type),
+    }
+}
+
+/// A comparison with both sides brought to one type.
+fn comparison(op: Comparison, a: Expr, b: Expr, at: Pos) -> Result<Expr> {
+    let nullable = op != Comparison::NotDistinct && (a.data_type.nullable || b.data_type.nullable);
+    let (x, y) = (&a.data_type.kind, &b.data_type.kind);
+    let common = if x.is_string() && y.is_string() {
+        None
+    } else if x.is_timestamp() && y.is_timestamp() {
+        // Both show UTC; digits do not change a point in time.
+        None
+    } else {
+        match types::least_restrictive(&a.data_type, &b.data_type) {
+            Some(common) => Some(common.kind),
+            // A literal's text is read as what it is compared with.
+            None if reads_as(&a, y) => Some(y.clone()),
+            None if reads_as(&b, x) => Some(x.clone()),
+            None => return Err(mismatch(at, op.sign(), &[x, y])),
+        }
+    };
+    let (a, b) = match common {
+        Some(Type::Array(_) | Type::Map(..) | Type::Row(_)) => {
+            return Err(SqlError::not_yet(at, format!("a comparison of {x} with {y}")));
+        }
+        Some(common) => (a.cast_to(&common), b.cast_to(&common)),
+        None => (a, b),
+    };
+    let data_type = DataType { kind: Type::Boolean, nullable };
+    Ok(Expr::new(Node::Compare(op, Box::new(a), Box::new(b)), data_type))
+}
+
+fn reads_as(literal: &Expr, kind: &Type) -> bool {
+    matches!(literal.node, Node::Literal(Datum::Str(_)))
+        && (kind.is_timestamp() || matches!(kind, Type::Date | Type::Time(_)))
+}
+
+fn is(test: Test, negated: bool, expr: Expr) -> Expr {
+    Expr::new(Node::Is { test, negated, expr: Box::new(expr) }, DataType::not_null(Type::Boolean))
+}
+
+fn not(expr: Expr) -> Expr {
+    let data_type = expr.data_type.clone();
+    Expr::new(Node::Not(Box::new(expr)), data_type)
+}
+
+fn negate_if(negated: bool, expr: Expr) -> Expr {
+    if negated { not(expr) } else { expr }
+}
+
+fn logic(make: fn(Box<Expr>, Box<Expr>) -> Node, a: Expr, b: Expr) -> Expr {
+    let nullable = a.data_type.nullable || b.data_type.nullable;
+    Expr::new(make(Box::new(a), Box::new(b)), DataType { kind: Type::Boolean, nullable })
+}
+
+fn mismatch(at: Pos, operator: &str, kinds: &[&Type]) -> SqlError {
+    let kinds: Vec<String> = kinds.iter().map(|k| format!("<{k}>")).collect();
+    let shown = if let [a, b] = kinds.as_slice() {
+        format!("{a} {operator} {b}")
+    } else {
+        format!("{operator}({})", kinds.join(", "))
+    };
+    SqlError::invalid(at, format!("Cannot apply '{operator}' to arguments of type '{shown}'"))
+}

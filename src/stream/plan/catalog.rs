@@ -1,0 +1,177 @@
+//! Tables and views of one SQL text, by name, in Flink's `default_catalog`.`default_database`.
+//!
+//! Names are case-sensitive. What a table's columns and options mean is worked out when it is created, so that an
+//! error is found at the CREATE TABLE and not at its first use.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    connector::Connector,
+    logical::{Logical, Schema},
+    types::DataType,
+};
+use crate::stream::{
+    expr::Expr,
+    sql::{
+        SqlError,
+        ast::{Drop, DropKind, Name},
+    },
+};
+
+const CATALOG: &str = "default_catalog";
+const DATABASE: &str = "default_database";
+
+/// What a name stands for.
+#[derive(Debug, Clone)]
+pub enum Object {
+    Table(Arc<Table>),
+    View(Arc<View>),
+}
+
+#[derive(Debug, PartialEq)]
+pub struct Table {
+    pub path: ObjectPath,
+    pub columns: Vec<Column>,
+    pub watermark: Option<Watermark>,
+    pub connector: Connector,
+    /// Positions of the primary key's columns.
+    pub primary_key: Vec<usize>,
+}
+
+#[derive(Debug)]
+pub struct View {
+    pub path: ObjectPath,
+    pub plan: Logical,
+}
+
+/// The name of a table in the default database.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectPath(pub String);
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    pub name: String,
+    pub data_type: DataType,
+    pub kind: ColumnKind,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ColumnKind {
+    /// Over the table's stored columns ([`Table::stored`]).
+    Computed(Expr),
+    Metadata {
+        key: String,
+        is_virtual: bool,
+    },
+    Physical,
+}
+
+/// `WATERMARK FOR column AS expr`, over all columns of the table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Watermark {
+    pub column: usize,
+    pub expr: Expr,
+}
+
+impl std::fmt::Display for ObjectPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{CATALOG}.{DATABASE}.{}", self.0)
+    }
+}
+
+impl Table {
+    /// The columns that come from outside: physical and metadata.
+    pub fn stored(&self) -> impl Iterator<Item = (usize, &Column)> {
+        self.columns.iter().enumerate().filter(|(_, c)| !matches!(c.kind, ColumnKind::Computed(_)))
+    }
+
+    /// What an INSERT writes: all but computed and virtual columns.
+    pub fn persisted(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|c| match c.kind {
+            ColumnKind::Computed(_) => false,
+            ColumnKind::Metadata { is_virtual, .. } => !is_virtual,
+            ColumnKind::Physical => true,
+        })
+    }
+
+    #[must_use]
+    pub fn schema(&self) -> Schema {
+        self.columns.iter().map(|c| (c.name.clone(), c.data_type.clone())).collect()
+    }
+
+    /// Each column over the stored ones.
+    #[must_use]
+    pub fn over_stored(&self) -> Vec<Expr> {
+        let mut stored = 0;
+        let mut exprs = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            exprs.push(match &column.kind {
+                ColumnKind::Computed(expr) => expr.clone(),
+                ColumnKind::Metadata { .. } | ColumnKind::Physical => {
+                    stored += 1;
+                    Expr::column(stored - 1, &column.name, column.data_type.clone())
+                }
+            });
+        }
+        exprs
+    }
+}
+
+/// Everything created so far in a text.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    objects: BTreeMap<String, Object>,
+}
+
+impl Catalog {
+    /// The path of a name that an object gets.
+    pub fn path(&self, name: &Name) -> Result<ObjectPath, SqlError> {
+        let other = |what: &str, part: &str| Err(SqlError::not_yet(name.at, format!("the {what} '{part}'")));
+        match name.parts.as_slice() {
+            [object] => Ok(ObjectPath(object.clone())),
+            [database, object] if database == DATABASE => Ok(ObjectPath(object.clone())),
+            [catalog, database, object] if catalog == CATALOG && database == DATABASE => {
+                Ok(ObjectPath(object.clone()))
+            }
+            [catalog, _, _] if catalog != CATALOG => other("catalog", catalog),
+            [.., database, _] => other("database", database),
+            [] => Err(SqlError::syntax(name.at, "a name is missing")),
+        }
+    }
+
+    /// Adds an object. Nothing happens if there is one and the statement says IF NOT EXISTS.
+    pub fn create(&mut self, name: &Name, if_not_exists: bool, object: Object) -> Result<(), SqlError> {
+        let path = self.path(name)?;
+        if self.objects.contains_key(&path.0) {
+            if if_not_exists {
+                return Ok(());
+            }
+            let message = format!("Could not execute CREATE: '{path}' already exists.");
+            return Err(SqlError::invalid(name.at, message));
+        }
+        self.objects.insert(path.0, object);
+        Ok(())
+    }
+
+    pub fn find(&self, name: &Name) -> Result<&Object, SqlError> {
+        let path = self.path(name)?;
+        self.objects
+            .get(&path.0)
+            .ok_or_else(|| SqlError::invalid(name.at, format!("Object '{}' not found", path.0)))
+    }
+
+    pub fn drop(&mut self, statement: &Drop) -> Result<(), SqlError> {
+        let path = self.path(&statement.name)?;
+        let (what, found) = match (statement.kind, self.objects.get(&path.0)) {
+            (DropKind::Table, found) => ("Table", matches!(found, Some(Object::Table(_)))),
+            (DropKind::View, found) => ("View", matches!(found, Some(Object::View(_)))),
+        };
+        if found {
+            self.objects.remove(&path.0);
+        } else if !statement.if_exists {
+            let message = format!("{what} with identifier '{path}' does not exist.");
+            return Err(SqlError::invalid(statement.name.at, message));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,518 @@
+//! What a table's WITH clause says, understood: the connector, its formats, where reading starts.
+//!
+//! Addresses and security of the Kafka connector are skipped: inside the broker the topic is bound in-process.
+
+use super::{
+    catalog::{Column, ColumnKind},
+    datagen::{self, Datagen},
+    options::{Options, invalid, missing},
+    types::{DataType, LENGTH_MAX, Type},
+};
+use crate::stream::sql::{
+    Pos, SqlError,
+    ast::{CreateTable, OptionDef},
+};
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Connector {
+    Blackhole,
+    Datagen(Datagen),
+    Kafka(Kafka),
+    Print(Print),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Print {
+    pub identifier: Option<String>,
+    pub standard_error: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kafka {
+    pub topics: Vec<String>,
+    pub group_id: Option<String>,
+    pub startup: Startup,
+    /// Stop at the ends that the partitions had when the job started.
+    pub bounded: bool,
+    pub value: Format,
+    /// Positions, among all columns, of what the value holds.
+    pub value_fields: Vec<usize>,
+    pub key: Option<KeyFormat>,
+    /// Flink's `scan.watermark.idle-timeout`.
+    pub idle_timeout_ms: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFormat {
+    pub format: Format,
+    pub fields: Vec<usize>,
+    /// Cut off the columns' names to get the names in the key.
+    pub prefix: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Startup {
+    Earliest,
+    /// The group's offsets; where it has none, as `auto.offset.reset` says.
+    Group(Reset),
+    Latest,
+    /// (partition, offset); partitions not named start at the group's offset.
+    Specific(Vec<(i32, i64)>),
+    TimestampMs(i64),
+}
+
+/// `auto.offset.reset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    Earliest,
+    Latest,
+    None,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
+    Json(JsonOptions),
+    Raw { big_endian: bool },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JsonOptions {
+    pub ignore_parse_errors: bool,
+    pub fail_on_missing_field: bool,
+    /// `ISO-8601` instead of `SQL`.
+    pub iso_timestamps: bool,
+    pub ignore_null_fields: bool,
+    pub decimal_as_plain_number: bool,
+}
+
+/// The metadata of a Kafka record: key, type, whether it can be written.
+pub const KAFKA_METADATA: &[(&str, bool)] = &[
+    ("headers", true),
+    ("leader-epoch", false),
+    ("offset", false),
+    ("partition", false),
+    ("timestamp", true),
+    ("timestamp-type", false),
+    ("topic", false),
+];
+
+/// The type a metadata key has.
+#[must_use]
+pub fn metadata_type(key: &str) -> Option<DataType> {
+    Some(match key {
+        "headers" => DataType::not_null(Type::Map(
+            Box::new(DataType::not_null(Type::STRING)),
+            Box::new(DataType::not_null(Type::BYTES)),
+        )),
+        "leader-epoch" => DataType::nullable(Type::Int),
+        "offset" => DataType::not_null(Type::BigInt),
+        "partition" => DataType::not_null(Type::Int),
+        "timestamp" => DataType::not_null(Type::TimestampLtz(3)),
+        "timestamp-type" | "topic" => DataType::not_null(Type::Varchar(LENGTH_MAX)),
+        _ => return None,
+    })
+}
+
+impl Connector {
+    /// Reads a WITH clause; the columns are already known.
+    pub fn of(table: &CreateTable, columns: &[Column]) -> Result<Self, SqlError> {
+        let Some(connector) = table.options.iter().find(|o| o.key == "connector") else {
+            return Err(SqlError::invalid(
+                table.options_at,
+                "Table options do not contain an option key 'connector' for discovering a connector.",
+            ));
+        };
+        let mut options = Options::new(&connector.value, table.options_at, &table.options);
+        if connector.value != "kafka" {
+            refuse_metadata(table, columns, &connector.value)?;
+        }
+        let read = match connector.value.as_str() {
+            "blackhole" => Self::Blackhole,
+            "datagen" => Self::Datagen(datagen::read(&mut options, columns)?),
+            "kafka" => Self::Kafka(kafka(&mut options, table, columns)?),
+            "print" => Self::Print(print(&mut options)?),
+            "upsert-kafka" | "filesystem" | "jdbc" | "elasticsearch-7" | "elasticsearch-8" | "opensearch"
+            | "hbase-2.2" | "mongodb" | "kinesis" | "firehose" | "dynamodb" | "pulsar" | "rabbitmq"
+            | "faker" => {
+                return Err(SqlError::not_yet(
+                    connector.value_at,
+                    format!("the connector '{}'", connector.value),
+                ));
+            }
+            other => {
+                return Err(SqlError::invalid(
+                    connector.value_at,
+                    format!(
+                        "Could not find any factory for identifier '{other}' that implements \
+                         'org.apache.flink.table.factories.DynamicTableFactory' in the classpath.\n\nAvailable factory \
+                         identifiers are:\n\nblackhole\ndatagen\nkafka\nprint"
+                    ),
+                ));
+            }
+        };
+        options.end()?;
+        Ok(read)
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Blackhole => "blackhole",
+            Self::Datagen(_) => "datagen",
+            Self::Kafka(_) => "kafka",
+            Self::Print(_) => "print",
+        }
+    }
+
+    #[must_use]
+    pub fn is_source(&self) -> bool {
+        matches!(self, Self::Datagen(_) | Self::Kafka(_))
+    }
+
+    #[must_use]
+    pub fn is_sink(&self) -> bool {
+        !matches!(self, Self::Datagen(_))
+    }
+}
+
+fn refuse_metadata(table: &CreateTable, columns: &[Column], connector: &str) -> Result<(), SqlError> {
+    let is_metadata = |c: &Column| matches!(c.kind, ColumnKind::Metadata { .. });
+    match columns.iter().zip(&table.columns).find(|(c, _)| is_metadata(c)) {
+        Some((column, def)) => Err(SqlError::invalid(
+            def.at,
+            format!("Column '{}' is METADATA, but the connector '{connector}' has no metadata", column.name),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn print(options: &mut Options<'_>) -> Result<Print, SqlError> {
+    refuse_parallelism(options, "sink.parallelism")?;
+    Ok(Print {
+        identifier: options.text("print-identifier").filter(|s| !s.is_empty()).map(str::to_owned),
+        standard_error: options.truth("standard-error", false)?,
+    })
+}
+
+/// One is what every job has.
+pub(super) fn refuse_parallelism(options: &mut Options<'_>, key: &str) -> Result<(), SqlError> {
+    match options.take(key) {
+        Some(option) if option.value != "1" => {
+            Err(SqlError::not_yet(option.value_at, format!("a parallelism other than 1 ('{key}')")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn kafka(options: &mut Options<'_>, table: &CreateTable, columns: &[Column]) -> Result<Kafka, SqlError> {
+    let topic = options.required("topic")?;
+    let topics: Vec<String> = topic.value.split(';').map(|t| t.trim().to_owned()).collect();
+    if topics.iter().any(String::is_empty) {
+        return Err(invalid(topic, "expected names of topics"));
+    }
+    options.required("properties.bootstrap.servers")?;
+    let group_id = options.text("properties.group.id").map(str::to_owned);
+    let startup = startup(options, group_id.is_some())?;
+    let bounded =
+        options.choice("scan.bounded.mode", false, &[("unbounded", false), ("latest-offset", true)])?;
+    let idle_timeout_ms = match options.take("scan.watermark.idle-timeout") {
+        Some(option) => Some(duration_ms(option)?),
+        None => None,
+    };
+    // Every record moves the watermark here; Flink's default does so every 200 ms.
+    options.choice("scan.watermark.emit.strategy", (), &[("on-event", ()), ("on-periodic", ())])?;
+    // Exactly once is what every job here has; a weaker wish is met too.
+    options.choice(
+        "sink.delivery-guarantee",
+        (),
+        &[("at-least-once", ()), ("exactly-once", ()), ("none", ())],
+    )?;
+    options.take("sink.transactional-id-prefix");
+    options.choice("sink.partitioner", (), &[("default", ())]).map_err(|mut e| {
+        e.message.push_str(" (others: valid Flink, not supported here yet)");
+        e
+    })?;
+    refuse_parallelism(options, "scan.parallelism")?;
+    refuse_parallelism(options, "sink.parallelism")?;
+    let (value, value_fields, key) = formats(options, table, columns)?;
+    const CLIENT: &[&str] =
+        &["security.", "sasl.", "ssl.", "client.", "request.", "reconnect.", "retry.", "connections."];
+    options.skip_if(|key| {
+        key.strip_prefix("properties.")
+            .is_some_and(|name| CLIENT.iter().any(|prefix| name.starts_with(prefix)))
+    });
+    options.refuse_if(|key| {
+        key.starts_with("properties.")
+            || key.starts_with("scan.watermark.")
+            || matches!(
+                key,
+                "topic-pattern"
+                    | "scan.bounded.specific-offsets"
+                    | "scan.bounded.timestamp-millis"
+                    | "scan.topic-partition-discovery.interval"
+                    | "sink.transaction-naming-strategy"
+            )
+    })?;
+    Ok(Kafka { topics, group_id, startup, bounded, value, value_fields, key, idle_timeout_ms })
+}
+
+fn startup(options: &mut Options<'_>, has_group: bool) -> Result<Startup, SqlError> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Mode {
+        Earliest,
+        Group,
+        Latest,
+        Specific,
+        Timestamp,
+    }
+    let mode_at = options.at();
+    let modes = [
+        ("earliest-offset", Mode::Earliest),
+        ("latest-offset", Mode::Latest),
+        ("group-offsets", Mode::Group),
+        ("timestamp", Mode::Timestamp),
+        ("specific-offsets", Mode::Specific),
+    ];
+    let mode = options.choice("scan.startup.mode", Mode::Group, &modes)?;
+    let resets = [("earliest", Reset::Earliest), ("latest", Reset::Latest), ("none", Reset::None)];
+    let reset = options.choice("properties.auto.offset.reset", Reset::None, &resets)?;
+    let timestamp = options.number("scan.startup.timestamp-millis")?;
+    let specific = options.take("scan.startup.specific-offsets");
+    let _ = has_group;
+    Ok(match mode {
+        Mode::Earliest => Startup::Earliest,
+        Mode::Latest => Startup::Latest,
+        Mode::Group => Startup::Group(reset),
+        Mode::Timestamp => Startup::TimestampMs(timestamp.ok_or_else(|| {
+            SqlError::invalid(
+                mode_at,
+                "'scan.startup.timestamp-millis' is required in 'timestamp' startup mode but missing.",
+            )
+        })?),
+        Mode::Specific => match specific {
+            Some(option) => Startup::Specific(specific_offsets(option)?),
+            None => {
+                return Err(SqlError::invalid(
+                    mode_at,
+                    "'scan.startup.specific-offsets' is required in 'specific-offsets' startup mode but missing.",
+                ));
+            }
+        },
+    })
+}
+
+/// `partition:0,offset:42;partition:1,offset:300`.
+fn specific_offsets(option: &OptionDef) -> Result<Vec<(i32, i64)>, SqlError> {
+    let bad = || invalid(option, "expected 'partition:0,offset:42;partition:1,offset:300'");
+    let mut offsets = Vec::new();
+    for pair in option.value.split(';').filter(|p| !p.trim().is_empty()) {
+        let (partition, offset) = pair.trim().split_once(',').ok_or_else(bad)?;
+        let partition =
+            partition.trim().strip_prefix("partition:").and_then(|n| n.parse().ok()).ok_or_else(bad)?;
+        let offset = offset.trim().strip_prefix("offset:").and_then(|n| n.parse().ok()).ok_or_else(bad)?;
+        offsets.push((partition, offset));
+    }
+    if offsets.is_empty() { Err(bad()) } else { Ok(offsets) }
+}
+
+type Formats = (Format, Vec<usize>, Option<KeyFormat>);
+
+fn formats(options: &mut Options<'_>, table: &CreateTable, columns: &[Column]) -> Result<Formats, SqlError> {
+    let at = options.at();
+    let (named, prefix) = match (options.take("format"), options.take("value.format")) {
+        (Some(_), Some(option)) => {
+            return Err(SqlError::invalid(
+                option.at,
+                "Either a 'format' or a 'value.format' can be given, not both.",
+            ));
+        }
+        (Some(option), None) => (option, ""),
+        (None, Some(option)) => (option, "value."),
+        (None, None) => return Err(missing(at, "format")),
+    };
+    let value = format(options, named, prefix)?;
+    let key_prefix = options.text("key.fields-prefix").unwrap_or_default().to_owned();
+    let except_key =
+        options.choice("value.fields-include", false, &[("ALL", false), ("EXCEPT_KEY", true)])?;
+    let key_fields = options.take("key.fields");
+    let key = match (options.take("key.format"), key_fields) {
+        (None, None) => None,
+        (None, Some(option)) => {
+            return Err(SqlError::invalid(
+                option.at,
+                "The option 'key.fields' can only be declared if a key format is defined using 'key.format'.",
+            ));
+        }
+        (Some(option), None) => {
+            return Err(SqlError::invalid(
+                option.at,
+                "A key format 'key.format' requires the declaration of one or more of key fields using 'key.fields'.",
+            ));
+        }
+        (Some(named), Some(fields)) => {
+            let format = format(options, named, "key.")?;
+            let fields = key_columns(fields, columns, &key_prefix)?;
+            Some(KeyFormat { format, fields, prefix: key_prefix })
+        }
+    };
+    let physical = columns.iter().enumerate().filter(|(_, c)| c.kind == ColumnKind::Physical).map(|(i, _)| i);
+    let in_key = |i: &usize| except_key && key.as_ref().is_some_and(|k| k.fields.contains(i));
+    let value_fields: Vec<usize> = physical.filter(|i| !in_key(i)).collect();
+    check_format(&value, &value_fields, table, columns)?;
+    if let Some(key) = &key {
+        check_format(&key.format, &key.fields, table, columns)?;
+    }
+    Ok((value, value_fields, key))
+}
+
+fn key_columns(option: &OptionDef, columns: &[Column], prefix: &str) -> Result<Vec<usize>, SqlError> {
+    let mut fields = Vec::new();
+    for name in option.value.split(';').map(str::trim) {
+        if !name.starts_with(prefix) {
+            return Err(invalid(
+                option,
+                &format!("all fields must begin with 'key.fields-prefix' ('{prefix}')"),
+            ));
+        }
+        match columns.iter().position(|c| c.name == name && c.kind == ColumnKind::Physical) {
+            Some(index) => fields.push(index),
+            None => return Err(invalid(option, &format!("there is no physical column '{name}'"))),
+        }
+    }
+    Ok(fields)
+}
+
+fn format(options: &mut Options<'_>, named: &OptionDef, prefix: &str) -> Result<Format, SqlError> {
+    let key = |name: &str| format!("{prefix}{name}");
+    match named.value.as_str() {
+        "json" => {
+            let read = JsonOptions {
+                ignore_parse_errors: options.truth(&key("json.ignore-parse-errors"), false)?,
+                fail_on_missing_field: options.truth(&key("json.fail-on-missing-field"), false)?,
+                iso_timestamps: options.choice(
+                    &key("json.timestamp-format.standard"),
+                    false,
+                    &[("SQL", false), ("ISO-8601", true)],
+                )?,
+                ignore_null_fields: options.truth(&key("json.encode.ignore-null-fields"), false)?,
+                decimal_as_plain_number: options.truth(&key("json.encode.decimal-as-plain-number"), false)?,
+            };
+            if read.ignore_parse_errors && read.fail_on_missing_field {
+                let message = "fail-on-missing-field and ignore-parse-errors shouldn't both be true.";
+                return Err(SqlError::invalid(named.at, message));
+            }
+            // Two ways of decoding with one result: on Flink a matter of speed only.
+            options.truth(&key("json.decode.json-parser.enabled"), true)?;
+            options.refuse_if(|k| k.starts_with(&key("json.map-null-key.")))?;
+            Ok(Format::Json(read))
+        }
+        "raw" => {
+            if let Some(charset) = options.take(&key("raw.charset"))
+                && !charset.value.eq_ignore_ascii_case("utf-8")
+            {
+                return Err(SqlError::not_yet(charset.value_at, format!("the charset '{}'", charset.value)));
+            }
+            let big_endian = options.choice(
+                &key("raw.endianness"),
+                true,
+                &[("big-endian", true), ("little-endian", false)],
+            )?;
+            Ok(Format::Raw { big_endian })
+        }
+        other => Err(SqlError::not_yet(named.value_at, format!("the format '{other}'"))),
+    }
+}
+
+fn check_format(
+    format: &Format,
+    fields: &[usize],
+    table: &CreateTable,
+    columns: &[Column],
+) -> Result<(), SqlError> {
+    let at = |index: usize| table.columns.get(index).map_or(table.name.at, |c| c.at);
+    let listed = fields.iter().filter_map(|i| columns.get(*i).map(|c| (*i, c)));
+    match format {
+        Format::Raw { .. } => {
+            let listed: Vec<(usize, &Column)> = listed.collect();
+            let [(index, column)] = listed.as_slice() else {
+                let names: Vec<String> =
+                    listed.iter().map(|(_, c)| format!("`{}` {}", c.name, c.data_type)).collect();
+                return Err(SqlError::invalid(
+                    table.options_at,
+                    format!(
+                        "The 'raw' format only supports single physical column. However the defined schema contains \
+                         multiple physical columns: [{}]",
+                        names.join(", ")
+                    ),
+                ));
+            };
+            let kind = &column.data_type.kind;
+            let simple = kind.is_string()
+                || kind.is_binary()
+                || kind.is_integer()
+                || kind.is_approximate()
+                || *kind == Type::Boolean;
+            if simple {
+                return Ok(());
+            }
+            Err(SqlError::invalid(
+                at(*index),
+                format!("The 'raw' format doesn't supports '{kind}' as column type."),
+            ))
+        }
+        Format::Json(_) => {
+            for (index, column) in listed {
+                json_type(&column.data_type.kind, at(index))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn json_type(kind: &Type, at: Pos) -> Result<(), SqlError> {
+    match kind {
+        Type::Array(item) => json_type(&item.kind, at),
+        Type::Row(fields) => fields.iter().try_for_each(|(_, f)| json_type(&f.kind, at)),
+        Type::Map(key, value) if key.kind.is_string() => json_type(&value.kind, at),
+        Type::Map(key, _) => Err(SqlError::invalid(
+            at,
+            format!("JSON format doesn't support non-string as key type of map. The type is: {}", key.kind),
+        )),
+        Type::BigInt
+        | Type::Binary(_)
+        | Type::Boolean
+        | Type::Char(_)
+        | Type::Date
+        | Type::Decimal { .. }
+        | Type::Double
+        | Type::Float
+        | Type::Int
+        | Type::SmallInt
+        | Type::Time(_)
+        | Type::Timestamp(_)
+        | Type::TimestampLtz(_)
+        | Type::TinyInt
+        | Type::Varbinary(_)
+        | Type::Varchar(_) => Ok(()),
+        Type::IntervalDay | Type::IntervalYear | Type::Null => {
+            Err(SqlError::invalid(at, format!("Unsupported type: {kind}")))
+        }
+    }
+}
+
+/// `10 s`, `1 min`, `500 ms`.
+fn duration_ms(option: &OptionDef) -> Result<i64, SqlError> {
+    let text = option.value.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let factor = match unit.trim() {
+        "" | "ms" | "milli" | "millis" | "millisecond" | "milliseconds" => 1,
+        "s" | "sec" | "secs" | "second" | "seconds" => 1_000,
+        "min" | "m" | "minute" | "minutes" => 60_000,
+        "h" | "hour" | "hours" => 3_600_000,
+        "d" | "day" | "days" => 86_400_000,
+        _ => return Err(invalid(option, "expected a duration such as '10 s'")),
+    };
+    let number: i64 = number.parse().map_err(|_| invalid(option, "expected a duration such as '10 s'"))?;
+    number.checked_mul(factor).ok_or_else(|| invalid(option, "the duration is too long"))
+}

@@ -1,0 +1,135 @@
+//! The options of the `datagen` connector.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a value of another type cannot get here: the analysis has checked, and all of them are one case"
+)]
+
+use super::{
+    catalog::{Column, ColumnKind},
+    connector::refuse_parallelism,
+    options::{Options, invalid},
+    types::Type,
+};
+use crate::stream::sql::SqlError;
+
+/// What `datagen` makes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Datagen {
+    pub rows_per_second: u64,
+    pub number_of_rows: Option<u64>,
+    /// One for each physical column.
+    pub fields: Vec<Field>,
+}
+
+/// How one column is made.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Field {
+    RandomBool,
+    RandomFloat {
+        min: f64,
+        max: f64,
+    },
+    RandomInt {
+        min: i64,
+        max: i64,
+    },
+    RandomText {
+        chars: u32,
+    },
+    /// Now, less at most as many milliseconds.
+    RandomTime {
+        past_ms: i64,
+    },
+    Sequence {
+        start: i64,
+        end: i64,
+    },
+}
+
+const ROWS_PER_SECOND: u64 = 10_000;
+const TEXT_CHARS: u32 = 100;
+const TEXT_CHARS_MAX: u32 = 1 << 20;
+
+/// Reads the options of the connector.
+pub(super) fn read(options: &mut Options<'_>, columns: &[Column]) -> Result<Datagen, SqlError> {
+    refuse_parallelism(options, "scan.parallelism")?;
+    let rows_per_second = options.number("rows-per-second")?.unwrap_or(ROWS_PER_SECOND);
+    let number_of_rows = options.number("number-of-rows")?;
+    let mut fields = Vec::new();
+    for column in columns.iter().filter(|c| c.kind == ColumnKind::Physical) {
+        fields.push(field(options, column)?);
+    }
+    options.refuse_if(|key| {
+        let rest = key.strip_prefix("fields.").unwrap_or_default();
+        ["null-rate", "var-len"].iter().any(|name| rest.ends_with(name))
+    })?;
+    Ok(Datagen { rows_per_second, number_of_rows, fields })
+}
+
+fn field(options: &mut Options<'_>, column: &Column) -> Result<Field, SqlError> {
+    let key = |name: &str| format!("fields.{}.{name}", column.name);
+    let kind = &column.data_type.kind;
+    let sequence = options.choice(&key("kind"), false, &[("random", false), ("sequence", true)])?;
+    if sequence {
+        if !(kind.is_integer() || kind.is_string()) {
+            return Err(SqlError::not_yet(options.at(), format!("a datagen sequence of {kind}")));
+        }
+        let at = options.required(&key("start"))?;
+        let start = at.value.trim().parse().map_err(|_| invalid(at, "expected a number"))?;
+        let at = options.required(&key("end"))?;
+        let end = at.value.trim().parse().map_err(|_| invalid(at, "expected a number"))?;
+        return Ok(Field::Sequence { start, end });
+    }
+    Ok(match kind {
+        Type::Boolean => Field::RandomBool,
+        Type::TinyInt => int(options, &key, i8::MIN.into(), i8::MAX.into())?,
+        Type::SmallInt => int(options, &key, i16::MIN.into(), i16::MAX.into())?,
+        Type::Int => int(options, &key, i32::MIN.into(), i32::MAX.into())?,
+        Type::BigInt => int(options, &key, i64::MIN, i64::MAX)?,
+        Type::Float => float(options, &key, f64::from(f32::MIN), f64::from(f32::MAX))?,
+        Type::Double => float(options, &key, f64::MIN, f64::MAX)?,
+        Type::Varchar(_) => {
+            let chars = options.number(&key("length"))?.unwrap_or(TEXT_CHARS);
+            if chars > TEXT_CHARS_MAX {
+                return Err(SqlError::invalid(
+                    options.at(),
+                    format!("'{}' is larger than {TEXT_CHARS_MAX}", key("length")),
+                ));
+            }
+            Field::RandomText { chars }
+        }
+        Type::Char(n) => Field::RandomText { chars: *n },
+        Type::Timestamp(_) | Type::TimestampLtz(_) => {
+            Field::RandomTime { past_ms: options.number(&key("max-past"))?.unwrap_or(0) }
+        }
+        other => return Err(SqlError::not_yet(options.at(), format!("a datagen column of {other}"))),
+    })
+}
+
+fn int(
+    options: &mut Options<'_>,
+    key: &dyn Fn(&str) -> String,
+    low: i64,
+    high: i64,
+) -> Result<Field, SqlError> {
+    let min = options.number(&key("min"))?.unwrap_or(low);
+    let max = options.number(&key("max"))?.unwrap_or(high);
+    if min > max || min < low || max > high {
+        return Err(SqlError::invalid(
+            options.at(),
+            format!("'{}' must not be above '{}'", key("min"), key("max")),
+        ));
+    }
+    Ok(Field::RandomInt { min, max })
+}
+
+fn float(
+    options: &mut Options<'_>,
+    key: &dyn Fn(&str) -> String,
+    low: f64,
+    high: f64,
+) -> Result<Field, SqlError> {
+    let min = options.number(&key("min"))?.unwrap_or(low);
+    let max = options.number(&key("max"))?.unwrap_or(high);
+    Ok(Field::RandomFloat { min, max })
+}

@@ -1,0 +1,182 @@
+//! From statements to jobs: the catalog a text builds up, names and types, the operators that will run.
+//!
+//! A text is planned whole or refused whole; nothing is started here.
+
+pub mod analyze;
+pub mod analyze_expr;
+pub mod catalog;
+pub mod connector;
+pub mod datagen;
+pub mod explain;
+pub mod literals;
+pub mod logical;
+pub mod options;
+pub mod physical;
+pub mod statement;
+pub mod types;
+
+#[cfg(test)]
+mod tests;
+
+use super::sql::{
+    self, Pos, SqlError,
+    ast::{Insert, Statement, StatementKind},
+    hints::Hints,
+};
+use catalog::Catalog;
+use physical::JobPlan;
+
+/// What a text asks for, in its order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Planned {
+    Explain(String),
+    Job(JobPlan),
+}
+
+/// Stack for reading and planning. The library walks and drops its trees by recursion, and a chain of as many
+/// operators as a statement may have is as deep as it is long.
+const STACK_BYTES: usize = 64 << 20;
+
+/// Plans a whole text, on a thread of its own for the sake of its stack.
+pub fn plan(text: &str) -> Result<Vec<Planned>, SqlError> {
+    let start = Pos { line: 1, column: 1 };
+    std::thread::scope(|scope| {
+        let planning = std::thread::Builder::new()
+            .name("sql".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, || plan_here(text))
+            .map_err(|e| SqlError::invalid(start, format!("no thread to plan on: {e}")))?;
+        planning.join().unwrap_or_else(|_| Err(SqlError::invalid(start, "planning failed: this is a bug")))
+    })
+}
+
+fn plan_here(text: &str) -> Result<Vec<Planned>, SqlError> {
+    let mut session = Session::default();
+    let mut planned = Vec::new();
+    for statement in sql::parse(text)? {
+        planned.extend(session.statement(&statement)?);
+    }
+    if let Some((_, at)) = session.name {
+        return Err(SqlError::invalid(at, "SET 'pipeline.name': no INSERT follows"));
+    }
+    Ok(planned)
+}
+
+/// What earlier statements left for later ones.
+#[derive(Default)]
+struct Session {
+    catalog: Catalog,
+    /// `SET 'pipeline.name'`, for the next job.
+    name: Option<(String, Pos)>,
+}
+
+impl Session {
+    fn statement(&mut self, statement: &Statement) -> Result<Option<Planned>, SqlError> {
+        match &statement.kind {
+            StatementKind::CreateTable(table) => statement::create_table(&mut self.catalog, table)?,
+            StatementKind::CreateView(view) => statement::create_view(&mut self.catalog, view)?,
+            StatementKind::Drop(drop) => self.catalog.drop(drop)?,
+            StatementKind::Set { key, value } => self.set(key, value, statement.at)?,
+            StatementKind::Explain(inserts) => {
+                let plan = self.job(&Hints::default(), inserts)?;
+                return Ok(Some(Planned::Explain(explain::explain(&plan))));
+            }
+            StatementKind::Insert(insert) => {
+                return self
+                    .job(&Hints::default(), std::slice::from_ref(insert))
+                    .map(|job| Some(Planned::Job(job)));
+            }
+            StatementKind::StatementSet { hints, inserts } => {
+                return self.job(hints, inserts).map(|job| Some(Planned::Job(job)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Settings that would change a result are refused; those whose effect we always have are not.
+    fn set(&mut self, key: &str, value: &str, at: Pos) -> Result<(), SqlError> {
+        match (key, value) {
+            ("pipeline.name", _) => self.name = Some((value.to_owned(), at)),
+            ("execution.runtime-mode", "streaming" | "STREAMING")
+            | ("table.local-time-zone", "UTC")
+            | ("parallelism.default", "1") => {}
+            ("table.dml-sync", "false") => {}
+            _ => return Err(SqlError::not_yet(at, format!("SET '{key}' = '{value}'"))),
+        }
+        Ok(())
+    }
+
+    fn job(&mut self, around: &Hints, inserts: &[Insert]) -> Result<JobPlan, SqlError> {
+        let mut logical = Vec::new();
+        let mut hints = around.clone();
+        for insert in inserts {
+            logical.push(statement::insert(&self.catalog, insert)?);
+            merge(&mut hints, &insert.hints)?;
+        }
+        let name = match self.name.take() {
+            Some((name, _)) => name,
+            None => {
+                let targets: Vec<String> = logical.iter().map(|i| i.table.path.to_string()).collect();
+                format!("insert-into_{}", targets.join(","))
+            }
+        };
+        let mut plan = JobPlan::of(name, &logical);
+        if let Some((topic, at)) = hints.late_topic {
+            let message = format!("late-topic={topic}: this job has no window, so no row is ever late");
+            return Err(SqlError::invalid(at, message));
+        }
+        plan.dlq = hints.dlq.map(|(topic, _)| topic);
+        plan.sync = hints.sync.is_some_and(|(sync, _)| sync);
+        Ok(plan)
+    }
+}
+
+/// A job has one of each; the INSERTs of a set may say the same, but not different things.
+fn merge(into: &mut Hints, from: &Hints) -> Result<(), SqlError> {
+    fn one<T: PartialEq + Clone>(
+        into: &mut Option<(T, Pos)>,
+        from: &Option<(T, Pos)>,
+        key: &str,
+    ) -> Result<(), SqlError> {
+        match (&into, from) {
+            (Some((a, _)), Some((b, at))) if a != b => Err(SqlError::invalid(
+                *at,
+                format!("@warren: '{key}' differs from the one before in this job"),
+            )),
+            (None, Some(_)) => {
+                into.clone_from(from);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+    one(&mut into.late_topic, &from.late_topic, "late-topic")?;
+    one(&mut into.dlq, &from.dlq, "dlq")?;
+    one(&mut into.sync, &from.sync, "sync")
+}
+
+/// An expression over nothing, as `print` would show it, at 1,000,123 ms after the epoch.
+#[cfg(test)]
+pub(crate) fn evaluate(text: &str) -> String {
+    use super::{
+        datum::{Columns, Row},
+        expr::{Now, compile, text::display},
+    };
+    let shown = |e: SqlError| format!("error: {e}");
+    let parsed = match sql::parser::expr_of(text) {
+        Ok(parsed) => parsed,
+        Err(e) => return shown(e),
+    };
+    let expr = match analyze_expr::Scope::default().expr(&parsed) {
+        Ok(expr) => expr,
+        Err(e) => return shown(e),
+    };
+    let code = match compile::compile(&expr) {
+        Ok(code) => code,
+        Err(e) => return format!("error: {e}"),
+    };
+    match code.eval(&Row::insert(Columns::new()), Now { ms: 1_000_123 }) {
+        Ok(value) => display(&value, &expr.data_type.kind),
+        Err(e) => format!("failed: {e}"),
+    }
+}

@@ -1,0 +1,281 @@
+//! What is refused, where, and in which words.
+
+use crate::stream::{compile, explain, sql::SqlErrorKind};
+
+const TABLES: &str = "CREATE TABLE t (a INT, b STRING, ts TIMESTAMP(3)) WITH ('connector'='datagen');
+CREATE TABLE u (a INT) WITH ('connector'='datagen');
+CREATE TABLE s (a INT) WITH ('connector'='blackhole');
+CREATE TABLE s3 (a INT, b STRING, ts TIMESTAMP(3)) WITH ('connector'='blackhole');
+";
+/// The line on which the statement under test begins.
+const LINE: u64 = 5;
+
+fn check(statement: &str, kind: SqlErrorKind, column: u64, message: &str) {
+    let error = compile(&format!("{TABLES}{statement}")).expect_err(statement);
+    assert_eq!((error.at.line, error.at.column), (LINE, column), "{statement}: {error}");
+    assert_eq!((error.kind, error.message.as_str()), (kind, message), "{statement}");
+}
+
+fn not_yet(statement: &str, column: u64, what: &str) {
+    check(statement, SqlErrorKind::NotYet, column, &format!("{what}: valid Flink, not supported here yet"));
+}
+
+#[test]
+fn what_needs_state_is_refused_before_a_job_starts() {
+    not_yet("INSERT INTO s SELECT a FROM t GROUP BY a", 40, "GROUP BY");
+    not_yet("INSERT INTO s SELECT COUNT(*) FROM t", 22, "the function COUNT");
+    not_yet("INSERT INTO s SELECT SUM(a) FROM t HAVING SUM(a) > 1", 43, "HAVING");
+    not_yet("INSERT INTO s SELECT DISTINCT a FROM t", 15, "SELECT DISTINCT");
+    not_yet("INSERT INTO s SELECT t.a FROM t JOIN u ON t.a = u.a", 38, "a join");
+    not_yet("INSERT INTO s SELECT t.a FROM t, u", 34, "a join");
+    not_yet("INSERT INTO s SELECT a FROM t ORDER BY a", 40, "ORDER BY");
+    not_yet("INSERT INTO s SELECT a FROM t LIMIT 3", 37, "LIMIT");
+    not_yet("INSERT INTO s SELECT a FROM t UNION SELECT a FROM u", 15, "UNION without ALL");
+    not_yet("INSERT INTO s SELECT a FROM t INTERSECT SELECT a FROM u", 15, "INTERSECT");
+    not_yet("INSERT INTO s SELECT ROW_NUMBER() OVER (ORDER BY ts) FROM t", 22, "ROW_NUMBER OVER");
+    not_yet(
+        "INSERT INTO s SELECT a FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' SECOND))",
+        35,
+        "the window table function TUMBLE",
+    );
+    not_yet("INSERT INTO s SELECT a FROM t MATCH_RECOGNIZE (PATTERN (A))", 31, "MATCH_RECOGNIZE");
+    not_yet("INSERT INTO s SELECT a FROM t FOR SYSTEM_TIME AS OF t.ts", 31, "FOR SYSTEM_TIME AS OF");
+    not_yet("INSERT INTO s SELECT a FROM t WHERE a IN (SELECT a FROM u)", 37, "a sub-query in an expression");
+    not_yet("INSERT INTO s VALUES (1)", 22, "VALUES");
+    not_yet("INSERT INTO s SELECT 1", 15, "SELECT without FROM");
+    not_yet("INSERT OVERWRITE s SELECT a FROM t", 8, "INSERT OVERWRITE");
+    not_yet("INSERT INTO s SELECT a FROM t /*+ OPTIONS('k'='v') */", 31, "a query hint");
+    not_yet("INSERT INTO s SELECT CARDINALITY(b) FROM t", 22, "the function CARDINALITY");
+    not_yet("INSERT INTO s SELECT a FROM t, LATERAL TABLE(f(a))", 32, "LATERAL");
+    not_yet("SHOW TABLES", 1, "SHOW");
+    not_yet("ALTER TABLE t RENAME TO v", 1, "ALTER");
+    not_yet("SET 'table.exec.state.ttl' = '1 h'", 1, "SET 'table.exec.state.ttl' = '1 h'");
+    not_yet("CREATE FUNCTION f AS 'x'", 8, "CREATE FUNCTION");
+    not_yet("CREATE TABLE x (a INT) WITH ('connector'='upsert-kafka')", 42, "the connector 'upsert-kafka'");
+    not_yet("CREATE TABLE x (a MULTISET<INT>) WITH ('connector'='print')", 19, "the type MULTISET");
+    not_yet("CREATE TABLE x (a INT) PARTITIONED BY (a) WITH ('connector'='print')", 24, "PARTITIONED BY");
+    not_yet(
+        "CREATE TABLE x WITH ('connector'='print') AS SELECT a FROM t",
+        16,
+        "CREATE TABLE without a list of columns",
+    );
+    not_yet("CREATE TABLE x (a INT) WITH ('connector'='print') LIKE t", 51, "CREATE TABLE … LIKE");
+    not_yet("INSERT INTO s SELECT CAST(a AS MULTISET<INT>) FROM t", 32, "the type MULTISET");
+    not_yet("BEGIN STATEMENT SET", 1, "BEGIN STATEMENT SET (write EXECUTE STATEMENT SET BEGIN … END)");
+}
+
+#[test]
+fn mistakes_are_shown_where_they_are() {
+    let invalid =
+        |statement: &str, column, message: &str| check(statement, SqlErrorKind::Invalid, column, message);
+    let syntax =
+        |statement: &str, column, message: &str| check(statement, SqlErrorKind::Syntax, column, message);
+    invalid("INSERT INTO s SELECT c FROM t", 22, "Column 'c' not found in any table");
+    invalid("INSERT INTO s SELECT a FROM v", 29, "Object 'v' not found");
+    invalid("INSERT INTO v SELECT a FROM t", 13, "Object 'v' not found");
+    invalid(
+        "INSERT INTO s SELECT a + b FROM t",
+        22,
+        "Cannot apply '+' to arguments of type '<INT> + <STRING>'",
+    );
+    invalid("INSERT INTO s SELECT a FROM t WHERE a", 37, "WHERE clause must be a condition");
+    invalid("INSERT INTO s SELECT FOO(a) FROM t", 22, "No match found for function signature FOO");
+    invalid(
+        "INSERT INTO s SELECT CAST(ts AS INT) FROM t",
+        27,
+        "Cast function cannot convert value of type TIMESTAMP(3) to type INT",
+    );
+    invalid(
+        "INSERT INTO s SELECT a FROM s",
+        29,
+        "Connector 'blackhole' can only be used as a sink. It cannot be used as a source.",
+    );
+    invalid(
+        "INSERT INTO t SELECT a FROM u",
+        13,
+        "Connector 'datagen' can only be used as a source. It cannot be used as a sink.",
+    );
+    invalid(
+        "CREATE TABLE t (a INT) WITH ('connector'='print')",
+        14,
+        "Could not execute CREATE: 'default_catalog.default_database.t' already exists.",
+    );
+    invalid(
+        "CREATE TABLE x (a INT, a INT) WITH ('connector'='print')",
+        24,
+        "A column named 'a' already exists in the base table.",
+    );
+    invalid("CREATE TABLE x (a QUUX) WITH ('connector'='print')", 19, "Unknown data type 'QUUX'");
+    invalid(
+        "CREATE TABLE x (a DECIMAL(40)) WITH ('connector'='print')",
+        19,
+        "Decimal precision must be between 1 and 38 (both inclusive).",
+    );
+    invalid("DROP TABLE x", 12, "Table with identifier 'default_catalog.default_database.x' does not exist.");
+    invalid("-- @warren lat-topic=x", 11, "@warren: no statement follows this comment");
+    invalid(
+        "CREATE TABLE x (a STRING) WITH ('connector'='print', 'foo'='1')",
+        54,
+        "Unsupported options found for 'print'.\n\nUnsupported options:\n\nfoo\n\nSupported options:\n\nconnector\nprint-identifier\nproperty-version\nsink.parallelism\nstandard-error",
+    );
+    syntax(
+        "INSERT INTO s SELEC a FROM t",
+        15,
+        "expected: SELECT, VALUES, or a subquery in the query body, found: SELEC",
+    );
+    syntax("CREATE TABLE x (a INT", 22, "expected: ), found: EOF");
+    syntax(
+        "INSERT INTO s SELECT a FROM t extra words",
+        37,
+        "expected ';' or the end of the text, found 'words'",
+    );
+    syntax(
+        "INSERT INTO s SELECT \"a\" FROM t",
+        22,
+        "texts are in single quotes, names in backticks; double quotes are not Flink SQL",
+    );
+    syntax("INSERT INTO s SELECT a::INT FROM t", 22, "'::' is not Flink SQL, write CAST(… AS …)");
+    syntax("MERGE INTO t", 1, "expected a statement of Flink SQL, found 'MERGE'");
+    syntax("INSERT INTO s SELECT a FROM t EMIT CHANGES", 31, "EMIT is not part of Flink SQL");
+}
+
+#[test]
+fn a_sink_that_does_not_fit_is_refused_in_flinks_words() {
+    let message = "Column types of query result and sink for 'default_catalog.default_database.s' do not match.\n\
+                   Cause: Different number of columns.\n\n\
+                   Query schema: [a: INT, b: STRING]\nSink schema:  [a: INT]";
+    check("INSERT INTO s SELECT a, b FROM t", SqlErrorKind::Invalid, 13, message);
+    let message = "Column types of query result and sink for 'default_catalog.default_database.s' do not match.\n\
+                   Cause: Incompatible types for sink column 'a' at position 0.\n\n\
+                   Query schema: [b: STRING]\nSink schema:  [a: INT]";
+    check("INSERT INTO s SELECT b FROM t", SqlErrorKind::Invalid, 13, message);
+}
+
+#[test]
+fn unknown_or_lost_hints_are_errors_with_their_place() {
+    let rows = [
+        (
+            "-- @warren lat-topic=x\nINSERT INTO s SELECT a FROM t",
+            1,
+            12,
+            "@warren: unknown key 'lat-topic'; known keys: dlq, late-topic, sync",
+        ),
+        (
+            "-- @warren dlq=x sync=maybe\nINSERT INTO s SELECT a FROM t",
+            1,
+            18,
+            "@warren: sync must be true or false, not 'maybe'",
+        ),
+        ("-- @warren dlq\nINSERT INTO s SELECT a FROM t", 1, 12, "@warren: expected key=value, found 'dlq'"),
+        (
+            "-- @warren late-topic=x\nINSERT INTO s SELECT a FROM t",
+            1,
+            12,
+            "late-topic=x: this job has no window, so no row is ever late",
+        ),
+        (
+            "INSERT INTO s\n-- @warren dlq=x\nSELECT a FROM t",
+            2,
+            11,
+            "@warren: this comment stands before no statement",
+        ),
+        ("-- @warren dlq=x\nDROP TABLE u", 1, 12, "@warren: DROP takes no such comment, only INSERT does"),
+    ];
+    for (statement, line, column, message) in rows {
+        let error = compile(&format!("{TABLES}{statement}")).expect_err(statement);
+        let at = (error.at.line - LINE + 1, error.at.column);
+        assert_eq!((at, error.message.as_str()), ((line, column), message), "{statement}");
+    }
+    let jobs =
+        compile(&format!("{TABLES}-- @warren dlq=bad sync=true\nINSERT INTO s SELECT a FROM t")).unwrap();
+    assert_eq!((jobs[0].dlq.as_deref(), jobs[0].sync), (Some("bad"), true));
+}
+
+#[test]
+fn jobs_are_named_as_flink_names_them() {
+    let sql = format!(
+        "{TABLES}INSERT INTO s SELECT a FROM t; SET 'pipeline.name' = 'mine'; INSERT INTO s SELECT a FROM u"
+    );
+    let names: Vec<String> = compile(&sql).unwrap().into_iter().map(|job| job.name).collect();
+    assert_eq!(names, ["insert-into_default_catalog.default_database.s", "mine"]);
+}
+
+#[test]
+fn equal_parts_run_once_and_ids_stay() {
+    let set = |extra: &str| {
+        format!(
+            "{TABLES}EXECUTE STATEMENT SET BEGIN INSERT INTO s SELECT a FROM t WHERE a > 1; INSERT INTO s3 SELECT a, b, ts FROM t; {extra} END"
+        )
+    };
+    let one = compile(&set("")).unwrap().remove(0);
+    let sources = |job: &super::JobPlan| {
+        job.nodes.iter().filter(|n| n.inputs.is_empty()).map(|n| n.id).collect::<Vec<_>>()
+    };
+    assert_eq!(sources(&one).len(), 1);
+    let more = compile(&set("INSERT INTO s SELECT a FROM u;")).unwrap().remove(0);
+    assert_eq!((sources(&one)[0], sources(&more).len()), (sources(&more)[0], 2));
+    assert_ne!(one.fingerprint(), more.fingerprint());
+    assert_eq!(one.fingerprint(), compile(&set("")).unwrap().remove(0).fingerprint());
+}
+
+#[test]
+fn a_plan_is_explained() {
+    let sql = format!(
+        "{TABLES}EXPLAIN INSERT INTO s SELECT a * 2 FROM (SELECT a, b FROM t WHERE a > 1) WHERE b LIKE 'x%'"
+    );
+    let text = explain(&sql).unwrap().remove(0);
+    let shown: Vec<&str> = text.lines().map(|line| line.split(" id=").next().unwrap()).collect();
+    assert_eq!(
+        shown,
+        [
+            "== Optimized Execution Plan ==",
+            "Sink(table=[default_catalog.default_database.s], fields=[a])",
+            "+- Calc(select=[(a * 2:INT) AS a], where=[AND((a > 1:INT), LIKE(b, 'x%'))])",
+            "   +- TableSourceScan(table=[[default_catalog.default_database.t]], fields=[a, b])",
+            "",
+        ]
+    );
+}
+
+#[test]
+fn types_are_read_as_flink_writes_them() {
+    let types = "a ROW<x INT NOT NULL, `y z` ARRAY<STRING>>, b MAP<STRING, ARRAY<MAP<STRING, INT>>>, c TIMESTAMP(3) WITH LOCAL TIME ZONE, d INT ARRAY, e DOUBLE PRECISION, f TIMESTAMP_LTZ(3) NOT NULL";
+    compile(&format!("CREATE TABLE x ({types}) WITH ('connector'='blackhole')")).unwrap();
+}
+
+#[test]
+fn deep_and_long_texts_do_not_overflow() {
+    let many = vec!["a"; 4_000].join("+");
+    let error = compile(&format!("{TABLES}INSERT INTO s SELECT {many} FROM t")).unwrap_err();
+    assert_eq!(error.message, "the expression is nested too deeply");
+    let deep = "(".repeat(3_000);
+    assert!(compile(&format!("{TABLES}INSERT INTO s SELECT {deep}a FROM t")).is_err());
+    assert!(compile(&"x".repeat(2 << 20)).is_err());
+}
+
+#[test]
+fn what_doubles_with_each_step_is_refused_or_cut() {
+    let mut sql = TABLES.to_owned();
+    for n in 0..40 {
+        let from = if n == 0 { "t".to_owned() } else { format!("v{}", n - 1) };
+        sql += &format!("CREATE VIEW v{n} AS SELECT b || b AS b FROM {from};\n");
+    }
+    // As Calcs upon each other: no copy is ever larger than the limit.
+    let job = compile(&format!(
+        "{sql} CREATE TABLE p (b STRING) WITH ('connector'='print'); INSERT INTO p SELECT b FROM v39"
+    ));
+    assert!(job.unwrap()[0].nodes.len() < 10);
+    let mut sql = TABLES.to_owned();
+    for n in 0..40 {
+        let from = if n == 0 { "u".to_owned() } else { format!("v{}", n - 1) };
+        sql += &format!("CREATE VIEW v{n} AS SELECT a FROM {from} UNION ALL SELECT a FROM {from};\n");
+    }
+    assert!(compile(&sql).unwrap_err().message.starts_with("with its views put in"));
+    let nested = (0..40).fold("a".to_owned(), |inner, n| format!("NULLIF({inner}, {n})"));
+    let error = compile(&format!("{TABLES}INSERT INTO s SELECT {nested} FROM t")).unwrap_err();
+    assert!(
+        ["the expression is too large", "the expression is nested too deeply"]
+            .contains(&error.message.as_str()),
+        "{error}"
+    );
+}

@@ -1,0 +1,180 @@
+//! A job's input and output over the broker: topics are read in-process, an epoch is one Change.
+//!
+//! Calls block their thread: a job has one of its own.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::{runtime::Handle, sync::oneshot};
+use uuid::Uuid;
+
+use super::{Commit, EpochCommit, Log, OutRecord};
+use crate::{
+    broker::{
+        Broker,
+        group::{Committer, GroupKey, offsets},
+        topic::{
+            NewTopic, Offset, Topic, VhostName,
+            append::{Checked, append_all},
+            config::TopicConfig,
+            fetch::Isolation,
+            partition::Partition,
+        },
+    },
+    data::record::BatchBuilder,
+    store::{Space, Ticket},
+};
+
+/// Records that a job reads and writes.
+#[derive(Clone)]
+pub struct Bound {
+    pub broker: Arc<Broker>,
+    pub vhost: VhostName,
+    pub runtime: Handle,
+}
+
+/// Bytes that a key in a turn costs besides its own.
+const OVERHEAD_BYTES: usize = 32;
+
+impl Bound {
+    pub(super) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.broker.core.topics.find(&self.vhost, name)
+    }
+
+    fn partition(&self, topic: &str, partition: i32) -> Option<Arc<Partition>> {
+        self.topic(topic)?.partition(partition).cloned()
+    }
+
+    /// The topic, made with one partition if it is not there.
+    ///
+    /// # Errors
+    /// When the name is no topic's.
+    pub fn find_or_make(&self, name: &str) -> Result<(Arc<Topic>, Option<Ticket>), String> {
+        if let Some(topic) = self.topic(name) {
+            return Ok((topic, None));
+        }
+        let new = NewTopic {
+            vhost: self.vhost.clone(),
+            name: name.to_owned(),
+            partitions: 1,
+            config: TopicConfig::new([]).map_err(|error| error.to_string())?,
+            declared_over_amqp: false,
+            id: Uuid::new_v4(),
+        };
+        match self.broker.core.topics.create(new) {
+            Ok((topic, ticket)) => Ok((topic, Some(ticket))),
+            // Somebody was quicker.
+            Err(refused) => self.topic(name).map(|topic| (topic, None)).ok_or_else(|| refused.to_string()),
+        }
+    }
+
+    fn checked(
+        &self,
+        topic: &str,
+        number: i32,
+        records: &[OutRecord],
+    ) -> Result<(Arc<Partition>, Checked), String> {
+        let (topic, _) = self.find_or_make(topic)?;
+        let partition =
+            topic.partition(number).cloned().ok_or_else(|| format!("{topic} has no partition {number}"))?;
+        let mut builder = BatchBuilder::new();
+        for record in records {
+            let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+            builder.push(record.timestamp_ms, record.key.as_deref(), record.value.as_deref(), headers);
+        }
+        let now_ms = self.broker.core.clock.now_ms();
+        let checked = partition.check_built(vec![builder.build()], now_ms);
+        Ok((partition, checked))
+    }
+
+    /// The group under which a job's lag can be seen.
+    fn group(&self, job: &str) -> GroupKey {
+        GroupKey { vhost: self.vhost.clone(), id: format!("stream.{job}").into() }
+    }
+
+    /// Shows how far a job has read, as the offsets of its group. Nobody waits for it: what a restart goes by lies in
+    /// the job's state.
+    pub fn show_offsets(&self, job: &str, positions: &[(String, i32, i64)]) {
+        let commit_ms = self.broker.core.clock.now_ms();
+        let offset = |(topic, partition, offset): &(String, i32, i64)| {
+            let at = offsets::TopicPartition { topic: self.topic(topic)?.id, partition: *partition };
+            let metadata = String::new();
+            let offset = Offset(*offset);
+            Some((at, offsets::Committed { offset, leader_epoch: -1, metadata, commit_ms, expire_ms: None }))
+        };
+        let committed = positions.iter().filter_map(offset).collect();
+        let by = Committer { member_id: "", group_instance_id: None, generation_id: -1 };
+        drop(self.broker.groups.commit(self.broker.core.clock.now(), &self.group(job), by, committed));
+    }
+}
+
+impl Log for Bound {
+    fn partitions(&self, topic: &str) -> Option<i32> {
+        self.topic(topic).and_then(|topic| i32::try_from(topic.partitions.len()).ok())
+    }
+
+    fn log_start(&self, topic: &str, partition: i32) -> i64 {
+        self.partition(topic, partition).map_or(0, |p| p.offsets().log_start.0)
+    }
+
+    fn log_end(&self, topic: &str, partition: i32) -> i64 {
+        self.partition(topic, partition).map_or(0, |p| p.offsets().last_stable_offset.0)
+    }
+
+    fn read(&self, topic: &str, partition: i32, from: i64, bytes_max: usize) -> Result<Vec<Bytes>, String> {
+        let gone = || format!("topic {topic} has no partition {partition}");
+        let partition = self.partition(topic, partition).ok_or_else(gone)?;
+        let read = partition
+            .read(Offset(from), bytes_max, Isolation::ReadCommitted)
+            .map_err(|error| error.to_string())?;
+        let fetched = match read.into_cached() {
+            Ok(fetched) => fetched,
+            Err(read) => self.runtime.block_on(partition.load(read)).map_err(|error| error.to_string())?,
+        };
+        Ok(fetched.batches)
+    }
+
+    fn offset_for_time(&self, topic: &str, partition: i32, timestamp_ms: i64) -> Option<i64> {
+        let partition = self.partition(topic, partition)?;
+        let found = self.runtime.block_on(partition.offset_for_time(timestamp_ms, Isolation::ReadCommitted));
+        found.ok().flatten().map(|timed| timed.offset.0)
+    }
+
+    fn group_offset(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        let key = GroupKey { vhost: self.vhost.clone(), id: group.into() };
+        let at = offsets::TopicPartition { topic: self.topic(topic)?.id, partition };
+        self.broker.groups.committed(&key, at).map(|committed| committed.offset.0)
+    }
+}
+
+impl Commit for Bound {
+    fn commit(&mut self, epoch: EpochCommit) -> Result<(), String> {
+        let mut parts = Vec::with_capacity(epoch.appends.len());
+        for (topic, partition, records) in &epoch.appends {
+            parts.push(self.checked(topic, *partition, records)?);
+        }
+        let puts: Vec<_> =
+            epoch.puts.iter().map(|(key, value)| (state_key(&epoch.job.0, key), value.clone())).collect();
+        let deletes: Vec<_> = epoch.deletes.iter().map(|key| state_key(&epoch.job.0, key)).collect();
+        let bytes: usize = puts.iter().map(|(key, value)| key.len() + value.len() + OVERHEAD_BYTES).sum();
+        let bytes_max = bytes + deletes.iter().map(|key| key.len() + OVERHEAD_BYTES).sum::<usize>();
+        let state = Box::new(move |turn: &mut crate::store::Turn| {
+            puts.iter().for_each(|(key, value)| turn.put(Space::State, key, value));
+            deletes.iter().for_each(|key| turn.delete(Space::State, key));
+        });
+        let (sender, done) = oneshot::channel();
+        append_all(&self.broker.core.store, parts, Some((bytes_max, state)), |result| {
+            drop(sender.send(result))
+        });
+        match self.runtime.block_on(done) {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(refused)) => Err(refused.to_string()),
+            Err(_) => Err("the store was closed".to_owned()),
+        }
+    }
+}
+
+/// `J` job, 0, key: what a job keeps in `Space::State`.
+pub(super) fn state_key(job: &str, key: &[u8]) -> Vec<u8> {
+    [b"J", job.as_bytes(), b"\0", key].concat()
+}

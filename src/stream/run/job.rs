@@ -1,0 +1,453 @@
+//! One job: the epoch loop, its phases, and recovery.
+//!
+//! An epoch ends when the input is drained, after [`EPOCH_ROWS_MAX`] rows, or when the caller's clock says so. A bad
+//! record ends it too: what came before is committed, and the job is FAILED at the record, which a resume reads again;
+//! with `dlq` the record goes there instead.
+
+use std::sync::Arc;
+
+use super::{
+    Commit, EPOCH_ROWS_MAX, EpochCommit, JobId, Log, OutRecord, READ_BYTES_MAX, STATE_KEY,
+    graph::Graph,
+    input::{Cursor, Input, InputKind, Key, failure_at},
+    partitioner::partition_of,
+};
+use crate::{
+    data::record::{Batch, BatchError, Record},
+    stream::{
+        expr::{EvalError, Now},
+        operator::{Msg, Outputs, metadata::Place},
+        plan::physical::{JobPlan, NodeKind},
+        state::{Failure, JobState, Phase, STATE_VERSION},
+        time::watermark::WATERMARK_MAX,
+    },
+};
+
+/// A batch may grow to this when it is decompressed.
+const BATCH_BYTES_MAX: usize = 64 << 20;
+/// The clock is asked once in so many rows; in tests after each, so that an epoch can end at any record.
+const ROWS_PER_LOOK: usize = if cfg!(test) { 1 } else { 32 };
+
+/// A job that runs.
+pub struct Job {
+    id: JobId,
+    plan: JobPlan,
+    graph: Graph,
+    inputs: Vec<Input>,
+    epoch: u64,
+    phase: Phase,
+    /// Something changed that no epoch has committed yet.
+    dirty: bool,
+    rows_in: u64,
+    rows_out: u64,
+}
+
+/// What one call of [`Job::epoch`] came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// To be committed, and then called again at once.
+    Commit(Box<EpochCommit>),
+    /// Nothing to read. Call again when a topic of the job grows, or at this domain time.
+    Idle { wake_at_ms: Option<i64> },
+    /// Paused, failed or finished, and that is committed.
+    Stopped,
+}
+
+impl Job {
+    /// A new job, or one as its last committed state says.
+    pub fn restore(id: JobId, plan: JobPlan, saved: Option<&[u8]>) -> Result<Self, EvalError> {
+        let saved = saved.map(JobState::decode).transpose().map_err(EvalError)?;
+        let graph = Graph::open(&plan)?;
+        let mut inputs = Vec::new();
+        for index in Graph::sources(&plan) {
+            let Some(node) = plan.nodes.get(index) else { continue };
+            let NodeKind::Source(source) = &node.kind else { continue };
+            let id = node.id.to_string();
+            let state = saved.as_ref().and_then(|s| s.sources.iter().find(|s| s.id == id));
+            inputs.push(Input::open(index, node, source, state)?);
+        }
+        let dirty = saved.is_none();
+        let (epoch, phase) = saved.map_or((0, Phase::Running), |s| (s.epoch, s.phase));
+        Ok(Self { id, plan, graph, inputs, epoch, phase, dirty, rows_in: 0, rows_out: 0 })
+    }
+
+    #[must_use]
+    pub fn id(&self) -> &JobId {
+        &self.id
+    }
+
+    #[must_use]
+    pub fn plan(&self) -> &JobPlan {
+        &self.plan
+    }
+
+    #[must_use]
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Epochs so far.
+    #[must_use]
+    pub fn epochs(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Rows read and written since the job was opened.
+    #[must_use]
+    pub fn rows(&self) -> (u64, u64) {
+        (self.rows_in, self.rows_out)
+    }
+
+    /// The topics whose growth wakes the job.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.inputs
+            .iter()
+            .flat_map(|input| match &input.kind {
+                InputKind::Datagen(_) => &[],
+                InputKind::Kafka { kafka, .. } => kafka.topics.as_slice(),
+            })
+            .map(String::as_str)
+    }
+
+    /// Stops after the last epoch. A job that does not run stays as it is.
+    pub fn pause(&mut self) {
+        if self.phase == Phase::Running {
+            (self.phase, self.dirty) = (Phase::Paused, true);
+        }
+    }
+
+    /// Goes on where a paused or failed job stopped.
+    pub fn resume(&mut self) {
+        match self.phase {
+            Phase::Paused | Phase::Failed(_) => (self.phase, self.dirty) = (Phase::Running, true),
+            Phase::Finished | Phase::Running => {}
+        }
+    }
+
+    /// Reads, computes and gathers one epoch. `over` says that the epoch has taken long enough.
+    ///
+    /// The job is ahead of the store until the epoch is committed: if that fails, restore a new one.
+    pub fn epoch(&mut self, log: &dyn Log, now_ms: i64, over: &dyn Fn() -> bool) -> Step {
+        let mut outputs = Outputs::default();
+        let rows_before = self.rows_in;
+        let mut wake_at_ms = None;
+        if self.phase == Phase::Running {
+            let now = Now { ms: now_ms };
+            if let Err(failure) = self.gather(log, now, over, &mut outputs, &mut wake_at_ms) {
+                (self.phase, self.dirty) = (Phase::Failed(failure), true);
+            }
+        } else if !self.dirty {
+            return Step::Stopped;
+        }
+        let quiet = outputs.appends.is_empty() && outputs.printed.is_empty() && rows_before == self.rows_in;
+        if quiet && !self.dirty {
+            return Step::Idle { wake_at_ms };
+        }
+        self.dirty = false;
+        self.rows_out += outputs.rows_out;
+        Step::Commit(Box::new(self.commit(log, outputs)))
+    }
+
+    fn gather(
+        &mut self,
+        log: &dyn Log,
+        now: Now,
+        over: &dyn Fn() -> bool,
+        outputs: &mut Outputs,
+        wake_at_ms: &mut Option<i64>,
+    ) -> Result<(), Failure> {
+        let mut budget = Budget { rows: EPOCH_ROWS_MAX, over, dlq: self.plan.dlq.as_deref().map(Arc::from) };
+        for input in &mut self.inputs {
+            let known = input.cursors.len();
+            input.discover(log, now)?;
+            self.dirty |= known != input.cursors.len();
+            if let Some(watermark) = input.watermarks.on_time(now.ms) {
+                self.graph
+                    .push(input.node, Msg::Watermark(watermark), now, outputs)
+                    .map_err(|e| no_record(&e))?;
+            }
+        }
+        loop {
+            let rows_before = budget.rows;
+            for input in &mut self.inputs {
+                // The sources take turns, so that one with a backlog does not hold up the others.
+                let result =
+                    Poll { input, graph: &mut self.graph, outputs, now }.poll(log, &mut budget, wake_at_ms);
+                self.dirty |= result?;
+            }
+            let read = rows_before - budget.rows;
+            self.rows_in += read as u64;
+            if read == 0 || budget.spent() {
+                break;
+            }
+        }
+        if self.inputs.iter().all(Input::ended) {
+            for input in &self.inputs {
+                self.graph
+                    .push(input.node, Msg::Watermark(WATERMARK_MAX), now, outputs)
+                    .map_err(|e| no_record(&e))?;
+            }
+            (self.phase, self.dirty) = (Phase::Finished, true);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, log: &dyn Log, outputs: Outputs) -> EpochCommit {
+        self.epoch += 1;
+        let state = JobState {
+            version: STATE_VERSION,
+            epoch: self.epoch,
+            phase: self.phase.clone(),
+            sources: self.inputs.iter().map(Input::state).collect(),
+        };
+        let mut offsets: Vec<(String, i32, i64)> = Vec::new();
+        for p in state.sources.iter().flat_map(|s| &s.partitions).filter(|p| !p.topic.is_empty()) {
+            // Of two sources on one topic, the one behind counts.
+            match offsets
+                .iter_mut()
+                .find(|(topic, partition, _)| *topic == p.topic && *partition == p.partition)
+            {
+                Some((_, _, offset)) => *offset = p.position.min(*offset),
+                None => offsets.push((p.topic.clone(), p.partition, p.position)),
+            }
+        }
+        EpochCommit {
+            job: self.id.clone(),
+            epoch: self.epoch,
+            offsets,
+            watermarks: self.inputs.iter().map(|i| (i.id, i.watermarks.merged())).collect(),
+            puts: vec![(STATE_KEY.to_vec(), state.encode())],
+            deletes: Vec::new(),
+            appends: by_partition(log, outputs.appends, self.epoch),
+            printed: outputs.printed,
+            phase: self.phase.clone(),
+        }
+    }
+}
+
+/// Commits epochs until there is nothing to do; what that came to.
+pub fn drive(
+    job: &mut Job,
+    log: &dyn Log,
+    commit: &mut dyn Commit,
+    now_ms: i64,
+    over: &dyn Fn() -> bool,
+) -> Result<Step, String> {
+    loop {
+        match job.epoch(log, now_ms, over) {
+            Step::Commit(epoch) => commit.commit(*epoch)?,
+            step @ (Step::Idle { .. } | Step::Stopped) => return Ok(step),
+        }
+    }
+}
+
+/// What is left of an epoch.
+struct Budget<'a> {
+    rows: usize,
+    over: &'a dyn Fn() -> bool,
+    dlq: Option<Arc<str>>,
+}
+
+impl Budget<'_> {
+    /// Never before the first row: a late clock must not keep a job from moving at all.
+    fn spent(&self) -> bool {
+        let begun = self.rows < EPOCH_ROWS_MAX;
+        self.rows == 0 || (begun && self.rows.is_multiple_of(ROWS_PER_LOOK) && (self.over)())
+    }
+}
+
+/// One source's turn.
+struct Poll<'a> {
+    input: &'a mut Input,
+    graph: &'a mut Graph,
+    outputs: &'a mut Outputs,
+    now: Now,
+}
+
+impl Poll<'_> {
+    /// Reads of every partition what is at hand, up to a batch. Whether a position moved.
+    fn poll(
+        mut self,
+        log: &dyn Log,
+        budget: &mut Budget<'_>,
+        wake_at_ms: &mut Option<i64>,
+    ) -> Result<bool, Failure> {
+        if let InputKind::Datagen(_) = self.input.kind {
+            return self.generate(budget, wake_at_ms);
+        }
+        let keys: Vec<Key> = self.input.cursors.keys().cloned().collect();
+        let mut moved = false;
+        for key in keys {
+            let before = self.position(&key);
+            if !budget.spent() && self.input.fill(&key, log, READ_BYTES_MAX)? {
+                self.batch(&key, budget)?;
+            }
+            moved |= before != self.position(&key);
+            self.at_end(&key)?;
+        }
+        Ok(moved)
+    }
+
+    fn position(&self, key: &Key) -> i64 {
+        self.input.cursors.get(key).map_or(0, |c| c.position)
+    }
+
+    /// Works off the front batch, or as much of it as the budget allows.
+    fn batch(&mut self, key: &Key, budget: &mut Budget<'_>) -> Result<(), Failure> {
+        // Taken out meanwhile: looking it up again for each record would cost as much as reading one.
+        let Some(mut cursor) = self.input.cursors.remove(key) else { return Ok(()) };
+        let result = self.front_batch(key, &mut cursor, budget);
+        self.input.cursors.insert(key.clone(), cursor);
+        result
+    }
+
+    fn front_batch(
+        &mut self,
+        key: &Key,
+        cursor: &mut Cursor,
+        budget: &mut Budget<'_>,
+    ) -> Result<(), Failure> {
+        let position = cursor.position;
+        let unreadable = |e: BatchError| failure_at(key, position, e.to_string());
+        let Some(bytes) = cursor.pending.front().cloned() else { return Ok(()) };
+        let batch = Batch::decode(bytes).map_err(unreadable)?;
+        let header = *batch.header();
+        cursor.place.leader_epoch = header.partition_leader_epoch;
+        cursor.place.log_append_time = header.attributes.is_log_append_time();
+        if !header.attributes.is_control() {
+            let payload = batch.payload(BATCH_BYTES_MAX).map_err(unreadable)?;
+            for record in &payload {
+                let record = record.map_err(|e| failure_at(key, cursor.position, e.to_string()))?;
+                if record.offset < cursor.position {
+                    continue;
+                }
+                if cursor.ended() || budget.spent() {
+                    return Ok(());
+                }
+                self.record(key, &cursor.place, &record, budget)?;
+                budget.rows -= 1;
+                cursor.position = record.offset + 1;
+            }
+        }
+        cursor.position = cursor.position.max(header.last_offset() + 1);
+        cursor.pending.pop_front();
+        Ok(())
+    }
+
+    /// One record through the job. If it cannot be read or computed it leaves nothing behind.
+    fn record(
+        &mut self,
+        key: &Key,
+        place: &Place,
+        record: &Record<'_>,
+        budget: &Budget<'_>,
+    ) -> Result<(), Failure> {
+        let mark = self.outputs.mark();
+        let Err(reason) = self.try_record(key, place, record) else { return Ok(()) };
+        self.outputs.back_to(mark);
+        let Some(dlq) = &budget.dlq else { return Err(failure_at(key, record.offset, reason)) };
+        self.outputs.appends.push((dlq.clone(), dead_letter(key, record, &reason, self.now.ms)));
+        Ok(())
+    }
+
+    fn try_record(&mut self, key: &Key, place: &Place, record: &Record<'_>) -> Result<(), String> {
+        let InputKind::Kafka { reader, .. } = &self.input.kind else { return Ok(()) };
+        let Some(row) = reader.read(record, place).map_err(|e| e.0)? else { return Ok(()) };
+        let watermark = reader.watermark(&row, self.now).map_err(|e| e.0)?;
+        self.graph.push(self.input.node, Msg::Row(row), self.now, self.outputs).map_err(|e| e.0)?;
+        if let Some(risen) = watermark.and_then(|w| self.input.watermarks.on_record(key, w, self.now.ms)) {
+            self.graph
+                .push(self.input.node, Msg::Watermark(risen), self.now, self.outputs)
+                .map_err(|e| e.0)?;
+        }
+        Ok(())
+    }
+
+    /// A bounded partition that has been read holds no watermark back.
+    fn at_end(&mut self, key: &Key) -> Result<(), Failure> {
+        if !self.input.cursors.get(key).is_some_and(Cursor::ended) {
+            return Ok(());
+        }
+        match self.input.watermarks.on_end(key) {
+            Some(risen) => self
+                .graph
+                .push(self.input.node, Msg::Watermark(risen), self.now, self.outputs)
+                .map_err(|e| no_record(&e)),
+            None => Ok(()),
+        }
+    }
+
+    fn generate(&mut self, budget: &mut Budget<'_>, wake_at_ms: &mut Option<i64>) -> Result<bool, Failure> {
+        let key: Key = ("".into(), 0);
+        let InputKind::Datagen(generator) = &mut self.input.kind else { return Ok(false) };
+        let Some(cursor) = self.input.cursors.get_mut(&key) else { return Ok(false) };
+        let before = cursor.position;
+        while !cursor.ended() && !budget.spent() {
+            if !generator.due(self.now.ms) {
+                let at = generator.next_due_ms();
+                *wake_at_ms = Some(wake_at_ms.map_or(at, |before| at.min(before)));
+                break;
+            }
+            let row = generator.row(cursor.position, self.now);
+            let mark = self.outputs.mark();
+            if let Err(e) = self.graph.push(self.input.node, Msg::Row(row), self.now, self.outputs) {
+                self.outputs.back_to(mark);
+                return Err(failure_at(&key, cursor.position, e.0));
+            }
+            cursor.position += 1;
+            budget.rows -= 1;
+        }
+        Ok(cursor.position != before)
+    }
+}
+
+/// The record as it was, and why it is here.
+fn dead_letter(key: &Key, record: &Record<'_>, reason: &str, now_ms: i64) -> OutRecord {
+    let mut headers: Vec<(String, Option<Vec<u8>>)> =
+        record.headers().map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect();
+    let added = [
+        ("x-error", reason.to_owned()),
+        ("x-topic", key.0.to_string()),
+        ("x-partition", key.1.to_string()),
+        ("x-offset", record.offset.to_string()),
+    ];
+    headers.extend(added.map(|(name, value)| (name.to_owned(), Some(value.into_bytes()))));
+    let timestamp_ms = if record.timestamp < 0 { now_ms } else { record.timestamp };
+    OutRecord {
+        key: record.key.map(<[u8]>::to_vec),
+        value: record.value.map(<[u8]>::to_vec),
+        headers,
+        timestamp_ms,
+    }
+}
+
+/// A failure at a watermark, which no single record is to blame for.
+fn no_record(e: &EvalError) -> Failure {
+    Failure { topic: String::new(), partition: -1, offset: -1, reason: e.0.clone() }
+}
+
+/// Records grouped by partition, in the order in which they were made.
+fn by_partition(
+    log: &dyn Log,
+    appends: Vec<(Arc<str>, OutRecord)>,
+    epoch: u64,
+) -> Vec<(String, i32, Vec<OutRecord>)> {
+    let mut counts: Vec<(Arc<str>, i32)> = Vec::new();
+    let mut grouped: Vec<(String, i32, Vec<OutRecord>)> = Vec::new();
+    for (topic, record) in appends {
+        let count = match counts.iter().find(|(t, _)| *t == topic) {
+            Some((_, count)) => *count,
+            None => {
+                let count = log.partitions(&topic).unwrap_or(1);
+                counts.push((topic.clone(), count));
+                count
+            }
+        };
+        let partition = partition_of(record.key.as_deref(), count, epoch);
+        match grouped.iter_mut().find(|(t, p, _)| **t == *topic && *p == partition) {
+            Some((_, _, records)) => records.push(record),
+            None => grouped.push((topic.to_string(), partition, vec![record])),
+        }
+    }
+    grouped
+}

@@ -1,0 +1,143 @@
+//! Topics and store in memory, for tests.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
+
+use bytes::Bytes;
+
+use super::{Commit, EpochCommit, Log, Printed};
+use crate::data::record::{Batch, BatchBuilder};
+
+/// Shared by clones; outlives the jobs, as a store does.
+#[derive(Clone, Default)]
+pub(crate) struct Memory(Rc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    topics: RefCell<BTreeMap<(String, i32), Vec<Batch>>>,
+    counts: RefCell<BTreeMap<String, i32>>,
+    state: RefCell<BTreeMap<String, Vec<u8>>>,
+    printed: RefCell<Vec<Printed>>,
+    commits_left: Cell<Option<usize>>,
+}
+
+pub(crate) type Plain = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
+
+impl Memory {
+    pub(crate) fn create(&self, topic: &str, partitions: i32) {
+        self.0.counts.borrow_mut().insert(topic.to_owned(), partitions);
+    }
+
+    pub(crate) fn produce(&self, topic: &str, partition: i32, values: &[&str]) {
+        let mut builder = BatchBuilder::new();
+        for value in values {
+            builder.push(1_000, None, Some(value.as_bytes()), std::iter::empty());
+        }
+        self.append(topic, partition, builder.build());
+    }
+
+    pub(crate) fn append(&self, topic: &str, partition: i32, batch: Batch) {
+        self.0.counts.borrow_mut().entry(topic.to_owned()).or_insert(1);
+        let end = self.log_end(topic, partition);
+        let batch = batch.stamped(end, 0);
+        self.0.topics.borrow_mut().entry((topic.to_owned(), partition)).or_default().push(batch);
+    }
+
+    /// (offset, key, value) of every record.
+    pub(crate) fn records(&self, topic: &str, partition: i32) -> Vec<Plain> {
+        let mut found = Vec::new();
+        for batch in self.0.topics.borrow().get(&(topic.to_owned(), partition)).into_iter().flatten() {
+            let payload = batch.payload(1 << 26).unwrap();
+            for record in &payload {
+                let record = record.unwrap();
+                found.push((record.offset, record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec)));
+            }
+        }
+        found
+    }
+
+    pub(crate) fn values(&self, topic: &str) -> Vec<String> {
+        let records = self.records(topic, 0);
+        records
+            .into_iter()
+            .map(|(_, _, v)| v.map_or("NULL".into(), |v| String::from_utf8(v).unwrap()))
+            .collect()
+    }
+
+    pub(crate) fn printed(&self) -> Vec<String> {
+        self.0.printed.borrow().iter().map(|p| p.line.clone()).collect()
+    }
+
+    pub(crate) fn state(&self, job: &str) -> Option<Vec<u8>> {
+        self.0.state.borrow().get(job).cloned()
+    }
+
+    /// Lets as many commits through and fails then, as a store does that dies.
+    pub(crate) fn die_after(&self, commits: Option<usize>) {
+        self.0.commits_left.set(commits);
+    }
+}
+
+impl Log for Memory {
+    fn partitions(&self, topic: &str) -> Option<i32> {
+        self.0.counts.borrow().get(topic).copied()
+    }
+
+    fn log_start(&self, _topic: &str, _partition: i32) -> i64 {
+        0
+    }
+
+    fn log_end(&self, topic: &str, partition: i32) -> i64 {
+        let topics = self.0.topics.borrow();
+        let last = topics.get(&(topic.to_owned(), partition)).and_then(|b| b.last());
+        last.map_or(0, |b| b.header().last_offset() + 1)
+    }
+
+    fn read(&self, topic: &str, partition: i32, from: i64, bytes_max: usize) -> Result<Vec<Bytes>, String> {
+        let topics = self.0.topics.borrow();
+        let batches = topics.get(&(topic.to_owned(), partition)).into_iter().flatten();
+        let mut bytes = 0;
+        let wanted = batches.filter(|b| b.header().last_offset() >= from).take_while(|b| {
+            let fits = bytes == 0 || bytes + b.bytes().len() <= bytes_max;
+            bytes += b.bytes().len();
+            fits
+        });
+        Ok(wanted.map(|b| b.bytes().clone()).collect())
+    }
+
+    fn offset_for_time(&self, _topic: &str, _partition: i32, _timestamp_ms: i64) -> Option<i64> {
+        None
+    }
+
+    fn group_offset(&self, _group: &str, _topic: &str, _partition: i32) -> Option<i64> {
+        None
+    }
+}
+
+impl Commit for Memory {
+    fn commit(&mut self, epoch: EpochCommit) -> Result<(), String> {
+        if let Some(left) = self.0.commits_left.get() {
+            if left == 0 {
+                return Err("the store has died".to_owned());
+            }
+            self.0.commits_left.set(Some(left - 1));
+        }
+        for (topic, partition, records) in epoch.appends {
+            let mut builder = BatchBuilder::new();
+            for r in &records {
+                let headers: Vec<(&str, Option<&[u8]>)> =
+                    r.headers.iter().map(|(n, v)| (n.as_str(), v.as_deref())).collect();
+                builder.push(r.timestamp_ms, r.key.as_deref(), r.value.as_deref(), headers);
+            }
+            self.append(&topic, partition, builder.build());
+        }
+        self.0.printed.borrow_mut().extend(epoch.printed);
+        for (_, value) in epoch.puts {
+            self.0.state.borrow_mut().insert(epoch.job.0.clone(), value);
+        }
+        Ok(())
+    }
+}

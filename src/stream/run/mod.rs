@@ -1,0 +1,83 @@
+//! Running a job: an epoch reads, computes, and commits positions and outputs as one.
+//!
+//! Everything here is pure: topics and store are the two traits below, time is an argument. Whoever binds them makes
+//! ONE atomic change of an [`EpochCommit`]; then a job is exactly once, without a transaction protocol, and a
+//! restart is [`job::Job::restore`] with the last state that was committed.
+
+pub mod bind;
+pub mod graph;
+pub mod input;
+pub mod job;
+pub mod partitioner;
+pub mod table;
+pub mod worker;
+
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+
+pub use super::operator::{OutRecord, Printed};
+use super::{plan::physical::OperatorId, state::Phase};
+
+/// Rows in one epoch, at most. A batch is read on in the next one.
+pub const EPOCH_ROWS_MAX: usize = 1_024;
+/// How long an epoch may gather before it commits, by the liveness clock.
+pub const EPOCH_MS_MAX: u64 = 5;
+/// Bytes asked of the log at once.
+pub const READ_BYTES_MAX: usize = 1 << 20;
+
+/// What a job reads. All positions are of committed records.
+pub trait Log {
+    /// How many partitions a topic has; `None` if there is no such topic.
+    fn partitions(&self, topic: &str) -> Option<i32>;
+
+    /// The first offset that can be read.
+    fn log_start(&self, topic: &str, partition: i32) -> i64;
+
+    /// The offset behind the last one that can be read: the high watermark, or the last stable offset if lower.
+    fn log_end(&self, topic: &str, partition: i32) -> i64;
+
+    /// Whole record batches from the one that holds `from`, up to about `bytes_max` but at least one; empty at the
+    /// end. Batches of aborted transactions must be left out; control batches may be there.
+    fn read(&self, topic: &str, partition: i32, from: i64, bytes_max: usize) -> Result<Vec<Bytes>, String>;
+
+    /// The first offset with a timestamp of at least this; `None` if there is none.
+    fn offset_for_time(&self, topic: &str, partition: i32, timestamp_ms: i64) -> Option<i64>;
+
+    /// What a consumer group has committed.
+    fn group_offset(&self, group: &str, topic: &str, partition: i32) -> Option<i64>;
+}
+
+/// Where an epoch goes.
+pub trait Commit {
+    /// Makes the whole of it durable or none of it. After an error the job must be made anew from its last state.
+    fn commit(&mut self, epoch: EpochCommit) -> Result<(), String>;
+}
+
+/// Everything an epoch changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EpochCommit {
+    pub job: JobId,
+    pub epoch: u64,
+    /// The next offset to read of each partition: (topic, partition, offset). For consumer group `stream.<job>`, so
+    /// that lag can be seen.
+    pub offsets: Vec<(String, i32, i64)>,
+    pub watermarks: Vec<(OperatorId, i64)>,
+    /// Keys below the job's own prefix. [`STATE_KEY`] is what [`job::Job::restore`] wants back.
+    pub puts: Vec<(Vec<u8>, Vec<u8>)>,
+    pub deletes: Vec<Vec<u8>>,
+    /// (topic, partition, records). A topic that does not exist yet is to be created.
+    pub appends: Vec<(String, i32, Vec<OutRecord>)>,
+    pub printed: Vec<Printed>,
+    pub phase: Phase,
+}
+
+/// The key, below the job's prefix, of the job's state.
+pub const STATE_KEY: &[u8] = b"job";
+
+/// Names a job in the store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub String);

@@ -1,0 +1,355 @@
+//! The jobs of the broker: started from SQL, found again after a restart, removed.
+//!
+//! A job is defined by its text and its place in it (`Space::Meta`, key `J` and the name); what it has done lies in
+//! its state. Each runs on a thread of its own, asleep while its topics stand still.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, futures::Notified},
+};
+
+use super::{
+    STATE_KEY,
+    bind::{Bound, state_key},
+    worker::{Control, Status, Worker},
+};
+use crate::{
+    broker::{Broker, topic::VhostName},
+    store::{Change, Space, StoreError, Ticket, Turn},
+    stream::plan::{
+        connector::Connector,
+        physical::{JobPlan, NodeKind},
+    },
+};
+
+/// Lines of `print` tables that are kept for whoever looks.
+const PRINTED_LINES_MAX: usize = 10_000;
+
+/// All jobs.
+pub struct Jobs {
+    broker: Arc<Broker>,
+    runtime: Handle,
+    table: Mutex<BTreeMap<String, Arc<Running>>>,
+    /// Names of jobs that are being made or removed: nobody else touches them meanwhile.
+    claimed: Mutex<BTreeSet<String>>,
+    printed: Arc<PrintedLines>,
+}
+
+/// A job, and the thread that runs it.
+pub struct Running {
+    pub definition: Definition,
+    pub plan: JobPlan,
+    pub control: Arc<Control>,
+}
+
+/// What a job was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    pub vhost: String,
+    pub sql: String,
+    /// Which of the text's jobs it is.
+    pub position: usize,
+}
+
+/// The last lines that `print` tables received.
+#[derive(Default)]
+pub struct PrintedLines {
+    inner: Mutex<Lines>,
+    grown: Notify,
+}
+
+#[derive(Default)]
+struct Lines {
+    first: u64,
+    lines: VecDeque<String>,
+}
+
+impl PrintedLines {
+    /// Adds lines; the oldest go.
+    pub fn push(&self, lines: impl Iterator<Item = String>) {
+        let mut inner = self.inner.lock();
+        for line in lines {
+            if inner.lines.len() >= PRINTED_LINES_MAX {
+                inner.lines.pop_front();
+                inner.first += 1;
+            }
+            inner.lines.push_back(line);
+        }
+        drop(inner);
+        self.grown.notify_waiters();
+    }
+
+    /// The lines from a position on, and the position behind them.
+    #[must_use]
+    pub fn after(&self, position: u64) -> (u64, Vec<String>) {
+        let inner = self.inner.lock();
+        let skip = usize::try_from(position.saturating_sub(inner.first)).unwrap_or(usize::MAX);
+        (inner.first + inner.lines.len() as u64, inner.lines.iter().skip(skip).cloned().collect())
+    }
+
+    /// Ready with the next line that comes after this call.
+    pub fn grown(&self) -> Notified<'_> {
+        self.grown.notified()
+    }
+}
+
+impl Jobs {
+    /// The jobs that the store knows, running again.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn recover(broker: Arc<Broker>, runtime: Handle) -> Result<Arc<Self>, StoreError> {
+        let jobs = Arc::new(Self {
+            broker,
+            runtime,
+            table: Mutex::default(),
+            claimed: Mutex::default(),
+            printed: Arc::default(),
+        });
+        for (key, value) in jobs.broker.core.store.scan(Space::Meta, b"J")? {
+            let name = String::from_utf8_lossy(key.get(1..).unwrap_or_default()).into_owned();
+            if let Err(error) = jobs.revive(&name, &value) {
+                tracing::error!(job = name, error, "a stream job cannot be started again");
+            }
+        }
+        Ok(jobs)
+    }
+
+    fn revive(&self, name: &str, definition: &[u8]) -> Result<(), String> {
+        let definition: Definition = serde_json::from_slice(definition).map_err(|error| error.to_string())?;
+        let plans = crate::stream::compile(&definition.sql).map_err(|error| error.to_string())?;
+        let plan = plans.into_iter().nth(definition.position).ok_or("the text has fewer jobs than it had")?;
+        self.start(name.to_owned(), definition, plan)
+    }
+
+    /// Makes the jobs of a text. They run once this returns, and again after every restart.
+    ///
+    /// # Errors
+    /// What is wrong with the text, `line:column` first, or with a job of it. Then none is made.
+    pub async fn run(&self, vhost: &str, sql: &str) -> Result<Vec<Arc<Running>>, String> {
+        let plans = crate::stream::compile(sql).map_err(|error| error.to_string())?;
+        if plans.is_empty() {
+            return Err("the text has no INSERT, so there is no job to run".to_owned());
+        }
+        let bound = self.bound(vhost);
+        let names = plans.iter().map(|plan| plan.name.clone());
+        let _claim = Claim::new(self, names.collect())?;
+        let mut pending = Vec::new();
+        for plan in &plans {
+            self.check(plan)?;
+            for topic in topics(plan) {
+                pending.extend(bound.find_or_make(topic)?.1);
+            }
+        }
+        let mut definitions = Vec::new();
+        for (position, plan) in plans.into_iter().enumerate() {
+            let definition = Definition { vhost: vhost.to_owned(), sql: sql.to_owned(), position };
+            definitions.push((plan.name.clone(), definition, plan));
+        }
+        pending.push(self.define(&definitions)?);
+        let last = pending.into_iter().max().unwrap_or_default();
+        self.broker.core.store.durable(last).await.map_err(|error| error.to_string())?;
+        let mut running = Vec::new();
+        for (name, definition, plan) in definitions {
+            self.start(name.clone(), definition, plan)?;
+            let job = self.table.lock().get(&name).cloned();
+            running.extend(job);
+        }
+        for job in &running {
+            job.control.begun().await;
+        }
+        Ok(running)
+    }
+
+    fn check(&self, plan: &JobPlan) -> Result<(), String> {
+        if self.table.lock().contains_key(&plan.name) {
+            return Err(format!(
+                "a job named `{}` exists; drop it first, or name this one with SET 'pipeline.name' = '...'",
+                plan.name
+            ));
+        }
+        if plan.sync {
+            return Err("`-- @warren sync=true` is not supported by this version".to_owned());
+        }
+        Ok(())
+    }
+
+    fn define(&self, definitions: &[(String, Definition, JobPlan)]) -> Result<Ticket, String> {
+        let mut puts = Vec::new();
+        for (name, definition, _) in definitions {
+            puts.push((
+                definition_key(name),
+                serde_json::to_vec(definition).map_err(|error| error.to_string())?,
+            ));
+        }
+        Ok(self.broker.core.store.submit(Box::new(Keys { puts, deletes: Vec::new() })))
+    }
+
+    fn bound(&self, vhost: &str) -> Bound {
+        Bound { broker: self.broker.clone(), vhost: VhostName::from(vhost), runtime: self.runtime.clone() }
+    }
+
+    fn start(&self, name: String, definition: Definition, plan: JobPlan) -> Result<(), String> {
+        let key = state_key(&name, STATE_KEY);
+        let saved = self.broker.core.store.get(Space::State, &key).map_err(|error| error.to_string())?;
+        let control = Arc::new(Control::default());
+        let worker = Worker {
+            name: name.clone(),
+            plan: plan.clone(),
+            bound: self.bound(&definition.vhost),
+            control: control.clone(),
+            printed: self.printed.clone(),
+        };
+        worker.spawn(saved)?;
+        self.table.lock().insert(name, Arc::new(Running { definition, plan, control }));
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Running>> {
+        self.table.lock().values().cloned().collect()
+    }
+
+    /// Stops a job and forgets what it has done; false when there is none of that name.
+    ///
+    /// # Errors
+    /// When the store takes no more writes.
+    pub async fn remove(&self, name: &str) -> Result<bool, String> {
+        let _claim = Claim::new(self, vec![name.to_owned()])?;
+        let Some(job) = self.table.lock().remove(name) else { return Ok(false) };
+        job.control.stop();
+        job.control.ended().await;
+        let store = &self.broker.core.store;
+        let state = store.scan(Space::State, &state_key(name, b"")).map_err(|error| error.to_string())?;
+        let mut deletes: Vec<_> = state.into_iter().map(|(key, _)| (Space::State, key.to_vec())).collect();
+        deletes.push((Space::Meta, definition_key(name)));
+        let ticket = store.submit(Box::new(Keys { puts: Vec::new(), deletes }));
+        store.durable(ticket).await.map_err(|error| error.to_string())?;
+        Ok(true)
+    }
+
+    /// Stops every job's thread; they go on with the next start.
+    pub async fn stop(&self) {
+        let all = self.all();
+        all.iter().for_each(|job| job.control.stop());
+        for job in all {
+            job.control.ended().await;
+        }
+    }
+
+    #[must_use]
+    pub fn printed(&self) -> &Arc<PrintedLines> {
+        &self.printed
+    }
+}
+
+/// Names that one call has to itself until it is done.
+struct Claim<'a> {
+    jobs: &'a Jobs,
+    names: Vec<String>,
+}
+
+impl<'a> Claim<'a> {
+    fn new(jobs: &'a Jobs, names: Vec<String>) -> Result<Self, String> {
+        let mut claimed = jobs.claimed.lock();
+        if let Some(name) = names.iter().find(|name| claimed.contains(*name)) {
+            return Err(format!("the job `{name}` is being made or removed at this moment"));
+        }
+        claimed.extend(names.iter().cloned());
+        drop(claimed);
+        Ok(Self { jobs, names })
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut claimed = self.jobs.claimed.lock();
+        claimed.retain(|name| !self.names.contains(name));
+    }
+}
+
+impl Running {
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.control.status()
+    }
+
+    /// The tables that the job reads and writes, by the topics or connectors behind them.
+    #[must_use]
+    pub fn ends(&self) -> (Vec<String>, Vec<String>) {
+        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+        for node in &self.plan.nodes {
+            match &node.kind {
+                NodeKind::Source(source) => inputs.extend(names(&source.table.connector)),
+                NodeKind::Sink(sink) => outputs.extend(names(&sink.table.connector)),
+                NodeKind::Calc(_) | NodeKind::Union => {}
+            }
+        }
+        (inputs, outputs)
+    }
+
+    /// Whether an output is a `print` table.
+    #[must_use]
+    pub fn prints(&self) -> bool {
+        let prints = |kind: &NodeKind| matches!(kind, NodeKind::Sink(sink) if matches!(sink.table.connector, Connector::Print(_)));
+        self.plan.nodes.iter().any(|node| prints(&node.kind))
+    }
+}
+
+fn names(connector: &Connector) -> Vec<String> {
+    match connector {
+        Connector::Kafka(kafka) => kafka.topics.clone(),
+        Connector::Blackhole => vec!["blackhole".to_owned()],
+        Connector::Datagen(_) => vec!["datagen".to_owned()],
+        Connector::Print(_) => vec!["print".to_owned()],
+    }
+}
+
+/// The topics of a plan; the dead letters' among them.
+fn topics(plan: &JobPlan) -> Vec<&str> {
+    let mut topics: Vec<&str> = plan.dlq.as_deref().into_iter().collect();
+    for node in &plan.nodes {
+        let table = match &node.kind {
+            NodeKind::Source(source) => &source.table,
+            NodeKind::Sink(sink) => &sink.table,
+            NodeKind::Calc(_) | NodeKind::Union => continue,
+        };
+        if let Connector::Kafka(kafka) = &table.connector {
+            topics.extend(kafka.topics.iter().map(String::as_str));
+        }
+    }
+    topics
+}
+
+fn definition_key(name: &str) -> Vec<u8> {
+    [b"J", name.as_bytes()].concat()
+}
+
+/// Definitions set, or everything of a job removed, in one turn.
+struct Keys {
+    puts: Vec<(Vec<u8>, Vec<u8>)>,
+    deletes: Vec<(Space, Vec<u8>)>,
+}
+
+impl Change for Keys {
+    fn bytes_max(&self) -> usize {
+        let puts: usize = self.puts.iter().map(|(key, value)| key.len() + value.len() + 32).sum();
+        puts + self.deletes.iter().map(|(_, key)| key.len() + 32).sum::<usize>()
+    }
+
+    fn stage(&mut self, turn: &mut Turn) {
+        self.puts.iter().for_each(|(key, value)| turn.put(Space::Meta, key, value));
+        self.deletes.iter().for_each(|(space, key)| turn.delete(*space, key));
+    }
+
+    fn committed(self: Box<Self>) {}
+
+    fn refused(self: Box<Self>, _: &StoreError) {}
+}

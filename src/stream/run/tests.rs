@@ -1,0 +1,272 @@
+//! Whole jobs over topics in memory: the tutorials', restarts, bad records, and that batches do not matter.
+
+use proptest::prelude::*;
+
+use super::{
+    JobId,
+    job::{Job, Step, drive},
+    memory::Memory,
+};
+use crate::{
+    data::record::BatchBuilder,
+    stream::{compile, state::Phase},
+};
+
+const PROCESSED: &str = include_str!("../../../fixtures/sql/processed.sql");
+const DOUBLED: &str = include_str!("../../../fixtures/sql/doubled.sql");
+const STATELESS: &str = include_str!("../../../fixtures/sql/stateless.sql");
+
+fn open(sql: &str, memory: &Memory) -> Job {
+    let mut jobs = compile(sql).unwrap();
+    assert_eq!(jobs.len(), 1);
+    let plan = jobs.remove(0);
+    let saved = memory.state("job");
+    Job::restore(JobId("job".to_owned()), plan, saved.as_deref()).unwrap()
+}
+
+fn run(sql: &str, memory: &Memory) -> (Job, Step) {
+    let mut job = open(sql, memory);
+    let step = drive(&mut job, memory, &mut memory.clone(), 1_000_000, &|| false).unwrap();
+    (job, step)
+}
+
+#[test]
+fn the_seed_that_prefixes_every_message() {
+    let memory = Memory::default();
+    memory.produce("input_topic", 0, &["a", "b"]);
+    memory.produce("input_topic", 0, &["c"]);
+    let (job, step) = run(PROCESSED, &memory);
+    assert_eq!(memory.values("output_topic"), ["processed_a", "processed_b", "processed_c"]);
+    assert_eq!((step, job.phase()), (Step::Idle { wake_at_ms: None }, &Phase::Running));
+    assert_eq!(job.plan().name, "insert-into_default_catalog.default_database.output_topic");
+}
+
+#[test]
+fn the_seed_that_doubles_a_hundred_numbers() {
+    let memory = Memory::default();
+    let (job, step) = run(DOUBLED, &memory);
+    let expected: Vec<String> = (0..100).map(|x| format!("+I[{}]", x * 2)).collect();
+    assert_eq!(memory.printed(), expected);
+    assert_eq!((step, job.phase()), (Step::Stopped, &Phase::Finished));
+    // Finished stays finished.
+    let (_, step) = run(DOUBLED, &memory);
+    assert_eq!((step, memory.printed().len()), (Step::Stopped, 100));
+}
+
+#[test]
+fn a_statement_set_filters_projects_and_unites() {
+    let memory = Memory::default();
+    memory.produce(
+        "bids",
+        0,
+        &[
+            r#"{"auction": 1, "price": 100, "bidder": "ann", "ts": "2020-01-01 00:00:01"}"#,
+            r#"{"auction": 2, "price": 5, "bidder": null, "ts": "2020-01-01 00:00:02"}"#,
+            r#"{"auction": 3, "price": 200, "bidder": "Bob", "ts": "2020-01-01 00:00:03"}"#,
+        ],
+    );
+    run(STATELESS, &memory);
+    assert_eq!(
+        memory.values("dear"),
+        [
+            r#"{"auction":1,"euro":0.908,"bidder":"ANN","at":"2020-01-01 00:00:01"}"#,
+            r#"{"auction":3,"euro":1.816,"bidder":"BOB","at":"2020-01-01 00:00:03"}"#
+        ]
+    );
+    assert_eq!(memory.values("names"), ["ann", "ann@0", "Bob", "Bob@2"]);
+}
+
+#[test]
+fn a_bad_record_stops_the_job_at_its_offset_and_keeps_what_came_before() {
+    let memory = Memory::default();
+    memory.produce(
+        "bids",
+        0,
+        &[r#"{"auction": 1, "price": 100}"#, "nonsense", r#"{"auction": 2, "price": 100}"#],
+    );
+    let (mut job, step) = run(STATELESS, &memory);
+    let Phase::Failed(failure) = job.phase().clone() else { panic!("{:?}", job.phase()) };
+    assert_eq!((failure.topic.as_str(), failure.partition, failure.offset), ("bids", 0, 1));
+    assert!(failure.reason.starts_with("Failed to deserialize JSON 'nonsense'."), "{}", failure.reason);
+    assert_eq!((step, memory.values("dear").len()), (Step::Stopped, 1));
+    // Resumed, it stops there again and repeats nothing.
+    job.resume();
+    drive(&mut job, &memory, &mut memory.clone(), 0, &|| false).unwrap();
+    assert!(matches!(job.phase(), Phase::Failed(_)));
+    assert_eq!(memory.values("dear").len(), 1);
+}
+
+#[test]
+fn with_a_dlq_the_bad_record_goes_there_and_the_job_goes_on() {
+    let memory = Memory::default();
+    memory.produce("bids", 0, &["nonsense", r#"{"auction": 2, "price": 100}"#]);
+    let sql = STATELESS.replace("EXECUTE", "-- @warren dlq=bids.dlq\nEXECUTE");
+    let (job, _) = run(&sql, &memory);
+    assert_eq!(job.phase(), &Phase::Running);
+    assert_eq!((memory.values("bids.dlq"), memory.values("dear").len()), (vec!["nonsense".to_owned()], 1));
+}
+
+#[test]
+fn a_row_that_fails_in_one_sink_leaves_nothing_in_the_other() {
+    let sql =
+        "CREATE TABLE src (x INT) WITH ('connector'='kafka','topic'='t','properties.bootstrap.servers'='x',
+               'scan.startup.mode'='earliest-offset','format'='json');
+               CREATE TABLE a (x INT) WITH ('connector'='print');
+               CREATE TABLE b (x INT) WITH ('connector'='print');
+               EXECUTE STATEMENT SET BEGIN
+               INSERT INTO a SELECT x FROM src; INSERT INTO b SELECT 10 / x FROM src; END";
+    let memory = Memory::default();
+    memory.produce("t", 0, &[r#"{"x": 5}"#, r#"{"x": 0}"#]);
+    let (job, _) = run(sql, &memory);
+    assert_eq!(memory.printed(), ["+I[5]", "+I[2]"]);
+    let Phase::Failed(failure) = job.phase() else { panic!() };
+    assert_eq!((failure.offset, failure.reason.as_str()), (1, "/ by zero"));
+}
+
+#[test]
+fn a_paused_job_reads_nothing_until_it_is_resumed() {
+    let memory = Memory::default();
+    let mut job = open(PROCESSED, &memory);
+    job.pause();
+    memory.produce("input_topic", 0, &["a"]);
+    assert_eq!(drive(&mut job, &memory, &mut memory.clone(), 0, &|| false), Ok(Step::Stopped));
+    assert_eq!(open(PROCESSED, &memory).phase(), &Phase::Paused);
+    job.resume();
+    drive(&mut job, &memory, &mut memory.clone(), 0, &|| false).unwrap();
+    assert_eq!(memory.values("output_topic"), ["processed_a"]);
+}
+
+#[test]
+fn keys_metadata_and_computed_columns() {
+    let sql = "CREATE TABLE src (k STRING, v INT, p INT METADATA FROM 'partition' VIRTUAL, `offset` BIGINT METADATA VIRTUAL,
+                 at TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', tw AS v * 2, WATERMARK FOR at AS at - INTERVAL '1' SECOND)
+               WITH ('connector'='kafka','topic'='t','properties.bootstrap.servers'='x','scan.startup.mode'='earliest-offset',
+                 'key.format'='raw','key.fields'='k','value.format'='json','value.fields-include'='EXCEPT_KEY');
+               CREATE TABLE out1 WITH_NOTHING (a STRING) WITH ('connector'='print')";
+    assert!(compile(sql).is_err());
+    let sql = sql.replace(
+        "out1 WITH_NOTHING (a STRING)",
+        "out1 (k STRING, tw INT, p INT, o BIGINT, at TIMESTAMP_LTZ(3))",
+    ) + "; INSERT INTO out1 SELECT k, tw, p, `offset`, at FROM src WHERE v > 1";
+    let memory = Memory::default();
+    let mut builder = BatchBuilder::new();
+    builder.push(5_000, Some(b"one".as_slice()), Some(br#"{"v": 1}"#.as_slice()), std::iter::empty());
+    builder.push(6_000, Some(b"two".as_slice()), Some(br#"{"v": 2}"#.as_slice()), std::iter::empty());
+    memory.append("t", 0, builder.build());
+    let mut job = open(&sql, &memory);
+    let Step::Commit(epoch) = job.epoch(&memory, 0, &|| false) else { panic!() };
+    let lines: Vec<&str> = epoch.printed.iter().map(|p| p.line.as_str()).collect();
+    assert_eq!(lines, ["+I[two, 4, 0, 1, 1970-01-01T00:00:06Z]"]);
+    // The watermark is made before the filter.
+    assert_eq!(epoch.watermarks.first().map(|(_, w)| *w), Some(5_000));
+    assert_eq!(epoch.offsets, [("t".to_owned(), 0, 2)]);
+}
+
+#[test]
+fn a_bounded_source_finishes_where_the_log_ended_at_its_start() {
+    let sql = PROCESSED
+        .replace("'scan.startup.mode'", "'scan.bounded.mode' = 'latest-offset', 'scan.startup.mode'");
+    let memory = Memory::default();
+    memory.produce("input_topic", 0, &["a", "b"]);
+    let (job, _) = run(&sql, &memory);
+    assert_eq!(job.phase(), &Phase::Finished);
+    assert_eq!(memory.values("output_topic").len(), 2);
+}
+
+#[test]
+fn a_topic_that_comes_later_is_read_from_its_start() {
+    let sql = PROCESSED.replace("earliest-offset", "latest-offset");
+    let memory = Memory::default();
+    run(&sql, &memory);
+    memory.produce("input_topic", 0, &["a"]);
+    run(&sql, &memory);
+    assert_eq!(memory.values("output_topic"), ["processed_a"]);
+}
+
+#[test]
+fn group_offsets_without_a_group_fail_as_on_flink() {
+    let sql = PROCESSED.replace("'scan.startup.mode' = 'earliest-offset',", "");
+    let memory = Memory::default();
+    memory.create("input_topic", 1);
+    let (job, _) = run(&sql, &memory);
+    let Phase::Failed(failure) = job.phase() else { panic!() };
+    assert_eq!(failure.reason, "Undefined offset with no reset policy for partitions: [input_topic-0]");
+}
+
+#[test]
+fn an_epoch_is_bounded_and_batches_are_read_on() {
+    let memory = Memory::default();
+    let values: Vec<String> = (0..2_500).map(|n| n.to_string()).collect();
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    memory.produce("input_topic", 0, &values);
+    let mut job = open(PROCESSED, &memory);
+    let mut sizes = Vec::new();
+    while let Step::Commit(epoch) = job.epoch(&memory, 0, &|| false) {
+        sizes.push(epoch.appends.iter().map(|(_, _, records)| records.len()).sum::<usize>());
+    }
+    assert_eq!(sizes, [1_024, 1_024, 452]);
+}
+
+/// Records for two partitions, cut into batches in some way.
+fn batches() -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
+    (prop::collection::vec(any::<u8>(), 0..60), prop::collection::vec(1usize..7, 60))
+}
+
+fn fill(memory: &Memory, records: &[u8], cuts: &[usize]) {
+    let mut rest = records;
+    let mut cuts = cuts.iter().cycle();
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+        let values: Vec<String> =
+            now.iter().map(|n| format!(r#"{{"auction": {n}, "price": {}}}"#, u32::from(*n) * 2)).collect();
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        memory.produce("bids", 0, &values);
+        rest = later;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, rng_seed: proptest::test_runner::RngSeed::Fixed(7), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn how_the_input_is_cut_into_batches_and_epochs_does_not_matter((records, cuts) in batches(), often in 1u32..5) {
+        let (whole, cut) = (Memory::default(), Memory::default());
+        fill(&whole, &records, &[1_000]);
+        fill(&cut, &records, &cuts);
+        run(STATELESS, &whole);
+        // A clock that ends the epoch at every few looks.
+        let looks = std::cell::Cell::new(0u32);
+        let over = || { looks.set(looks.get() + 1); looks.get().is_multiple_of(often + 1) };
+        let mut job = open(STATELESS, &cut);
+        drive(&mut job, &cut, &mut cut.clone(), 1_000_000, &over).unwrap();
+        prop_assert_eq!(whole.values("dear"), cut.values("dear"));
+        prop_assert_eq!(whole.values("names"), cut.values("names"));
+    }
+
+    #[test]
+    fn a_job_that_dies_at_any_commit_repeats_and_loses_nothing((records, cuts) in batches(), deaths in prop::collection::vec(0usize..4, 0..6)) {
+        let (steady, dying) = (Memory::default(), Memory::default());
+        fill(&steady, &records, &[1_000]);
+        run(STATELESS, &steady);
+        let mut deaths = deaths.into_iter();
+        let mut rest = records.as_slice();
+        let mut cuts = cuts.iter().cycle();
+        loop {
+            // Some input, then a run that may die, then a new job from what was committed.
+            let (now, later) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+            fill(&dying, now, &[3]);
+            rest = later;
+            let death = deaths.next();
+            dying.die_after(death);
+            let mut job = open(STATELESS, &dying);
+            let one_row = std::cell::Cell::new(false);
+            let over = || one_row.replace(!one_row.get());
+            let result = drive(&mut job, &dying, &mut dying.clone(), 1_000_000, &over);
+            if result.is_ok() && rest.is_empty() && death.is_none() { break; }
+        }
+        let mut job = open(STATELESS, &dying);
+        drive(&mut job, &dying, &mut dying.clone(), 1_000_000, &|| false).unwrap();
+        prop_assert_eq!(steady.values("dear"), dying.values("dear"));
+        prop_assert_eq!(steady.values("names"), dying.values("names"));
+    }
+}

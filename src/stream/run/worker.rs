@@ -1,0 +1,227 @@
+//! The thread of one job: epochs while there is input, asleep while there is none.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::{
+    Commit, EPOCH_MS_MAX, EpochCommit, JobId,
+    bind::Bound,
+    job::{Job, Step},
+    table::PrintedLines,
+};
+use crate::{
+    broker::topic::{partition::Partition, waiters::Waiter},
+    stream::{plan::physical::JobPlan, state::Phase},
+};
+
+/// How often the offsets that a job has read are shown as its group's.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
+
+/// What a job is doing, for the admin door.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    pub phase: Option<Phase>,
+    pub epoch: u64,
+    pub rows_in: u64,
+    pub rows_out: u64,
+    /// Why the thread gave up, if it did.
+    pub error: Option<String>,
+}
+
+/// What others say to the thread, and it to them.
+#[derive(Default)]
+pub struct Control {
+    inner: Mutex<Inner>,
+    /// For the thread: look at `inner`.
+    told: Notify,
+    /// For those who wait for the thread.
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    status: Status,
+    stop: bool,
+    ended: bool,
+}
+
+impl Control {
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.inner.lock().status.clone()
+    }
+
+    /// Asks the thread to end after the epoch it is in.
+    pub fn stop(&self) {
+        self.inner.lock().stop = true;
+        self.told.notify_one();
+    }
+
+    fn stopping(&self) -> bool {
+        self.inner.lock().stop
+    }
+
+    fn set(&self, change: impl FnOnce(&mut Inner)) {
+        change(&mut self.inner.lock());
+        self.changed.notify_waiters();
+    }
+
+    async fn wait(&self, until: impl Fn(&Inner) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // Registered before it is looked at, so that no change falls between.
+            changed.as_mut().enable();
+            if until(&self.inner.lock()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until the job's first epoch is committed, or it has ended.
+    pub async fn begun(&self) {
+        self.wait(|inner| inner.status.phase.is_some() || inner.ended).await;
+    }
+
+    /// Waits until the thread has ended.
+    pub async fn ended(&self) {
+        self.wait(|inner| inner.ended).await;
+    }
+}
+
+/// What the thread works with.
+pub struct Worker {
+    pub name: String,
+    pub plan: JobPlan,
+    pub bound: Bound,
+    pub control: Arc<Control>,
+    pub printed: Arc<PrintedLines>,
+}
+
+impl Worker {
+    /// Starts the thread, from the last committed state.
+    ///
+    /// # Errors
+    /// When the state does not fit the plan, or there is no thread to be had.
+    pub fn spawn(self, saved: Option<Bytes>) -> Result<(), String> {
+        let job = self.restore(saved.as_deref())?;
+        let name = format!("job {}", self.name);
+        let short: String = name.chars().take(15).collect();
+        std::thread::Builder::new()
+            .name(short)
+            .spawn(move || self.run(job))
+            .map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    fn restore(&self, saved: Option<&[u8]>) -> Result<Job, String> {
+        Job::restore(JobId(self.name.clone()), self.plan.clone(), saved).map_err(|error| error.to_string())
+    }
+
+    fn run(mut self, mut job: Job) {
+        let result = self.work(&mut job);
+        if let Err(error) = &result {
+            tracing::error!(job = self.name, error, "a stream job stopped");
+        }
+        self.control.set(|inner| {
+            inner.status.error = result.err();
+            inner.ended = true;
+        });
+    }
+
+    fn work(&mut self, job: &mut Job) -> Result<(), String> {
+        let clock = self.bound.broker.core.clock.clone();
+        let mut shown = clock.now();
+        let mut unshown = None;
+        let mut waiter: Option<Arc<Waiter>> = None;
+        self.show(job);
+        while !self.control.stopping() {
+            let until = clock.now() + Duration::from_millis(EPOCH_MS_MAX);
+            match job.epoch(&self.bound, clock.now_ms(), &|| clock.now() >= until) {
+                Step::Commit(epoch) => {
+                    waiter = None;
+                    unshown = Some(epoch.offsets.clone());
+                    self.commit(*epoch)?;
+                    self.show(job);
+                    if clock.now() >= shown + SHOW_EVERY {
+                        unshown.take().inspect(|offsets| self.bound.show_offsets(&self.name, offsets));
+                        shown = clock.now();
+                    }
+                }
+                Step::Idle { wake_at_ms } => {
+                    unshown.take().inspect(|offsets| self.bound.show_offsets(&self.name, offsets));
+                    // Registered first, then looked at once more, then waited for: no record falls between.
+                    match waiter.take() {
+                        None => waiter = Some(self.register(job)),
+                        Some(waiter) => self.sleep(&waiter, wake_at_ms),
+                    }
+                }
+                Step::Stopped => {
+                    self.show(job);
+                    self.bound.runtime.clone().block_on(self.control.told.notified());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, epoch: EpochCommit) -> Result<(), String> {
+        let printed: Vec<String> = epoch.printed.iter().map(|printed| printed.line.clone()).collect();
+        self.bound.commit(epoch)?;
+        self.bound.broker.core.meters.jobs_epochs.increment();
+        if !printed.is_empty() {
+            self.printed.push(printed.into_iter());
+        }
+        Ok(())
+    }
+
+    fn show(&self, job: &Job) {
+        let (rows_in, rows_out) = job.rows();
+        let before = self.control.status();
+        let meters = &self.bound.broker.core.meters;
+        meters.jobs_records_in.add(rows_in.saturating_sub(before.rows_in));
+        meters.jobs_records_out.add(rows_out.saturating_sub(before.rows_out));
+        self.control.set(|inner| {
+            inner.status.phase = Some(job.phase().clone());
+            inner.status.epoch = job.epochs();
+            (inner.status.rows_in, inner.status.rows_out) = (rows_in, rows_out);
+        });
+    }
+
+    fn partitions(&self, job: &Job) -> Vec<Arc<Partition>> {
+        job.topics()
+            .filter_map(|name| self.bound.topic(name))
+            .flat_map(|topic| topic.partitions.clone())
+            .collect()
+    }
+
+    fn register(&self, job: &Job) -> Arc<Waiter> {
+        let waiter = Waiter::new(1);
+        for partition in self.partitions(job) {
+            partition.wait(partition.offsets().high_watermark, &waiter);
+        }
+        waiter
+    }
+
+    fn sleep(&self, waiter: &Waiter, wake_at_ms: Option<i64>) {
+        let now_ms = self.bound.broker.core.clock.now_ms();
+        let wake = wake_at_ms.map(|at| Duration::from_millis(u64::try_from(at - now_ms).unwrap_or(0)));
+        let wake = async move {
+            match wake {
+                Some(after) => tokio::time::sleep(after).await,
+                None => std::future::pending().await,
+            }
+        };
+        self.bound.runtime.clone().block_on(async {
+            tokio::select! {
+                () = waiter.fired() => {}
+                () = self.control.told.notified() => {}
+                () = wake => {}
+            }
+        });
+    }
+}

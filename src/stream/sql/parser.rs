@@ -1,0 +1,443 @@
+//! Splits a text into statements and reads each.
+//!
+//! The library's own `parse_statement` is never called: it accepts a hundred statements that Flink does not.
+//! Constructs of Flink that the library cannot read (window table functions, MATCH_RECOGNIZE, hints) are looked
+//! for among the tokens first, so that their refusal names them.
+
+use sqlparser::{
+    keywords::Keyword,
+    parser::{Parser, ParserError},
+    tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace},
+};
+
+use super::{
+    Pos, SqlError,
+    ast::{CreateView, Drop, DropKind, Insert, Name, Statement, StatementKind},
+    dialect::{FlinkDialect, NOT_YET_MARK},
+    hints::{Comment, Hints},
+    table::{self, expect, expected, here, ident, is_word, peek_nth_word, peek_word, string, take_word},
+};
+
+/// A longer text is refused before it is read.
+pub const SQL_BYTES_MAX: usize = 1 << 20;
+/// More tokens in one statement are refused: trees grow with them, and trees are walked by recursion.
+pub const STATEMENT_TOKENS_MAX: usize = 10_000;
+const HINT_MARK: &str = "@warren";
+
+/// Reads a whole text.
+pub fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
+    if text.len() > SQL_BYTES_MAX {
+        return Err(SqlError::invalid(Pos { line: 1, column: 1 }, "the text is longer than 1 MiB"));
+    }
+    let tokens = tokens(text)?;
+    let mut statements = Vec::new();
+    for piece in split(tokens)? {
+        let mut reader = Reader::new(piece)?;
+        let at = here(&reader.parser);
+        let kind = reader.statement()?;
+        reader.end()?;
+        statements.push(Statement { at, kind });
+    }
+    Ok(statements)
+}
+
+/// Flink has no operator `>>`: it is the end of two types.
+fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
+    let tokens = Tokenizer::new(&FlinkDialect, text).tokenize_with_location();
+    let tokens = tokens.map_err(|e| SqlError::syntax(e.location, e.message))?;
+    let mut split = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        if token.token == Token::ShiftRight {
+            let middle = Location { line: token.span.start.line, column: token.span.start.column + 1 };
+            split.push(TokenWithSpan { token: Token::Gt, span: Span::new(token.span.start, middle) });
+            split.push(TokenWithSpan { token: Token::Gt, span: Span::new(middle, token.span.end) });
+        } else {
+            split.push(token);
+        }
+    }
+    Ok(split)
+}
+
+/// Cuts at the semicolons, but not at those of a statement set. A piece of blanks and comments is dropped, unless
+/// it holds one of our comments.
+fn split(tokens: Vec<TokenWithSpan>) -> Result<Vec<Vec<TokenWithSpan>>, SqlError> {
+    let mut pieces = Vec::new();
+    let mut piece: Vec<TokenWithSpan> = Vec::new();
+    let mut in_set = false;
+    for token in tokens {
+        if token.token == Token::SemiColon && !in_set {
+            finish(&mut pieces, std::mem::take(&mut piece))?;
+            continue;
+        }
+        if is_word(&token, "BEGIN") && last_word(&piece).is_some_and(|w| is_word(w, "SET")) {
+            in_set = true;
+        } else if in_set && is_word(&token, "END") && after_semicolon(&piece) {
+            in_set = false;
+        }
+        piece.push(token);
+    }
+    finish(&mut pieces, piece)?;
+    Ok(pieces)
+}
+
+fn last_word(piece: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
+    piece.iter().rev().find(|t| !matches!(t.token, Token::Whitespace(_)))
+}
+
+fn after_semicolon(piece: &[TokenWithSpan]) -> bool {
+    last_word(piece).is_some_and(|t| t.token == Token::SemiColon || is_word(t, "BEGIN"))
+}
+
+fn finish(pieces: &mut Vec<Vec<TokenWithSpan>>, piece: Vec<TokenWithSpan>) -> Result<(), SqlError> {
+    let Some(first) = piece.iter().find(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF)) else {
+        return match piece.iter().find_map(hint) {
+            Some(comment) => Err(SqlError::invalid(comment.at, "@warren: no statement follows this comment")),
+            None => Ok(()),
+        };
+    };
+    if piece.len() > STATEMENT_TOKENS_MAX {
+        return Err(SqlError::invalid(
+            first.span,
+            format!("a statement of more than {STATEMENT_TOKENS_MAX} tokens"),
+        ));
+    }
+    pieces.push(piece);
+    Ok(())
+}
+
+fn hint(token: &TokenWithSpan) -> Option<Comment> {
+    let Token::Whitespace(Whitespace::SingleLineComment { comment, prefix }) = &token.token else {
+        return None;
+    };
+    let text = comment.trim_start();
+    let after =
+        text.strip_prefix(HINT_MARK).filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\n']))?;
+    let before = prefix.chars().count() + (comment.len() - text.len()) + HINT_MARK.len();
+    let at = Pos { line: token.span.start.line, column: token.span.start.column + before as u64 };
+    Some(Comment { at, text: after.trim_end().to_owned() })
+}
+
+/// Reads one statement.
+struct Reader {
+    parser: Parser<'static>,
+    comments: Vec<Comment>,
+}
+
+impl Reader {
+    fn new(tokens: Vec<TokenWithSpan>) -> Result<Self, SqlError> {
+        refuse_early(&tokens)?;
+        let comments = tokens.iter().filter_map(hint).collect();
+        let end = tokens.last().map_or(Location { line: 1, column: 1 }, |t| t.span.end);
+        let mut tokens = tokens;
+        tokens.push(TokenWithSpan { token: Token::EOF, span: Span::new(end, end) });
+        Ok(Self { parser: Parser::new(&FlinkDialect).with_tokens_with_locations(tokens), comments })
+    }
+
+    /// Our comments that stand before the next token.
+    fn hints(&mut self) -> Result<Hints, SqlError> {
+        let next = here(&self.parser);
+        let mut hints = Hints::default();
+        let (before, after) = std::mem::take(&mut self.comments).into_iter().partition(|c| c.at < next);
+        self.comments = after;
+        let before: Vec<Comment> = before;
+        for comment in &before {
+            hints.read(comment)?;
+        }
+        Ok(hints)
+    }
+
+    fn statement(&mut self) -> Result<StatementKind, SqlError> {
+        let hints = self.hints()?;
+        let token = self.parser.peek_token();
+        let Token::Word(word) = &token.token else { return Err(expected("a statement", &token)) };
+        let word = word.value.to_ascii_uppercase();
+        match word.as_str() {
+            "INSERT" => return Ok(StatementKind::Insert(self.insert(hints)?)),
+            "EXECUTE" | "BEGIN" => return self.execute(hints),
+            _ => {}
+        }
+        if let Some(at) = hints.first_at() {
+            return Err(SqlError::invalid(
+                at,
+                format!("@warren: {word} takes no such comment, only INSERT does"),
+            ));
+        }
+        let p = &mut self.parser;
+        match word.as_str() {
+            "CREATE" => create(p),
+            "DROP" => drop_statement(p),
+            "EXPLAIN" => self.explain(),
+            "SET" => set(p),
+            _ if FLINK_STATEMENTS.contains(&word.as_str()) => Err(SqlError::not_yet(token.span, word)),
+            _ => Err(expected("a statement of Flink SQL", &token)),
+        }
+    }
+
+    fn insert(&mut self, hints: Hints) -> Result<Insert, SqlError> {
+        let p = &mut self.parser;
+        let at = here(p);
+        p.expect_keyword_is(Keyword::INSERT).map_err(|e| fault(p, &e))?;
+        if peek_word(p, "OVERWRITE") {
+            return Err(SqlError::not_yet(here(p), "INSERT OVERWRITE"));
+        }
+        p.expect_keyword_is(Keyword::INTO).map_err(|e| fault(p, &e))?;
+        let target = name(p)?;
+        if peek_word(p, "PARTITION") {
+            return Err(SqlError::not_yet(here(p), "INSERT INTO … PARTITION"));
+        }
+        let mut columns = Vec::new();
+        if p.peek_token_ref().token == Token::LParen && !starts_query(p, 1) {
+            p.advance_token();
+            columns = names(p)?;
+            expect(p, &Token::RParen)?;
+        }
+        let query = p.parse_query().map_err(|e| fault(p, &e))?;
+        Ok(Insert { at, hints, target, columns, query })
+    }
+
+    /// `EXECUTE STATEMENT SET BEGIN …; END` and its older forms.
+    fn execute(&mut self, hints: Hints) -> Result<StatementKind, SqlError> {
+        let p = &mut self.parser;
+        if take_word(p, "EXECUTE") && peek_word(p, "INSERT") {
+            return Ok(StatementKind::Insert(self.insert(hints)?));
+        }
+        let p = &mut self.parser;
+        if peek_word(p, "BEGIN") {
+            return Err(SqlError::not_yet(
+                here(p),
+                "BEGIN STATEMENT SET (write EXECUTE STATEMENT SET BEGIN … END)",
+            ));
+        }
+        let inserts = self.statement_set()?;
+        Ok(StatementKind::StatementSet { hints, inserts })
+    }
+
+    fn statement_set(&mut self) -> Result<Vec<Insert>, SqlError> {
+        self.words(&["STATEMENT", "SET", "BEGIN"])?;
+        let mut inserts = Vec::new();
+        loop {
+            let hints = self.hints()?;
+            if take_word(&mut self.parser, "END") {
+                break;
+            }
+            inserts.push(self.insert(hints)?);
+            expect(&mut self.parser, &Token::SemiColon)?;
+        }
+        if inserts.is_empty() {
+            return Err(SqlError::syntax(here(&self.parser), "NO statements in statement set."));
+        }
+        Ok(inserts)
+    }
+
+    fn explain(&mut self) -> Result<StatementKind, SqlError> {
+        let p = &mut self.parser;
+        p.advance_token();
+        for detail in ["ESTIMATED_COST", "CHANGELOG_MODE", "PLAN_ADVICE", "JSON_EXECUTION_PLAN"] {
+            if peek_word(p, detail) {
+                return Err(SqlError::not_yet(here(p), format!("EXPLAIN {detail}")));
+            }
+        }
+        if take_word(p, "PLAN") {
+            p.expect_keyword_is(Keyword::FOR).map_err(|e| fault(p, &e))?;
+        }
+        if peek_word(p, "STATEMENT") {
+            return Ok(StatementKind::Explain(self.statement_set()?));
+        }
+        if !peek_word(p, "INSERT") {
+            return Err(SqlError::not_yet(here(p), "EXPLAIN of anything but INSERT and STATEMENT SET"));
+        }
+        let hints = self.hints()?;
+        Ok(StatementKind::Explain(vec![self.insert(hints)?]))
+    }
+
+    fn words(&mut self, words: &[&str]) -> Result<(), SqlError> {
+        for word in words {
+            if !take_word(&mut self.parser, word) {
+                return Err(expected(word, self.parser.peek_token_ref()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing may be left over: neither words nor comments of ours.
+    fn end(&self) -> Result<(), SqlError> {
+        let rest = self.parser.peek_token_ref();
+        if rest.token != Token::EOF {
+            return Err(expected("';' or the end of the text", rest));
+        }
+        match self.comments.first() {
+            Some(comment) => {
+                Err(SqlError::invalid(comment.at, "@warren: this comment stands before no statement"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// What Flink has and we do not read at all.
+const FLINK_STATEMENTS: &[&str] = &[
+    "ADD", "ALTER", "ANALYZE", "CALL", "COMPILE", "DELETE", "DESC", "DESCRIBE", "HELP", "LOAD", "REMOVE",
+    "RESET", "SELECT", "SHOW", "STOP", "TRUNCATE", "UNLOAD", "UPDATE", "USE", "VALUES", "WITH",
+];
+
+fn create(p: &mut Parser<'_>) -> Result<StatementKind, SqlError> {
+    p.advance_token();
+    if peek_word(p, "OR") {
+        return Err(SqlError::not_yet(here(p), "CREATE OR REPLACE"));
+    }
+    let temporary = take_word(p, "TEMPORARY");
+    let token = p.next_token();
+    if is_word(&token, "TABLE") {
+        return Ok(StatementKind::CreateTable(table::create_table(p)?));
+    }
+    if is_word(&token, "VIEW") {
+        return Ok(StatementKind::CreateView(create_view(p)?));
+    }
+    const OTHERS: &[&str] =
+        &["CATALOG", "CONNECTION", "DATABASE", "FUNCTION", "MATERIALIZED", "MODEL", "SYSTEM"];
+    match OTHERS.iter().find(|word| is_word(&token, word)) {
+        Some(word) => Err(SqlError::not_yet(token.span, format!("CREATE {word}"))),
+        None if temporary => Err(expected("TABLE or VIEW", &token)),
+        None => Err(expected("TABLE, TEMPORARY or VIEW", &token)),
+    }
+}
+
+fn create_view(p: &mut Parser<'_>) -> Result<CreateView, SqlError> {
+    let if_not_exists = p.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
+    let name = name(p)?;
+    let mut columns = Vec::new();
+    if p.consume_token(&Token::LParen) {
+        columns = names(p)?;
+        expect(p, &Token::RParen)?;
+    }
+    if p.parse_keyword(Keyword::COMMENT) {
+        string(p)?;
+    }
+    p.expect_keyword_is(Keyword::AS).map_err(|e| fault(p, &e))?;
+    let query = p.parse_query().map_err(|e| fault(p, &e))?;
+    Ok(CreateView { name, if_not_exists, columns, query })
+}
+
+fn drop_statement(p: &mut Parser<'_>) -> Result<StatementKind, SqlError> {
+    p.advance_token();
+    let _ = take_word(p, "TEMPORARY");
+    let token = p.next_token();
+    let kind = if is_word(&token, "TABLE") {
+        DropKind::Table
+    } else if is_word(&token, "VIEW") {
+        DropKind::View
+    } else {
+        return Err(SqlError::not_yet(token.span, format!("DROP {}", token.token)));
+    };
+    let if_exists = p.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
+    Ok(StatementKind::Drop(Drop { name: name(p)?, if_exists, kind }))
+}
+
+fn set(p: &mut Parser<'_>) -> Result<StatementKind, SqlError> {
+    p.advance_token();
+    if p.peek_token_ref().token == Token::EOF {
+        return Err(SqlError::not_yet(here(p), "SET without a key"));
+    }
+    let key = string(p)?;
+    expect(p, &Token::Eq)?;
+    Ok(StatementKind::Set { key, value: string(p)? })
+}
+
+pub(super) fn name(p: &mut Parser<'_>) -> Result<Name, SqlError> {
+    let (first, at) = ident(p)?;
+    let mut parts = vec![first];
+    while p.consume_token(&Token::Period) {
+        parts.push(ident(p)?.0);
+    }
+    if parts.len() > 3 {
+        return Err(SqlError::syntax(at, "a name has at most three parts: catalog, database, object"));
+    }
+    Ok(Name { at, parts })
+}
+
+fn names(p: &mut Parser<'_>) -> Result<Vec<(String, Pos)>, SqlError> {
+    let mut names = vec![ident(p)?];
+    while p.consume_token(&Token::Comma) {
+        names.push(ident(p)?);
+    }
+    Ok(names)
+}
+
+fn starts_query(p: &Parser<'_>, n: usize) -> bool {
+    ["SELECT", "VALUES", "WITH"].iter().any(|word| peek_nth_word(p, n, word))
+        || p.peek_nth_token_ref(n).token == Token::LParen
+}
+
+/// Refuses by name what the library would only stumble over.
+fn refuse_early(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    const FUNCTIONS: &[(&str, &str)] = &[
+        ("TUMBLE", "the window table function TUMBLE"),
+        ("HOP", "the window table function HOP"),
+        ("CUMULATE", "the window table function CUMULATE"),
+        ("SESSION", "the window table function SESSION"),
+        ("MATCH_RECOGNIZE", "MATCH_RECOGNIZE"),
+        ("DESCRIPTOR", "DESCRIPTOR"),
+        ("LATERAL", "LATERAL"),
+        ("ML_PREDICT", "ML_PREDICT"),
+    ];
+    let mut solid = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).peekable();
+    for token in tokens {
+        if let Token::Whitespace(Whitespace::MultiLineComment(text)) = &token.token
+            && text.starts_with('+')
+        {
+            return Err(SqlError::not_yet(token.span, "a query hint"));
+        }
+    }
+    while let Some(token) = solid.next() {
+        let Some(next) = solid.peek() else { break };
+        let called = next.token == Token::LParen || (is_word(token, "LATERAL") && is_word(next, "TABLE"));
+        if let Some((_, what)) = FUNCTIONS.iter().find(|(word, _)| called && is_word(token, word)) {
+            return Err(SqlError::not_yet(token.span, what));
+        }
+        if is_word(token, "FOR") && is_word(next, "SYSTEM_TIME") {
+            return Err(SqlError::not_yet(token.span, "FOR SYSTEM_TIME AS OF"));
+        }
+        if is_word(token, "EMIT") && ["CHANGES", "FINAL", "ON"].iter().any(|word| is_word(next, word)) {
+            return Err(SqlError::syntax(token.span, "EMIT is not part of Flink SQL"));
+        }
+    }
+    Ok(())
+}
+
+/// The library's error with its place taken out of its text; without one, the parser's place.
+pub(super) fn fault(p: &Parser<'_>, error: &ParserError) -> SqlError {
+    const PLACE: &str = " at Line: ";
+    let text = match error {
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
+        ParserError::RecursionLimitExceeded => {
+            return SqlError::invalid(here(p), "the expression is nested too deeply");
+        }
+    };
+    let placed = text.rsplit_once(PLACE).and_then(|(message, place)| {
+        let (line, column) = place.split_once(", Column: ")?;
+        Some((message, Pos { line: line.parse().ok()?, column: column.parse().ok()? }))
+    });
+    let (message, at) = placed.filter(|(_, at)| at.line > 0).unwrap_or((text, here(p)));
+    match message.strip_suffix(NOT_YET_MARK) {
+        Some(message) => SqlError { at, kind: super::SqlErrorKind::NotYet, message: message.to_owned() },
+        None => SqlError::syntax(at, lower_first(message)),
+    }
+}
+
+fn lower_first(message: &str) -> String {
+    let mut chars = message.chars();
+    chars.next().map_or_else(String::new, |c| c.to_lowercase().chain(chars).collect())
+}
+
+/// A type on its own, from the text that [`FlinkDialect`]'s CAST made of it.
+pub(crate) fn type_of(text: &str) -> Result<crate::stream::plan::types::DataType, SqlError> {
+    let mut parser = Parser::new(&FlinkDialect).with_tokens_with_locations(tokens(text)?);
+    table::parse_type(&mut parser)
+}
+
+/// An expression on its own.
+#[cfg(test)]
+pub(crate) fn expr_of(text: &str) -> Result<sqlparser::ast::Expr, SqlError> {
+    let mut parser = Parser::new(&FlinkDialect).try_with_sql(text).expect("tokens");
+    parser.parse_expr().map_err(|e| fault(&parser, &e))
+}

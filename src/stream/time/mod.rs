@@ -1,0 +1,3 @@
+//! Event time: how far each input has come.
+
+pub mod watermark;
