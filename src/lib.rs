@@ -2,8 +2,10 @@
 //!
 //! Where everything is, and the rules that hold it together: `src/ARCHITECTURE.md`.
 
+pub mod admin;
 pub mod amqp;
 pub mod broker;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod data;

@@ -1,0 +1,138 @@
+//! The admin door: RabbitMQ's management HTTP API for what exists, our own `/api/streams`, and the metrics page.
+//!
+//! [`routes::ROUTES`] is the table of everything it answers. What it knows of the broker comes through
+//! [`source::Source`]; sockets and limits are `net::http`'s.
+
+pub mod guard;
+pub mod listing;
+pub mod live;
+pub mod rates;
+pub mod request;
+pub mod routes;
+pub mod source;
+
+mod clients;
+mod health;
+mod overview;
+mod people;
+mod streams;
+mod topology;
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, State as Extract},
+    http::{HeaderMap, Method, StatusCode, Uri, request::Parts},
+    response::Response,
+};
+
+use crate::{
+    admin::{
+        rates::Rates,
+        request::{Query, Reply, Request, segments},
+        routes::{Access, Found, Handler},
+        source::{Principal, Source},
+    },
+    clock::Clock,
+    net::{listener::Ends, shutdown::Shutdown},
+    observe::expose::{self, Identity},
+};
+
+/// What the handlers share.
+pub struct State {
+    pub source: Arc<dyn Source>,
+    pub identity: Identity,
+    pub clock: Clock,
+    pub started: Instant,
+    pub shutdown: Shutdown,
+    /// Every open door.
+    pub listeners: Vec<OpenDoor>,
+    pub rates: Rates,
+    pub body_bytes_max: usize,
+}
+
+/// One listening socket of a door.
+#[derive(Debug, Clone)]
+pub struct OpenDoor {
+    /// RabbitMQ's name of the protocol: `amqp`, `http`, `http/prometheus`; ours otherwise.
+    pub protocol: &'static str,
+    pub address: SocketAddr,
+}
+
+/// The admin door's router.
+pub fn router(state: Arc<State>) -> Router {
+    Router::new().fallback(answer).with_state(state)
+}
+
+/// The metrics door's router: one page, to anybody, as with RabbitMQ.
+pub fn metrics_router(state: Arc<State>) -> Router {
+    Router::new().fallback(metrics_page).with_state(state)
+}
+
+async fn answer(
+    Extract(state): Extract<Arc<State>>,
+    ConnectInfo(ends): ConnectInfo<Ends>,
+    request: axum::extract::Request,
+) -> Response {
+    let (head, body) = request.into_parts();
+    let mut reply = reply(state, ends, &head, body).await;
+    if head.method == Method::HEAD {
+        reply = Reply::empty(reply.status);
+    }
+    reply.into_response()
+}
+
+async fn reply(state: Arc<State>, ends: Ends, head: &Parts, body: Body) -> Reply {
+    let (route, parameters) = match routes::find(&head.method, &segments(head.uri.path())) {
+        Found::Route(route, parameters) => (route, parameters),
+        Found::OtherMethods => return Reply::empty(StatusCode::METHOD_NOT_ALLOWED),
+        Found::Nothing => return Reply::not_found(),
+    };
+    let admitted = guard::check_site(&head.method, &head.headers, ends)
+        .and_then(|()| admit(&state, route.access, &head.headers, ends));
+    let principal = match admitted {
+        Ok(principal) => principal,
+        Err(refused) => return refused,
+    };
+    // Only now: nobody unknown makes us hold a body.
+    let Ok(body) = axum::body::to_bytes(body, state.body_bytes_max).await else {
+        return Reply::empty(StatusCode::PAYLOAD_TOO_LARGE);
+    };
+    let query = Query::parse(head.uri.query().unwrap_or_default());
+    let reason = head.headers.get("x-reason").and_then(|h| h.to_str().ok()).map(str::to_owned);
+    let request = Request { state, principal, parameters, query, body, reason };
+    match route.handler {
+        Handler::Now(handle) => handle(&request),
+        Handler::Later(handle) => handle(request).await,
+    }
+}
+
+fn admit(state: &State, access: Access, headers: &HeaderMap, ends: Ends) -> Result<Principal, Reply> {
+    if access == Access::Anybody {
+        return Ok(Principal { name: String::new(), tags: Vec::new() });
+    }
+    let principal = guard::authenticate(&*state.source, headers, ends.peer.ip())?;
+    let allowed = match access {
+        Access::Anybody | Access::Management => true,
+        Access::Monitoring => principal.may_monitor(),
+        Access::Administrator => principal.is_administrator(),
+    };
+    if allowed { Ok(principal) } else { Err(Reply::not_authorized("Not_Authorized")) }
+}
+
+async fn metrics_page(Extract(state): Extract<Arc<State>>, method: Method, uri: Uri) -> Response {
+    let reply = match segments(uri.path()).first().map(String::as_str) {
+        Some("metrics") if method == Method::GET => {
+            let text = expose::render(state.source.metrics(), &state.source.figures(), &state.identity);
+            Reply::page("text/plain; version=0.0.4", text)
+        }
+        None => Reply::page("text/html", b"<a href=\"/metrics\">metrics</a>\n".to_vec()),
+        Some(_) => Reply::not_found(),
+    };
+    reply.into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Our own part of the API: topics, and stream jobs made of SQL.
+
+use axum::http::StatusCode;
+use serde_json::json;
+
+use crate::admin::{
+    listing::{list, one},
+    request::{Reply, Request},
+    source::Later,
+};
+
+/// `GET /api/topics`.
+pub(crate) fn topics(request: &Request) -> Reply {
+    list(request.state.source.topics(None).iter().map(|t| json!(t)).collect(), &request.query)
+}
+
+/// `GET /api/topics/:vhost`.
+pub(crate) fn topics_of_vhost(request: &Request) -> Reply {
+    match request.vhost() {
+        Ok(vhost) => {
+            list(request.state.source.topics(Some(vhost)).iter().map(|t| json!(t)).collect(), &request.query)
+        }
+        Err(reply) => reply,
+    }
+}
+
+/// `GET /api/topics/:vhost/:topic`.
+pub(crate) fn topic(request: &Request) -> Reply {
+    let rows = request.state.source.topics(Some(request.parameter(0)));
+    match rows.iter().find(|t| t.name == request.parameter(1)) {
+        Some(row) => one(json!(row), &request.query),
+        None => Reply::not_found(),
+    }
+}
+
+/// `GET /api/streams`.
+pub(crate) fn jobs(request: &Request) -> Reply {
+    list(request.state.source.jobs().all().iter().map(|j| json!(j)).collect(), &request.query)
+}
+
+/// `GET /api/streams/:job`.
+pub(crate) fn job(request: &Request) -> Reply {
+    match request.state.source.jobs().all().iter().find(|j| j.name == request.parameter(0)) {
+        Some(row) => one(json!(row), &request.query),
+        None => Reply::not_found(),
+    }
+}
+
+/// `POST /api/streams`: SQL as text; answers the jobs once they run.
+pub(crate) fn run(request: Request) -> Later<'static, Reply> {
+    Box::pin(async move {
+        let sql = match request.text() {
+            Ok(sql) => sql,
+            Err(reply) => return reply,
+        };
+        match request.state.source.jobs().run(vhost(&request), sql).await {
+            Ok(jobs) => {
+                let mut reply = Reply::json(json!(jobs));
+                reply.status = StatusCode::CREATED;
+                reply
+            }
+            Err(reason) => Reply::bad_request(&reason),
+        }
+    })
+}
+
+/// `POST /api/streams/explain`: what would run, as text.
+pub(crate) fn explain(request: Request) -> Later<'static, Reply> {
+    Box::pin(async move {
+        let sql = match request.text() {
+            Ok(sql) => sql,
+            Err(reply) => return reply,
+        };
+        match request.state.source.jobs().explain(vhost(&request), sql).await {
+            Ok(plan) => Reply::page("text/plain; charset=utf-8", plan.into_bytes()),
+            Err(reason) => Reply::bad_request(&reason),
+        }
+    })
+}
+
+/// `GET /api/streams/printed?after=N`: what `print` tables received; without `after`, only where to begin.
+pub(crate) fn printed(request: Request) -> Later<'static, Reply> {
+    Box::pin(async move {
+        let after = match request.query.value("after").map(str::parse).transpose() {
+            Ok(after) => after,
+            Err(_) => return Reply::bad_request("after must be a whole number"),
+        };
+        Reply::json(json!(request.state.source.jobs().printed(after).await))
+    })
+}
+
+/// `DELETE /api/streams/:job`.
+pub(crate) fn drop_job(request: Request) -> Later<'static, Reply> {
+    Box::pin(async move {
+        match request.state.source.jobs().remove(request.parameter(0)).await {
+            Ok(true) => Reply::empty(StatusCode::NO_CONTENT),
+            Ok(false) => Reply::not_found(),
+            Err(reason) => Reply::bad_request(&reason),
+        }
+    })
+}
+
+/// Jobs live in the default vhost unless `?vhost=` says otherwise.
+fn vhost(request: &Request) -> &str {
+    request.query.value("vhost").unwrap_or("/")
+}

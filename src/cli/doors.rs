@@ -1,0 +1,200 @@
+//! The doors: which there are, which this version has, and binding them before anything else is slow.
+
+use std::{collections::BTreeSet, io, net::SocketAddr};
+
+use crate::{
+    config::{Address, Config},
+    net::listener::Bound,
+};
+
+/// A way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Door {
+    Amqp,
+    Kafka,
+    Redis,
+    Zmq,
+    Admin,
+    Metrics,
+}
+
+/// Why a door cannot open: one line, naming the key and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    #[error(
+        "{door}.address: {address} is in use by another program; stop that one, or choose another with --{door} HOST:PORT, or `--{door} off`"
+    )]
+    Busy { door: &'static str, address: SocketAddr },
+    #[error("{door}.address: cannot listen on {address}: {reason}; choose another with --{door} HOST:PORT")]
+    Unusable { door: &'static str, address: SocketAddr, reason: io::Error },
+    #[error(
+        "{door}.address: `{address}` has no address: {reason}; write an IP address or a name this machine knows"
+    )]
+    Unresolved { door: &'static str, address: Address, reason: io::Error },
+}
+
+impl Door {
+    pub const ALL: [Self; 6] = [Self::Amqp, Self::Kafka, Self::Redis, Self::Zmq, Self::Admin, Self::Metrics];
+
+    /// As in options, keys and the ready line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Amqp => "amqp",
+            Self::Kafka => "kafka",
+            Self::Metrics => "metrics",
+            Self::Redis => "redis",
+            Self::Zmq => "zmq",
+        }
+    }
+
+    /// RabbitMQ's name of the protocol, where it has one.
+    #[must_use]
+    pub fn protocol(self) -> &'static str {
+        match self {
+            Self::Admin => "http",
+            Self::Metrics => "http/prometheus",
+            Self::Amqp | Self::Kafka | Self::Redis | Self::Zmq => self.name(),
+        }
+    }
+
+    /// Whether this version has it.
+    #[must_use]
+    pub fn built(self) -> bool {
+        match self {
+            Self::Admin | Self::Amqp | Self::Kafka | Self::Metrics => true,
+            Self::Redis | Self::Zmq => false,
+        }
+    }
+
+    /// Whether a busy port is fatal even when nobody named it.
+    fn required(self) -> bool {
+        match self {
+            Self::Admin | Self::Amqp | Self::Kafka => true,
+            Self::Metrics | Self::Redis | Self::Zmq => false,
+        }
+    }
+
+    /// Whether whoever reaches it must log in.
+    fn has_login(self) -> bool {
+        match self {
+            Self::Admin | Self::Amqp => true,
+            Self::Kafka | Self::Metrics | Self::Redis | Self::Zmq => false,
+        }
+    }
+
+    fn address(self, config: &Config) -> &Address {
+        match self {
+            Self::Admin => &config.admin.address,
+            Self::Amqp => &config.amqp.address,
+            Self::Kafka => &config.kafka.address,
+            Self::Metrics => &config.metrics.address,
+            Self::Redis => &config.redis.address,
+            Self::Zmq => &config.zmq.address,
+        }
+    }
+
+    fn named(self, named: &BTreeSet<String>) -> bool {
+        named.contains(&format!("{}.address", self.name()))
+    }
+}
+
+/// Binds every door that is on and built.
+///
+/// # Errors
+/// The first door that must open and cannot. Others are warned of and left out.
+pub fn bind(config: &Config, named: &BTreeSet<String>) -> Result<Vec<(Door, Bound)>, DoorError> {
+    let mut open = Vec::new();
+    for door in Door::ALL {
+        let address = door.address(config);
+        if !door.built() {
+            if door.named(named) && *address != Address::Off {
+                tracing::warn!(
+                    "this version has no {} door yet: --{} {address} opens nothing",
+                    door.name(),
+                    door.name()
+                );
+            }
+            continue;
+        }
+        match bind_one(door, address, config) {
+            Ok(Some(bound)) => open.push((door, bound)),
+            Ok(None) => {}
+            Err(error) if door.required() || door.named(named) => return Err(error),
+            Err(error) => tracing::warn!("goes on without the {} door: {error}", door.name()),
+        }
+    }
+    Ok(open)
+}
+
+fn bind_one(door: Door, address: &Address, config: &Config) -> Result<Option<Bound>, DoorError> {
+    let resolved = address.resolve(&config.server.listen);
+    let resolved = resolved.map_err(|reason| DoorError::Unresolved {
+        door: door.name(),
+        address: address.clone(),
+        reason,
+    })?;
+    let Some((hosts, port)) = resolved else { return Ok(None) };
+    if !door.has_login()
+        && let Some(open) = hosts.iter().find(|h| !h.to_canonical().is_loopback())
+    {
+        tracing::warn!(
+            "the {} door has no login and listens on {open}: whoever reaches it may use it",
+            door.name()
+        );
+    }
+    let bound = Bound::bind(&hosts, port).map_err(|(address, reason)| {
+        if reason.kind() == io::ErrorKind::AddrInUse {
+            DoorError::Busy { door: door.name(), address }
+        } else {
+            DoorError::Unusable { door: door.name(), address, reason }
+        }
+    })?;
+    Ok(Some(bound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(port: u16) -> Config {
+        let mut config = Config::default();
+        let address = Address::On { host: Some("127.0.0.1".into()), port };
+        for door in [
+            &mut config.amqp.address,
+            &mut config.kafka.address,
+            &mut config.admin.address,
+            &mut config.metrics.address,
+        ] {
+            *door = Address::On { host: Some("127.0.0.1".into()), port: 0 };
+        }
+        config.metrics.address = address;
+        config
+    }
+
+    #[tokio::test]
+    async fn a_busy_port_is_fatal_where_the_user_named_it_and_a_warning_elsewhere() {
+        let taken = Bound::bind(&[[127, 0, 0, 1].into()], 0).unwrap();
+        let config = config(taken.addresses()[0].port());
+        let open = bind(&config, &BTreeSet::new()).unwrap();
+        assert!(open.iter().all(|(door, _)| *door != Door::Metrics));
+        drop(open);
+        let named = BTreeSet::from(["metrics.address".to_owned()]);
+        let error = bind(&config, &named).unwrap_err().to_string();
+        assert!(
+            error.starts_with("metrics.address: 127.0.0.1:") && error.contains("--metrics off"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_door_that_is_off_or_not_built_is_absent() {
+        let mut config = config(0);
+        config.metrics.address = Address::Off;
+        let named = BTreeSet::from(["redis.address".to_owned()]);
+        let doors: Vec<Door> = bind(&config, &named).unwrap().iter().map(|(door, _)| *door).collect();
+        assert!(doors.contains(&Door::Admin));
+        assert!(!doors.contains(&Door::Metrics) && !doors.contains(&Door::Redis));
+    }
+}

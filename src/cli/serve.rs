@@ -1,0 +1,471 @@
+//! `warren serve`: from a configuration to a running server, and back down.
+//!
+//! Doors are bound first, beside the opening of the store, so that a busy port is known at once and clients that
+//! come early wait in the kernel's queue. `World::open` is the one place where doors are started.
+
+use std::{
+    io::Write,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::{
+    admin::{self, OpenDoor, live::Live, rates::Rates},
+    amqp,
+    broker::{
+        Broker,
+        alarm::Resource,
+        auth::{Permissions, User},
+        group, housekeeping,
+        recovery::{RecoveryError, Settings},
+    },
+    cli::{
+        doors::{self, Door, DoorError},
+        jobs::StreamJobs,
+    },
+    clock::Clock,
+    config::{Config, Durability, Loaded},
+    kafka,
+    net::{
+        http,
+        listener::{self, Bound, Ends},
+        shutdown::{Shutdown, Signals},
+    },
+    observe::{expose::Identity, process},
+    store::{self, OpenError, Store},
+    stream::run::table::Jobs,
+};
+
+/// Why the server does not start: one line, naming key and remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Door(#[from] DoorError),
+    #[error("store.data_dir: {0}")]
+    Store(#[from] OpenError),
+    #[error("store.data_dir: {0}; restore the directory from a copy, or move it away to begin anew")]
+    Recovery(Box<RecoveryError>),
+    #[error("cannot start the runtime: {0}")]
+    Runtime(std::io::Error),
+}
+
+/// Runs a server until a signal ends it.
+///
+/// # Errors
+/// When it cannot start.
+pub fn run(loaded: Loaded, print_ready: bool) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores())
+        .enable_all()
+        .build()
+        .map_err(StartError::Runtime)?;
+    let ended = runtime.block_on(async {
+        let mut signals = Signals::catch().map_err(StartError::Runtime)?;
+        let server = Server::start(loaded, Clock::machine()).await?;
+        if print_ready {
+            let mut out = std::io::stdout().lock();
+            // Whoever asked for the line may be gone already; that is no reason to stop serving others.
+            drop(writeln!(out, "{}", server.ready_line()).and_then(|()| out.flush()));
+        }
+        // The line that test tools wait for, word for word.
+        tracing::info!("Server startup complete");
+        let signal = signals.received().await;
+        tracing::info!("{signal}: saying goodbye to {} connections", server.broker.connections.len());
+        server.stop().await;
+        tracing::info!("stopped");
+        Ok(())
+    });
+    runtime.shutdown_timeout(RUNTIME_GRACE);
+    ended
+}
+
+/// A running server.
+pub struct Server {
+    pub broker: Arc<Broker>,
+    open: Vec<(Door, Vec<SocketAddr>)>,
+    doors: JoinSet<()>,
+    store: Store,
+    shutdown: Shutdown,
+    housekeeping: JoinHandle<()>,
+    jobs: Arc<Jobs>,
+}
+
+/// What every door is started with.
+struct World {
+    config: Config,
+    clock: Clock,
+    shutdown: Shutdown,
+    broker: Arc<Broker>,
+    admin: Arc<admin::State>,
+}
+
+impl Server {
+    /// Opens the store and every door.
+    ///
+    /// # Errors
+    /// The first thing that cannot be opened and must.
+    pub async fn start(loaded: Loaded, clock: Clock) -> Result<Self, StartError> {
+        let Loaded { config, named, warnings } = loaded;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        if config.lab.enabled {
+            tracing::warn!("this version has no lab yet: lab.enabled changes nothing");
+        }
+        let started = clock.now();
+        let opening = tokio::task::spawn_blocking({
+            let (config, clock, runtime) = (config.clone(), clock.clone(), tokio::runtime::Handle::current());
+            move || open_broker(&config, clock, runtime)
+        });
+        let bound = doors::bind(&config, &named)?;
+        let (store, broker) = match opening.await {
+            Ok(opened) => opened?,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        let jobs =
+            Jobs::recover(broker.clone(), tokio::runtime::Handle::current()).map_err(RecoveryError::from);
+        let jobs = jobs.map_err(|error| StartError::Recovery(Box::new(error)))?;
+        let open: Vec<_> = bound.iter().map(|(door, bound)| (*door, bound.addresses())).collect();
+        let shutdown = Shutdown::default();
+        let admin = Arc::new(admin_state(&config, &clock, &shutdown, &broker, &jobs, started, &open));
+        let world = World { config, clock, shutdown: shutdown.clone(), broker: broker.clone(), admin };
+        let mut doors = JoinSet::new();
+        for (door, bound) in bound {
+            world.open(door, bound, &mut doors);
+        }
+        doors.spawn(watch_disk(world));
+        let housekeeping = tokio::spawn(housekeeping::run(broker.clone()));
+        Ok(Self { broker, open, doors, store, shutdown, housekeeping, jobs })
+    }
+
+    /// Where each open door listens, as one line of JSON.
+    #[must_use]
+    pub fn ready_line(&self) -> String {
+        let first = |(door, addresses): &(Door, Vec<SocketAddr>)| {
+            addresses.first().map(|address| format!("\"{}\":\"{address}\"", door.name()))
+        };
+        format!("{{{}}}", self.open.iter().filter_map(first).collect::<Vec<_>>().join(","))
+    }
+
+    /// Where a door listens first.
+    #[must_use]
+    pub fn address(&self, door: Door) -> Option<SocketAddr> {
+        self.open.iter().find(|(d, _)| *d == door).and_then(|(_, addresses)| addresses.first().copied())
+    }
+
+    /// Lets every connection say goodbye, then writes the last checkpoint.
+    pub async fn stop(mut self) {
+        self.shutdown.start();
+        while self.doors.join_next().await.is_some() {}
+        self.housekeeping.abort();
+        let closed = async {
+            self.jobs.stop().await;
+            self.broker.note_delivered();
+            self.store.close().await
+        };
+        // A full disk may keep the store from ever getting there; nothing that was confirmed needs it to.
+        let error = match tokio::time::timeout(STORE_CLOSE_MAX, closed).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("it took longer than {STORE_CLOSE_MAX:?}"),
+        };
+        tracing::warn!("the store was not closed cleanly, the next start replays its log: {error}");
+    }
+}
+
+impl World {
+    /// Starts a door. Every door there is, is started here and nowhere else.
+    fn open(&self, door: Door, bound: Bound, doors: &mut JoinSet<()>) {
+        match door {
+            Door::Admin => {
+                let router = admin::router(self.admin.clone());
+                doors.spawn(http::serve(bound, router, self.shutdown.clone(), self.grace()));
+            }
+            Door::Metrics => {
+                let router = admin::metrics_router(self.admin.clone());
+                doors.spawn(http::serve(bound, router, self.shutdown.clone(), self.grace()));
+            }
+            Door::Amqp => {
+                let (broker, settings) = (self.broker.clone(), Arc::new(amqp_settings(&self.config)));
+                let clock = self.clock.clone();
+                let open = move |ends: Ends| {
+                    amqp::connection::Connection::new(
+                        broker.clone(),
+                        settings.clone(),
+                        ends.peer,
+                        ends.local,
+                        clock.now(),
+                    )
+                };
+                doors.spawn(bound.serve(self.listening(door, self.config.amqp.connections_max), open));
+            }
+            Door::Kafka => {
+                let shared = kafka::Door::new(
+                    self.broker.clone(),
+                    kafka_settings(&self.config, &self.broker.cluster_id),
+                );
+                let clock = self.clock.clone();
+                let open = move |ends: Ends| {
+                    kafka::connection::Connection::new(shared.clone(), ends.peer, ends.local, clock.now())
+                };
+                doors.spawn(bound.serve(self.listening(door, self.config.kafka.connections_max), open));
+            }
+            // Not built: `doors::bind` leaves them out.
+            Door::Redis | Door::Zmq => {}
+        }
+    }
+
+    fn listening(&self, door: Door, connections_max: usize) -> listener::Options {
+        listener::Options {
+            door: door.name(),
+            connections_max,
+            grace: self.grace(),
+            clock: self.clock.clone(),
+            shutdown: self.shutdown.clone(),
+        }
+    }
+
+    fn grace(&self) -> Duration {
+        Duration::from_millis(self.config.server.shutdown_grace_ms)
+    }
+}
+
+/// Blocks: opens the store and rebuilds the broker from it.
+fn open_broker(
+    config: &Config,
+    clock: Clock,
+    runtime: tokio::runtime::Handle,
+) -> Result<(Store, Arc<Broker>), StartError> {
+    if config.store.ephemeral {
+        tracing::warn!("ephemeral: everything is in memory only, and nothing survives a restart");
+    }
+    let store = Store::open(store_options(config))?;
+    let settings = Settings {
+        clock,
+        memory_limit_bytes: memory_limit(config),
+        runtime: Some(runtime),
+        tail_bytes_max: TAIL_BYTES_MAX,
+        groups: group_settings(config),
+    };
+    let broker = Broker::recover(store.clone(), settings).map_err(|e| StartError::Recovery(Box::new(e)))?;
+    broker.users.put(default_user(config));
+    Ok((store, broker))
+}
+
+fn store_options(config: &Config) -> store::Options {
+    let from = &config.store;
+    let durability = match from.durability {
+        _ if from.ephemeral => store::Durability::None,
+        Durability::Fsync => store::Durability::Fsync,
+        Durability::Os => store::Durability::Os,
+    };
+    store::Options {
+        turn_bytes_max: from.turn_bytes_max,
+        segment_bytes: u32::try_from(from.segment_bytes).unwrap_or(u32::MAX),
+        spare_segments_busy: from.segments_spare,
+        checkpoint_every_ms: from.checkpoint_interval_ms,
+        checkpoint_log_bytes: from.checkpoint_log_bytes,
+        ..store::Options::new(&from.data_dir, durability)
+    }
+}
+
+fn memory_limit(config: &Config) -> usize {
+    let bytes = match config.memory.high_watermark_bytes {
+        0 => (process::memory_total_bytes() as f64 * config.memory.high_watermark) as u64,
+        bytes => bytes,
+    };
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn default_user(config: &Config) -> User {
+    let users = &config.users;
+    // RabbitMQ's rule is about the user named guest, whose password everybody knows.
+    let loopback_only = users.guest_loopback_only && users.default_user == "guest";
+    let user = User::new(&users.default_user, &users.default_pass, &["administrator"], loopback_only);
+    let everything = Permissions::new(".*", ".*", ".*").expect("`.*` is a regular expression");
+    user.with_permissions("/", everything)
+}
+
+fn amqp_settings(config: &Config) -> amqp::Settings {
+    amqp::Settings {
+        frame_max: config.amqp.frame_max,
+        channel_max: config.amqp.channel_max,
+        heartbeat_s: config.amqp.heartbeat_s,
+        handshake_timeout: Duration::from_millis(config.amqp.handshake_timeout_ms),
+        message_bytes_max: config.amqp.message_bytes_max as u64,
+        version: config.server.compat.version().to_owned(),
+        cluster_name: NODE.to_owned(),
+    }
+}
+
+fn kafka_settings(config: &Config, cluster_id: &str) -> kafka::Settings {
+    let from = &config.kafka;
+    kafka::Settings {
+        advertised: kafka::advertised::Advertised::parse(&from.advertised),
+        num_partitions: from.num_partitions,
+        auto_create_topics: from.auto_create_topics,
+        request_bytes_max: from.socket_request_bytes_max,
+        message_bytes_max: from.message_bytes_max,
+        cluster_id: cluster_id.to_owned(),
+    }
+}
+
+fn group_settings(config: &Config) -> group::Settings {
+    let from = &config.kafka.group;
+    let limits = group::classic::Limits {
+        initial_rebalance_delay: Duration::from_millis(from.initial_rebalance_delay_ms),
+        session_timeout_min: Duration::from_millis(from.session_timeout_ms_min),
+        session_timeout_max: Duration::from_millis(from.session_timeout_ms_max),
+        ..group::classic::Limits::default()
+    };
+    group::Settings { limits, ..group::Settings::default() }
+}
+
+fn admin_state(
+    config: &Config,
+    clock: &Clock,
+    shutdown: &Shutdown,
+    broker: &Arc<Broker>,
+    jobs: &Arc<Jobs>,
+    started: Instant,
+    open: &[(Door, Vec<SocketAddr>)],
+) -> admin::State {
+    let data_dir: Option<PathBuf> = (!config.store.ephemeral).then(|| config.store.data_dir.clone());
+    let source = Live {
+        broker: broker.clone(),
+        jobs: Arc::new(StreamJobs(jobs.clone())),
+        started,
+        data_dir,
+        disk_free_limit_bytes: config.store.disk_free_limit_bytes,
+    };
+    let kafka =
+        open.iter().find(|(door, _)| *door == Door::Kafka).and_then(|(_, addresses)| addresses.first());
+    admin::State {
+        source: Arc::new(source),
+        identity: Identity {
+            node: NODE.to_owned(),
+            cluster: NODE.to_owned(),
+            cluster_id: broker.cluster_id.to_string(),
+            rabbitmq_version: config.server.compat.version().to_owned(),
+            kafka_address: kafka.map(SocketAddr::to_string).unwrap_or_default(),
+        },
+        clock: clock.clone(),
+        started,
+        shutdown: shutdown.clone(),
+        listeners: open
+            .iter()
+            .flat_map(|(door, addresses)| {
+                addresses.iter().map(|&address| OpenDoor { protocol: door.protocol(), address })
+            })
+            .collect(),
+        rates: Rates::default(),
+        body_bytes_max: config.admin.body_bytes_max,
+    }
+}
+
+/// Raises the disk alarm before the disk is full, and clears it when there is room again.
+async fn watch_disk(world: World) {
+    if world.config.store.ephemeral {
+        return;
+    }
+    let (path, limit) = (&world.config.store.data_dir, world.config.store.disk_free_limit_bytes);
+    let watch = async {
+        loop {
+            if let Some(free) = process::disk_free_bytes(path) {
+                world.broker.core.memory.set(Resource::Disk, free < limit);
+            }
+            tokio::time::sleep(DISK_WATCH_INTERVAL).await;
+        }
+    };
+    tokio::select! {
+        () = watch => {}
+        () = world.shutdown.started() => {}
+    }
+    drop(world.clock);
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+/// The node's name, as clients and dashboards see it.
+const NODE: &str = "rabbit@localhost";
+
+/// For the last epochs of jobs and the last checkpoint.
+const STORE_CLOSE_MAX: Duration = Duration::from_secs(10);
+
+/// After everything was joined: what still runs is a reader of the log.
+const RUNTIME_GRACE: Duration = Duration::from_millis(500);
+
+/// Recent record batches kept in memory for readers of the tail, all partitions together.
+const TAIL_BYTES_MAX: usize = 64 << 20;
+
+/// A disk fills in seconds, not in milliseconds, and an idle server should stay idle.
+const DISK_WATCH_INTERVAL: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+
+    use super::*;
+    use crate::config::load::Said;
+
+    fn loaded(pairs: &[&str]) -> Loaded {
+        let mut set: Vec<String> = pairs.iter().map(|&p| p.to_owned()).collect();
+        for door in ["amqp", "kafka", "admin", "metrics"] {
+            set.push(format!("{door}.address=127.0.0.1:0"));
+        }
+        Loaded::load(&Said { set, ..Said::default() }).unwrap()
+    }
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_starts_answers_and_stops() {
+        let server = Server::start(loaded(&["store.ephemeral=true"]), Clock::machine()).await.unwrap();
+        let (admin, metrics) = (server.address(Door::Admin).unwrap(), server.address(Door::Metrics).unwrap());
+        let ready: serde_json::Value = serde_json::from_str(&server.ready_line()).unwrap();
+        assert_eq!(ready["admin"], admin.to_string());
+        assert!(ready.get("redis").is_none());
+        let overview = get(admin, "/api/overview").await;
+        assert!(overview.starts_with("HTTP/1.1 200") && overview.contains("\"exchanges\":7"), "{overview}");
+        let alive = get(admin, "/api/aliveness-test/%2F").await;
+        assert!(alive.ends_with("{\"status\":\"ok\"}"), "{alive}");
+        let queue = get(admin, "/api/queues/%2F/aliveness-test").await;
+        assert!(queue.contains("\"messages\":0") && queue.contains("\"get_no_ack\":1"), "{queue}");
+        assert!(get(metrics, "/metrics").await.contains("\nrabbitmq_queues 1\n"));
+        server.stop().await;
+        assert!(TcpStream::connect(admin).await.is_err());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_data_directory_in_use_or_not_ours_is_refused_with_the_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = format!("store.data_dir={}", dir.path().display());
+        let server = Server::start(loaded(&[&data_dir]), Clock::machine()).await.unwrap();
+        let error = Server::start(loaded(&[&data_dir]), Clock::machine()).await.err().unwrap().to_string();
+        assert!(error.contains("in use by another process") && error.contains("--data-dir"), "{error}");
+        server.stop().await;
+        let foreign = tempfile::tempdir().unwrap();
+        std::fs::write(foreign.path().join("thesis.tex"), "").unwrap();
+        let data_dir = format!("store.data_dir={}", foreign.path().display());
+        let error = Server::start(loaded(&[&data_dir]), Clock::machine()).await.err().unwrap().to_string();
+        assert!(error.contains("thesis.tex") && error.contains("--data-dir"), "{error}");
+    }
+}
