@@ -1,0 +1,35 @@
+//! Runs the Node suites (amqplib, kafkajs) against the `warren` binary; from `WARREN_COMPAT=ci` on.
+#![cfg(test)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::{process::Command, time::Duration};
+
+use support::{Tier, broker::Broker, environment, gaps, process, report};
+
+#[test]
+fn amqplib_and_kafkajs() {
+    if !report::included("node", Tier::Ci) {
+        return;
+    }
+    let Some(directory) = report::available("node", environment::node()) else { return };
+    let broker = Broker::durable(&[]);
+    let mut outcomes = Vec::new();
+    let mut said = String::new();
+    for program in ["amqplib.test.mjs", "kafkajs.test.mjs"] {
+        let mut node = Command::new("node");
+        node.current_dir(&directory).args(["--no-warnings", "--test-reporter=tap", program]);
+        node.env("AMQP_URL", format!("amqp://guest:guest@{}/", broker.doors().amqp));
+        node.env("KAFKA", broker.doors().kafka.to_string());
+        let done = report::suite(&format!("node {program}"), || process::within(&mut node, LIMIT));
+        outcomes.extend(gaps::from_tap(&done.said));
+        said.push_str(&done.said);
+        said.push_str(&done.errors);
+    }
+    report::say(&format!("node: {} tests", outcomes.len()));
+    let wrong = gaps::judge(&gaps::of("node"), &outcomes);
+    assert!(wrong.is_empty(), "{}\n{said}", wrong.join("\n"));
+}
+
+const LIMIT: Duration = Duration::from_secs(180);

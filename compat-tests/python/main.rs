@@ -1,0 +1,78 @@
+//! Runs the Python suites (pika, kafka-python in two versions, both doors, the SQL job) against the `warren` binary.
+#![cfg(test)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::{path::Path, process::Command, time::Duration};
+
+use support::{broker, broker::Broker, environment, gaps, process, report};
+
+/// pytest over some files with one interpreter; strict about known gaps (conftest.py).
+fn pytest(suite: &str, python: &Path, broker: Option<&Broker>, files: &[&str]) {
+    let mut command = Command::new(python);
+    command.current_dir(environment::sources("python")).args(["-m", "pytest"]).args(files);
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command.env("WARREN_BIN", broker::binary());
+    if let Some(broker) = broker {
+        command.env("WARREN_AMQP", format!("amqp://guest:guest@{}/", broker.doors().amqp));
+        command.env("WARREN_KAFKA", broker.doors().kafka.to_string());
+    }
+    let known = serde_json::to_string(&gaps::of("python")).expect("a map of strings is JSON");
+    command.env("WARREN_KNOWN_GAPS", known);
+    command.env_remove("WARREN_ORACLE_AMQP").env_remove("WARREN_ORACLE_KAFKA");
+    let done = report::suite(suite, || process::within(&mut command, Duration::from_secs(300)));
+    report::say(&format!("{suite}: {}", done.said.lines().last().unwrap_or_default()));
+    assert!(done.success(), "{suite}\n{}{}", done.said, done.errors);
+}
+
+#[test]
+fn pika() {
+    let Some(python) = report::available("python pika", environment::python("requirements.txt")) else {
+        return;
+    };
+    let broker = Broker::durable(&[]);
+    let files = [
+        "test_queues.py",
+        "test_exchanges.py",
+        "test_messages.py",
+        "test_transactions.py",
+        "test_errors.py",
+        "test_connections.py",
+    ];
+    pytest("python pika", &python, Some(&broker), &files);
+}
+
+#[test]
+fn kafka_python_newest() {
+    let Some(python) = report::available("python kafka", environment::python("requirements.txt")) else {
+        return;
+    };
+    let broker = Broker::durable(&[]);
+    pytest("python kafka newest", &python, Some(&broker), &["test_kafka.py"]);
+}
+
+#[test]
+fn kafka_python_2_0_2() {
+    let environment = environment::python("requirements-2.0.2.txt");
+    let Some(python) = report::available("python kafka 2.0.2", environment) else { return };
+    let broker = Broker::durable(&[]);
+    pytest("python kafka 2.0.2", &python, Some(&broker), &["test_kafka.py", "test_hello.py"]);
+}
+
+#[test]
+fn tutorials_and_both_doors() {
+    let Some(python) = report::available("python doors", environment::python("requirements.txt")) else {
+        return;
+    };
+    let broker = Broker::durable(&[]);
+    pytest("python tutorials and both doors", &python, Some(&broker), &["test_hello.py", "test_doors.py"]);
+}
+
+#[test]
+fn stream_job() {
+    let Some(python) = report::available("python sql", environment::python("requirements.txt")) else {
+        return;
+    };
+    pytest("python stream job", &python, None, &["test_sql.py"]);
+}

@@ -1,0 +1,305 @@
+//! A small blocking Kafka client: CreateTopics v2, Produce v7, Fetch v4 and ListOffsets v1 on one connection, and raw
+//! frames for bad input. Requests may be pipelined; answers come in order.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    stream: TcpStream,
+    correlation: i32,
+}
+
+/// What Produce answered for the one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Produced {
+    pub error: i16,
+    pub base_offset: i64,
+}
+
+/// What Fetch answered for the one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fetched {
+    pub error: i16,
+    pub high_watermark: i64,
+    /// (offset, value), from the first batch that holds the asked offset.
+    pub records: Vec<(i64, Vec<u8>)>,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.set_write_timeout(Some(Duration::from_secs(20)))?;
+        Ok(Self { stream, correlation: 0 })
+    }
+
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// One frame: four bytes of length before it.
+    pub(crate) fn send_frame(&mut self, payload: &[u8]) -> io::Result<()> {
+        let mut frame = i32_of(payload.len()).to_be_bytes().to_vec();
+        frame.extend_from_slice(payload);
+        self.stream.write_all(&frame)
+    }
+
+    /// The next answer, its length removed.
+    pub(crate) fn receive_frame(&mut self) -> io::Result<Vec<u8>> {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        let length = usize::try_from(i32::from_be_bytes(length)).map_err(io::Error::other)?;
+        let mut payload = vec![0; length];
+        self.stream.read_exact(&mut payload)?;
+        Ok(payload)
+    }
+
+    /// Sends a request with header v1 and returns its correlation id.
+    fn send(&mut self, key: i16, version: i16, body: &[u8]) -> io::Result<i32> {
+        self.correlation += 1;
+        let mut request = Vec::with_capacity(body.len() + 16);
+        request.extend_from_slice(&key.to_be_bytes());
+        request.extend_from_slice(&version.to_be_bytes());
+        request.extend_from_slice(&self.correlation.to_be_bytes());
+        string(&mut request, "crash");
+        request.extend_from_slice(body);
+        self.send_frame(&request)?;
+        Ok(self.correlation)
+    }
+
+    fn receive(&mut self, correlation: i32) -> io::Result<Answer> {
+        let mut answer = Answer { bytes: self.receive_frame()?, at: 0 };
+        assert_eq!(answer.i32(), correlation, "answers come in the order of the requests");
+        Ok(answer)
+    }
+
+    /// Creates a topic of one partition; "already there" is fine.
+    pub(crate) fn create_topic(&mut self, topic: &str) -> io::Result<()> {
+        let mut body = 1_i32.to_be_bytes().to_vec();
+        string(&mut body, topic);
+        body.extend_from_slice(&1_i32.to_be_bytes());
+        body.extend_from_slice(&1_i16.to_be_bytes());
+        // No assignments, no configuration.
+        body.extend_from_slice(&[0; 8]);
+        body.extend_from_slice(&10_000_i32.to_be_bytes());
+        body.push(0);
+        let correlation = self.send(19, 2, &body)?;
+        let mut answer = self.receive(correlation)?;
+        let _throttle_ms = answer.i32();
+        assert_eq!(answer.i32(), 1);
+        let _name = answer.string();
+        match answer.i16() {
+            0 | TOPIC_ALREADY_EXISTS => Ok(()),
+            error => Err(io::Error::other(format!("CreateTopics answers error {error}"))),
+        }
+    }
+
+    /// Sends one batch with acks=all; the answer is for `produced`.
+    pub(crate) fn produce(&mut self, topic: &str, values: &[Vec<u8>]) -> io::Result<i32> {
+        let batch = batch(values);
+        let mut body = (-1_i16).to_be_bytes().to_vec();
+        body.extend_from_slice(&(-1_i16).to_be_bytes());
+        body.extend_from_slice(&10_000_i32.to_be_bytes());
+        body.extend_from_slice(&1_i32.to_be_bytes());
+        string(&mut body, topic);
+        body.extend_from_slice(&1_i32.to_be_bytes());
+        body.extend_from_slice(&0_i32.to_be_bytes());
+        body.extend_from_slice(&i32_of(batch.len()).to_be_bytes());
+        body.extend_from_slice(&batch);
+        self.send(0, 7, &body)
+    }
+
+    pub(crate) fn produced(&mut self, correlation: i32) -> io::Result<Produced> {
+        let mut answer = self.receive(correlation)?;
+        assert_eq!(answer.i32(), 1);
+        let _topic = answer.string();
+        assert_eq!((answer.i32(), answer.i32()), (1, 0));
+        Ok(Produced { error: answer.i16(), base_offset: answer.i64() })
+    }
+
+    /// Whole batches from the one that holds `offset` on, at most about 4 MiB, without waiting.
+    pub(crate) fn fetch(&mut self, topic: &str, offset: i64) -> io::Result<Fetched> {
+        let mut body = (-1_i32).to_be_bytes().to_vec();
+        body.extend_from_slice(&0_i32.to_be_bytes());
+        body.extend_from_slice(&0_i32.to_be_bytes());
+        body.extend_from_slice(&(4_i32 << 20).to_be_bytes());
+        body.push(0);
+        body.extend_from_slice(&1_i32.to_be_bytes());
+        string(&mut body, topic);
+        body.extend_from_slice(&1_i32.to_be_bytes());
+        body.extend_from_slice(&0_i32.to_be_bytes());
+        body.extend_from_slice(&offset.to_be_bytes());
+        body.extend_from_slice(&(4_i32 << 20).to_be_bytes());
+        let correlation = self.send(1, 4, &body)?;
+        let mut answer = self.receive(correlation)?;
+        let _throttle_ms = answer.i32();
+        assert_eq!(answer.i32(), 1);
+        let _topic = answer.string();
+        assert_eq!((answer.i32(), answer.i32()), (1, 0));
+        let error = answer.i16();
+        let high_watermark = answer.i64();
+        let _last_stable_offset = answer.i64();
+        for _ in 0..answer.i32().max(0) {
+            // Aborted transactions: producer id, first offset.
+            let _ = (answer.i64(), answer.i64());
+        }
+        let length = answer.i32().max(0);
+        let records = records(&mut answer, usize::try_from(length).unwrap_or(0));
+        Ok(Fetched { error, high_watermark, records })
+    }
+
+    /// The log's end.
+    pub(crate) fn latest_offset(&mut self, topic: &str) -> io::Result<i64> {
+        let mut body = (-1_i32).to_be_bytes().to_vec();
+        body.extend_from_slice(&1_i32.to_be_bytes());
+        string(&mut body, topic);
+        body.extend_from_slice(&1_i32.to_be_bytes());
+        body.extend_from_slice(&0_i32.to_be_bytes());
+        body.extend_from_slice(&(-1_i64).to_be_bytes());
+        let correlation = self.send(2, 1, &body)?;
+        let mut answer = self.receive(correlation)?;
+        assert_eq!(answer.i32(), 1);
+        let _topic = answer.string();
+        assert_eq!((answer.i32(), answer.i32(), answer.i16()), (1, 0, 0));
+        let _timestamp = answer.i64();
+        Ok(answer.i64())
+    }
+}
+
+/// A cursor over an answer; a short one fails the test.
+struct Answer {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Answer {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let bytes = self.bytes[self.at..self.at + N].try_into().expect("N bytes");
+        self.at += N;
+        bytes
+    }
+
+    fn i16(&mut self) -> i16 {
+        i16::from_be_bytes(self.take())
+    }
+
+    fn i32(&mut self) -> i32 {
+        i32::from_be_bytes(self.take())
+    }
+
+    fn i64(&mut self) -> i64 {
+        i64::from_be_bytes(self.take())
+    }
+
+    fn string(&mut self) -> String {
+        let length = usize::try_from(self.i16()).unwrap_or(0);
+        let text = String::from_utf8_lossy(&self.bytes[self.at..self.at + length]).into_owned();
+        self.at += length;
+        text
+    }
+
+    /// A zigzag varint.
+    fn varint(&mut self) -> i64 {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let [byte] = self.take();
+            value |= u64::from(byte & 0x7F) << shift;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
+    }
+}
+
+/// The records of whole uncompressed batches; a cut last batch is left out.
+fn records(answer: &mut Answer, length: usize) -> Vec<(i64, Vec<u8>)> {
+    let end = answer.at + length;
+    let mut records = Vec::new();
+    while answer.at + BATCH_HEADER_BYTES <= end {
+        let base_offset = answer.i64();
+        let batch_end = answer.at + 4 + usize::try_from(answer.i32()).expect("a length");
+        if batch_end > end {
+            break;
+        }
+        let _leader_epoch = answer.i32();
+        assert_eq!(answer.take(), [2_u8], "record batches are of magic 2");
+        let crc = u32::from_be_bytes(answer.take());
+        assert_eq!(crc32c::crc32c(&answer.bytes[answer.at..batch_end]), crc, "the batch's checksum holds");
+        // Attributes, last offset delta, two timestamps, producer id and epoch, base sequence.
+        answer.at += 2 + 4 + 8 + 8 + 8 + 2 + 4;
+        for _ in 0..answer.i32() {
+            let length = usize::try_from(answer.varint()).expect("a length");
+            let record_end = answer.at + length;
+            answer.at += 1;
+            let _timestamp_delta = answer.varint();
+            let offset = base_offset + answer.varint();
+            let key_length = usize::try_from(answer.varint()).unwrap_or(0);
+            answer.at += key_length;
+            let value_length = usize::try_from(answer.varint()).unwrap_or(0);
+            records.push((offset, answer.bytes[answer.at..answer.at + value_length].to_vec()));
+            answer.at = record_end;
+        }
+        answer.at = batch_end;
+    }
+    records
+}
+
+/// A record batch v2 of keyless values, without a producer id.
+pub(crate) fn batch(values: &[Vec<u8>]) -> Vec<u8> {
+    let mut body = 0_i16.to_be_bytes().to_vec();
+    body.extend_from_slice(&(i32_of(values.len()) - 1).to_be_bytes());
+    for timestamp in [1_700_000_000_000_i64; 2] {
+        body.extend_from_slice(&timestamp.to_be_bytes());
+    }
+    body.extend_from_slice(&(-1_i64).to_be_bytes());
+    body.extend_from_slice(&(-1_i16).to_be_bytes());
+    body.extend_from_slice(&(-1_i32).to_be_bytes());
+    body.extend_from_slice(&i32_of(values.len()).to_be_bytes());
+    for (delta, value) in values.iter().enumerate() {
+        let mut record = vec![0];
+        varint(&mut record, 0);
+        varint(&mut record, i64::from(i32_of(delta)));
+        varint(&mut record, -1);
+        varint(&mut record, i64::from(i32_of(value.len())));
+        record.extend_from_slice(value);
+        varint(&mut record, 0);
+        varint(&mut body, i64::from(i32_of(record.len())));
+        body.extend_from_slice(&record);
+    }
+    let mut batch = 0_i64.to_be_bytes().to_vec();
+    // Leader epoch, magic and checksum count too.
+    batch.extend_from_slice(&i32_of(4 + 1 + 4 + body.len()).to_be_bytes());
+    batch.extend_from_slice(&(-1_i32).to_be_bytes());
+    batch.push(2);
+    batch.extend_from_slice(&crc32c::crc32c(&body).to_be_bytes());
+    batch.extend_from_slice(&body);
+    batch
+}
+
+fn varint(out: &mut Vec<u8>, value: i64) {
+    let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    while rest >= 0x80 {
+        out.push(rest.to_le_bytes()[0] | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest.to_le_bytes()[0]);
+}
+
+pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(&i16::try_from(text.len()).expect("a short string").to_be_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn i32_of(length: usize) -> i32 {
+    i32::try_from(length).expect("tests send small requests")
+}
+
+const TOPIC_ALREADY_EXISTS: i16 = 36;
+const BATCH_HEADER_BYTES: usize = 61;
