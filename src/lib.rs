@@ -14,3 +14,6 @@ pub mod net;
 pub mod observe;
 pub mod store;
 pub mod stream;
+
+#[cfg(test)]
+mod sim;
