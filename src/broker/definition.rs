@@ -14,44 +14,24 @@
 
 use bytes::Bytes;
 
-use super::{exchange::ExchangeOptions, queue::QueueId, queue::QueueOptions};
+use super::{exchange::ExchangeOptions, queue::QueueId, queue::QueueOptions, topic::writes::Writes};
 use crate::{
     data::value::{Table, Value},
-    store::{Change, Space, Store, StoreError, Ticket, Turn},
+    store::{Space, Store, Ticket},
 };
-
-/// Keys set and removed in one turn.
-pub struct Define {
-    pub puts: Vec<(Vec<u8>, Vec<u8>)>,
-    pub deletes: Vec<Vec<u8>>,
-}
-
-impl Change for Define {
-    fn bytes_max(&self) -> usize {
-        let puts: usize = self.puts.iter().map(|(k, v)| k.len() + v.len() + OVERHEAD_BYTES).sum();
-        puts + self.deletes.iter().map(|k| k.len() + OVERHEAD_BYTES).sum::<usize>()
-    }
-
-    fn stage(&mut self, turn: &mut Turn) {
-        self.puts.iter().for_each(|(key, value)| turn.put(Space::Meta, key, value));
-        self.deletes.iter().for_each(|key| turn.delete(Space::Meta, key));
-    }
-
-    fn committed(self: Box<Self>) {}
-
-    fn refused(self: Box<Self>, _: &StoreError) {}
-}
-
-const OVERHEAD_BYTES: usize = 32;
 
 /// Sets one key.
 pub fn put(store: &Store, key: Vec<u8>, value: Vec<u8>) -> Ticket {
-    store.submit(Box::new(Define { puts: vec![(key, value)], deletes: Vec::new() }))
+    let mut writes = Writes::default();
+    writes.put(Space::Meta, key, value);
+    writes.submit(store, drop)
 }
 
 /// Removes keys.
 pub fn delete(store: &Store, deletes: Vec<Vec<u8>>) -> Ticket {
-    store.submit(Box::new(Define { puts: Vec::new(), deletes }))
+    let mut writes = Writes::default();
+    deletes.into_iter().for_each(|key| writes.delete(Space::Meta, key));
+    writes.submit(store, drop)
 }
 
 /// Where the cluster's id is noted.

@@ -82,13 +82,6 @@ impl Draft {
         self.bytes.extend_from_slice(part);
     }
 
-    /// Takes back the last message, which turned out to go nowhere.
-    pub fn discard_last(&mut self) {
-        if let Some(start) = self.starts.pop() {
-            self.bytes.truncate(start as usize);
-        }
-    }
-
     #[must_use]
     pub fn len(&self) -> usize {
         self.starts.len()

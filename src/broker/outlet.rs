@@ -75,7 +75,7 @@ impl Outlet {
         }
     }
 
-    /// Puts deliveries in. Returns them when the connection is gone.
+    /// Puts deliveries in. False when the connection is gone: then they stay where they are.
     pub fn deliver(&self, deliveries: &mut Vec<Event>, bytes: usize) -> bool {
         let waker = {
             let mut inner = self.inner.lock();

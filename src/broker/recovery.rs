@@ -10,9 +10,9 @@ use super::{
     exchange::{Binding, Target},
     group::{self, Groups},
     meters::Meters,
-    queue::{Queue, QueueId, Seq, change, runs},
+    queue::{Queue, QueueId, Seq, runs},
     refusal::Refusal,
-    topic::{Topics, tail::Budget},
+    topic::{Topics, tail::Budget, writes::Writes},
     txn::producer::ProducerIds,
     vhost::{Vhost, server_name},
 };
@@ -127,33 +127,31 @@ impl Broker {
 
     fn recover_messages(&self, queues: &HashMap<QueueId, Arc<Queue>>) -> Result<(), RecoveryError> {
         let store = &self.core.store;
-        let mut orphans = Vec::new();
+        let mut orphans = Writes::default();
         for (key, value) in store.scan(Space::State, b"d")? {
             let id = id_at(&key, 1).ok_or_else(|| unreadable(&key))?;
             let below = id_at(&value, 0).ok_or_else(|| unreadable(&key))?;
             match queues.get(&QueueId(id)) {
-                Some(queue) => queue.recover(|state| state.recover_delivered(Seq(below))),
-                None => orphans.push((Space::State, key)),
+                Some(queue) => queue.with_state(|state| state.recover_delivered(Seq(below))),
+                None => orphans.delete(Space::State, key.to_vec()),
             }
         }
         for (key, value) in store.scan(Space::Index, b"q")? {
             let (id, first) = id_at(&key, 1).zip(id_at(&key, 9)).ok_or_else(|| unreadable(&key))?;
             let run = runs::Run::decode(Seq(first), &value).ok_or_else(|| unreadable(&key))?;
             let Some(queue) = queues.get(&QueueId(id)) else {
-                orphans.push((Space::Index, key));
+                orphans.delete(Space::Index, key.to_vec());
                 continue;
             };
             run.place.into_iter().for_each(|place| store.retain(place));
-            queue.recover(|state| state.recover_run(run));
+            queue.with_state(|state| state.recover_run(run));
         }
-        if !orphans.is_empty() {
-            store.submit(Box::new(change::Remove(orphans)));
-        }
+        orphans.submit_unwatched(store);
         Ok(())
     }
 
     fn recover_bindings(&self) -> Result<(), RecoveryError> {
-        let mut dangling = Vec::new();
+        let mut dangling = Writes::default();
         for (key, _) in self.core.store.scan(Space::Meta, b"B")? {
             let stored = definition::read_binding(&key).ok_or_else(|| unreadable(&key))?;
             let vhost = self.vhost(&stored.vhost).map_err(RecoveryError::Refused)?;
@@ -170,16 +168,14 @@ impl Broker {
                     target = stored.target,
                     "a binding of nothing is dropped"
                 );
-                dangling.push((Space::Meta, key));
+                dangling.delete(Space::Meta, key.to_vec());
                 continue;
             };
             let routing_key = stored.routing_key.into();
             let binding = Binding { target, routing_key, arguments: stored.arguments };
             vhost.restore_binding(&stored.source, binding).map_err(RecoveryError::Refused)?;
         }
-        if !dangling.is_empty() {
-            self.core.store.submit(Box::new(change::Remove(dangling)));
-        }
+        dangling.submit_unwatched(&self.core.store);
         Ok(())
     }
 }

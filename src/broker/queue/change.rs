@@ -276,20 +276,3 @@ impl Change for MoveRun {
         }
     }
 }
-
-/// Keys that nothing owns any more.
-pub struct Remove(pub Vec<(Space, bytes::Bytes)>);
-
-impl Change for Remove {
-    fn bytes_max(&self) -> usize {
-        self.0.iter().map(|(_, key)| key.len() + ENTRY_BYTES).sum()
-    }
-
-    fn stage(&mut self, turn: &mut Turn) {
-        self.0.iter().for_each(|(space, key)| turn.delete(*space, key));
-    }
-
-    fn committed(self: Box<Self>) {}
-
-    fn refused(self: Box<Self>, _: &StoreError) {}
-}

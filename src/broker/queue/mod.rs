@@ -479,10 +479,6 @@ impl Queue {
         }
     }
 
-    pub(super) fn recover(&self, f: impl FnOnce(&mut State)) {
-        f(&mut self.state.lock());
-    }
-
     pub(super) fn with_state<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         f(&mut self.state.lock())
     }

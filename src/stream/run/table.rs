@@ -21,8 +21,11 @@ use super::{
     worker::{Control, Status, Worker},
 };
 use crate::{
-    broker::{Broker, topic::VhostName},
-    store::{Change, Space, StoreError, Ticket, Turn},
+    broker::{
+        Broker,
+        topic::{VhostName, writes::Writes},
+    },
+    store::{Space, StoreError, Ticket},
     stream::plan::{
         connector::Connector,
         physical::{JobPlan, NodeKind},
@@ -182,14 +185,12 @@ impl Jobs {
     }
 
     fn define(&self, definitions: &[(String, Definition, JobPlan)]) -> Result<Ticket, String> {
-        let mut puts = Vec::new();
+        let mut writes = Writes::default();
         for (name, definition, _) in definitions {
-            puts.push((
-                definition_key(name),
-                serde_json::to_vec(definition).map_err(|error| error.to_string())?,
-            ));
+            let definition = serde_json::to_vec(definition).map_err(|error| error.to_string())?;
+            writes.put(Space::Meta, definition_key(name), definition);
         }
-        Ok(self.broker.core.store.submit(Box::new(Keys { puts, deletes: Vec::new() })))
+        Ok(writes.submit(&self.broker.core.store, drop))
     }
 
     fn bound(&self, vhost: &str) -> Bound {
@@ -228,9 +229,10 @@ impl Jobs {
         job.control.ended().await;
         let store = &self.broker.core.store;
         let state = store.scan(Space::State, &state_key(name, b"")).map_err(|error| error.to_string())?;
-        let mut deletes: Vec<_> = state.into_iter().map(|(key, _)| (Space::State, key.to_vec())).collect();
-        deletes.push((Space::Meta, definition_key(name)));
-        let ticket = store.submit(Box::new(Keys { puts: Vec::new(), deletes }));
+        let mut writes = Writes::default();
+        state.into_iter().for_each(|(key, _)| writes.delete(Space::State, key.to_vec()));
+        writes.delete(Space::Meta, definition_key(name));
+        let ticket = writes.submit(store, drop);
         store.durable(ticket).await.map_err(|error| error.to_string())?;
         Ok(true)
     }
@@ -330,26 +332,4 @@ fn topics(plan: &JobPlan) -> Vec<&str> {
 
 fn definition_key(name: &str) -> Vec<u8> {
     [b"J", name.as_bytes()].concat()
-}
-
-/// Definitions set, or everything of a job removed, in one turn.
-struct Keys {
-    puts: Vec<(Vec<u8>, Vec<u8>)>,
-    deletes: Vec<(Space, Vec<u8>)>,
-}
-
-impl Change for Keys {
-    fn bytes_max(&self) -> usize {
-        let puts: usize = self.puts.iter().map(|(key, value)| key.len() + value.len() + 32).sum();
-        puts + self.deletes.iter().map(|(_, key)| key.len() + 32).sum::<usize>()
-    }
-
-    fn stage(&mut self, turn: &mut Turn) {
-        self.puts.iter().for_each(|(key, value)| turn.put(Space::Meta, key, value));
-        self.deletes.iter().for_each(|(space, key)| turn.delete(*space, key));
-    }
-
-    fn committed(self: Box<Self>) {}
-
-    fn refused(self: Box<Self>, _: &StoreError) {}
 }
