@@ -3,9 +3,8 @@
 use bytes::BytesMut;
 use proptest::prelude::*;
 use warrenmq::amqp::wire::{
-    Method,
+    Method, Properties,
     frame::{self, Frame},
-    properties::Properties,
     table,
 };
 

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 
 use super::{
     fault::Fault,
-    wire::{Malformed, properties::Properties, table},
+    wire::{Properties, table},
 };
 use crate::data::value::{Table, Value};
 
@@ -29,7 +29,7 @@ pub fn of(properties: &Properties<'_>) -> Result<Option<Copies>, Fault> {
     if !named(b"\x02CC") && !named(b"\x03BCC") {
         return Ok(None);
     }
-    let mut headers = properties.header_table().map_err(|_| Fault::Malformed(Malformed::Properties))?;
+    let mut headers = properties.header_table().map_err(|e| Fault::Malformed(e.into()))?;
     let mut keys = Vec::new();
     for header in ["CC", "BCC"] {
         keys.extend(keys_in(&headers, header)?);

@@ -13,10 +13,7 @@ use super::{
     fault::{Fault, NO_ROUTE, Resource},
     handle::tx::TX_BYTES_MAX,
     session::{Alarm, Context, Session, fault_of},
-    wire::{
-        basic, connection, content, frame,
-        properties::{Header, Properties},
-    },
+    wire::{Properties, basic, connection, content, frame, header::Header},
 };
 use crate::{
     broker::{
@@ -69,7 +66,7 @@ pub fn publish(
             user,
         }));
     }
-    let decoded = Properties::decode(raw_properties).map_err(Fault::Malformed);
+    let decoded = Properties::decode(raw_properties).map_err(|e| Fault::Malformed(e.into()));
     let (properties, traits, copies) =
         decoded.and_then(|p| look(p, &session.user.name)).map_err(|wrong| {
             // A missing or internal exchange is reported before anything that is wrong with the properties.

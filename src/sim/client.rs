@@ -19,9 +19,8 @@ use crate::{
     amqp::{
         connection::Connection,
         wire::{
-            Arguments, Method, basic, channel, confirm, connection, content,
+            Arguments, Method, Properties, basic, channel, confirm, connection, content,
             frame::{self, Frame, PROTOCOL_HEADER},
-            properties::Properties,
             queue,
         },
     },

@@ -1,7 +1,10 @@
 //! The rows of the table for bytes that are not what they should be.
 
 use super::Code;
-use crate::{amqp::wire::Malformed, data::term};
+use crate::{
+    amqp::wire::Malformed,
+    data::{field, term},
+};
 
 /// Bytes that are not what they should be. RabbitMQ has no words for broken properties and unknown methods (its
 /// process dies and the socket closes); ours are for those who read a log.
@@ -30,12 +33,10 @@ pub(super) fn row(malformed: &Malformed) -> (Code, String) {
         Malformed::Arguments { octets, .. } => {
             (Code::FrameError, format!("cannot decode {}", term::numbers(octets)))
         }
-        Malformed::ShortStrUtf8 { .. } | Malformed::Utf8 => {
+        Malformed::ShortStrUtf8 { .. } | Malformed::Field(field::Malformed::Utf8) => {
             (Code::FrameError, "Malformed UTF-8 in shortstr".to_owned())
         }
         Malformed::UnknownMethod(_) => (Code::CommandInvalid, malformed.to_string()),
-        Malformed::Properties | Malformed::Length | Malformed::FieldType(_) | Malformed::TooDeep(_) => {
-            (Code::FrameError, malformed.to_string())
-        }
+        Malformed::Field(_) => (Code::FrameError, malformed.to_string()),
     }
 }

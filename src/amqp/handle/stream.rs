@@ -14,8 +14,8 @@ use crate::{
         fault::{Fault, Resource},
         session::Context,
         wire::{
+            Properties,
             basic::{Consume, ConsumeOk},
-            properties::Properties,
             table,
         },
     },

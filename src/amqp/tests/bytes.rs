@@ -5,8 +5,8 @@ use proptest::{prelude::*, sample::select};
 
 use crate::{
     amqp::wire::{
-        Arguments, basic, channel, confirm as confirms, connection, content, exchange, frame,
-        properties::Properties, queue, tx as txs,
+        Arguments, Properties, basic, channel, confirm as confirms, connection, content, exchange, frame,
+        queue, tx as txs,
     },
     data::value::{Table, Value},
 };

@@ -9,7 +9,7 @@ use nom::{
     number::streaming::{be_u8, be_u16, be_u32},
 };
 
-use super::{Arguments, Malformed, Method, Snippet, properties::Header, writer::Writer, writer::length_u32};
+use super::{Arguments, Malformed, Method, Snippet, header::Header, writer::Writer, writer::length_u32};
 
 /// Type, channel, size; and the end octet.
 pub const OVERHEAD_BYTES: usize = HEAD_BYTES + 1;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::MethodId;
+use crate::data::field;
 
 /// Bytes that are not what the specification says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,21 +30,9 @@ pub enum Malformed {
     /// A short string of a method is not UTF-8.
     #[error("malformed UTF-8 in a short string of {method}")]
     ShortStrUtf8 { method: MethodId },
-    /// The property list does not follow its flags.
-    #[error("cannot decode the content header's properties")]
-    Properties,
-    /// A value ended before its length said, or something follows it.
-    #[error("the value does not end where it should")]
-    Length,
-    /// A string that must be UTF-8 is not.
-    #[error("malformed UTF-8")]
-    Utf8,
-    /// No field type has that letter.
-    #[error("unknown field type {0}")]
-    FieldType(u8),
-    /// Tables and arrays nest too deep.
-    #[error("tables nested deeper than {0}")]
-    TooDeep(usize),
+    /// A field, a table or a property list is broken.
+    #[error(transparent)]
+    Field(#[from] field::Malformed),
 }
 
 /// The start of a payload, as much as RabbitMQ quotes.

@@ -8,6 +8,7 @@ use super::{
     Malformed, access, basic, channel, confirm, connection, exchange, queue, reader::Reader, tx,
     writer::Writer,
 };
+use crate::data::field;
 
 /// Class id and method id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,8 +54,8 @@ pub trait Arguments<'a>: Sized {
     /// When the bytes do not follow the definition or something follows them.
     fn decode_all(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut r = Reader::new(bytes);
-        Self::decode(&mut r).and_then(|m| r.finish().map(|()| m)).map_err(|e| match e {
-            Malformed::Utf8 => Malformed::ShortStrUtf8 { method: Self::ID },
+        Self::decode(&mut r).and_then(|m| Ok(r.finish().map(|()| m)?)).map_err(|e| match e {
+            Malformed::Field(field::Malformed::Utf8) => Malformed::ShortStrUtf8 { method: Self::ID },
             Malformed::FrameTooLarge { .. }
             | Malformed::FrameEnd { .. }
             | Malformed::UnknownFrame { .. }
@@ -62,10 +63,7 @@ pub trait Arguments<'a>: Sized {
             | Malformed::UnknownMethod(_)
             | Malformed::Arguments { .. }
             | Malformed::ShortStrUtf8 { .. }
-            | Malformed::Properties
-            | Malformed::Length
-            | Malformed::FieldType(_)
-            | Malformed::TooDeep(_) => Malformed::Arguments {
+            | Malformed::Field(_) => Malformed::Arguments {
                 method: Self::ID,
                 octets: bytes.get(..OCTETS_QUOTED_MAX).unwrap_or(bytes).into(),
             },

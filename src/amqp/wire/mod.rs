@@ -11,14 +11,12 @@ pub mod connection;
 pub mod content;
 pub mod exchange;
 pub mod frame;
+pub mod header;
 pub mod malformed;
 mod method;
-pub mod properties;
 pub mod queue;
-pub mod reader;
-pub mod table;
 pub mod tx;
-pub mod writer;
 
+pub use crate::data::field::{Properties, reader, table, writer};
 pub use malformed::{Malformed, Snippet};
 pub use method::{Arguments, METHODS, Method, MethodId, Side};

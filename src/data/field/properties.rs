@@ -1,4 +1,4 @@
-//! Content headers (§2.3.5.2, §4.2.6.1) and the properties of class basic (§1.8).
+//! The properties of class basic (§1.8), as a content header carries them (§4.2.6.1).
 //!
 //! What a publisher sent is what a consumer gets: the property flags and list travel as bytes, and [`Properties`] is a
 //! view of them that borrows everything and decodes no header table. RabbitMQ does not ask property strings to be
@@ -8,30 +8,6 @@ use bytes::{BufMut, BytesMut};
 
 use super::{Malformed, reader::Reader, table, writer::length_u32, writer::short_octets};
 use crate::data::value::{Table, Value};
-
-/// A header frame's payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header<'a> {
-    pub class_id: u16,
-    /// Unused; must be 0 and is not checked, as in RabbitMQ.
-    pub weight: u16,
-    pub body_bytes: u64,
-    /// Property flags and list, as on the wire.
-    pub properties: &'a [u8],
-}
-
-impl<'a> Header<'a> {
-    #[inline]
-    pub(super) fn decode(payload: &'a [u8]) -> Option<Self> {
-        let r = &mut Reader::new(payload);
-        Some(Self {
-            class_id: r.short().ok()?,
-            weight: r.short().ok()?,
-            body_bytes: r.longlong().ok()?,
-            properties: r.rest(),
-        })
-    }
-}
 
 /// The fourteen properties, in the order of their flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
