@@ -23,7 +23,7 @@ use super::{
     Settings,
     channel::{Content, Phase as ChannelPhase, Publish},
     fault::{Fault, Level, Reply},
-    handle::{self, connection::FRAME_MAX_MIN},
+    handle,
     publish::{self, whole},
     session::{Capabilities, Context, Session},
     wire::{
@@ -32,7 +32,7 @@ use super::{
     },
 };
 use crate::{
-    broker::{Broker, auth::User},
+    broker::{Broker, auth::User, profile::Profile},
     data::value::Table,
     net::pump::Output,
 };
@@ -119,6 +119,10 @@ impl Connection {
         }
     }
 
+    fn profile(&self) -> &'static Profile {
+        self.broker.core.profile
+    }
+
     fn frame_max(&self) -> u32 {
         match &self.phase {
             Phase::Open(session) => session.frame_max,
@@ -128,7 +132,7 @@ impl Connection {
             | Phase::Tune { .. }
             | Phase::Opening { .. }
             | Phase::Silent { .. }
-            | Phase::Over => FRAME_MAX_MIN,
+            | Phase::Over => self.profile().frame_max_min,
         }
     }
 

@@ -22,6 +22,9 @@ mod tests;
 
 use std::time::Duration;
 
+use self::login::Credentials;
+use crate::broker::profile::Profile;
+
 /// The limits and names of the door.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -33,20 +36,28 @@ pub struct Settings {
     pub heartbeat_s: u16,
     pub handshake_timeout: Duration,
     pub message_bytes_max: u64,
-    /// The RabbitMQ version that clients see and branch on.
-    pub version: String,
+    /// Open connections of the node; 0 = no limit.
+    pub connections_max: usize,
+    /// 0 = no limit.
+    pub consumers_per_channel_max: u32,
+    /// Who the mechanism ANONYMOUS logs in; without, it is not offered.
+    pub anonymous: Option<Credentials>,
     pub cluster_name: String,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
+impl Settings {
+    /// RabbitMQ's defaults in that version.
+    #[must_use]
+    pub fn of(profile: &Profile) -> Self {
         Self {
             frame_max: 131_072,
             channel_max: 2_047,
             heartbeat_s: 60,
             handshake_timeout: Duration::from_secs(10),
-            message_bytes_max: 16 * 1024 * 1024,
-            version: "4.2.1".to_owned(),
+            message_bytes_max: profile.message_bytes_max,
+            connections_max: 0,
+            consumers_per_channel_max: 0,
+            anonymous: None,
             cluster_name: "rabbit@localhost".to_owned(),
         }
     }

@@ -12,6 +12,7 @@ pub mod housekeeping;
 pub mod message;
 pub mod meters;
 pub mod outlet;
+pub mod profile;
 pub mod publish;
 pub mod queue;
 pub mod receipt;
@@ -39,6 +40,7 @@ use self::{
     group::Groups,
     message::Blob,
     meters::Meters,
+    profile::Profile,
     queue::{ConnectionId, ConsumerId, QueueId, Seq},
     refusal::Refusal,
     registry::Connections,
@@ -53,6 +55,8 @@ use crate::{
 
 /// What every part of the core needs.
 pub struct Core {
+    /// The RabbitMQ that we behave as.
+    pub profile: &'static Profile,
     pub store: Store,
     pub clock: Clock,
     pub memory: Alarms,

@@ -10,6 +10,7 @@ use super::{
     exchange::{Binding, Target},
     group::{self, Groups},
     meters::Meters,
+    profile::Profile,
     queue::{Queue, QueueId, Seq, runs},
     refusal::Refusal,
     topic::{Topics, tail::Budget, writes::Writes},
@@ -38,6 +39,7 @@ pub enum RecoveryError {
 /// How to run the core.
 #[derive(Debug)]
 pub struct Settings {
+    pub profile: &'static Profile,
     pub clock: Clock,
     pub memory_limit_bytes: usize,
     pub runtime: Option<tokio::runtime::Handle>,
@@ -56,6 +58,7 @@ impl Broker {
         let groups = Groups::recover(store.clone(), settings.groups, settings.clock.now())?;
         let producer_ids = ProducerIds::recover(store.clone())?;
         let core = Arc::new(Core {
+            profile: settings.profile,
             topics,
             store,
             clock: settings.clock,

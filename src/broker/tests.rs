@@ -46,6 +46,7 @@ impl World {
 
     fn on(store: Store, clock: Clock, runs: bool) -> Self {
         let settings = Settings {
+            profile: &super::profile::V4_2,
             clock: clock.clone(),
             memory_limit_bytes: 64 * 1024,
             runtime: None,

@@ -21,6 +21,7 @@ use crate::{
         alarm::Resource,
         auth::{Permissions, User},
         group, housekeeping,
+        profile::{self, Profile},
         recovery::{RecoveryError, Settings},
     },
     cli::{
@@ -28,7 +29,7 @@ use crate::{
         jobs::StreamJobs,
     },
     clock::Clock,
-    config::{Config, Durability, Loaded},
+    config::{Compat, Config, Durability, Loaded},
     kafka,
     net::{
         http,
@@ -190,7 +191,8 @@ impl World {
                 doors.spawn(http::serve(bound, router, self.shutdown.clone(), self.grace()));
             }
             Door::Amqp => {
-                let (broker, settings) = (self.broker.clone(), Arc::new(amqp_settings(&self.config)));
+                let (broker, settings) =
+                    (self.broker.clone(), Arc::new(amqp_settings(&self.config, self.broker.core.profile)));
                 let clock = self.clock.clone();
                 let open = move |ends: Ends| {
                     amqp::connection::Connection::new(
@@ -201,7 +203,9 @@ impl World {
                         clock.now(),
                     )
                 };
-                doors.spawn(bound.serve(self.listening(door, self.config.amqp.connections_max), open));
+                doors.spawn(
+                    bound.serve(self.listening(door, sockets_max(self.config.amqp.connections_max)), open),
+                );
             }
             Door::Kafka => {
                 let shared = kafka::Door::new(
@@ -245,6 +249,7 @@ fn open_broker(
     }
     let store = Store::open(store_options(config))?;
     let settings = Settings {
+        profile: profile_of(config.server.compat),
         clock,
         memory_limit_bytes: memory_limit(config),
         runtime: Some(runtime),
@@ -290,15 +295,43 @@ fn default_user(config: &Config) -> User {
     user.with_permissions("/", everything)
 }
 
-fn amqp_settings(config: &Config) -> amqp::Settings {
+fn amqp_settings(config: &Config, profile: &Profile) -> amqp::Settings {
+    let from = &config.amqp;
+    let anonymous = (!from.anonymous_user.is_empty()).then(|| amqp::login::Credentials {
+        user: from.anonymous_user.clone(),
+        password: from.anonymous_pass.clone(),
+    });
     amqp::Settings {
-        frame_max: config.amqp.frame_max,
-        channel_max: config.amqp.channel_max,
-        heartbeat_s: config.amqp.heartbeat_s,
-        handshake_timeout: Duration::from_millis(config.amqp.handshake_timeout_ms),
-        message_bytes_max: config.amqp.message_bytes_max as u64,
-        version: config.server.compat.version().to_owned(),
+        frame_max: from.frame_max,
+        channel_max: from.channel_max,
+        heartbeat_s: from.heartbeat_s,
+        handshake_timeout: Duration::from_millis(from.handshake_timeout_ms),
+        message_bytes_max: match from.message_bytes_max as u64 {
+            0 => profile.message_bytes_max,
+            bytes => bytes,
+        },
+        connections_max: from.connections_max,
+        consumers_per_channel_max: from.consumers_per_channel_max,
+        anonymous,
         cluster_name: NODE.to_owned(),
+    }
+}
+
+/// What `--compat` names.
+fn profile_of(compat: Compat) -> &'static Profile {
+    match compat {
+        Compat::V3_12 => &profile::V3_12,
+        Compat::V3_13 => &profile::V3_13,
+        Compat::V4_2 => &profile::V4_2,
+        Compat::V4_3 => &profile::V4_3,
+    }
+}
+
+/// Who is one too many must get far enough to be told; strangers beyond that are not let in.
+fn sockets_max(connections_max: usize) -> usize {
+    match connections_max {
+        0 => usize::MAX,
+        n => n + HANDSHAKES_MAX,
     }
 }
 
@@ -350,7 +383,7 @@ fn admin_state(
             node: NODE.to_owned(),
             cluster: NODE.to_owned(),
             cluster_id: broker.cluster_id.to_string(),
-            rabbitmq_version: config.server.compat.version().to_owned(),
+            rabbitmq_version: broker.core.profile.version.to_owned(),
             kafka_address: kafka.map(SocketAddr::to_string).unwrap_or_default(),
         },
         clock: clock.clone(),
@@ -394,6 +427,9 @@ fn cores() -> usize {
 
 /// The node's name, as clients and dashboards see it.
 const NODE: &str = "rabbit@localhost";
+
+/// AMQP connections that are not open yet, or are being refused.
+const HANDSHAKES_MAX: usize = 1_000;
 
 /// For the last epochs of jobs and the last checkpoint.
 const STORE_CLOSE_MAX: Duration = Duration::from_secs(10);

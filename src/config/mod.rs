@@ -55,19 +55,6 @@ pub enum Compat {
     V4_3,
 }
 
-impl Compat {
-    /// The version told to clients, who branch on it.
-    #[must_use]
-    pub fn version(self) -> &'static str {
-        match self {
-            Self::V3_12 => "3.12.14",
-            Self::V3_13 => "3.13.7",
-            Self::V4_2 => "4.2.1",
-            Self::V4_3 => "4.3.0",
-        }
-    }
-}
-
 /// The AMQP 0-9-1 door.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -79,6 +66,9 @@ pub struct Amqp {
     pub heartbeat_s: u16,
     pub handshake_timeout_ms: u64,
     pub message_bytes_max: usize,
+    pub consumers_per_channel_max: u32,
+    pub anonymous_user: String,
+    pub anonymous_pass: String,
 }
 
 /// The Kafka door.
@@ -211,12 +201,15 @@ impl Default for Amqp {
     fn default() -> Self {
         Self {
             address: Address::port(5672),
-            connections_max: 10_000,
+            connections_max: 0,
             frame_max: 131_072,
             channel_max: 2_047,
             heartbeat_s: 60,
             handshake_timeout_ms: 10_000,
-            message_bytes_max: 16 * MIB,
+            message_bytes_max: 0,
+            consumers_per_channel_max: 0,
+            anonymous_user: "guest".into(),
+            anonymous_pass: "guest".into(),
         }
     }
 }

@@ -69,11 +69,12 @@ fn is_advertised(text: &str) -> bool {
 const RANGES: &[(&str, RangeInclusive<i64>)] = &[
     // RabbitMQ takes no smaller one since 4.1, and the door refuses what it would.
     ("amqp.frame_max", 8192..=0x7fff_ffff),
-    ("amqp.channel_max", 1..=65_535),
+    ("amqp.channel_max", 0..=65_535),
     ("amqp.heartbeat_s", 0..=65_535),
     ("amqp.handshake_timeout_ms", 100..=600_000),
-    ("amqp.message_bytes_max", 1..=536_870_912),
-    ("amqp.connections_max", 1..=1_000_000),
+    ("amqp.message_bytes_max", 0..=536_870_912),
+    ("amqp.connections_max", 0..=1_000_000),
+    ("amqp.consumers_per_channel_max", 0..=0xffff_ffff),
     ("kafka.connections_max", 1..=1_000_000),
     ("kafka.num_partitions", 1..=10_000),
     ("kafka.socket_request_bytes_max", 4096..=0x7fff_ffff),
@@ -107,7 +108,7 @@ mod tests {
     #[test]
     fn values_outside_are_refused_with_the_rule() {
         let cases: &[(&str, Value)] = &[
-            ("amqp.channel_max", Value::Integer(0)),
+            ("amqp.frame_max", Value::Integer(4096)),
             ("store.disk_free_limit_bytes", Value::Integer(-1)),
             ("memory.high_watermark", Value::Float(1.5)),
             ("log.level", Value::String("loud".into())),

@@ -50,7 +50,8 @@ impl World {
         let clock = Clock::manual(START_MS);
         let store = Store::manual(options.clone());
         let broker = recover(&store, &clock, &mut rng);
-        Self { rng, clock, store, broker, amqp: Arc::default(), options, padding_max, life: 0 }
+        let amqp = Arc::new(crate::amqp::Settings::of(broker.core.profile));
+        Self { rng, clock, store, broker, amqp, options, padding_max, life: 0 }
     }
 
     /// True in `percent` of all cases.
@@ -145,6 +146,7 @@ fn options(rng: &mut StdRng) -> Options {
 
 fn recover(store: &Store, clock: &Clock, rng: &mut StdRng) -> Arc<Broker> {
     let settings = Settings {
+        profile: &crate::broker::profile::V4_2,
         clock: clock.clone(),
         memory_limit_bytes: usize::MAX >> 1,
         runtime: None,

@@ -29,15 +29,20 @@ impl Connection {
     pub(super) fn greet(&mut self, input: &[u8], until: Instant) -> usize {
         match frame::greeting(input) {
             Some(Greeting::Amqp091) => {
-                frame::put_method(self.output.buffer(), 0, &handle::connection::start(&self.settings));
+                let profile = self.profile();
+                let mechanisms = login::mechanisms(profile, &self.settings);
+                let start = handle::connection::start(profile, &self.settings, &mechanisms);
+                frame::put_method(self.output.buffer(), 0, &start);
                 self.phase = Phase::Start { until };
                 PROTOCOL_HEADER.len()
             }
             // What may still become a header is waited for.
             None if PROTOCOL_HEADER.iter().zip(input).take(4).all(|(a, b)| a == b) => 0,
-            // 4.x offers AMQP 1.0 to strangers; we do not speak it and name what we speak.
-            Some(Greeting::OtherRevision | Greeting::Amqp10 | Greeting::Foreign) | None => {
-                self.output.buffer().extend_from_slice(&PROTOCOL_HEADER);
+            // A peer that speaks AMQP hears what we speak; others hear what that RabbitMQ says to strangers.
+            answered => {
+                let amqp = matches!(answered, Some(Greeting::OtherRevision | Greeting::Amqp10));
+                let answer = if amqp { PROTOCOL_HEADER } else { self.profile().junk_header_answer };
+                self.output.buffer().extend_from_slice(&answer);
                 self.phase = Phase::Over;
                 input.len()
             }
@@ -56,7 +61,7 @@ impl Connection {
                 self.on_start_ok(now, until, &m);
             }
             (Phase::Tune { until, login }, connection::Method::TuneOk(m)) => {
-                match handle::connection::check_tune(&self.settings, &m) {
+                match handle::connection::check_tune(self.broker.core.profile, &self.settings, &m) {
                     Ok(()) => self.phase = Phase::Opening { until, login, tuned: m },
                     Err(fault) => {
                         self.phase = Phase::Tune { until, login };
@@ -91,7 +96,8 @@ impl Connection {
     fn on_start_ok(&mut self, now: Instant, until: Instant, method: &connection::StartOk<'_>) {
         let capabilities = handle::connection::capabilities(&method.client_properties);
         let meters = &self.broker.core.meters;
-        let Some(credentials) = login::credentials(method.mechanism, method.response) else {
+        let found = login::credentials(self.profile(), &self.settings, method.mechanism, method.response);
+        let Some(credentials) = found else {
             meters.auth_failed.increment();
             tracing::warn!(peer = %self.peer, mechanism = method.mechanism, "login with a mechanism or response that is none");
             self.phase = Phase::Silent { until: now + SILENT_CLOSE_DELAY };

@@ -5,21 +5,23 @@ use crate::{
     amqp::{
         Settings,
         fault::{Bound, Fault},
-        login::MECHANISMS,
         session::{Capabilities, Context},
         wire::connection::{Start, Tune, TuneOk, UpdateSecretOk},
     },
+    broker::profile::Profile,
     data::value::{Table, Value},
 };
 
 /// `connection.start`: what the server is and can.
 #[must_use]
-pub fn start(settings: &Settings) -> Start<'static> {
+pub fn start<'m>(profile: &Profile, settings: &Settings, mechanisms: &'m str) -> Start<'m> {
     let flags = [
         "authentication_failure_close",
         "basic.nack",
         "connection.blocked",
         "consumer_cancel_notify",
+        "consumer_priorities",
+        "direct_reply_to",
         "exchange_exchange_bindings",
         "per_consumer_qos",
         "publisher_confirms",
@@ -34,7 +36,7 @@ pub fn start(settings: &Settings) -> Start<'static> {
         ("information", text("Licensed under the Apache License 2.0")),
         ("platform", text("Rust")),
         ("product", text("RabbitMQ")),
-        ("version", text(&settings.version)),
+        ("version", text(profile.version)),
         ("warren", text(env!("CARGO_PKG_VERSION"))),
     ];
     let server_properties =
@@ -43,7 +45,7 @@ pub fn start(settings: &Settings) -> Start<'static> {
         version_major: 0,
         version_minor: 9,
         server_properties,
-        mechanisms: MECHANISMS.as_bytes(),
+        mechanisms: mechanisms.as_bytes(),
         locales: b"en_US",
     }
 }
@@ -68,15 +70,12 @@ pub fn tune(settings: &Settings) -> Tune {
     Tune { channel_max: settings.channel_max, frame_max: settings.frame_max, heartbeat: settings.heartbeat_s }
 }
 
-/// The smallest `frame_max` that RabbitMQ takes since 4.1, in bytes; also the limit before tuning.
-pub const FRAME_MAX_MIN: u32 = 8_192;
-
 /// Whether the client's answer lies within what was proposed. Its heartbeat wins as it is.
 ///
 /// # Errors
 /// The fault with RabbitMQ's text.
-pub fn check_tune(settings: &Settings, answer: &TuneOk) -> Result<(), Fault> {
-    check("frame_max", settings.frame_max, FRAME_MAX_MIN, answer.frame_max)?;
+pub fn check_tune(profile: &Profile, settings: &Settings, answer: &TuneOk) -> Result<(), Fault> {
+    check("frame_max", settings.frame_max, profile.frame_max_min, answer.frame_max)?;
     check("channel_max", settings.channel_max.into(), 1, answer.channel_max.into())
 }
 

@@ -53,6 +53,7 @@ impl World {
     fn on(store: Store) -> Self {
         let clock = Clock::manual(1_000_000);
         let settings = recovery::Settings {
+            profile: &crate::broker::profile::V4_2,
             clock: clock.clone(),
             memory_limit_bytes: usize::MAX >> 1,
             runtime: None,
@@ -82,7 +83,7 @@ impl World {
     /// A connection that has said nothing.
     pub(super) fn stranger(&self) -> Peer {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let (now, settings) = (self.clock.now(), Arc::new(Settings::default()));
+        let (now, settings) = (self.clock.now(), Arc::new(Settings::of(self.broker.core.profile)));
         let connection = Connection::new(self.broker.clone(), settings, address, address, now);
         let woken = Arc::<Woken>::default();
         Peer { connection, input: BytesMut::new(), now, woken, clock: self.clock.clone(), ended: false }

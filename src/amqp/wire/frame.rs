@@ -33,7 +33,7 @@ const TOLERANCE_BYTES: u32 = 8;
 pub enum Greeting {
     /// AMQP 0-9-1, also in the spelling of 0-9 (`1 1 0 9`).
     Amqp091,
-    /// `AMQP 0 0 9` with another revision.
+    /// `AMQP 0 0` with another version from 0-9 on.
     OtherRevision,
     /// AMQP 1.0, with (3) or without (0) SASL.
     Amqp10,
@@ -47,7 +47,7 @@ pub fn greeting(input: &[u8]) -> Option<Greeting> {
     let header = input.first_chunk::<8>()?;
     Some(match header {
         [b'A', b'M', b'Q', b'P', 0, 0, 9, 1] | [b'A', b'M', b'Q', b'P', 1, 1, 0, 9] => Greeting::Amqp091,
-        [b'A', b'M', b'Q', b'P', 0, 0, 9, _] => Greeting::OtherRevision,
+        [b'A', b'M', b'Q', b'P', 0, 0, 9..=255, _] => Greeting::OtherRevision,
         [b'A', b'M', b'Q', b'P', 0 | 3, 1, 0, 0] => Greeting::Amqp10,
         _ => Greeting::Foreign,
     })
@@ -223,6 +223,8 @@ mod tests {
         check(b"AMQP\x00\x00\x09\x01more", Some(Greeting::Amqp091));
         check(b"AMQP\x01\x01\x00\x09", Some(Greeting::Amqp091));
         check(b"AMQP\x00\x00\x09\x00", Some(Greeting::OtherRevision));
+        check(b"AMQP\x00\x00\x0a\x00", Some(Greeting::OtherRevision));
+        check(b"AMQP\x00\x00\x08\x00", Some(Greeting::Foreign));
         check(b"AMQP\x03\x01\x00\x00", Some(Greeting::Amqp10));
         check(b"AMQP\x00\x01\x00\x00", Some(Greeting::Amqp10));
         check(b"GET / HT", Some(Greeting::Foreign));

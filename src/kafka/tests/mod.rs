@@ -52,6 +52,7 @@ impl World {
         let store = Store::manual(Options::ephemeral());
         let clock = Clock::manual(1_700_000_000_000);
         let broker_settings = broker::recovery::Settings {
+            profile: &broker::profile::V4_2,
             clock: clock.clone(),
             memory_limit_bytes: usize::MAX,
             runtime: None,

@@ -1,0 +1,169 @@
+//! Which RabbitMQ we behave as: THE table of what differs between versions, one field for each difference.
+//!
+//! Rules that hold in every version are where they are applied; what a version changes is asked of the [`Profile`] in
+//! [`Core`](super::Core), and nothing else looks at version numbers. `3.12` stands for 3.12 and older. (RabbitMQ's
+//! release notes; the deprecated features of 4.3.)
+
+/// The differences. A door or the core asks for the field, never for the version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// Told to clients, who branch on it.
+    pub version: &'static str,
+
+    // The connection.
+    /// SASL mechanisms, in the order in which `connection.start` lists them.
+    pub mechanisms: &'static [&'static str],
+    /// What a client hears that begins with something else than AMQP.
+    pub junk_header_answer: [u8; 8],
+    /// The smallest `frame_max` that a client may ask for, in bytes; also the limit before tuning.
+    pub frame_max_min: u32,
+    /// The largest body, unless it is configured.
+    pub message_bytes_max: u64,
+    /// A content header that promises more than any message may have, or a body frame longer than what is left of the
+    /// content, closes the connection (501); before, the content is taken as it comes.
+    pub content_size_checked: bool,
+
+    // Texts.
+    /// `unknown exchange type` closes the connection (503) rather than the channel (406).
+    pub unknown_exchange_type_closes_connection: bool,
+    /// A refused permission names what was wanted: `configure access to queue …`.
+    pub access_named: bool,
+    /// `x-queue-type` of a queue that was declared without one is known to be `classic` when it is declared again.
+    pub queue_type_assumed: bool,
+    /// What an error about a stream calls it: `stream queues queue 'q' …` or `stream queue 'q' …`.
+    pub stream_texts: StreamTexts,
+    /// A wrong `x-stream-offset` closes the channel (406) rather than the connection (541).
+    pub stream_offset_checked: bool,
+
+    // What is allowed.
+    /// A passive declare needs one of the three permissions on the name.
+    pub passive_declare_needs_access: bool,
+    /// Transient queues that are not exclusive may be declared.
+    pub transient_nonexcl_queues: bool,
+    /// `basic.qos` with `global=true` is one limit for the channel; otherwise it is read as `global=false`.
+    pub global_qos: bool,
+    /// `x-queue-mode` and `x-queue-version=1` are taken (and change nothing).
+    pub queue_modes: bool,
+    /// The most `#` in a topic binding's key.
+    pub topic_wildcards_max: Option<usize>,
+    /// A queue of direct reply-to cannot be bound (403); before, it is not there (404).
+    pub reply_queue_binding_refused: bool,
+
+    // Queues and messages.
+    /// Of a quorum queue that names none.
+    pub delivery_limit: Option<u64>,
+    /// Classic queues, too, cancel consumers that do not acknowledge in time.
+    pub classic_consumer_timeout: bool,
+    /// A consumer that does not acknowledge in time is cancelled if the client understands that, instead of losing the
+    /// channel.
+    pub consumer_timeout_cancels: bool,
+    /// `x-death` of a message that a client publishes goes on being counted.
+    pub client_x_death_trusted: bool,
+    /// `x-last-death-*`, and all headers sorted by name once the broker adds one.
+    pub x_last_death: bool,
+    /// `x-delivery-count` is there from the first delivery, as 0; since 4.0 from the second, with `x-acquired-count`.
+    pub delivery_count_from_first: bool,
+}
+
+/// What error texts call a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamTexts {
+    /// Until 3.13: the resource with quotes around it, and `stream queues`.
+    Old,
+    New,
+}
+
+/// 3.12 and older.
+pub static V3_12: Profile = Profile {
+    version: "3.12.14",
+    mechanisms: &["AMQPLAIN", "PLAIN"],
+    junk_header_answer: *b"AMQP\x00\x00\x09\x01",
+    frame_max_min: 4_096,
+    message_bytes_max: 128 * MIB,
+    content_size_checked: false,
+    unknown_exchange_type_closes_connection: true,
+    access_named: false,
+    queue_type_assumed: false,
+    stream_texts: StreamTexts::Old,
+    stream_offset_checked: true,
+    passive_declare_needs_access: false,
+    transient_nonexcl_queues: true,
+    global_qos: true,
+    queue_modes: true,
+    topic_wildcards_max: None,
+    reply_queue_binding_refused: false,
+    delivery_limit: None,
+    classic_consumer_timeout: true,
+    consumer_timeout_cancels: false,
+    client_x_death_trusted: true,
+    x_last_death: false,
+    delivery_count_from_first: true,
+};
+
+/// 3.13.
+pub static V3_13: Profile = Profile {
+    version: "3.13.7",
+    unknown_exchange_type_closes_connection: false,
+    access_named: true,
+    x_last_death: true,
+    ..V3_12
+};
+
+/// 4.2, the default.
+pub static V4_2: Profile = Profile {
+    version: "4.2.9",
+    mechanisms: &["PLAIN", "AMQPLAIN", "ANONYMOUS"],
+    junk_header_answer: *b"AMQP\x03\x01\x00\x00",
+    frame_max_min: 8_192,
+    message_bytes_max: 16 * MIB,
+    content_size_checked: true,
+    queue_type_assumed: true,
+    stream_texts: StreamTexts::New,
+    passive_declare_needs_access: true,
+    reply_queue_binding_refused: true,
+    delivery_limit: Some(20),
+    client_x_death_trusted: false,
+    delivery_count_from_first: false,
+    ..V3_13
+};
+
+/// 4.3.
+pub static V4_3: Profile = Profile {
+    version: "4.3.5",
+    transient_nonexcl_queues: false,
+    global_qos: false,
+    queue_modes: false,
+    topic_wildcards_max: Some(2),
+    classic_consumer_timeout: false,
+    consumer_timeout_cancels: true,
+    ..V4_2
+};
+
+const MIB: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_version_is_its_predecessor_with_what_it_changed() {
+        let rows = |of: fn(&Profile) -> String| [&V3_12, &V3_13, &V4_2, &V4_3].map(of);
+        let yes = |of: fn(&Profile) -> bool| [&V3_12, &V3_13, &V4_2, &V4_3].map(of);
+        assert_eq!(rows(|p| p.version.to_owned()), ["3.12.14", "3.13.7", "4.2.9", "4.3.5"]);
+        assert_eq!(rows(|p| p.frame_max_min.to_string()), ["4096", "4096", "8192", "8192"]);
+        assert_eq!(rows(|p| (p.message_bytes_max >> 20).to_string()), ["128", "128", "16", "16"]);
+        assert_eq!(
+            rows(|p| p.delivery_limit.map_or_else(String::new, |n| n.to_string())),
+            ["", "", "20", "20"]
+        );
+        assert_eq!(yes(|p| p.unknown_exchange_type_closes_connection), [true, false, false, false]);
+        assert_eq!(yes(|p| p.x_last_death), [false, true, true, true]);
+        assert_eq!(yes(|p| p.client_x_death_trusted), [true, true, false, false]);
+        assert_eq!(yes(|p| p.transient_nonexcl_queues), [true, true, true, false]);
+        assert_eq!(yes(|p| p.global_qos), [true, true, true, false]);
+        assert_eq!(yes(|p| p.queue_modes), [true, true, true, false]);
+        assert_eq!(yes(|p| p.classic_consumer_timeout), [true, true, true, false]);
+        assert_eq!(yes(|p| p.junk_header_answer[4] == 3), [false, false, true, true]);
+        assert_eq!(yes(|p| p.mechanisms.contains(&"ANONYMOUS")), [false, false, true, true]);
+    }
+}
