@@ -36,6 +36,7 @@ fn pika() {
         "test_queues.py",
         "test_exchanges.py",
         "test_messages.py",
+        "test_streams.py",
         "test_transactions.py",
         "test_errors.py",
         "test_connections.py",

@@ -160,7 +160,7 @@ impl Source for Live {
             .map(|queue| queue_row(&queue, &connections))
             .collect();
         let topics = self.vhosts_named(vhost).into_iter().flat_map(|v| v.topics());
-        rows.extend(topics.filter(|t| t.declared_over_amqp).map(|topic| stream_row(&topic)));
+        rows.extend(topics.filter(|t| t.stream_arguments.is_some()).map(|topic| stream_row(&topic)));
         rows.sort_by(|a, b| (&a.vhost, &a.name).cmp(&(&b.vhost, &b.name)));
         rows
     }
@@ -285,7 +285,7 @@ impl Source for Live {
         for vhost in self.broker.vhosts() {
             let topics = vhost.topics();
             figures.exchanges += vhost.exchanges().len() as u64;
-            figures.queues += topics.iter().filter(|t| t.declared_over_amqp).count() as u64;
+            figures.queues += topics.iter().filter(|t| t.stream_arguments.is_some()).count() as u64;
             figures.groups.extend(self.groups_of(&vhost, &topics));
             figures.topics.extend(topics.iter().map(|topic| topic_figures(topic)));
             for queue in vhost.queues() {
@@ -407,7 +407,7 @@ fn stream_row(topic: &Topic) -> QueueRow {
         vhost: topic.vhost.0.to_string(),
         kind: "stream".to_owned(),
         durable: true,
-        arguments: [("x-queue-type".to_owned(), Json::from("stream"))].into_iter().collect(),
+        arguments: topic.stream_arguments.as_ref().map(table).unwrap_or_default(),
         messages_ready: topic.partitions.iter().map(left).sum(),
         message_bytes_ready: topic.partitions.iter().map(|p| p.bytes()).sum(),
         ..QueueRow::default()

@@ -296,6 +296,7 @@ pub fn fault_of(refusal: Refusal, vhost: &str) -> Fault {
         },
         Refusal::ExclusiveUse(name) => Fault::ExclusiveUse(queue(&name)),
         Refusal::Binding(text) => Fault::Binding(text),
+        Refusal::Stream(text) => Fault::Binding(text.to_owned()),
         Refusal::Unsupported { what, queue: name } => Fault::UnsupportedByStream { what, on: queue(&name) },
         Refusal::NoPrefetch(name) => Fault::NoPrefetch(queue(&name)),
         Refusal::Storage(error) => {

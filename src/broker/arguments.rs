@@ -67,7 +67,7 @@ const STREAM: &[(&str, Option<Check>)] = &[
     ("x-stream-max-segment-size-bytes", Some(is_natural)),
     ("x-queue-leader-locator", Some(is_string)),
     ("x-initial-cluster-size", Some(is_natural)),
-    ("x-stream-filter-size-bytes", None),
+    ("x-stream-filter-size-bytes", Some(is_natural)),
 ];
 
 /// The queue type that arguments name, `classic` when they name none.

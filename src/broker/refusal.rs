@@ -70,6 +70,8 @@ pub enum Refusal {
         what: &'static str,
         queue: String,
     },
+    /// A stream is asked for with a size it cannot have; RabbitMQ's words.
+    Stream(&'static str),
     /// A stream consumer without a prefetch count.
     NoPrefetch(String),
     /// The store takes no more writes.

@@ -57,7 +57,11 @@ impl Vhost {
             return Err(other_type(name, QueueKind::Stream, arguments));
         }
         arguments::check(name, QueueKind::Stream, arguments)?;
+        check_sizes(arguments)?;
         if let Some(topic) = self.find_topic(name) {
+            if let Some(current) = &topic.stream_arguments {
+                equivalent(name, arguments, current)?;
+            }
             let messages = topic.message_count();
             return Ok(DeclaredStream { topic, messages, pending: self.done_before() });
         }
@@ -69,7 +73,7 @@ impl Vhost {
             name: name.to_owned(),
             partitions: 1,
             config: config(name, arguments)?,
-            declared_over_amqp: true,
+            stream_arguments: Some(arguments.clone()),
             id: Uuid::new_v4(),
         };
         let (topic, ticket) =
@@ -82,27 +86,16 @@ impl Vhost {
         Ok(DeclaredStream { topic, messages: 0, pending: Some(ticket) })
     }
 
-    /// Deletes a stream with its bindings; returns how many records went with it.
-    ///
-    /// # Errors
-    /// [`Refusal::NotEmpty`] when asked to mind that.
-    pub fn delete_stream(
-        &self,
-        topic: &Arc<Topic>,
-        _if_unused: bool,
-        if_empty: bool,
-    ) -> Result<(usize, Pending), Refusal> {
-        let messages = topic.message_count();
-        if if_empty && messages > 0 {
-            return Err(Refusal::NotEmpty(topic.name.to_string()));
-        }
+    /// Deletes a stream with its bindings, whoever reads it and whatever is in it: RabbitMQ's streams mind neither
+    /// `if-unused` nor `if-empty`, and say that no message went with them.
+    pub fn delete_stream(&self, topic: &Arc<Topic>) -> Pending {
         let mut topology = self.topology.lock();
         let mut keys = Vec::new();
         self.unbind_target(&mut topology, &TargetId::Topic(topic.name.clone()), &mut keys);
         let deleted = self.core.topics.delete(topic);
         self.names_changed();
         self.core.meters.queues_deleted.add(1);
-        Ok((messages, self.forget(keys).max(deleted)))
+        self.forget(keys).max(deleted)
     }
 }
 
@@ -118,6 +111,40 @@ impl Topic {
     }
 }
 
+/// Whether a stream is declared again as it was.
+fn equivalent(name: &str, received: &Table, current: &Table) -> Result<(), Refusal> {
+    for arg in COMPARED {
+        arguments::argument(arg, Subject::queue(name), received.field(arg), current.field(arg))?;
+    }
+    Ok(())
+}
+
+const COMPARED: [&str; 6] = [
+    "x-max-length-bytes",
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+    "x-stream-filter-size-bytes",
+    "x-initial-cluster-size",
+    "x-queue-leader-locator",
+];
+
+/// The sizes that RabbitMQ bounds, in its words.
+fn check_sizes(arguments: &Table) -> Result<(), Refusal> {
+    let number = |arg: &str| arguments.field(arg).and_then(Value::integer);
+    if number(SEGMENT_BYTES).is_some_and(|n| n > SEGMENT_BYTES_MAX) {
+        return Err(Refusal::Stream("Exceeded max value for x-stream-max-segment-size-bytes"));
+    }
+    if number("x-stream-filter-size-bytes").is_some_and(|n| !(16..=255).contains(&n)) {
+        return Err(Refusal::Stream("Invalid value for  x-stream-filter-size-bytes"));
+    }
+    Ok(())
+}
+
+const SEGMENT_BYTES: &str = "x-stream-max-segment-size-bytes";
+const SEGMENT_BYTES_MAX: i64 = 3_000_000_000;
+/// Of a stream that names none.
+const SEGMENT_BYTES_DEFAULT: i64 = 500_000_000;
+
 /// Arguments of a stream as the topic's configs: retention set either way is one setting.
 fn config(name: &str, arguments: &Table) -> Result<TopicConfig, Refusal> {
     let bytes = arguments.field("x-max-length-bytes").and_then(Value::integer).map(|n| n.to_string());
@@ -125,10 +152,13 @@ fn config(name: &str, arguments: &Table) -> Result<TopicConfig, Refusal> {
         Some(Value::LongStr(age)) => arguments::age_ms(age).map(|ms| ms.to_string()),
         Some(_) | None => None,
     };
+    let segment = arguments.field(SEGMENT_BYTES).and_then(Value::integer).unwrap_or(SEGMENT_BYTES_DEFAULT);
+    let segment = segment.clamp(14, i32::MAX.into()).to_string();
     // A stream without limits keeps everything; a topic's default is a week.
     let values = [
         ("retention.bytes", bytes.as_deref().or(Some("-1"))),
         ("retention.ms", age.as_deref().or(Some("-1"))),
+        ("segment.bytes", Some(&segment)),
     ];
     TopicConfig::new(values).map_err(|error| Refusal::InvalidArgument {
         arg: "x-max-age".to_owned(),
@@ -157,6 +187,7 @@ pub fn message(publish: &Publish<'_>, headers: Option<Headers>, body: &[u8]) -> 
     let list = Bytes::copy_from_slice(publish.properties);
     let (table, alone) = headers.map_or_else(|| (Table::default(), false), |h| (h.table, h.alone));
     Message {
+        exchange: Bytes::copy_from_slice(publish.exchange.as_bytes()),
         routing_key: Bytes::copy_from_slice(publish.routing_key.as_bytes()),
         properties: if alone { Properties::HeadersOnly(list) } else { Properties::Whole(list) },
         headers: table,

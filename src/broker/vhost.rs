@@ -133,7 +133,7 @@ impl Vhost {
     ) -> Result<Declared, Refusal> {
         self.core.meters.queues_declared.add(1);
         let mut topology = self.topology.lock();
-        if let Some(stream) = self.find_topic(name).filter(|topic| topic.declared_over_amqp) {
+        if let Some(stream) = self.find_topic(name).filter(|topic| topic.stream_arguments.is_some()) {
             return Err(stream::other_type(&stream.name, QueueKind::Classic, &options.arguments));
         }
         if let Some(queue) = self.find_queue(name) {

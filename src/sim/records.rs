@@ -90,7 +90,7 @@ impl Records {
             name: TOPIC_NAME.to_owned(),
             partitions: PARTITIONS,
             config: TopicConfig::new(std::iter::empty()).unwrap(),
-            declared_over_amqp: false,
+            stream_arguments: None,
             id: topic,
         };
         world.broker.core.topics.create(new).unwrap();

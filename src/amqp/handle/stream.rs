@@ -1,7 +1,8 @@
 //! Consumers of streams (RabbitMQ's `x-stream-offset`): the log is read from an offset on and never changed.
 //!
 //! Each consumer is a task that reads ahead as far as its credit goes: the prefetch count, given back by every
-//! acknowledgement. Deliveries carry their offset in the header `x-stream-offset`.
+//! acknowledgement. Deliveries carry their offset in the header `x-stream-offset`. With `x-stream-filter` only the
+//! messages with one of its values come; RabbitMQ filters whole chunks, and leaves the rest to the client.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -33,7 +34,7 @@ use crate::{
         },
     },
     data::{
-        record::Batch,
+        record::{self, Batch},
         term,
         value::{Table, Value},
     },
@@ -82,18 +83,6 @@ pub fn consume(
         on: on.clone(),
         reason: format!("{{invalid_stream_offset_arg,{}}}", term::value_term(value)),
     })?;
-    if let Some((arg, _)) = method
-        .arguments
-        .0
-        .iter()
-        .find(|(arg, _)| arg.starts_with("x-stream-filter") || arg == "x-stream-match-unfiltered")
-    {
-        return Err(Fault::InvalidArg {
-            arg: arg.clone(),
-            on,
-            reason: "not supported by this version".to_owned(),
-        });
-    }
     let (Some(partition), Some(runtime)) =
         (topic.partition(0).cloned(), cx.session.broker.core.runtime.clone())
     else {
@@ -110,6 +99,7 @@ pub fn consume(
         channel: channel.number,
         id,
         credit: credit.clone(),
+        filter: Filter::of(&method.arguments),
     };
     let task = runtime.spawn(reader.run(start)).abort_handle();
     let feed = Feed::Stream(StreamFeed { topic: topic.clone(), credit, task });
@@ -153,6 +143,36 @@ fn start(arguments: &Table, now_ms: i64) -> Result<Start, &Value> {
     }
 }
 
+/// Which messages a consumer wants, by their header `x-stream-filter-value` (RabbitMQ since 3.13).
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Filter {
+    values: Vec<Bytes>,
+    /// Messages without a value come, too.
+    match_unfiltered: bool,
+}
+
+impl Filter {
+    /// As RabbitMQ reads it: a string, or an array whose strings count; anything else is no filter.
+    fn of(arguments: &Table) -> Option<Self> {
+        let text = |value: &Value| if let Value::LongStr(text) = value { Some(text.clone()) } else { None };
+        let filter = arguments.field("x-stream-filter")?;
+        let values: Vec<Bytes> = if let Value::Array(values) = filter {
+            values.iter().filter_map(text).collect()
+        } else {
+            vec![text(filter)?]
+        };
+        let match_unfiltered = arguments.field("x-stream-match-unfiltered") == Some(&Value::Bool(true));
+        Some(Self { values, match_unfiltered })
+    }
+
+    fn passes(&self, record: &record::Record<'_>) -> bool {
+        match record.headers().find(|(name, _)| *name == FILTER_HEADER) {
+            Some((_, value)) => value.is_some_and(|value| self.values.iter().any(|wanted| wanted == value)),
+            None => self.match_unfiltered,
+        }
+    }
+}
+
 /// The task of one consumer.
 struct Reader {
     partition: Arc<Partition>,
@@ -160,6 +180,7 @@ struct Reader {
     channel: u16,
     id: ConsumerId,
     credit: Arc<Semaphore>,
+    filter: Option<Filter>,
 }
 
 impl Reader {
@@ -239,7 +260,7 @@ impl Reader {
         let payload = batch.payload(BATCH_BYTES_MAX).map_err(|error| damaged(&error))?;
         for record in &payload {
             let record = record.map_err(|error| damaged(&error))?;
-            if record.offset < from.0 {
+            if record.offset < from.0 || self.filter.as_ref().is_some_and(|filter| !filter.passes(&record)) {
                 continue;
             }
             let headers =
@@ -262,9 +283,9 @@ impl Reader {
         self.outlet.room().await;
         let properties = properties(message, offset);
         let mut draft = Draft::default();
+        let exchange = std::str::from_utf8(&message.exchange).unwrap_or_default();
         let routing_key = std::str::from_utf8(&message.routing_key).unwrap_or_default();
-        let publish =
-            Publish { exchange: "", routing_key, properties: &properties, traits: Traits::default() };
+        let publish = Publish { exchange, routing_key, properties: &properties, traits: Traits::default() };
         draft.open(&publish, timestamp_ms, message.body.len());
         draft.body(&message.body);
         let Some(message) = draft.seal().message(0) else { return };
@@ -296,3 +317,4 @@ fn properties(message: &Message, offset: i64) -> BytesMut {
 }
 
 const OFFSET_HEADER: &str = "x-stream-offset";
+const FILTER_HEADER: &str = "x-stream-filter-value";

@@ -125,22 +125,28 @@ impl Partition {
         let mut fired = Vec::new();
         let bases: Vec<Offset> = staged.batches.iter().map(|b| b.base).collect();
         let bytes = staged.batches.iter().map(|b| b.bytes.len()).sum();
-        let appended = {
+        let overfull_bytes = self.config.read().overfull_bytes();
+        let (appended, overfull) = {
             let mut state = self.state.lock();
             state.index.push(staged.entry);
+            let overfull = overfull_bytes.is_some_and(|max| state.index.bytes() > max);
             state.high_watermark = Offset(staged.entry.last().0 + 1);
             state.last_stable_offset = state.high_watermark;
             staged.batches.into_iter().for_each(|b| state.tail.push(b));
             let high_watermark = state.high_watermark;
             state.waiters.on_committed(high_watermark, bytes, &mut fired);
-            Appended {
+            let appended = Appended {
                 base_offset: staged.entry.base,
                 log_append_time_ms: staged.log_append_time_ms,
                 log_start_offset: state.log_start,
-            }
+            };
+            (appended, overfull)
         };
         self.budget.on_pushed(self, bases.into_iter());
         fired.iter().for_each(|w| w.fire());
+        if overfull {
+            self.enforce_size();
+        }
         appended
     }
 }

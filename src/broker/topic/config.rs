@@ -128,6 +128,7 @@ pub struct TopicConfig {
     pub min_insync_replicas: i64,
     retention_ms: i64,
     retention_bytes: i64,
+    segment_bytes: i64,
 }
 
 impl Default for TopicConfig {
@@ -171,6 +172,12 @@ impl TopicConfig {
         Some(self.set.get(key.name).map_or(key.default, String::as_str))
     }
 
+    /// How large a partition may grow before its retention by size is looked at again, as when a segment is full.
+    pub(super) fn overfull_bytes(&self) -> Option<u64> {
+        let limit = u64::try_from(self.retention_bytes).ok()?;
+        Some(limit.saturating_add(u64::try_from(self.segment_bytes).ok()?))
+    }
+
     pub(super) fn retention(&self) -> retention::Limits {
         retention::Limits { retention_ms: self.retention_ms, retention_bytes: self.retention_bytes }
     }
@@ -189,6 +196,7 @@ impl TopicConfig {
             min_insync_replicas: number("min.insync.replicas"),
             retention_ms: number("retention.ms"),
             retention_bytes: number("retention.bytes"),
+            segment_bytes: number("segment.bytes"),
             set,
         }
     }

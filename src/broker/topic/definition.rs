@@ -1,23 +1,25 @@
 //! A topic's definition as it lies in the store.
 //!
 //! ```text
-//! value  vhost str | name str | flags u8 (1: declared over AMQP) | partitions u32 | partition id u64…
-//!        | configs u32 | { name str | value str }…          str: length u32, then that many bytes
+//! value  vhost str | name str | flags u8 (1: declared over AMQP, with arguments) | partitions u32 | partition id u64…
+//!        | configs u32 | { name str | value str }… | arguments str (with flag 1; a field table)
+//!        str: length u32, then that many bytes
 //! ```
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{
     PartitionId, VhostName,
     config::TopicConfig,
     keys::{Reader, Writer},
 };
+use crate::data::{field::table, value::Table};
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Definition {
     pub(super) vhost: VhostName,
     pub(super) name: String,
-    pub(super) declared_over_amqp: bool,
+    pub(super) stream_arguments: Option<Table>,
     pub(super) partitions: Vec<PartitionId>,
     pub(super) config: TopicConfig,
 }
@@ -27,7 +29,7 @@ impl Definition {
         let mut w = Writer::default();
         w.bytes(self.vhost.0.as_bytes());
         w.bytes(self.name.as_bytes());
-        w.u8(self.declared_over_amqp.into());
+        w.u8(self.stream_arguments.is_some().into());
         w.count(self.partitions.len());
         self.partitions.iter().for_each(|id| w.u64(id.0));
         w.count(self.config.overrides().count());
@@ -35,13 +37,17 @@ impl Definition {
             w.bytes(name.as_bytes());
             w.bytes(value.as_bytes());
         }
+        if let Some(arguments) = &self.stream_arguments {
+            let mut encoded = BytesMut::new();
+            table::encode(arguments, &mut encoded);
+            w.bytes(encoded.get(4..).unwrap_or_default());
+        }
         w.finish()
     }
 
     pub(super) fn decode(value: &Bytes) -> Option<Self> {
         let r = &mut Reader::new(value.clone());
-        let (vhost, name, declared_over_amqp) =
-            (VhostName(r.string()?.into()), r.string()?, r.u8()? & 1 == 1);
+        let (vhost, name, over_amqp) = (VhostName(r.string()?.into()), r.string()?, r.u8()? & 1 == 1);
         let mut partitions = Vec::new();
         for _ in 0..r.u32()? {
             partitions.push(PartitionId(r.u64()?));
@@ -50,6 +56,7 @@ impl Definition {
         for _ in 0..r.u32()? {
             values.push((r.string()?, r.string()?));
         }
+        let stream_arguments = if over_amqp { Some(table::decode(&r.bytes()?).ok()?) } else { None };
         // A config that this version does not know, or does not allow any more, falls back to its default.
         let known = |(name, value): &&(String, String)| {
             TopicConfig::new([(name.as_str(), Some(value.as_str()))]).is_ok()
@@ -57,20 +64,21 @@ impl Definition {
         let config =
             TopicConfig::new(values.iter().filter(known).map(|(n, v)| (n.as_str(), Some(v.as_str()))))
                 .ok()?;
-        r.is_done().then_some(Self { vhost, name, declared_over_amqp, partitions, config })
+        r.is_done().then_some(Self { vhost, name, stream_arguments, partitions, config })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::value::Value;
 
     #[test]
     fn a_definition_survives_its_encoding() {
         let definition = Definition {
             vhost: "v".into(),
             name: "orders".into(),
-            declared_over_amqp: true,
+            stream_arguments: Some(Table(vec![("x-max-age".to_owned(), Value::LongStr("1h".into()))])),
             partitions: vec![PartitionId(8), PartitionId(9)],
             config: TopicConfig::new([("retention.ms", Some("1000"))]).unwrap(),
         };

@@ -2,6 +2,7 @@
 //!
 //! | AMQP | record |
 //! |---|---|
+//! | exchange | record header `amqp.exchange` (none for the default exchange) |
 //! | routing key | key (empty ↔ null) |
 //! | body | value (null ↔ empty body and header `x-kafka-null: true`) |
 //! | header | record header of the same name; a string's bytes, void ↔ null, an array of those ↔ repeated names |
@@ -19,6 +20,7 @@ use crate::data::value::{Table, Value};
 /// An AMQP message. The codec of property lists belongs to the AMQP door.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
+    pub exchange: Bytes,
     pub routing_key: Bytes,
     pub properties: Properties,
     pub headers: Table,
@@ -47,18 +49,28 @@ pub struct Record {
 /// A record's headers in order.
 pub type Headers = Vec<(String, Option<Bytes>)>;
 
+const EXCHANGE: &str = "amqp.exchange";
 const PROPERTIES: &str = "amqp.properties";
 const NULL: &str = "x-kafka-null";
 const KEY: &str = "x-kafka-key";
 const HEADERS: &str = "x-kafka-headers";
 /// Names that a header table uses for what records say otherwise.
-const OURS: [&str; 4] = [PROPERTIES, NULL, KEY, HEADERS];
+const OURS: [&str; 5] = [EXCHANGE, PROPERTIES, NULL, KEY, HEADERS];
 /// An AMQP short string.
 const SHORT_BYTES_MAX: usize = 255;
 
 impl Record {
     #[must_use]
     pub fn from_message(message: &Message) -> Self {
+        let mut record = Self::from_content(message);
+        if !message.exchange.is_empty() {
+            record.headers.push((EXCHANGE.to_owned(), Some(message.exchange.clone())));
+        }
+        record
+    }
+
+    /// All but the exchange.
+    fn from_content(message: &Message) -> Self {
         let key = match message.headers.field(KEY) {
             Some(Value::LongStr(key)) if message.routing_key.is_empty() && !is_routing_key(key) => {
                 Some(key.clone())
@@ -135,17 +147,36 @@ impl Record {
 impl Message {
     /// The record as a message. `decode` gives the headers of an encoded property list; `None`: it is not one.
     pub fn from_record(record: &Record, decode: impl FnOnce(&Bytes) -> Option<Table>) -> Self {
+        // Last, and once: anything else is a Kafka client's own.
+        let exchange = match record.headers.split_last() {
+            Some(((name, Some(exchange)), others))
+                if name == EXCHANGE
+                    && is_routing_key(exchange)
+                    && !others.iter().any(|(n, _)| n == EXCHANGE) =>
+            {
+                exchange.clone()
+            }
+            Some(_) | None => return Self::from_content(record, decode),
+        };
+        let mut content = record.clone();
+        content.headers.pop();
+        Self { exchange, ..Self::from_content(&content, decode) }
+    }
+
+    /// All but the exchange.
+    fn from_content(record: &Record, decode: impl FnOnce(&Bytes) -> Option<Table>) -> Self {
         let routing_key = record.key.clone().filter(|key| is_routing_key(key)).unwrap_or_default();
         let body = record.value.clone().unwrap_or_default();
         let list = record.headers.iter().find(|(name, _)| name == PROPERTIES).and_then(|(_, v)| v.as_ref());
         let Some((list, original)) = list.and_then(|list| Some((list, decode(list)?))) else {
             let properties = Properties::HeadersOnly(Bytes::new());
-            return Self { routing_key, properties, headers: record.table(), body };
+            return Self { exchange: Bytes::new(), routing_key, properties, headers: record.table(), body };
         };
         let beside = record.headers.iter().filter(|(name, _)| name != PROPERTIES);
         let expected = original.0.iter().flat_map(|(name, value)| copies(name, value));
         if expected.eq(beside.cloned()) {
             return Self {
+                exchange: Bytes::new(),
                 routing_key,
                 properties: Properties::Whole(list.clone()),
                 headers: original,
@@ -153,7 +184,13 @@ impl Message {
             };
         }
         let headers = merged(original, record);
-        Self { routing_key, properties: Properties::Stale(list.clone()), headers, body }
+        Self {
+            exchange: Bytes::new(),
+            routing_key,
+            properties: Properties::Stale(list.clone()),
+            headers,
+            body,
+        }
     }
 }
 
@@ -285,7 +322,7 @@ mod tests {
 
     fn message(properties: Properties, headers: Vec<(&str, Value)>) -> Message {
         let headers = Table(headers.into_iter().map(|(n, v)| (n.to_owned(), v)).collect());
-        Message { routing_key: "rk".into(), properties, headers, body: "body".into() }
+        Message { exchange: Bytes::new(), routing_key: "rk".into(), properties, headers, body: "body".into() }
     }
 
     #[test]
@@ -377,6 +414,7 @@ mod tests {
             Just(KEY.to_owned()),
             Just(HEADERS.to_owned()),
             Just(PROPERTIES.to_owned()),
+            Just(EXCHANGE.to_owned()),
             Just("n".repeat(300)),
         ]
     }
@@ -388,6 +426,7 @@ mod tests {
     proptest! {
         #[test]
         fn amqp_to_amqp_is_exact(
+            exchange in routing_key(),
             routing_key in routing_key(),
             headers in vec((name(), value()), 0..5),
             others in any::<bool>(),
@@ -396,10 +435,11 @@ mod tests {
             let headers = Table(headers);
             let list = Bytes::from_static(b"encoded list");
             let properties = if others { Properties::Whole(list) } else { Properties::HeadersOnly(list) };
-            let sent = Message { routing_key, properties, headers: headers.clone(), body };
+            let sent = Message { exchange, routing_key, properties, headers: headers.clone(), body };
             let record = Record::from_message(&sent);
             let got = Message::from_record(&record, |_| Some(headers.clone()));
-            prop_assert_eq!((&got.routing_key, &got.headers, &got.body), (&sent.routing_key, &sent.headers, &sent.body));
+            prop_assert_eq!((&got.exchange, &got.routing_key), (&sent.exchange, &sent.routing_key));
+            prop_assert_eq!((&got.headers, &got.body), (&sent.headers, &sent.body));
             let exact = match (&sent.properties, &got.properties) {
                 // Left out because the table says everything, or kept.
                 (Properties::HeadersOnly(_), Properties::HeadersOnly(_)) => true,

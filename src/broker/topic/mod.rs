@@ -33,7 +33,7 @@ use self::{
     partition::{Partition, SharedConfig},
     partitioner::Spread,
 };
-use crate::store::Ticket;
+use crate::{data::value::Table, store::Ticket};
 
 pub use table::{CreateRefused, NewTopic, Topics};
 
@@ -63,8 +63,8 @@ pub struct Topic {
     pub name: Arc<str>,
     pub vhost: VhostName,
     pub partitions: Vec<Arc<Partition>>,
-    /// `queue.declare` with `x-queue-type=stream` made it: then its name is taken for queues.
-    pub declared_over_amqp: bool,
+    /// What `queue.declare` with `x-queue-type=stream` said, if that made it: then its name is taken for queues.
+    pub stream_arguments: Option<Table>,
     config: SharedConfig,
     spread: Spread,
 }
@@ -101,7 +101,7 @@ impl Topic {
         Definition {
             vhost: self.vhost.clone(),
             name: self.name.to_string(),
-            declared_over_amqp: self.declared_over_amqp,
+            stream_arguments: self.stream_arguments.clone(),
             partitions: self.partitions.iter().map(|p| p.id).collect(),
             config: TopicConfig::clone(&self.config.read()),
         }

@@ -16,7 +16,10 @@ use super::{
     tail::Budget,
     writes::{Outcome, Writes},
 };
-use crate::store::{Space, Store, StoreError, Ticket};
+use crate::{
+    data::value::Table,
+    store::{Space, Store, StoreError, Ticket},
+};
 
 /// All topics.
 pub struct Topics {
@@ -75,7 +78,7 @@ pub struct NewTopic {
     pub name: String,
     pub partitions: u32,
     pub config: TopicConfig,
-    pub declared_over_amqp: bool,
+    pub stream_arguments: Option<Table>,
     /// Random, from outside.
     pub id: Uuid,
 }
@@ -111,7 +114,7 @@ impl Topics {
             name: definition.name.into(),
             vhost: definition.vhost,
             partitions,
-            declared_over_amqp: definition.declared_over_amqp,
+            stream_arguments: definition.stream_arguments,
             config,
             spread: Spread::default(),
         }))
@@ -166,7 +169,7 @@ impl Topics {
             name: new.name.into(),
             vhost: new.vhost,
             partitions: (0..new.partitions).map(partition).collect(),
-            declared_over_amqp: new.declared_over_amqp,
+            stream_arguments: new.stream_arguments,
             config: config.clone(),
             spread: Spread::default(),
         });

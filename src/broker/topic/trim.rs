@@ -52,6 +52,12 @@ impl Partition {
         Some(to)
     }
 
+    /// Applies retention by size only: the log has just grown.
+    pub(super) fn enforce_size(self: &Arc<Self>) {
+        // No record is too old at the beginning of time.
+        self.enforce_retention(i64::MIN);
+    }
+
     /// Removes what lies before the start already, after a crash.
     pub(super) fn finish_trim(self: &Arc<Self>) {
         let (start, unfinished) = {

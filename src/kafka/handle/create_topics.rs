@@ -172,7 +172,7 @@ fn new_topic(call: &Call, name: &str, checked: Checked) -> NewTopic {
         name: name.to_owned(),
         partitions: checked.partitions,
         config: checked.config,
-        declared_over_amqp: false,
+        stream_arguments: None,
         id: Uuid::new_v4(),
     }
 }

@@ -55,12 +55,7 @@ fn find(call: &Call, asked: &DeleteTopicState) -> Result<Arc<Topic>, Fault> {
 fn delete(call: &Call, topic: &Arc<Topic>, pending: &mut Pending) -> Result<(), Fault> {
     let vhost = call.door().broker.vhost(&call.door().vhost.0);
     let vhost = vhost.map_err(|_| Fault::from(ErrorCode::UnknownTopicOrPartition))?;
-    match vhost.delete_stream(topic, false, false) {
-        Ok((_, ticket)) => *pending = ticket.or(*pending),
-        Err(refusal) => {
-            return Err(Fault::new(ErrorCode::UnknownServerError, format!("{refusal:?}")));
-        }
-    }
+    *pending = vhost.delete_stream(topic).or(*pending);
     call.groups().topic_deleted(topic.id);
     tracing::info!(topic = %topic.name, "deleted");
     Ok(())

@@ -102,7 +102,7 @@ fn make(call: &Call, name: &str, may_make: bool, pending: &mut Pending) -> Resul
         name: name.to_owned(),
         partitions: settings.num_partitions,
         config: create_topics::default_config(settings),
-        declared_over_amqp: false,
+        stream_arguments: None,
         id: Uuid::new_v4(),
     };
     match call.topics().create(new) {

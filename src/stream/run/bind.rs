@@ -58,7 +58,7 @@ impl Bound {
             name: name.to_owned(),
             partitions: 1,
             config: TopicConfig::new([]).map_err(|error| error.to_string())?,
-            declared_over_amqp: false,
+            stream_arguments: None,
             id: Uuid::new_v4(),
         };
         match self.broker.core.topics.create(new) {

@@ -69,7 +69,7 @@ impl World {
         let config = TopicConfig::new(config.iter().map(|(n, v)| (*n, Some(*v)))).unwrap();
         let id = Uuid::new_v4();
         let new =
-            NewTopic { vhost: vhost(), name: name.into(), partitions, config, declared_over_amqp: false, id };
+            NewTopic { vhost: vhost(), name: name.into(), partitions, config, stream_arguments: None, id };
         let (topic, _) = self.topics.create(new).unwrap();
         commit(&self.store);
         topic
