@@ -5,10 +5,11 @@
 //! overwritten in a later life. When no spare is left one is allocated ahead of the need, never filled with zeros.
 //!
 //! ```text
-//! spare-3.seg ──prepare──▶ 9-67108864.seg (ready) ──take──▶ active ──roll──▶ sealed ──recycle──▶ spare-…
+//! spare-3.seg ──prepare──▶ 9-67108864.seg (ready) ──take──▶ active ──roll──▶ sealed ──recycle──▶ spare-9.seg
 //! ```
 //!
-//! A segment's name carries its id and its length, so that a file that was cut short is found out.
+//! A segment's name carries its id and its length, so that a file that was cut short is found out. A spare's carries the
+//! id of its last life: no file ever gets an id again that frames inside it were written with, or they would count.
 
 use std::{
     collections::HashMap,
@@ -51,8 +52,12 @@ fn segment_name(id: u32, bytes: u32) -> String {
 /// What a file of the log is called, read back.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Name {
-    Segment { id: u32, bytes: u32 },
-    Spare(u64),
+    Segment {
+        id: u32,
+        bytes: u32,
+    },
+    /// The id of its last life.
+    Spare(u32),
 }
 
 pub(super) fn parse_name(name: &str) -> Option<Name> {
@@ -82,7 +87,6 @@ struct Stock {
     ready: Option<Arc<Segment>>,
     spares: Vec<String>,
     next_id: u32,
-    next_spare: u64,
     /// No segment was made since the start.
     first: bool,
 }
@@ -94,13 +98,7 @@ impl Pool {
             segment_bytes: options.segment_bytes,
             first_segment_bytes: options.first_segment_bytes.min(options.segment_bytes),
             segments: RwLock::default(),
-            stock: Mutex::new(Stock {
-                ready: None,
-                spares: Vec::new(),
-                next_id: 1,
-                next_spare: 1,
-                first: true,
-            }),
+            stock: Mutex::new(Stock { ready: None, spares: Vec::new(), next_id: 1, first: true }),
         }
     }
 
@@ -135,25 +133,26 @@ impl Pool {
 
     /// Recovery found a spare, or a segment that holds nothing.
     pub(super) fn found_spare(&self, name: &str, bytes: u64) -> io::Result<()> {
-        if let Some(Name::Spare(n)) = parse_name(name) {
-            let mut stock = self.stock.lock();
-            stock.next_spare = stock.next_spare.max(n.saturating_add(1));
-            drop(stock);
+        // Even that of a file that goes: after a loss of power it may be there again.
+        if let Some(Name::Spare(id) | Name::Segment { id, .. }) = parse_name(name) {
+            self.skip_ids(id);
         }
         if bytes != u64::from(self.segment_bytes) {
             return self.disk.remove(name);
         }
         match parse_name(name) {
-            Some(Name::Spare(_)) => self.stock.lock().spares.push(name.into()),
-            Some(Name::Segment { .. }) | None => self.make_spare(name)?,
+            Some(Name::Segment { id, .. }) => self.make_spare(id, name),
+            Some(Name::Spare(_)) => {
+                self.stock.lock().spares.push(name.into());
+                Ok(())
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    fn make_spare(&self, name: &str) -> io::Result<()> {
+    fn make_spare(&self, id: u32, name: &str) -> io::Result<()> {
         let mut stock = self.stock.lock();
-        let spare = format!("spare-{:010}.seg", stock.next_spare);
-        stock.next_spare += 1;
+        let spare = format!("spare-{id:010}.seg");
         self.disk.rename(name, &spare)?;
         stock.spares.push(spare);
         Ok(())
@@ -216,7 +215,7 @@ impl Pool {
         if bytes > self.segment_bytes.into() {
             segment.file.cut(self.segment_bytes.into())?;
         }
-        self.make_spare(&segment.name)
+        self.make_spare(id, &segment.name)
     }
 
     /// Deletes spares above `keep`, at most `most` at once: deleting large files hurts what is being synced.
