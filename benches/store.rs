@@ -1,8 +1,10 @@
 //! The store alone: MB/s and the time from `submit` to the ticket, with 1 KiB messages.
 //!
-//! `cargo bench --bench store [seconds per run]`. Open loop at 50 MB/s (a wake-up every half millisecond), and as fast as
+//! `cargo bench --bench store [seconds per run]` (0: only the opening). Open loop at 50 MB/s (a wake-up every half millisecond), and as fast as
 //! 4,000 outstanding messages allow. Each message is a Change of its own with one chunk; every 100th also sets a key.
 //! Chunks are released one second behind, so that segments are recycled as in a drained queue.
+//!
+//! Then the time to open a store that was left without closing, behind tails of 5, 24 and 50 MB in the log.
 #![expect(clippy::unwrap_used, reason = "a bench may stop")]
 #![expect(clippy::disallowed_methods, reason = "a bench sleeps between its wake-ups")]
 
@@ -180,6 +182,39 @@ fn report(
     );
 }
 
+/// How long it takes to open a store behind a tail of so many bytes that no checkpoint has seen, several times over.
+fn recover(durability: Durability, tail_bytes: usize) {
+    let dir = tempfile::tempdir_in(".").unwrap();
+    let no_checkpoint = Options {
+        checkpoint_every_ms: 3_600_000,
+        checkpoint_log_bytes: u64::MAX,
+        ..Options::new(dir.path(), durability)
+    };
+    let store = Store::open(no_checkpoint.clone()).unwrap();
+    let body: Vec<u8> = (0..MESSAGE_BYTES).map(|i| (i * 131 + i / 7) as u8).collect();
+    let mut load =
+        Load { store, done: Arc::default(), body: body.into(), sent: 0, retained: VecDeque::new() };
+    while (load.sent as usize) * MESSAGE_BYTES < tail_bytes {
+        while load.sent < load.store.durable_to().0 + 200 {
+            load.send();
+        }
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    while load.store.durable_to() < load.store.submitted_to() {
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    drop(load);
+    let mut took_us = Vec::new();
+    let mut replayed = 0;
+    for _ in 0..5 {
+        let began = epoch();
+        let store = Store::open(no_checkpoint.clone()).unwrap();
+        took_us.push(epoch().saturating_duration_since(began).as_micros());
+        replayed = store.recovered().replayed_bytes;
+    }
+    println!("{durability:?} {} KiB of log replayed: opened in {took_us:?} us", replayed / 1024);
+}
+
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
@@ -191,6 +226,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() {
     // Cargo passes `--bench`.
     let seconds = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(3);
+    for durability in [Durability::Fsync, Durability::Os] {
+        for tail_mb in [5, 24, 50] {
+            recover(durability, tail_mb << 20);
+        }
+    }
+    if seconds == 0 {
+        return;
+    }
     for durability in [Durability::Fsync, Durability::Os, Durability::None] {
         for rate in [Some(50), None] {
             run(durability, rate, Duration::from_secs(seconds));

@@ -18,6 +18,7 @@ use std::{
 
 use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use rustix::{fs::SeekFrom, io::Errno};
 
 /// What a power loss tears: a disk writes whole sectors.
 const SECTOR_BYTES: usize = 512;
@@ -188,7 +189,7 @@ impl Disk {
 fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
         Ok(()) => Ok(()),
-        Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(bytes),
+        Err(Errno::OPNOTSUPP) => file.set_len(bytes),
         Err(error) => Err(error.into()),
     }
 }
@@ -234,6 +235,23 @@ impl DiskFile {
         match &self.kind {
             FileKind::Memory(file) => Ok(file.lock().now.len() as u64),
             FileKind::Real(file) => Ok(file.metadata()?.len()),
+        }
+    }
+
+    /// The end of what was ever written at or behind `offset`: what lies behind it reads as zeros.
+    pub(super) fn data_end(&self, offset: u64) -> io::Result<u64> {
+        let FileKind::Real(file) = &self.kind else { return self.len() };
+        let mut end = offset;
+        loop {
+            let next = rustix::fs::seek(file, SeekFrom::Data(end))
+                .and_then(|data| rustix::fs::seek(file, SeekFrom::Hole(data)));
+            match next {
+                Ok(hole) => end = hole,
+                Err(Errno::NXIO) => return Ok(end),
+                // A file system that does not know.
+                Err(Errno::INVAL | Errno::OPNOTSUPP) => return self.len(),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 

@@ -24,7 +24,7 @@ use super::{
     key::{KEY_BYTES_MAX, Parts},
 };
 
-pub(super) const MAGIC: [u8; 8] = *b"WARRENT1";
+const MAGIC: [u8; 8] = *b"WARRENT1";
 pub(super) const HEADER_BYTES: usize = 40;
 pub(super) const CHUNK_HEAD_BYTES: usize = 8;
 /// Frames begin at multiples of this, which makes the search for a later frame behind a bad one cheap.
@@ -277,6 +277,22 @@ pub(super) fn resembles(bytes: &[u8], segment: u32, turn: u64) -> bool {
     of_turn && (magic || found_segment == Some(segment)) || magic && found_segment == Some(segment)
 }
 
+/// Where a frame may begin in `bytes`, which begin at a multiple of [`ALIGN`].
+pub(super) fn find_magic(bytes: &[u8]) -> Option<usize> {
+    /// Words looked at without a branch, so that the compiler can take several at once.
+    const BLOCK: usize = 64;
+    let (words, _) = bytes.as_chunks::<{ ALIGN as usize }>();
+    for (n, block) in words.chunks(BLOCK).enumerate() {
+        let hit = block.iter().fold(false, |hit, word| hit | (u64::from_ne_bytes(*word) == MAGIC_WORD));
+        if let Some(at) = hit.then(|| block.iter().position(|word| *word == MAGIC)).flatten() {
+            return Some((n * BLOCK + at) * ALIGN as usize);
+        }
+    }
+    None
+}
+
+const MAGIC_WORD: u64 = u64::from_ne_bytes(MAGIC);
+
 /// What precedes a chunk's payload.
 fn chunk_head(len: u32, crc: u32) -> [u8; CHUNK_HEAD_BYTES] {
     ((u64::from(len) << 32) | u64::from(crc)).to_be_bytes()
@@ -335,6 +351,15 @@ mod tests {
         let chunk = &bytes[at..at + CHUNK_HEAD_BYTES + place.len as usize];
         assert_eq!(&chunk[check_chunk(place, chunk).unwrap()], b"second");
         assert_eq!(check_chunk(Place { segment: 8, ..place }, chunk), None);
+    }
+
+    #[test]
+    fn the_magic_is_found_at_every_place_where_a_frame_may_begin() {
+        for at in 0..2_000 {
+            let mut bytes = vec![7; 2_011];
+            bytes[at..at + 8].copy_from_slice(&MAGIC);
+            assert_eq!(find_magic(&bytes), at.is_multiple_of(8).then_some(at), "{at}");
+        }
     }
 
     #[test]

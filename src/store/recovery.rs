@@ -21,7 +21,7 @@ use std::{
 use super::{
     disk::Disk,
     error::OpenError,
-    frame::{self, ALIGN, Deltas, HEADER_BYTES, Header, MAGIC},
+    frame::{self, ALIGN, Deltas, HEADER_BYTES, Header},
     log::Pos,
     pool::{Name, Pool, Segment, parse_name},
 };
@@ -58,7 +58,7 @@ pub(super) fn replay(
     }
     let end = scan.end(pos, clean, recovered)?;
     // What was read may still be only in the page cache. The turns to come build on it.
-    for segment in &scan.checked {
+    for (segment, _) in &scan.checked {
         segment.file.sync().map_err(|e| io_error(disk, segment, e))?;
     }
     // Segments without a frame hold nothing, and what lies behind the end of the log does not count.
@@ -112,7 +112,8 @@ struct Scan<'a> {
     stops: Vec<(String, u32)>,
     /// The log ended; what follows is from turns that were never promised.
     ended: bool,
-    checked: Vec<Arc<Segment>>,
+    /// Each with the end of what was ever written to it.
+    checked: Vec<(Arc<Segment>, u64)>,
 }
 
 impl Scan<'_> {
@@ -126,7 +127,9 @@ impl Scan<'_> {
         let io = |e| io_error(self.disk, segment, e);
         let mut offset = if segment.id == pos.segment { pos.offset } else { 0 };
         let begin = offset;
-        let mut window = Window::new(segment).map_err(io)?;
+        // Asked before anything is read: then what was never written has pages in memory, and counts as written.
+        let data_end = segment.file.data_end(offset.into()).map_err(io)?;
+        let mut window = Window::new(segment, data_end).map_err(io)?;
         if u64::from(offset) > window.bytes {
             return Err(self.corrupt(
                 &segment.name,
@@ -154,7 +157,7 @@ impl Scan<'_> {
         }
         self.stops.push((segment.name.clone(), offset));
         segment.end.store(offset, Ordering::Relaxed);
-        self.checked.push(segment.clone());
+        self.checked.push((segment.clone(), data_end));
         Ok(())
     }
 
@@ -177,7 +180,7 @@ impl Scan<'_> {
     /// Looks at what is behind the last good frame.
     fn end(&self, pos: Pos, clean: bool, recovered: &mut Recovered) -> Result<Pos, OpenError> {
         for (name, offset) in &self.stops {
-            let Some(segment) = self.checked.iter().find(|s| s.name == *name) else {
+            let Some((segment, data_end)) = self.checked.iter().find(|(s, _)| s.name == *name) else {
                 let reason = "the segment of the catalog's position is missing";
                 return Err(self.corrupt(name, (*offset).into(), reason));
             };
@@ -185,15 +188,21 @@ impl Scan<'_> {
             if clean && self.at == pos {
                 continue;
             }
-            self.behind(segment, *offset, recovered)?;
+            let window = Window::new(segment, *data_end).map_err(|e| io_error(self.disk, segment, e))?;
+            self.behind(window, *offset, recovered)?;
         }
         Ok(self.at)
     }
 
     /// What is behind the last good frame of one segment: nothing, a torn frame, or proof of damage.
-    fn behind(&self, segment: &Segment, offset: u32, recovered: &mut Recovered) -> Result<(), OpenError> {
+    fn behind(
+        &self,
+        mut window: Window<'_>,
+        offset: u32,
+        recovered: &mut Recovered,
+    ) -> Result<(), OpenError> {
+        let segment = window.segment;
         let io = |e| io_error(self.disk, segment, e);
-        let mut window = Window::new(segment).map_err(io)?;
         let mut dropped = window.began(offset, self.at.turn + 1).map_err(io)?;
         if let Some((position, header)) = window.later(offset, self.at.turn + 2).map_err(io)? {
             if !header.is_unsynced() {
@@ -221,13 +230,15 @@ impl Scan<'_> {
 struct Window<'a> {
     segment: &'a Segment,
     bytes: u64,
+    /// What lies behind is zeros, and is not looked at.
+    data_end: u64,
     start: u64,
     buffer: Vec<u8>,
 }
 
 impl<'a> Window<'a> {
-    fn new(segment: &'a Segment) -> io::Result<Self> {
-        Ok(Self { segment, bytes: segment.file.len()?, start: 0, buffer: Vec::new() })
+    fn new(segment: &'a Segment, data_end: u64) -> io::Result<Self> {
+        Ok(Self { segment, bytes: segment.file.len()?, data_end, start: 0, buffer: Vec::new() })
     }
 
     /// `len` bytes at `offset`, or `None` when the file is not that long.
@@ -237,7 +248,7 @@ impl<'a> Window<'a> {
         }
         let have = self.start + self.buffer.len() as u64;
         if offset < self.start || offset + len > have {
-            let fill = len.max(READ_BYTES).min(self.bytes - offset);
+            let fill = len.max(READ_BYTES.min(self.data_end.saturating_sub(offset)));
             self.buffer.resize(usize::try_from(fill).unwrap_or(usize::MAX), 0);
             self.start = offset;
             self.segment.file.read_exact_at(&mut self.buffer, offset)?;
@@ -268,26 +279,26 @@ impl<'a> Window<'a> {
         Ok(self.at(body, header.body_bytes.into())?.map(|body| (header, body)))
     }
 
-    /// The first header behind `offset` of a turn no lower than `turn`.
+    /// The first header behind `offset` of a turn no lower than `turn`, wherever it may be.
     fn later(&mut self, offset: u32, turn: u64) -> io::Result<Option<(u64, Header)>> {
         let mut offset = u64::from(offset) + u64::from(ALIGN);
-        while offset + HEADER_BYTES as u64 <= self.bytes {
-            let len = READ_BYTES.min(self.bytes - offset);
+        while offset + HEADER_BYTES as u64 <= self.data_end {
+            let len = READ_BYTES.min(self.data_end - offset);
             let id = self.segment.id;
             let Some(bytes) = self.at(offset, len)? else { break };
-            let mut rest = bytes;
-            while rest.len() >= HEADER_BYTES {
-                if rest.starts_with(&MAGIC)
-                    && let Some(header) = Header::decode(rest)
-                    && header.segment == id
-                    && header.turn >= turn
-                {
-                    return Ok(Some((offset + (bytes.len() - rest.len()) as u64, header)));
+            let mut from = 0;
+            while let Some(at) = bytes.get(from..).and_then(frame::find_magic).map(|at| from + at) {
+                let header = bytes.get(at..).and_then(Header::decode);
+                if let Some(header) = header.filter(|header| header.segment == id && header.turn >= turn) {
+                    return Ok(Some((offset + at as u64, header)));
                 }
-                rest = rest.get(ALIGN as usize..).unwrap_or_default();
+                from = at + ALIGN as usize;
             }
-            // The rest of this piece is shorter than a header; it is the beginning of the next.
-            offset += (bytes.len() - rest.len()) as u64;
+            if len < READ_BYTES {
+                break;
+            }
+            // A header that begins at the end of this piece is looked at in the next.
+            offset += len - HEADER_BYTES as u64 + u64::from(ALIGN);
         }
         Ok(None)
     }
