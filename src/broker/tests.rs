@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clock::Clock,
     data::value::{Table, Value},
-    store::{Options, Store},
+    store::{Options, Space, Store},
 };
 
 const ME: ConnectionId = ConnectionId(1);
@@ -280,4 +280,41 @@ fn the_memory_alarm_is_off_when_nothing_is_held() {
         });
         assert_eq!(alarms.reason(), None);
     }
+}
+
+#[test]
+fn a_deleted_queue_leaves_nothing_in_the_log() {
+    let world = World::new();
+    let queue = world.queue("q", &[]);
+    let mut publisher = world.publisher();
+    world.put(&mut publisher, "q", PERSISTENT, b"delivered");
+    world.put(&mut publisher, "q", PERSISTENT, b"not");
+    world.flush(&mut publisher);
+    world.commit();
+    assert!(matches!(queue.get(false, &Arc::default()), Got::Wait | Got::Message { .. }));
+    world.commit();
+    let keys = |space, prefix: &[u8]| world.store.scan(space, prefix).unwrap().len();
+    assert_eq!((keys(Space::State, b"d"), keys(Space::Index, b"q"), keys(Space::Meta, b"Q")), (1, 1, 1));
+    world.vhost.delete_queue(&queue, false, false).unwrap();
+    queue.note_delivered();
+    world.commit();
+    assert_eq!((keys(Space::State, b"d"), keys(Space::Index, b"q"), keys(Space::Meta, b"Q")), (0, 0, 0));
+}
+
+#[test]
+fn a_second_declare_waits_for_the_first_but_not_for_acknowledgements() {
+    let world = World::new();
+    let options =
+        || QueueOptions { durable: true, auto_delete: false, exclusive: None, arguments: Table::default() };
+    let first = world.vhost.declare_queue("q", ME, options()).unwrap();
+    let second = world.vhost.declare_queue("q", ME, options()).unwrap();
+    assert!(first.pending.is_some() && second.pending == first.pending);
+    world.commit();
+    let mut publisher = world.publisher();
+    world.put(&mut publisher, "q", PERSISTENT, b"1");
+    world.flush(&mut publisher);
+    world.commit();
+    assert_eq!(drain(&world, &first.queue), [b"1"]);
+    assert!(world.store.submitted_to() > world.store.durable_to(), "nothing was acknowledged");
+    assert_eq!(world.vhost.declare_queue("q", ME, options()).unwrap().pending, None);
 }

@@ -235,7 +235,7 @@ impl Vhost {
     /// Somebody else has done it already, perhaps a moment ago: it must be durable before this one hears of it, too.
     #[must_use]
     pub fn done_before(&self) -> Pending {
-        let all = self.core.store.submitted_to();
+        let all = self.core.store.promised_to();
         (all > self.core.store.durable_to()).then_some(all)
     }
 

@@ -32,11 +32,26 @@ struct Queue {
     bytes: usize,
     /// How many of the Changes are not lazy.
     prompt: usize,
-    /// The last ticket given.
+    /// Somebody waits for a Change here, lazy or not.
+    urged: bool,
+    /// The last ticket given, and the last that a Change got which is not lazy.
     ticket: u64,
-    /// The committer waits on `arrived`.
-    sleeping: bool,
+    last_prompt: Ticket,
+    committer: Committer,
     stop: bool,
+}
+
+/// What the committer is at, as those who might wake it need to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Committer {
+    /// It looks at the inbox before it sleeps.
+    #[default]
+    Awake,
+    /// It looks again within [`LAZY_MAX`]: a lazy Change need not wake it. The acknowledgements that follow a publish come
+    /// now, and waking it for each would cost more than all the rest of its turn.
+    Dozing,
+    /// Until it is woken.
+    Asleep,
 }
 
 /// How long a lazy Change waits for company.
@@ -57,17 +72,25 @@ impl Inbox {
     pub(super) fn push(&self, change: Box<dyn Change>) -> Ticket {
         let (bytes, lazy) = (change.bytes_max(), change.lazy());
         let mut queue = self.queue.lock();
-        queue.prompt += usize::from(!lazy);
         queue.ticket += 1;
         let ticket = Ticket(queue.ticket);
+        if !lazy {
+            queue.prompt += 1;
+            queue.last_prompt = ticket;
+        }
         queue.bytes += bytes;
         queue.changes.push_back(Waiting { change, bytes });
         if queue.bytes > self.bytes_max || queue.changes.len() > self.changes_max {
             self.congested.store(true, Ordering::Relaxed);
         }
-        // A lazy Change wakes only to be counted down from; those that follow it let the committer sleep.
-        let wake = queue.sleeping && (!lazy || queue.changes.len() == 1);
-        queue.sleeping &= !wake;
+        let wake = match queue.committer {
+            Committer::Awake => false,
+            Committer::Dozing => !lazy,
+            Committer::Asleep => true,
+        };
+        if wake {
+            queue.committer = Committer::Awake;
+        }
         drop(queue);
         if wake {
             self.arrived.notify_one();
@@ -87,6 +110,7 @@ impl Inbox {
             queue.prompt -= usize::from(!next.change.lazy());
             into.extend(queue.changes.pop_front());
         }
+        queue.urged &= !queue.changes.is_empty();
         queue.bytes = into.iter().fold(queue.bytes, |left, w| left.saturating_sub(w.bytes));
         // Half-empty before publishers are let in again, so that they do not all stand up for one place.
         let relieved = self.congested.load(Ordering::Relaxed)
@@ -105,23 +129,43 @@ impl Inbox {
     /// stop.
     pub(super) fn wait(&self) -> bool {
         let mut queue = self.queue.lock();
-        while queue.prompt == 0 && !queue.stop {
-            queue.sleeping = true;
-            if queue.changes.is_empty() {
+        let mut dozed = false;
+        while queue.prompt == 0 && !queue.urged && !queue.stop {
+            if dozed && queue.changes.is_empty() {
+                queue.committer = Committer::Asleep;
                 self.arrived.wait(&mut queue);
-            } else if self.arrived.wait_for(&mut queue, LAZY_MAX).timed_out() {
-                break;
+                dozed = false;
+            } else {
+                queue.committer = Committer::Dozing;
+                dozed = self.arrived.wait_for(&mut queue, LAZY_MAX).timed_out();
+                if dozed && !queue.changes.is_empty() {
+                    break;
+                }
             }
         }
-        queue.sleeping = false;
+        queue.committer = Committer::Awake;
         !queue.stop
+    }
+
+    /// Somebody waits for what is here: it goes with the next turn, which is made at once.
+    pub(super) fn urge(&self) {
+        let mut queue = self.queue.lock();
+        if queue.changes.is_empty() {
+            return;
+        }
+        queue.urged = true;
+        let wake = std::mem::take(&mut queue.committer) != Committer::Awake;
+        drop(queue);
+        if wake {
+            self.arrived.notify_one();
+        }
     }
 
     /// Waits that long, whatever arrives; false when the committer is to stop.
     pub(super) fn pause(&self, time: Duration) -> bool {
         let mut queue = self.queue.lock();
         if !queue.stop {
-            // `sleeping` stays false, so that only `stop` wakes it.
+            // It counts as awake, so that only `stop` wakes it.
             self.arrived.wait_for(&mut queue, time);
         }
         !queue.stop
@@ -160,6 +204,11 @@ impl Inbox {
     /// The last ticket given.
     pub(super) fn last(&self) -> Ticket {
         Ticket(self.queue.lock().ticket)
+    }
+
+    /// The last that a Change got which is not lazy.
+    pub(super) fn last_prompt(&self) -> Ticket {
+        self.queue.lock().last_prompt
     }
 }
 

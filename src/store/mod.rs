@@ -150,6 +150,12 @@ impl Store {
         self.shared().inbox.last()
     }
 
+    /// The last ticket of a Change that somebody may wait for: what is lazy does not count.
+    #[must_use]
+    pub fn promised_to(&self) -> Ticket {
+        self.shared().inbox.last_prompt()
+    }
+
     /// The last durable Change.
     #[must_use]
     pub fn durable_to(&self) -> Ticket {
@@ -161,6 +167,9 @@ impl Store {
     /// # Errors
     /// When the store was poisoned or closed before.
     pub async fn durable(&self, ticket: Ticket) -> Result<(), StoreError> {
+        if self.durable_to() < ticket {
+            self.shared().inbox.urge();
+        }
         self.shared().waiters.durable(ticket).await
     }
 

@@ -6,6 +6,7 @@
 //! | `Flush` | index entries rewritten or deleted: all acknowledgements since the last flush |
 //! | `Acknowledge` | acknowledgements that belong to a larger Change |
 //! | `Reserve` | "messages below may have been delivered" |
+//! | `Forget` | that key removed, with its queue |
 //!
 //! A Change locks its queue while it is staged, on the committer's thread; nobody waits for the committer with a
 //! queue's lock held, so this cannot deadlock.
@@ -219,6 +220,28 @@ impl Change for Reserve {
         self.queue.with_state(|state| state.reserved(Seq(u64::MAX)));
         self.queue.pump();
     }
+}
+
+/// The queue is gone: so is what the log knows of its deliveries. A restart would clean up as well; but queues that come
+/// and go would fill the catalog until then.
+pub(super) struct Forget(pub(super) QueueId);
+
+impl Change for Forget {
+    fn bytes_max(&self) -> usize {
+        ENTRY_BYTES
+    }
+
+    fn lazy(&self) -> bool {
+        true
+    }
+
+    fn stage(&mut self, turn: &mut Turn) {
+        turn.delete(Space::State, &delivered_key(self.0));
+    }
+
+    fn committed(self: Box<Self>) {}
+
+    fn refused(self: Box<Self>, _: &StoreError) {}
 }
 
 /// `d` | queue id u64 → sequence number u64

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use self::{
-    change::{Flush, MoveRun, PublishRun, Reserve},
+    change::{Flush, Forget, MoveRun, PublishRun, Reserve},
     consumers::ConsumerSpec,
     state::{Effects, Got, Overflow, State, Totals},
 };
@@ -381,6 +381,9 @@ impl Queue {
             state.forget();
             effects.flush = effects.flush.take().or_else(|| state.flush_again());
             self.inbox(&mut effects);
+            if state.noted() {
+                self.core.store.submit(Box::new(Forget(self.id)));
+            }
             (count, state.consumers.take(), state.take_getters())
         };
         self.follow(effects);
@@ -474,7 +477,7 @@ impl Queue {
     /// A clean end: the log learns up to where messages were delivered.
     pub fn note_delivered(self: &Arc<Self>) {
         let state = self.state.lock();
-        if let Some(to) = state.delivered_to() {
+        if let Some(to) = state.delivered_to().filter(|_| !state.gone) {
             self.core.store.submit(Box::new(Reserve { queue: self.clone(), to }));
         }
     }

@@ -263,6 +263,12 @@ impl State {
         (self.reserved > Seq(0)).then_some(self.handed_over.min(self.reserved))
     }
 
+    /// Whether the log knows of deliveries, or will.
+    #[must_use]
+    pub fn noted(&self) -> bool {
+        self.reserving || self.reserved > Seq(0)
+    }
+
     /// Whether the oldest message has expired.
     #[must_use]
     pub fn expires(&self, now_ms: i64) -> bool {
