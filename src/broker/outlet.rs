@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::queue::{ConsumerId, Entry, Queue};
+use crate::store;
 
 /// Bytes of deliveries a connection may have waiting before queues stop serving it.
 /// Small under test, so that a simulated consumer stalls.
@@ -157,7 +158,5 @@ impl Outlet {
 }
 
 fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
-    }
+    waker.into_iter().for_each(store::wake);
 }

@@ -248,6 +248,7 @@ fn open_broker(
         tracing::warn!("ephemeral: everything is in memory only, and nothing survives a restart");
     }
     let store = Store::open(store_options(config))?;
+    store.ring_in(&runtime).map_err(StartError::Runtime)?;
     let settings = Settings {
         profile: profile_of(config.server.compat),
         clock,

@@ -23,7 +23,10 @@ use super::{
     dispatch::{self, Outcome, Work},
     wire::header::{API_VERSIONS_KEY, RequestHeader},
 };
-use crate::net::pump::{self, Output};
+use crate::{
+    net::pump::{self, Output},
+    store::Together,
+};
 
 /// Requests of one connection at work at the same time.
 const IN_FLIGHT_MAX: usize = 64;
@@ -49,6 +52,7 @@ pub struct Connection {
     /// The next request waits: for those before it, or for the store to catch up.
     held_back: bool,
     relief: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    together: Together,
     output: Output,
 }
 
@@ -88,6 +92,7 @@ impl Connection {
             at_work_bytes: 0,
             held_back: false,
             relief: None,
+            together: Together::default(),
             output: Output::default(),
         }
     }
@@ -269,6 +274,9 @@ impl pump::Connection for Connection {
     fn on_bytes(&mut self, _now: Instant, _input: &mut BytesMut) {}
 
     fn poll(&mut self, now: Instant, input: &mut BytesMut, cx: &mut Context<'_>) {
+        // Most of what a request waits for is a turn of the log.
+        let waker = self.together.of(cx.waker());
+        let cx = &mut Context::from_waker(&waker);
         self.peer.timer.set_now(now);
         self.held_back = false;
         loop {

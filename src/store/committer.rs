@@ -226,6 +226,7 @@ impl Committer {
     /// Tells each Change of the turn, then whoever waits for a ticket.
     fn tell(&mut self) {
         self.shared.counters.changes.fetch_add(self.staged.len() as u64, Ordering::Relaxed);
+        let _together = self.shared.bell.gather();
         for change in self.staged.drain(..) {
             change.committed();
         }

@@ -14,6 +14,7 @@
 //! [`Store::start_reclaiming`]; `release` when the Change that removed the entry is committed, never before.
 
 mod background;
+mod bell;
 mod catalog;
 mod checkpoint;
 mod chunks;
@@ -44,6 +45,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 
+pub use bell::{Together, wake};
 pub use error::{OpenError, StoreError};
 pub use manual::Image;
 pub use options::{Durability, Options};
@@ -171,6 +173,14 @@ impl Store {
             self.shared().inbox.urge();
         }
         self.shared().waiters.durable(ticket).await
+    }
+
+    /// Tasks that a turn wakes by [`wake`] are woken from inside this runtime.
+    ///
+    /// # Errors
+    /// When there is no file descriptor left.
+    pub fn ring_in(&self, runtime: &tokio::runtime::Handle) -> std::io::Result<()> {
+        self.shared().bell.listen(runtime)
     }
 
     /// Whether the inbox is over its limit: publishers are not read until it is not.

@@ -14,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use super::{
     Options, StoreError,
     background::Signal,
+    bell::Bell,
     catalog::Catalog,
     chunks::Chunks,
     dirty::Dirty,
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) inbox: Inbox,
     pub(super) waiters: Waiters,
+    pub(super) bell: Bell,
     pub(super) dirty: Mutex<Dirty>,
     pub(super) catalog: RwLock<Catalog>,
     /// fjall's directory; `None` for the memory catalog.
@@ -78,6 +80,7 @@ impl Shared {
             options,
             clock: Clock::machine(),
             waiters: Waiters::default(),
+            bell: Bell::default(),
             dirty: Mutex::new(dirty),
             catalog: RwLock::new(catalog),
             catalog_dir,
