@@ -1,4 +1,5 @@
-//! Runs the Python suites (pika, kafka-python in two versions, both doors, the SQL job) against the `warren` binary.
+//! Runs the Python suites (pika, kafka-python in two versions, celery, kombu, aio-pika, both doors, the SQL job)
+//! against the `warren` binary.
 #![cfg(test)]
 
 #[path = "../support/mod.rs"]
@@ -6,7 +7,7 @@ mod support;
 
 use std::{path::Path, process::Command, time::Duration};
 
-use support::{broker, broker::Broker, environment, gaps, process, report};
+use support::{Tier, broker, broker::Broker, environment, gaps, process, report};
 
 /// pytest over some files with one interpreter; strict about known gaps (conftest.py).
 fn pytest(suite: &str, python: &Path, broker: Option<&Broker>, files: &[&str]) {
@@ -67,7 +68,35 @@ fn tutorials_and_both_doors() {
         return;
     };
     let broker = Broker::durable(&[]);
-    pytest("python tutorials and both doors", &python, Some(&broker), &["test_hello.py", "test_doors.py"]);
+    let files = ["test_hello.py", "test_pika_adapters.py", "test_doors.py"];
+    pytest("python tutorials and both doors", &python, Some(&broker), &files);
+}
+
+/// What people put on top of AMQP, from the `ci` tier on.
+fn built_on_amqp(suite: &str, file: &str) {
+    if !report::included(suite, Tier::Ci) {
+        return;
+    }
+    let Some(python) = report::available(suite, environment::python("requirements-clients.txt")) else {
+        return;
+    };
+    let broker = Broker::durable(&[]);
+    pytest(suite, &python, Some(&broker), &[file]);
+}
+
+#[test]
+fn celery() {
+    built_on_amqp("python celery", "test_celery.py");
+}
+
+#[test]
+fn kombu() {
+    built_on_amqp("python kombu", "test_kombu.py");
+}
+
+#[test]
+fn aio_pika() {
+    built_on_amqp("python aio-pika", "test_aio_pika.py");
 }
 
 #[test]
