@@ -17,7 +17,7 @@ fn amqplib_and_kafkajs() {
     let broker = Broker::durable(&[]);
     let mut outcomes = Vec::new();
     let mut said = String::new();
-    for program in ["amqplib.test.mjs", "kafkajs.test.mjs"] {
+    for program in ["amqplib.test.mjs", "amqplib-broker.test.mjs", "kafkajs.test.mjs"] {
         let mut node = Command::new("node");
         node.current_dir(&directory).args(["--no-warnings", "--test-reporter=tap", program]);
         node.env("AMQP_URL", format!("amqp://guest:guest@{}/", broker.doors().amqp));
