@@ -251,13 +251,10 @@ impl Channel {
 
     /// Tells the queues what became of deliveries. What goes back goes where it was, in the order it was delivered.
     pub fn settle(&self, held: impl Iterator<Item = Held>, how: How) {
-        self.by_queue(held, |queue, consumer, entries| {
-            let seqs = entries.iter().map(|entry| entry.seq);
-            match how {
-                How::Acknowledge => queue.settle(consumer, seqs, true),
-                How::Drop => queue.settle(consumer, seqs, false),
-                How::Requeue => queue.requeue(consumer, entries.into_iter()),
-            }
+        self.by_queue(held, |queue, consumer, entries| match how {
+            How::Acknowledge => queue.settle(consumer, entries.iter().map(|entry| entry.seq), true),
+            How::Drop => queue.reject(consumer, entries.into_iter()),
+            How::Requeue => queue.requeue(consumer, entries.into_iter()),
         });
     }
 

@@ -4,6 +4,7 @@
 //! and this version does not serve yet is refused, never ignored.
 
 use super::{
+    dead_letter::DeadLetter,
     queue::{
         QueueOptions,
         limits::{Limits, OverflowMode},
@@ -33,9 +34,11 @@ impl QueueKind {
 }
 
 /// What the arguments of a classic queue ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Classic {
     pub limits: Limits,
+    /// Where dropped messages go; absent, they are lost.
+    pub dead_letter: Option<DeadLetter>,
     pub single_active_consumer: bool,
 }
 
@@ -53,9 +56,9 @@ const CLASSIC: &[(&str, Option<Check>)] = &[
     ("x-queue-version", Some(is_queue_version)),
     ("x-queue-leader-locator", Some(is_string)),
     ("x-queue-master-locator", Some(is_string)),
-    ("x-expires", None),
-    ("x-dead-letter-exchange", None),
-    ("x-dead-letter-routing-key", None),
+    ("x-expires", Some(is_lifetime)),
+    ("x-dead-letter-exchange", Some(is_string)),
+    ("x-dead-letter-routing-key", Some(is_string)),
     ("x-max-priority", None),
 ];
 
@@ -97,6 +100,9 @@ pub fn check(name: &str, kind: QueueKind, arguments: &Table) -> Result<(), Refus
         QueueKind::Classic => CLASSIC,
         QueueKind::Stream => STREAM,
     };
+    if kind != QueueKind::Stream {
+        check_dead_letter(name, arguments)?;
+    }
     for (arg, value) in &arguments.0 {
         match known.iter().find(|(known, _)| known == arg) {
             Some((_, Some(check))) => check(value).map_err(|reason| invalid(arg, name, reason))?,
@@ -116,22 +122,57 @@ pub fn check(name: &str, kind: QueueKind, arguments: &Table) -> Result<(), Refus
     Ok(())
 }
 
+/// RabbitMQ looks at these before the others, and has a text of its own for an exchange that is no string.
+fn check_dead_letter(name: &str, arguments: &Table) -> Result<(), Refusal> {
+    let exchange = arguments.field(DEAD_LETTER_EXCHANGE);
+    if let Some(value) = exchange.filter(|value| value.octets().is_none()) {
+        return Err(Refusal::ArgumentType {
+            arg: DEAD_LETTER_EXCHANGE.to_owned(),
+            on: Subject::queue(name),
+            type_name: value.type_name(),
+        });
+    }
+    match arguments.field(DEAD_LETTER_ROUTING_KEY) {
+        Some(Value::LongStr(_)) if exchange.is_none() => {
+            Err(invalid(DEAD_LETTER_ROUTING_KEY, name, "routing_key_but_no_dlx_defined".to_owned()))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
+const DEAD_LETTER_ROUTING_KEY: &str = "x-dead-letter-routing-key";
+
+/// The dead-letter exchange that arguments name: whoever declares such a queue must be allowed to write to it.
+#[must_use]
+pub fn dead_letter_exchange(arguments: &Table) -> Option<&str> {
+    std::str::from_utf8(arguments.field(DEAD_LETTER_EXCHANGE)?.octets()?).ok()
+}
+
 /// What checked arguments of a classic queue ask for.
 #[must_use]
 pub fn classic(arguments: &Table) -> Classic {
     let number =
         |arg: &str| arguments.field(arg).and_then(Value::integer).and_then(|n| u64::try_from(n).ok());
-    let overflow = match arguments.field("x-overflow") {
-        Some(Value::LongStr(s)) if &s[..] == b"reject-publish" => OverflowMode::RejectPublish,
-        _ => OverflowMode::DropHead,
+    let text = |arg: &str| std::str::from_utf8(arguments.field(arg)?.octets()?).ok();
+    let overflow = match text("x-overflow") {
+        Some("reject-publish") => OverflowMode::RejectPublish,
+        Some("reject-publish-dlx") => OverflowMode::RejectPublishDlx,
+        Some(_) | None => OverflowMode::DropHead,
     };
+    let dead_letter = text(DEAD_LETTER_EXCHANGE).map(|exchange| DeadLetter {
+        exchange: exchange.into(),
+        routing_key: text(DEAD_LETTER_ROUTING_KEY).map(Into::into),
+    });
     Classic {
         limits: Limits {
             max_length: number("x-max-length"),
             max_length_bytes: number("x-max-length-bytes"),
             overflow,
             message_ttl_ms: number("x-message-ttl"),
+            unused_ms_max: number("x-expires"),
         },
+        dead_letter,
         single_active_consumer: arguments.field("x-single-active-consumer") == Some(&Value::Bool(true)),
     }
 }
@@ -203,6 +244,14 @@ fn is_span(value: &Value) -> Result<(), String> {
     }
 }
 
+fn is_lifetime(value: &Value) -> Result<(), String> {
+    is_span(value)?;
+    match integer(value)? {
+        0 => Err("{value_zero,0}".to_owned()),
+        _ => Ok(()),
+    }
+}
+
 fn is_string(value: &Value) -> Result<(), String> {
     text(value).map(|_| ())
 }
@@ -220,8 +269,7 @@ fn is_bool(value: &Value) -> Result<(), String> {
 
 fn is_overflow(value: &Value) -> Result<(), String> {
     match text(value)? {
-        b"drop-head" | b"reject-publish" => Ok(()),
-        b"reject-publish-dlx" => Err("not supported by this version".to_owned()),
+        b"drop-head" | b"reject-publish" | b"reject-publish-dlx" => Ok(()),
         _ => Err("invalid_overflow".to_owned()),
     }
 }
@@ -277,10 +325,30 @@ mod tests {
             ("x-message-ttl", Value::I32(-1), "{value_negative,-1}"),
             ("x-overflow", string("zzz"), "invalid_overflow"),
             ("x-single-active-consumer", Value::I32(1), "{unacceptable_type,signedint}"),
+            ("x-expires", Value::I32(0), "{value_zero,0}"),
+            ("x-expires", Value::I32(-5), "{value_negative,-5}"),
+            ("x-expires", Value::I64(315_360_000_001), "{value_too_large,315360000001}"),
+            ("x-expires", string("1"), "\"expected integer, got longstr\""),
+            ("x-dead-letter-routing-key", string("k"), "routing_key_but_no_dlx_defined"),
+            ("x-dead-letter-routing-key", Value::I32(5), "{unacceptable_type,signedint}"),
         ] {
             let refusal = check("q", QueueKind::Classic, &table(arg, value)).unwrap_err();
             assert_eq!(refusal, invalid(arg, "q", reason.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_dead_letter_exchange_must_be_a_string_and_comes_with_its_key() {
+        let type_name = "signedint";
+        let arg = DEAD_LETTER_EXCHANGE.to_owned();
+        let refused = Refusal::ArgumentType { arg, on: Subject::queue("q"), type_name };
+        assert_eq!(check("q", QueueKind::Classic, &table(DEAD_LETTER_EXCHANGE, Value::I32(5))), Err(refused));
+        let mut both = table(DEAD_LETTER_ROUTING_KEY, Value::LongStr("k".into()));
+        both.0.push((DEAD_LETTER_EXCHANGE.to_owned(), Value::LongStr("".into())));
+        assert_eq!(check("q", QueueKind::Classic, &both), Ok(()));
+        let expected = DeadLetter { exchange: "".into(), routing_key: Some("k".into()) };
+        assert_eq!(classic(&both).dead_letter, Some(expected));
+        assert_eq!(classic(&Table::default()).dead_letter, None);
     }
 
     #[test]

@@ -1,15 +1,46 @@
-//! What the core does by itself, in the background: group deadlines, retention, offset expiry, moving chunks out of
-//! sparse segments. One task, asleep while nothing is due.
+//! What the core does by itself, in the background: deadlines of queues and groups, retention, offset expiry, moving
+//! chunks out of sparse segments. One task, asleep while nothing is due.
 
 use std::{sync::Arc, time::Duration};
 
 use super::Broker;
+use crate::clock::Clock;
 
 /// How often retention, expiry and sparse segments are looked at (liveness time).
 const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Runs until dropped.
 pub async fn run(broker: Arc<Broker>) {
+    // Beside each other: moving chunks takes long, and messages expire meanwhile.
+    tokio::join!(watch_queues(&broker), watch_the_rest(&broker));
+}
+
+/// Wakes when the next queue's deadline comes, and only then.
+async fn watch_queues(broker: &Arc<Broker>) {
+    let clock = &broker.core.clock;
+    let deadlines = &broker.core.deadlines;
+    loop {
+        broker.on_deadlines(clock.now_ms());
+        let sleep = async {
+            match deadlines.next_ms() {
+                Some(at_ms) => tokio::time::sleep_until((clock.now() + until(clock, at_ms)).into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep => {}
+            () = deadlines.earlier() => {}
+        }
+    }
+}
+
+/// Until that moment of domain time. Not longer than a while, since the wall clock may be set meanwhile.
+fn until(clock: &Clock, at_ms: i64) -> Duration {
+    let ms = u64::try_from(at_ms.saturating_sub(clock.now_ms())).unwrap_or(0);
+    Duration::from_millis(ms).min(INTERVAL)
+}
+
+async fn watch_the_rest(broker: &Arc<Broker>) {
     let clock = broker.core.clock.clone();
     let mut tidy_at = clock.now() + INTERVAL;
     loop {
@@ -21,7 +52,7 @@ pub async fn run(broker: Arc<Broker>) {
         let now = clock.now();
         broker.groups.on_deadline(now);
         if now >= tidy_at {
-            tidy(&broker).await;
+            tidy(broker).await;
             tidy_at = clock.now() + INTERVAL;
         }
     }

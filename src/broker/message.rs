@@ -22,6 +22,12 @@ use bytes::Bytes;
 use crate::store::{Place, Store};
 
 const PERSISTENT: u8 = 1;
+/// It was dead-lettered: its `x-death` is ours, not a client's.
+const DIED: u8 = 2;
+/// It was dead-lettered with a key of the queue's: the keys in its `CC` are spent.
+const OWN_KEY_ONLY: u8 = 4;
+/// Where the flags lie.
+const FLAGS_AT: usize = 4;
 const FIXED_BYTES: usize = 4 + 1 + 8 + 8 + 1;
 
 /// What the core must know of a message besides its bytes.
@@ -80,6 +86,14 @@ impl Draft {
     /// The next part of the open message's body.
     pub fn body(&mut self, part: &[u8]) {
         self.bytes.extend_from_slice(part);
+    }
+
+    /// The open message is a dead letter; `own_key_only` when its routing key is not the publisher's.
+    pub fn died(&mut self, own_key_only: bool) {
+        let start = self.starts.last().map_or(0, |&start| start as usize);
+        if let Some(flags) = self.bytes.get_mut(start + FLAGS_AT) {
+            *flags |= DIED | if own_key_only { OWN_KEY_ONLY } else { 0 };
+        }
     }
 
     #[must_use]
@@ -300,6 +314,18 @@ impl Message {
     #[must_use]
     pub fn persistent(&self) -> bool {
         self.traits & PERSISTENT != 0
+    }
+
+    /// It was dead-lettered before.
+    #[must_use]
+    pub fn has_died(&self) -> bool {
+        self.traits & DIED != 0
+    }
+
+    /// Its `CC` no longer counts.
+    #[must_use]
+    pub fn own_key_only(&self) -> bool {
+        self.traits & OWN_KEY_ONLY != 0
     }
 
     #[must_use]

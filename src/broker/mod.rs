@@ -5,6 +5,8 @@
 pub mod alarm;
 pub mod arguments;
 pub mod auth;
+pub mod dead_letter;
+pub mod deadlines;
 pub mod definition;
 pub mod exchange;
 pub mod group;
@@ -28,7 +30,7 @@ pub mod vhost;
 mod tests;
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -37,6 +39,8 @@ use parking_lot::RwLock;
 use self::{
     alarm::Alarms,
     auth::Users,
+    dead_letter::deaths::Rules,
+    deadlines::Deadlines,
     group::Groups,
     message::Blob,
     meters::Meters,
@@ -63,6 +67,10 @@ pub struct Core {
     pub meters: Meters,
     pub ids: Ids,
     pub topics: Topics,
+    /// When queues must be looked at.
+    pub deadlines: Deadlines,
+    /// What `x-death` is like, if it is to be like an older RabbitMQ's; set before the doors open.
+    pub deaths: OnceLock<Rules>,
     /// Where reads of the log and other slow work run; without one (in simulation) they run at once.
     pub runtime: Option<tokio::runtime::Handle>,
 }

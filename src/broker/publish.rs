@@ -63,6 +63,12 @@ impl Route {
         }
     }
 
+    /// Everything that the other leads to, too.
+    pub(super) fn join(&mut self, other: Self) {
+        other.queues.into_iter().for_each(|queue| self.add_queue(queue));
+        other.topics.into_iter().for_each(|topic| self.add_topic(topic));
+    }
+
     fn current(&self) -> bool {
         self.exchanges.iter().all(|(exchange, version)| exchange.version() == *version)
     }
@@ -175,9 +181,7 @@ impl Publisher {
         let table = table.as_ref().map(|headers| &headers.table);
         let mut route = self.vhost.route(&exchange, publish.routing_key, table);
         for key in keys {
-            let more = self.vhost.route(&exchange, key, table);
-            more.queues.into_iter().for_each(|queue| route.add_queue(queue));
-            more.topics.into_iter().for_each(|topic| route.add_topic(topic));
+            route.join(self.vhost.route(&exchange, key, table));
         }
         Ok(self.place(now_ms, publish, Arc::new(route), headers, body))
     }
@@ -306,6 +310,9 @@ impl Publisher {
         }
         runs.clear();
         self.runs = runs;
+        // Several queues may have refused the same one.
+        refused.rejected.sort_unstable();
+        refused.rejected.dedup();
         refused
     }
 
@@ -403,9 +410,7 @@ impl Batch<'_, '_> {
     fn queue(&mut self, queue: &Arc<Queue>, route: &Route, ordinals: &[u32]) {
         match self.sink.publish(queue, self.now_ms, self.blob, ordinals) {
             Ok(Overflow::None) => {}
-            Ok(Overflow::Rejected { from }) => {
-                self.refused.rejected.extend(ordinals.iter().copied().filter(|&n| n >= from));
-            }
+            Ok(Overflow::Rejected(list)) => self.refused.rejected.extend(list),
             Err(Gone) => self.again(route, ordinals),
         }
     }

@@ -65,6 +65,8 @@ impl Broker {
             memory: Alarms::new(settings.memory_limit_bytes),
             meters: Meters::default(),
             ids: Ids::default(),
+            deadlines: super::deadlines::Deadlines::default(),
+            deaths: std::sync::OnceLock::new(),
             runtime: settings.runtime,
         });
         let cluster_id = cluster_id(&core.store)?;

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -31,6 +31,8 @@ use crate::data::value::Table;
 pub struct Vhost {
     pub name: Arc<str>,
     pub core: Arc<Core>,
+    /// For what lives in it and must find it again.
+    me: Weak<Self>,
     exchanges: DashMap<Arc<str>, Arc<Exchange>>,
     queues: DashMap<Arc<str>, Arc<Queue>>,
     pub(super) topology: Mutex<Topology>,
@@ -68,7 +70,14 @@ impl Vhost {
             }
         }
         let queues = DashMap::new();
-        Arc::new(Self { name: name.into(), core, exchanges, queues, topology: Mutex::default() })
+        Arc::new_cyclic(|me| Self {
+            name: name.into(),
+            core,
+            me: me.clone(),
+            exchanges,
+            queues,
+            topology: Mutex::default(),
+        })
     }
 
     /// The exchange of that name.
@@ -167,8 +176,13 @@ impl Vhost {
         options: QueueOptions,
     ) -> Arc<Queue> {
         let asked = arguments::classic(&options.arguments);
-        let state = State::new(options.survives(), asked.limits, asked.single_active_consumer);
-        let queue = Queue::new(self.core.clone(), id, self.name.clone(), name.clone(), options, state);
+        let mut state = State::new(options.survives(), asked.limits, asked.single_active_consumer);
+        state.configure(&asked);
+        state.used(self.core.clock.now_ms());
+        let home = (self.me.clone(), self.name.clone());
+        let queue = Queue::new(self.core.clone(), id, home, name.clone(), options, state);
+        // Its time begins, though nobody may ever come.
+        queue.look();
         self.queues.insert(name, queue.clone());
         if self.find_stream(&queue.name).is_some() {
             self.names_changed();
@@ -204,16 +218,36 @@ impl Vhost {
         if_unused: bool,
         if_empty: bool,
     ) -> Result<(usize, Pending), Refusal> {
-        let mut topology = self.topology.lock();
-        let count = queue.end(|ready, consumers| {
-            if if_unused && consumers > 0 {
+        self.delete_queue_when(queue, |state| {
+            if if_unused && !state.consumers.is_empty() {
                 return Err(Refusal::InUse(Subject::queue(&queue.name)));
             }
-            if if_empty && ready > 0 {
+            if if_empty && !state.ready.is_empty() {
                 return Err(Refusal::NotEmpty(queue.name.to_string()));
             }
             Ok(())
-        })?;
+        })
+    }
+
+    /// `x-expires`: deletes a queue that nobody has used for long enough, with its messages.
+    pub(super) fn delete_unused(&self, queue: &Arc<Queue>, now_ms: i64) {
+        let deleted = self.delete_queue_when(queue, |state| match state.unused(now_ms) {
+            true => Ok(()),
+            false => Err(Refusal::InUse(Subject::queue(&queue.name))),
+        });
+        if deleted.is_err() {
+            // Somebody came at the last moment: a new deadline.
+            queue.look();
+        }
+    }
+
+    fn delete_queue_when(
+        &self,
+        queue: &Arc<Queue>,
+        check: impl FnOnce(&State) -> Result<(), Refusal>,
+    ) -> Result<(usize, Pending), Refusal> {
+        let mut topology = self.topology.lock();
+        let count = queue.end(check)?;
         if self.queues.remove_if(&queue.name, |_, q| Arc::ptr_eq(q, queue)).is_none() {
             // Somebody else was first.
             return Ok((count, None));

@@ -15,6 +15,7 @@ use crate::{
         queue::QueueOptions,
         refusal::{Access, Subject},
     },
+    data::value::Table,
 };
 
 /// Any queue method.
@@ -80,6 +81,7 @@ fn declare_classic(
         exclusive: method.exclusive.then_some(id),
         arguments: method.arguments.clone(),
     };
+    allow_dead_letter(cx, name, &method.arguments)?;
     let declared = vhost.declare_queue(name, id, options).map_err(|refusal| cx.fault(refusal))?;
     if declared.created && method.exclusive {
         let exclusive = &mut cx.session.exclusive;
@@ -95,6 +97,16 @@ fn declare_classic(
     let ok = DeclareOk { queue, message_count: count(message_count), consumer_count: count(consumer_count) };
     cx.reply(declared.pending, channel.number, method.nowait, &ok);
     Ok(())
+}
+
+/// Whoever makes a queue with a dead-letter exchange moves messages from the one into the other.
+fn allow_dead_letter(cx: &Context<'_>, name: &str, arguments: &Table) -> Result<(), Fault> {
+    let Some(exchange) = arguments::dead_letter_exchange(arguments) else { return Ok(()) };
+    if cx.session.vhost.find_queue(name).is_some() {
+        return Ok(());
+    }
+    cx.allow(Access::Read, &Subject::queue(name))?;
+    cx.allow(Access::Write, &Subject::exchange(exchange))
 }
 
 fn declare_stream(

@@ -5,6 +5,7 @@
 //! | `PublishRun` | the batch as a chunk (once, whatever number of queues took it) and one index entry |
 //! | `Flush` | index entries rewritten or deleted: all acknowledgements since the last flush |
 //! | `Acknowledge` | acknowledgements that belong to a larger Change |
+//! | `Moved` | index entries of what is dead-lettered with the same Change |
 //! | `Reserve` | "messages below may have been delivered" |
 //! | `Forget` | that key removed, with its queue |
 //!
@@ -193,6 +194,43 @@ impl Change for Acknowledge {
         // The channel has let go of them: they are delivered again.
         self.queue.requeue(self.consumer, self.entries.into_iter());
     }
+}
+
+/// Messages that the queue has let go, and that are in other queues with the same Change. It has forgotten them itself.
+pub(in crate::broker) struct Moved {
+    queue: Arc<Queue>,
+    seqs: Vec<Seq>,
+    bytes_max: usize,
+    released: Vec<Place>,
+}
+
+impl Moved {
+    pub(in crate::broker) fn new(queue: Arc<Queue>, seqs: Vec<Seq>) -> Self {
+        let bytes_max = queue.with_state(|state| state.runs.acknowledge_bytes_max(seqs.iter().copied()));
+        Self { queue, seqs, bytes_max, released: Vec::new() }
+    }
+}
+
+impl Change for Moved {
+    fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    fn stage(&mut self, turn: &mut Turn) {
+        let changes = self.queue.with_state(|state| {
+            // A deleted queue has let go of them already.
+            if state.gone { Vec::new() } else { state.runs.acknowledge_now(self.seqs.iter().copied()) }
+        });
+        write(turn, self.queue.id, changes, &mut self.released);
+    }
+
+    fn committed(self: Box<Self>) {
+        let store = &self.queue.core().store;
+        self.released.iter().for_each(|&place| store.release(place));
+    }
+
+    /// The log keeps them where they were: after a restart they die again.
+    fn refused(self: Box<Self>, _: &StoreError) {}
 }
 
 /// Messages of a queue below `to` may have been delivered from now on.

@@ -1,5 +1,5 @@
 //! The limits of one queue: length, bytes and time to live (RabbitMQ: `x-max-length`, `x-max-length-bytes`,
-//! `x-overflow`, `x-message-ttl`).
+//! `x-overflow`, `x-message-ttl`, `x-expires`).
 //!
 //! Lengths count ready messages only; bytes are bodies only. A message expires at the head of its queue.
 
@@ -11,6 +11,8 @@ pub enum OverflowMode {
     #[default]
     DropHead,
     RejectPublish,
+    /// As `RejectPublish`, and what is rejected is dead-lettered.
+    RejectPublishDlx,
 }
 
 /// The limits; absent ones do not limit.
@@ -20,6 +22,8 @@ pub struct Limits {
     pub max_length_bytes: Option<u64>,
     pub overflow: OverflowMode,
     pub message_ttl_ms: Option<u64>,
+    /// The queue is deleted when nobody has used it for so long.
+    pub unused_ms_max: Option<u64>,
 }
 
 impl Limits {
@@ -35,7 +39,7 @@ impl Limits {
     pub fn refuses(&self, ready: &Ready, body_bytes: usize) -> bool {
         match self.overflow {
             OverflowMode::DropHead => false,
-            OverflowMode::RejectPublish => {
+            OverflowMode::RejectPublish | OverflowMode::RejectPublishDlx => {
                 self.max_length.is_some_and(|max| ready.len() as u64 >= max)
                     || self.max_length_bytes.is_some_and(|max| (ready.body_bytes() + body_bytes) as u64 > max)
             }

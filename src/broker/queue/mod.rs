@@ -6,26 +6,31 @@
 
 pub mod change;
 pub mod consumers;
+pub mod deadline;
+pub mod drops;
 pub mod limits;
+mod parcel;
 pub mod ready;
 pub mod runs;
 pub mod state;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use self::{
     change::{Flush, Forget, MoveRun, PublishRun, Reserve},
     consumers::ConsumerSpec,
+    drops::Moving,
     state::{Effects, Got, Overflow, State, Totals},
 };
 use super::{
-    Core, ReadBack,
+    Core, ReadBack, arguments, dead_letter,
     message::{Blob, Hold, Message},
     outlet::{Event, Outlet},
     receipt::Receipt,
     refusal::Refusal,
+    vhost::Vhost,
 };
 use crate::{
     data::value::Table,
@@ -99,6 +104,7 @@ pub struct Queue {
     pub vhost: Arc<str>,
     pub options: QueueOptions,
     core: Arc<Core>,
+    home: Weak<Vhost>,
     state: Mutex<State>,
 }
 
@@ -107,12 +113,12 @@ impl Queue {
     pub fn new(
         core: Arc<Core>,
         id: QueueId,
-        vhost: Arc<str>,
+        (home, vhost): (Weak<Vhost>, Arc<str>),
         name: Arc<str>,
         options: QueueOptions,
         state: State,
     ) -> Arc<Self> {
-        Arc::new(Self { id, name, vhost, options, core, state: Mutex::new(state) })
+        Arc::new(Self { id, name, vhost, options, core, home, state: Mutex::new(state) })
     }
 
     /// Takes messages of a batch; the receipt, if any, waits for those that must be durable. The hold keeps the batch's
@@ -152,6 +158,23 @@ impl Queue {
         })
     }
 
+    /// As [`Queue::publish_into`], for dead letters. True when the caller is to move what this queue let go for them:
+    /// it does so when its own move is done, and not from within it, however long a chain of queues is.
+    pub(super) fn publish_dead(
+        self: &Arc<Self>,
+        now_ms: i64,
+        blob: &Arc<Blob>,
+        ordinals: &[u32],
+        changes: &mut Vec<Box<dyn Change>>,
+    ) -> Result<bool, Gone> {
+        let (_, mut effects) = self.take_locked(now_ms, blob, ordinals, |first| {
+            changes.push(Box::new(PublishRun::new(self.clone(), first, blob.clone(), ordinals.len())));
+        })?;
+        let claimed = std::mem::take(&mut effects.move_dead);
+        self.follow(effects);
+        Ok(claimed)
+    }
+
     /// `lasting` hears of each run that must go into the log, while the lock is held.
     fn take(
         self: &Arc<Self>,
@@ -160,16 +183,26 @@ impl Queue {
         ordinals: &[u32],
         lasting: impl FnMut(Seq),
     ) -> Result<Overflow, Gone> {
+        let (overflow, effects) = self.take_locked(now_ms, blob, ordinals, lasting)?;
+        self.follow(effects);
+        Ok(overflow)
+    }
+
+    fn take_locked(
+        self: &Arc<Self>,
+        now_ms: i64,
+        blob: &Arc<Blob>,
+        ordinals: &[u32],
+        lasting: impl FnMut(Seq),
+    ) -> Result<(Overflow, Effects), Gone> {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
         if state.gone {
             return Err(Gone);
         }
-        let overflow = state.publish(now_ms, blob, ordinals, lasting);
+        let overflow = state.publish(now_ms, blob, ordinals, &mut effects, lasting);
         self.deliver_locked(&mut state, now_ms, &mut effects);
-        drop(state);
-        self.follow(effects);
-        Ok(overflow)
+        Ok((overflow, effects))
     }
 
     /// Serves consumers, and puts into the inbox what the log must learn of it.
@@ -185,11 +218,31 @@ impl Queue {
         if let Some(bytes) = effects.flush.take() {
             self.core.store.submit(Box::new(Flush::new(self.clone(), bytes)));
         }
+        if let Some(earlier) = effects.deadline.take() {
+            self.core.deadlines.arm(self, earlier);
+        }
     }
 
     /// What happens once the lock is free.
     fn follow(self: &Arc<Self>, effects: Effects) {
+        let mut next = Some(effects);
+        while let Some(effects) = next {
+            let again = effects.again;
+            self.follow_once(effects);
+            next = again.then(|| {
+                let mut effects = Effects::default();
+                let mut state = self.state.lock();
+                self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
+                effects
+            });
+        }
+    }
+
+    fn follow_once(self: &Arc<Self>, effects: Effects) {
         self.core.memory.add(effects.held_delta);
+        if effects.move_dead {
+            dead_letter::move_all(self);
+        }
         for outlet in effects.stalled {
             if !outlet.stall(self) {
                 self.resume(&outlet);
@@ -301,6 +354,7 @@ impl Queue {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
         let last = state.cancel(id);
+        state.used(self.core.clock.now_ms());
         self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
         drop(state);
         self.follow(effects);
@@ -336,6 +390,79 @@ impl Queue {
         self.follow(effects);
     }
 
+    /// Messages of one consumer (`None`: of `basic.get`) are rejected for good: they are dead-lettered, or lost.
+    pub fn reject(self: &Arc<Self>, consumer: Option<ConsumerId>, entries: impl Iterator<Item = Entry>) {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        if state.gone {
+            return;
+        }
+        state.reject(consumer, entries);
+        self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
+        drop(state);
+        self.follow(effects);
+    }
+
+    /// What the queue's arguments, with the policies applied, ask for from now on.
+    pub fn reconfigure(self: &Arc<Self>, effective: &Table) {
+        let asked = arguments::classic(effective);
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        state.configure(&asked);
+        self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
+        drop(state);
+        self.follow(effects);
+    }
+
+    /// The deadline has come: messages have expired, or the queue has.
+    pub(super) fn on_deadline(self: &Arc<Self>, now_ms: i64) {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        state.disarm();
+        if state.gone {
+            return;
+        }
+        if state.unused(now_ms) {
+            drop(state);
+            if let Some(vhost) = self.home.upgrade() {
+                vhost.delete_unused(self, now_ms);
+            }
+            return;
+        }
+        self.deliver_locked(&mut state, now_ms, &mut effects);
+        drop(state);
+        self.follow(effects);
+    }
+
+    /// Where what the queue lets go ends up.
+    pub(super) fn dead_letter(&self) -> Option<Arc<dead_letter::DeadLetter>> {
+        self.state.lock().dead_letter.clone()
+    }
+
+    /// What a mover takes next; with `None` it is done.
+    pub(super) fn take_dead(&self) -> Option<Moving> {
+        self.state.lock().take_dead()
+    }
+
+    /// These were let go and are nowhere now, or where no Change of ours is needed for them.
+    pub(super) fn forget_dead(self: &Arc<Self>, seqs: impl Iterator<Item = Seq>) {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        if state.gone {
+            return;
+        }
+        state.moved(seqs, &mut effects);
+        self.inbox(&mut effects);
+        drop(state);
+        self.follow(effects);
+    }
+
+    /// The vhost, unless it is deleted.
+    #[must_use]
+    pub(super) fn home(&self) -> Option<Arc<Vhost>> {
+        self.home.upgrade()
+    }
+
     /// Messages of one consumer go back to where they were, to be delivered again.
     pub fn requeue(self: &Arc<Self>, consumer: Option<ConsumerId>, entries: impl Iterator<Item = Entry>) {
         let mut effects = Effects::default();
@@ -364,10 +491,10 @@ impl Queue {
     /// went with it.
     ///
     /// # Errors
-    /// What `check` says of the queue's figures (ready messages, consumers).
-    pub fn end(
+    /// What `check` says.
+    pub(super) fn end(
         self: &Arc<Self>,
-        check: impl FnOnce(usize, usize) -> Result<(), Refusal>,
+        check: impl FnOnce(&State) -> Result<(), Refusal>,
     ) -> Result<usize, Refusal> {
         let mut effects = Effects::default();
         let (count, consumers, getters) = {
@@ -375,8 +502,11 @@ impl Queue {
             if state.gone {
                 return Ok(0);
             }
-            check(state.ready.len(), state.consumers.len())?;
+            check(&state)?;
             state.gone = true;
+            if let Some(told_ms) = state.disarm() {
+                self.core.deadlines.disarm(self.id, told_ms);
+            }
             let count = state.purge(&mut effects);
             state.forget();
             effects.flush = effects.flush.take().or_else(|| state.flush_again());
@@ -420,23 +550,27 @@ impl Queue {
         }
     }
 
-    /// Ready messages and consumers, as `queue.declare-ok` gives them.
+    /// Ready messages and consumers, as `queue.declare-ok` gives them. Whoever declares a queue uses it.
     #[must_use]
     pub fn counts(self: &Arc<Self>) -> (usize, usize) {
-        self.expire();
+        self.state.lock().used(self.core.clock.now_ms());
+        self.look();
         let state = self.state.lock();
         (state.ready.len(), state.consumers.len())
     }
 
-    /// Drops what has expired at the head: whoever counts messages must not count those. (No timer of its own; a
-    /// queue nobody asks holds them until the next publish, delivery or count.)
-    fn expire(self: &Arc<Self>) {
+    /// Drops what has expired at the head, though its timer may not have come to it: whoever counts messages must not
+    /// count those.
+    pub(super) fn look(self: &Arc<Self>) {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
-        if !state.expires(self.core.clock.now_ms()) {
-            return;
+        let now_ms = self.core.clock.now_ms();
+        if state.expires(now_ms) {
+            state.deliver(now_ms, &mut effects);
+        } else {
+            state.settle_effects(&mut effects);
         }
-        self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
+        self.inbox(&mut effects);
         drop(state);
         self.follow(effects);
     }
@@ -444,7 +578,7 @@ impl Queue {
     /// What the admin API and metrics show.
     #[must_use]
     pub fn figures(self: &Arc<Self>) -> QueueFigures {
-        self.expire();
+        self.look();
         let state = self.state.lock();
         QueueFigures {
             ready: state.ready.len(),
@@ -493,7 +627,8 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        let held = self.state.get_mut().ready.held_bytes();
+        let state = self.state.get_mut();
+        let held = state.ready.held_bytes() + state.drops.held_bytes();
         self.core.memory.add(-held.cast_signed());
     }
 }

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use super::{
     ConsumerId, Entry, Seq,
     consumers::{ConsumerSpec, Consumers},
+    deadline::{Earlier, Lifetime},
+    drops::Drops,
     limits::Limits,
+    parcel::Parcel,
     ready::{Paged, Ready},
     runs::{Ordinals, Run, Runs},
 };
-use crate::broker::{
-    message::Blob,
-    outlet::{Event, Outlet},
-};
+use crate::broker::{arguments::Classic, dead_letter::DeadLetter, message::Blob, outlet::Outlet};
 
 /// How far ahead of the delivered messages the log is told that they may have been delivered.
 /// Small under test, so that a simulated queue gets there.
@@ -35,17 +35,23 @@ pub struct Effects {
     pub load: Vec<Seq>,
     /// The queue waits for room in these outlets.
     pub stalled: Vec<Arc<Outlet>>,
-    /// Bytes the ready messages in memory have grown by, since the last time.
+    /// Bytes the messages in memory have grown by, since the last time.
     pub held_delta: isize,
+    /// The queue must be looked at earlier than was told (tell it while the lock is held).
+    pub deadline: Option<Earlier>,
+    /// Move what was let go to the dead-letter exchange.
+    pub move_dead: bool,
+    /// There is more to drop: deliver again.
+    pub again: bool,
 }
 
 /// A publish that the queue did not take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Overflow {
     /// All taken, perhaps at the cost of older ones.
     None,
-    /// `x-overflow` = `reject-publish`: the messages from this ordinal of the batch on were refused.
-    Rejected { from: u32 },
+    /// `x-overflow` = `reject-publish` or `reject-publish-dlx`: the messages with these ordinals were refused.
+    Rejected(Vec<u32>),
 }
 
 /// Messages counted since the queue was made.
@@ -68,11 +74,18 @@ pub struct State {
     pub gone: bool,
     pub durable: bool,
     pub limits: Limits,
+    /// Where what is let go ends up; `None`: nowhere.
+    pub dead_letter: Option<Arc<DeadLetter>>,
     pub ready: Ready,
     pub consumers: Consumers,
     pub runs: Runs,
     pub unacked: usize,
     pub totals: Totals,
+    pub(super) drops: Drops,
+    pub(super) lifetime: Lifetime,
+    /// Since when a delivery waits for the log to know its reservation. A consumer was ready then: what was alive at
+    /// that time does not expire, and what it will take is not dropped to make room.
+    pub(super) waits_since_ms: Option<i64>,
     next_seq: Seq,
     /// Messages below have been delivered at least once, or are behind one that has.
     handed_over: Seq,
@@ -109,11 +122,15 @@ impl State {
             gone: false,
             durable,
             limits,
+            dead_letter: None,
             ready: Ready::default(),
             consumers: Consumers::new(single_active),
             runs: Runs::default(),
             unacked: 0,
             totals: Totals::default(),
+            drops: Drops::default(),
+            lifetime: Lifetime::default(),
+            waits_since_ms: None,
             next_seq: Seq(0),
             handed_over: Seq(0),
             reserved: Seq(0),
@@ -127,21 +144,37 @@ impl State {
         }
     }
 
+    /// What the arguments, with the policies applied, ask for from now on. Call [`State::deliver`] next: limits and
+    /// deadlines may have moved. Messages that are in memory keep the time at which they expire.
+    pub fn configure(&mut self, asked: &Classic) {
+        self.limits = asked.limits;
+        self.dead_letter = asked.dead_letter.clone().map(Arc::new);
+    }
+
     /// Takes messages of a batch. `persisted` hears of each run that must go into the log, in order.
     pub fn publish(
         &mut self,
         now_ms: i64,
         blob: &Arc<Blob>,
         ordinals: &[u32],
+        effects: &mut Effects,
         mut persisted: impl FnMut(Seq),
     ) -> Overflow {
         let mut run: Option<(Seq, Vec<u32>, usize)> = None;
-        let mut overflow = Overflow::None;
+        let mut refused = Vec::new();
         for &ordinal in ordinals {
             let Some(message) = blob.message(ordinal) else { continue };
             if self.limits.refuses(&self.ready, message.body_len()) {
-                overflow = Overflow::Rejected { from: ordinal };
-                break;
+                // RabbitMQ takes them one by one: what a consumer can have of those before is no longer here.
+                if let Some(run) = run.take() {
+                    persisted(self.begin_run(run));
+                }
+                self.serve(now_ms, effects);
+                if self.limits.refuses(&self.ready, message.body_len()) {
+                    refused.push(ordinal);
+                    self.refuse(message);
+                    continue;
+                }
             }
             let seq = self.next_seq;
             self.next_seq = Seq(seq.0 + 1);
@@ -164,7 +197,7 @@ impl State {
         if let Some(run) = run {
             persisted(self.begin_run(run));
         }
-        overflow
+        if refused.is_empty() { Overflow::None } else { Overflow::Rejected(refused) }
     }
 
     fn begin_run(&mut self, (first, list, body_bytes): (Seq, Vec<u32>, usize)) -> Seq {
@@ -178,10 +211,21 @@ impl State {
 
     /// Serves consumers as far as they and the messages go, and keeps the limits.
     pub fn deliver(&mut self, now_ms: i64, effects: &mut Effects) {
+        self.serve(now_ms, effects);
+        if self.waits_since_ms.is_none() {
+            self.keep_limits(now_ms, effects);
+        }
+        self.page_out();
+        self.settle_effects(effects);
+    }
+
+    /// Serves consumers as far as they and the messages go.
+    fn serve(&mut self, now_ms: i64, effects: &mut Effects) {
+        let alive_ms = self.waits_since_ms.take().unwrap_or(now_ms);
         let mut parcel = Parcel::default();
         while let Some(id) = self.consumers.next() {
             // What expires in this very millisecond may still go: with a TTL of 0 that is all it may.
-            self.drop_expired(now_ms.saturating_sub(1));
+            self.drop_expired(alive_ms.saturating_sub(1));
             let Some(front) = self.ready.front() else { break };
             let front = (front.seq, front.message.persistent());
             let Some(consumer) = self.consumers.find(id) else { break };
@@ -199,6 +243,7 @@ impl State {
                 if let Some(consumer) = self.consumers.find(id) {
                     give_back(consumer, 1);
                 }
+                self.waits_since_ms = Some(alive_ms);
                 break;
             }
             let Some(entry) = self.ready.pop() else { break };
@@ -208,8 +253,6 @@ impl State {
         for (consumer, entry) in parcel.post() {
             self.undeliverable(consumer, entry);
         }
-        self.keep_limits(now_ms);
-        self.settle_effects(effects);
     }
 
     fn hand_over(&mut self, now_ms: i64, id: ConsumerId, entry: Entry, parcel: &mut Parcel) {
@@ -269,36 +312,12 @@ impl State {
         self.reserving || self.reserved > Seq(0)
     }
 
-    /// Whether the oldest message has expired.
-    #[must_use]
-    pub fn expires(&self, now_ms: i64) -> bool {
-        self.ready.front().is_some_and(|entry| entry.expires_ms <= now_ms)
-    }
-
-    fn drop_expired(&mut self, now_ms: i64) {
-        while self.ready.front().is_some_and(|entry| entry.expires_ms <= now_ms) {
-            if let Some(entry) = self.ready.pop() {
-                self.runs.acknowledge(entry.seq);
-            }
-        }
-    }
-
-    /// `drop-head`: the oldest ready messages make room.
-    fn keep_limits(&mut self, now_ms: i64) {
-        self.drop_expired(now_ms);
-        while self.limits.exceeded(&self.ready) {
-            let Some(entry) = self.ready.pop() else { break };
-            self.runs.acknowledge(entry.seq);
-        }
-        self.page_out();
-    }
-
     fn page_out(&mut self) {
         let runs = &self.runs;
         self.ready.page_out(|seq| runs.of(seq).filter(|run| run.durable).map(|run| (run.first, run.count)));
     }
 
-    fn settle_effects(&mut self, effects: &mut Effects) {
+    pub(super) fn settle_effects(&mut self, effects: &mut Effects) {
         if self.runs.unflushed() && !self.flushing {
             self.flushing = true;
             effects.flush = Some(self.runs.unflushed_bytes());
@@ -307,7 +326,9 @@ impl State {
             effects.load = self.ready.wanted(LOAD_BYTES_MAX);
             self.loading = !effects.load.is_empty();
         }
-        let held = self.ready.held_bytes();
+        effects.move_dead |= self.claim_move();
+        self.rearm(effects);
+        let held = self.ready.held_bytes() + self.drops.held_bytes();
         effects.held_delta += held.cast_signed() - self.held_told.cast_signed();
         self.held_told = held;
     }
@@ -385,6 +406,7 @@ impl State {
 
     /// `basic.get`.
     pub fn get(&mut self, now_ms: i64, no_ack: bool, outlet: &Arc<Outlet>, effects: &mut Effects) -> Got {
+        self.used(now_ms);
         self.drop_expired(now_ms);
         let got = match self.ready.front().map(|entry| (entry.seq, entry.message.persistent())) {
             None if self.ready.is_empty() => Got::Empty,
@@ -433,8 +455,13 @@ impl State {
         if acknowledged {
             self.totals.acknowledged += n;
         }
-        self.unacked = self.unacked.saturating_sub(usize::try_from(n).unwrap_or(usize::MAX));
-        self.credit(consumer, n);
+        self.given_back(consumer, n);
+    }
+
+    /// The bodies of these lie elsewhere by now: they were let go, and moved.
+    pub fn moved(&mut self, seqs: impl Iterator<Item = Seq>, effects: &mut Effects) {
+        seqs.for_each(|seq| self.runs.acknowledge(seq));
+        self.settle_effects(effects);
     }
 
     /// These messages go back to where they were.
@@ -445,11 +472,12 @@ impl State {
             self.ready.put_back(entry);
             n += 1;
         }
-        self.unacked = self.unacked.saturating_sub(usize::try_from(n).unwrap_or(usize::MAX));
-        self.credit(consumer, n);
+        self.given_back(consumer, n);
     }
 
-    fn credit(&mut self, consumer: Option<ConsumerId>, n: u64) {
+    /// A consumer holds that many messages less.
+    pub(super) fn given_back(&mut self, consumer: Option<ConsumerId>, n: u64) {
+        self.unacked = self.unacked.saturating_sub(usize::try_from(n).unwrap_or(usize::MAX));
         let Some(id) = consumer else { return };
         if let Some(consumer) = self.consumers.find(id) {
             consumer.unacked = consumer.unacked.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
@@ -498,48 +526,5 @@ fn give_back(consumer: &mut super::consumers::Consumer, n: u32) {
     if !consumer.spec.no_ack {
         consumer.unacked = consumer.unacked.saturating_sub(n);
         consumer.spec.credit.give_back(n);
-    }
-}
-
-/// Deliveries on their way to outlets: handed over in parcels, one lock and one wake-up each.
-#[derive(Default)]
-struct Parcel {
-    outlet: Option<Arc<Outlet>>,
-    events: Vec<Event>,
-    bytes: usize,
-    returned: Vec<(ConsumerId, Entry)>,
-}
-
-impl Parcel {
-    fn full(&self, outlet: &Arc<Outlet>) -> bool {
-        let same = self.outlet.as_ref().is_some_and(|o| Arc::ptr_eq(o, outlet));
-        outlet.full() || (same && self.bytes >= crate::broker::outlet::OUTLET_BYTES_MAX)
-    }
-
-    fn put(&mut self, outlet: &Arc<Outlet>, channel: u16, consumer: ConsumerId, entry: Entry) {
-        if !self.outlet.as_ref().is_some_and(|o| Arc::ptr_eq(o, outlet)) {
-            self.send();
-            self.outlet = Some(outlet.clone());
-        }
-        self.bytes += entry.message.held_bytes();
-        self.events.push(Event::Deliver { channel, consumer, entry });
-    }
-
-    fn send(&mut self) {
-        let Some(outlet) = self.outlet.take() else { return };
-        let bytes = std::mem::take(&mut self.bytes);
-        if !outlet.deliver(&mut self.events, bytes) {
-            for event in self.events.drain(..) {
-                if let Event::Deliver { consumer, entry, .. } = event {
-                    self.returned.push((consumer, entry));
-                }
-            }
-        }
-    }
-
-    /// Sends what is left; returns what could not be delivered.
-    fn post(mut self) -> Vec<(ConsumerId, Entry)> {
-        self.send();
-        self.returned
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::{
     broker::{
         Pending,
+        dead_letter::Moves,
         publish::{Publisher, Refused},
         queue::{ConsumerId, Entry, Queue, change::Acknowledge},
         topic::{
@@ -48,25 +49,29 @@ pub struct Committed {
 impl Publisher {
     /// Commits what was held back: publishes in their order, then deliveries.
     pub fn commit(&mut self, now_ms: i64, settled: Vec<Settled>) -> Committed {
-        let mut changes = records(now_ms, &self.take_records());
-        let refused = self.flush_into(now_ms, &mut changes);
+        let mut moves = Moves::default();
+        moves.changes = records(now_ms, &self.take_records());
+        let refused = self.flush_into(now_ms, &mut moves.changes);
         for Settled { queue, consumer, entries, fate } in settled {
             match fate {
                 Fate::Requeued => queue.requeue(consumer, entries.into_iter()),
-                Fate::Acknowledged | Fate::Dropped => {
-                    let acknowledged = fate == Fate::Acknowledged;
-                    changes.push(Box::new(Acknowledge::new(queue, consumer, entries, acknowledged)));
+                Fate::Dropped => {
+                    moves.rejected(now_ms, &queue, &entries);
+                    moves.changes.push(Box::new(Acknowledge::new(queue, consumer, entries, false)));
+                }
+                Fate::Acknowledged => {
+                    moves.changes.push(Box::new(Acknowledge::new(queue, consumer, entries, true)));
                 }
             }
         }
-        let pending = (!changes.is_empty()).then(|| self.core().store.submit(Box::new(All(changes))));
+        let pending = moves.submit(&self.core().store);
         Committed { refused, pending }
     }
 }
 
 /// Records for topics as appends, one for each partition, in their order. A topic that is deleted meanwhile takes its
 /// own records with it, and no others.
-fn records(now_ms: i64, records: &[(Arc<Topic>, Message)]) -> Vec<Box<dyn Change>> {
+pub(in crate::broker) fn records(now_ms: i64, records: &[(Arc<Topic>, Message)]) -> Vec<Box<dyn Change>> {
     let mut parts: Vec<(Arc<Partition>, BatchBuilder)> = Vec::new();
     for (topic, message) in records {
         let Some(partition) = topic.partition_for(&message.routing_key) else { continue };
@@ -87,7 +92,7 @@ fn records(now_ms: i64, records: &[(Arc<Topic>, Message)]) -> Vec<Box<dyn Change
 }
 
 /// Changes that are one.
-struct All(Vec<Box<dyn Change>>);
+pub(in crate::broker) struct All(pub Vec<Box<dyn Change>>);
 
 impl Change for All {
     fn bytes_max(&self) -> usize {

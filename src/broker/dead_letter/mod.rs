@@ -1,0 +1,219 @@
+//! Dead-lettering: what a queue let go of is published again, to the queue's dead-letter exchange.
+//!
+//! A queue keeps what it let go (`queue/drops.rs`) until its lock is free; [`move_all`] then publishes it, so that two
+//! queues are never locked at once. Everything that is taken at once moves in ONE Change: the targets' entries and the
+//! end of the source's are in the log together or not at all. So a persistent message of a durable queue survives a crash
+//! in exactly one of both, where RabbitMQ's `at-most-once` may lose it, and `at-least-once` may have it twice. A move to
+//! a stream or topic is the same. What no binding takes is lost, as is what a full target with `reject-publish` refuses.
+//!
+//! [`deaths`] makes the message's new headers. (RabbitMQ `rabbit_dead_letter`, 4.2.)
+
+pub mod deaths;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use self::deaths::{Death, Letter};
+use super::{
+    Pending,
+    message::{Draft, Publish, Traits},
+    publish::{Headers, Route},
+    queue::{
+        Entry, Queue,
+        change::Moved,
+        drops::{Dead, MOVE_BYTES_MAX},
+    },
+    stream,
+    topic::{Topic, mapping::Message},
+    txn::channel::{All, records},
+    vhost::Vhost,
+};
+use crate::store::{Change, Store};
+
+/// Where a queue's dead letters go (`x-dead-letter-exchange`, `x-dead-letter-routing-key`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    pub exchange: Arc<str>,
+    /// In place of the message's own keys.
+    pub routing_key: Option<Arc<str>>,
+}
+
+/// Why a queue let go of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    Expired,
+    Maxlen,
+    Rejected,
+    DeliveryLimit,
+}
+
+impl Reason {
+    /// As `x-death` has it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Maxlen => "maxlen",
+            Self::Rejected => "rejected",
+            Self::DeliveryLimit => "delivery_limit",
+        }
+    }
+}
+
+/// Moves everything that a queue let go, and what the targets let go for it. The caller has claimed it
+/// ([`super::queue::state::Effects::move_dead`]).
+pub(super) fn move_all(queue: &Arc<Queue>) {
+    let mut sources = vec![queue.clone()];
+    while let Some(source) = sources.pop() {
+        while let Some(moving) = source.take_dead() {
+            let mut moves = Moves::default();
+            let now_ms = source.core().clock.now_ms();
+            if let Some(dead_letter) = &moving.dead_letter {
+                moves.publish(now_ms, &source, dead_letter, &moving.dead);
+            }
+            let seqs = moving.dead.iter().map(|dead| dead.entry.seq);
+            if moves.changes.is_empty() || !source.survives() {
+                source.forget_dead(seqs);
+            } else {
+                moves.changes.push(Box::new(Moved::new(source.clone(), seqs.collect())));
+            }
+            if !moves.changes.is_empty() {
+                source.core().store.submit(Box::new(All(moves.changes)));
+            }
+            sources.append(&mut moves.sources);
+        }
+    }
+}
+
+/// What becomes one Change, and who has something to move after it.
+#[derive(Default)]
+pub(super) struct Moves {
+    pub(super) changes: Vec<Box<dyn Change>>,
+    sources: Vec<Arc<Queue>>,
+}
+
+/// Dead letters that a transaction's Change carries, in bytes; it must fit into a segment of the log.
+const TX_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+impl Moves {
+    /// Rejected deliveries of a transaction: their ends are the caller's to add to the Changes. Too many to go with them
+    /// go before, and a crash between has them twice.
+    pub(super) fn rejected(&mut self, now_ms: i64, queue: &Arc<Queue>, entries: &[Entry]) {
+        let Some(dead_letter) = queue.dead_letter() else { return };
+        let all: Vec<_> =
+            entries.iter().map(|entry| Dead { entry: entry.clone(), reason: Reason::Rejected }).collect();
+        let held_bytes = |dead: &Dead| dead.entry.message.held_bytes();
+        if all.iter().map(held_bytes).sum::<usize>() <= TX_BYTES_MAX {
+            self.publish(now_ms, queue, &dead_letter, &all);
+            return;
+        }
+        let mut bytes = 0;
+        let together = |_: &Dead, next: &Dead| {
+            let room = bytes + held_bytes(next) <= MOVE_BYTES_MAX;
+            bytes = if room { bytes + held_bytes(next) } else { 0 };
+            room
+        };
+        for part in all.chunk_by(together) {
+            let mut moves = Self::default();
+            moves.publish(now_ms, queue, &dead_letter, part);
+            // The transaction's own Change comes after it, and is what is waited for.
+            let _ = moves.submit(&queue.core().store);
+        }
+    }
+
+    /// Puts everything into the inbox, and lets the next ones move.
+    pub(super) fn submit(self, store: &Store) -> Pending {
+        let pending = (!self.changes.is_empty()).then(|| store.submit(Box::new(All(self.changes))));
+        self.sources.iter().for_each(move_all);
+        pending
+    }
+
+    /// Publishes dead letters of one queue: one batch for each target.
+    fn publish(&mut self, now_ms: i64, source: &Queue, dead_letter: &DeadLetter, dead: &[Dead]) {
+        let Some(vhost) = source.home() else { return };
+        let mut batch = Batch::default();
+        for dead in dead {
+            batch.add(now_ms, &vhost, source, dead_letter, dead);
+        }
+        self.changes.extend(records(now_ms, &batch.records));
+        if batch.draft.is_empty() {
+            return;
+        }
+        let blob = batch.draft.seal();
+        for (queue, ordinals) in batch.queues {
+            // One that was deleted meanwhile takes nothing, and nobody else gets its share.
+            if queue.publish_dead(now_ms, &blob, &ordinals, &mut self.changes) == Ok(true) {
+                self.sources.push(queue);
+            }
+        }
+    }
+}
+
+/// Dead letters by target.
+#[derive(Default)]
+struct Batch {
+    draft: Draft,
+    queues: Vec<(Arc<Queue>, Vec<u32>)>,
+    records: Vec<(Arc<Topic>, Message)>,
+}
+
+impl Batch {
+    fn add(&mut self, now_ms: i64, vhost: &Vhost, source: &Queue, dead_letter: &DeadLetter, dead: &Dead) {
+        let Some(exchange) = vhost.find_exchange(&dead_letter.exchange) else { return };
+        let Dead { entry, reason } = dead;
+        let message = &entry.message;
+        let death = Death { queue: &source.name, reason: *reason, now_ms };
+        let letter = Letter::new(message, &death, *vhost.core.deaths.get_or_init(Default::default));
+        let own_keys = dead_letter.routing_key.is_none();
+        let routing_key = dead_letter.routing_key.as_deref().unwrap_or(message.routing_key());
+        let mut route = vhost.route(&exchange, routing_key, Some(&letter.headers));
+        for key in letter.copies.iter().filter(|_| own_keys) {
+            route.join(vhost.route(&exchange, key, Some(&letter.headers)));
+        }
+        if *reason != Reason::Rejected {
+            leave_cycles(source, &mut route, &letter);
+        }
+        let publish = Publish {
+            exchange: &dead_letter.exchange,
+            routing_key,
+            properties: &letter.properties,
+            traits: Traits {
+                persistent: message.persistent(),
+                priority: message.priority(),
+                expiration_ms: None,
+            },
+        };
+        for topic in &route.topics {
+            // Flags with nothing but the headers' bit say that they are alone.
+            let alone = matches!(letter.properties.first_chunk(), Some([0x20, 0]));
+            let headers = Headers { table: letter.headers.clone(), alone };
+            self.records.push((topic.clone(), stream::message(&publish, Some(headers), message.body())));
+        }
+        if route.queues.is_empty() {
+            return;
+        }
+        let ordinal = u32::try_from(self.draft.len()).unwrap_or(u32::MAX);
+        self.draft.open(&publish, now_ms, message.body_len());
+        self.draft.body(message.body());
+        self.draft.died(!own_keys);
+        for queue in route.queues {
+            match self.queues.iter_mut().find(|(other, _)| other.id == queue.id) {
+                Some((_, ordinals)) => ordinals.push(ordinal),
+                None => self.queues.push((queue, vec![ordinal])),
+            }
+        }
+    }
+}
+
+/// A message that comes back to a queue in which it died, and that nobody rejected on the way, would go round for ever.
+fn leave_cycles(source: &Queue, route: &mut Route, letter: &Letter) {
+    route.queues.retain(|queue| {
+        let cycle = letter.cycles_to(&queue.name);
+        if cycle {
+            tracing::warn!(source = %source.name, target = %queue.name, "a dead-letter cycle: message dropped");
+        }
+        !cycle
+    });
+}

@@ -1,0 +1,79 @@
+//! The deadlines of all queues, on domain time: one entry for a queue, the earliest first.
+//!
+//! A leaf: it calls nobody while its lock is held, so queues tell it under their own (lock order: queue, then this).
+//! Nothing here asks a clock; `housekeeping.rs` does, and simulation says what time it is.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::{
+    Broker,
+    queue::{Queue, QueueId, deadline::Earlier},
+};
+
+/// Who must be looked at when.
+#[derive(Debug, Default)]
+pub struct Deadlines {
+    waiting: Mutex<BTreeMap<(i64, QueueId), Weak<Queue>>>,
+    earlier: Notify,
+}
+
+impl Deadlines {
+    /// A queue's deadline, in place of a later one.
+    pub(super) fn arm(&self, queue: &Arc<Queue>, Earlier { told_ms, at_ms }: Earlier) {
+        let first = {
+            let mut waiting = self.waiting.lock();
+            if let Some(told) = told_ms {
+                waiting.remove(&(told, queue.id));
+            }
+            waiting.insert((at_ms, queue.id), Arc::downgrade(queue));
+            waiting.first_key_value().is_some_and(|(first, _)| *first == (at_ms, queue.id))
+        };
+        if first {
+            self.earlier.notify_one();
+        }
+    }
+
+    /// The queue is gone.
+    pub(super) fn disarm(&self, queue: QueueId, told_ms: i64) {
+        self.waiting.lock().remove(&(told_ms, queue));
+    }
+
+    /// When the next one comes.
+    #[must_use]
+    pub fn next_ms(&self) -> Option<i64> {
+        self.waiting.lock().first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Waits until a deadline comes before all others, or time jumps.
+    pub async fn earlier(&self) {
+        self.earlier.notified().await;
+    }
+
+    /// Domain time has jumped: whoever sleeps until a deadline looks again.
+    pub fn time_jumped(&self) {
+        self.earlier.notify_one();
+    }
+
+    fn take_due(&self, now_ms: i64) -> Option<Weak<Queue>> {
+        let mut waiting = self.waiting.lock();
+        let first = waiting.first_entry()?;
+        (first.key().0 <= now_ms).then(|| first.remove())
+    }
+}
+
+impl Broker {
+    /// Looks at every queue whose deadline has come.
+    pub fn on_deadlines(&self, now_ms: i64) {
+        while let Some(queue) = self.core.deadlines.take_due(now_ms) {
+            if let Some(queue) = queue.upgrade() {
+                queue.on_deadline(now_ms);
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! When a queue must be looked at without anybody asking: its oldest message expires, or nobody has used it for the
+//! time of `x-expires`.
+//!
+//! A queue has one deadline, and tells [`crate::broker::deadlines`] of it only when it comes earlier: a later one is
+//! found when the earlier has come. (RabbitMQ drops, and dead-letters, at the moment a message expires at the head.)
+
+use super::state::{Effects, State};
+
+/// What [`State`] remembers for this.
+#[derive(Debug, Default)]
+pub struct Lifetime {
+    /// When somebody last declared the queue, asked for a message, or cancelled a consumer.
+    used_ms: i64,
+    /// The deadline that was told.
+    armed_ms: Option<i64>,
+}
+
+/// A deadline that comes before the one that was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Earlier {
+    pub told_ms: Option<i64>,
+    pub at_ms: i64,
+}
+
+impl State {
+    /// Somebody uses the queue.
+    pub fn used(&mut self, now_ms: i64) {
+        self.lifetime.used_ms = now_ms;
+    }
+
+    /// When an unused queue goes.
+    fn unused_ms(&self) -> Option<i64> {
+        let span = self.limits.unused_ms_max.filter(|_| self.consumers.is_empty())?;
+        Some(self.lifetime.used_ms.saturating_add(i64::try_from(span).unwrap_or(i64::MAX)))
+    }
+
+    /// Whether nobody has used the queue for so long that it goes.
+    #[must_use]
+    pub fn unused(&self, now_ms: i64) -> bool {
+        self.unused_ms().is_some_and(|at| at <= now_ms)
+    }
+
+    fn deadline_ms(&self) -> Option<i64> {
+        // While a delivery waits for the log, its end is what the queue waits for.
+        let waits = self.waits_since_ms.is_some();
+        let head = self.ready.front().map(|entry| entry.expires_ms).filter(|&at| at != i64::MAX && !waits);
+        [head, self.unused_ms()].into_iter().flatten().min()
+    }
+
+    /// Reports a deadline that comes earlier than what was told.
+    pub(super) fn rearm(&mut self, effects: &mut Effects) {
+        let Some(at_ms) = self.deadline_ms() else { return };
+        let told_ms = self.lifetime.armed_ms;
+        if told_ms.is_none_or(|told| at_ms < told) {
+            self.lifetime.armed_ms = Some(at_ms);
+            // What the caller has not told yet was told by nobody.
+            let told_ms = effects.deadline.map_or(told_ms, |earlier| earlier.told_ms);
+            effects.deadline = Some(Earlier { told_ms, at_ms });
+        }
+    }
+
+    /// The deadline that was told has come, or need not come any more; returns it.
+    pub fn disarm(&mut self) -> Option<i64> {
+        self.lifetime.armed_ms.take()
+    }
+}
