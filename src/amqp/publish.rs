@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     broker::{
+        auth::User,
         message::{self, Traits},
         publish::{Headers, Routed},
         receipt::Receipt,
@@ -41,6 +42,7 @@ pub fn publish(
     raw_properties: &[u8],
     body: &[u8],
 ) -> Result<(), Fault> {
+    session.refresh_user();
     let Some(channel) = session.channels.get_mut(&number) else { return Err(Fault::ChannelNotOpen) };
     if channel.phase == Phase::Closing {
         return Ok(());
@@ -56,9 +58,8 @@ pub fn publish(
             bytes_max: session.settings.message_bytes_max,
         });
     }
-    if !channel.publisher.remembers(method.exchange, method.routing_key)
-        && !session.user.may(Access::Write, &vhost.name, method.exchange)
-    {
+    let remembered = channel.publisher.remembers(method.exchange, method.routing_key);
+    if !remembered && !session.user.may(Access::Write, &vhost.name, method.exchange) {
         let user = session.user.name.to_string();
         return Err(fault(Refusal::Permission {
             access: Access::Write,
@@ -67,17 +68,22 @@ pub fn publish(
         }));
     }
     let decoded = Properties::decode(raw_properties).map_err(|e| Fault::Malformed(e.into()));
-    let (properties, traits, copies) =
-        decoded.and_then(|p| look(p, &session.user.name)).map_err(|wrong| {
-            // A missing or internal exchange is reported before anything that is wrong with the properties.
-            match vhost.exchange(method.exchange) {
-                Err(refusal) => fault(refusal),
-                Ok(exchange) if exchange.options.internal => {
-                    Fault::InternalExchange(Resource::exchange(&exchange.name, &vhost.name))
-                }
-                Ok(_) => wrong,
+    let (properties, traits, copies) = decoded.and_then(|p| look(p, &session.user)).map_err(|wrong| {
+        // A missing or internal exchange is reported before anything that is wrong with the properties.
+        match vhost.exchange(method.exchange) {
+            Err(refusal) => fault(refusal),
+            Ok(exchange) if exchange.options.internal => {
+                Fault::InternalExchange(Resource::exchange(&exchange.name, &vhost.name))
             }
-        })?;
+            Ok(_) => wrong,
+        }
+    })?;
+    if (!remembered || copies.is_some()) && session.user.topic_permissions.contains_key(&vhost.name) {
+        may_write_topics(session, method, copies.as_ref())?;
+    }
+    let Some(channel) = session.channels.get_mut(&number) else { return Err(Fault::ChannelNotOpen) };
+    let vhost = &session.vhost;
+    let fault = |refusal| fault_of(refusal, &vhost.name);
     let mut publish = message::Publish {
         exchange: method.exchange,
         routing_key: method.routing_key,
@@ -137,6 +143,28 @@ pub fn publish(
     Ok(())
 }
 
+/// Whether the user may use all of a publish's routing keys with its exchange, where that is a topic exchange.
+fn may_write_topics(
+    session: &Session,
+    method: &basic::Publish<'_>,
+    copies: Option<&Copies>,
+) -> Result<(), Fault> {
+    let vhost = &session.vhost;
+    if vhost.find_exchange(method.exchange).is_none_or(|exchange| exchange.options.kind != "topic") {
+        return Ok(());
+    }
+    let more = copies.into_iter().flat_map(|copies| copies.keys.iter().map(String::as_str));
+    for key in std::iter::once(method.routing_key).chain(more) {
+        if !session.user.may_topic(Access::Write, &vhost.name, method.exchange, key) {
+            let (routing_key, exchange) = (key.to_owned(), method.exchange.to_owned());
+            let user = session.user.name.to_string();
+            let refusal = Refusal::TopicPermission { access: Access::Write, routing_key, exchange, user };
+            return Err(fault_of(refusal, &vhost.name));
+        }
+    }
+    Ok(())
+}
+
 /// A connection that publishes minds the resource alarms, and is not read while one is on.
 fn concern(session: &mut Session, output: &mut Output) {
     let reason = match session.alarm {
@@ -159,16 +187,17 @@ fn concern(session: &mut Session, output: &mut Output) {
 /// What the properties ask of us, in the order in which RabbitMQ checks them.
 fn look<'a>(
     properties: Properties<'a>,
-    user: &str,
+    user: &User,
 ) -> Result<(Properties<'a>, Traits, Option<Copies>), Fault> {
     let expiration_ms = properties.expiration.map(expiration::parse).transpose()?;
     let copies = copies::of(&properties)?;
     if let Some(claimed) = properties.user_id
-        && claimed != user.as_bytes()
+        && claimed != user.name.as_bytes()
+        && !user.impersonates()
     {
         return Err(Fault::UserId {
             claimed: String::from_utf8_lossy(claimed).into_owned(),
-            user: user.to_owned(),
+            user: user.name.to_string(),
         });
     }
     let traits = Traits {

@@ -32,6 +32,8 @@ pub struct Session {
     pub id: ConnectionId,
     pub vhost: Arc<Vhost>,
     pub user: Arc<User>,
+    /// What [`Users::version`](crate::broker::auth::Users::version) was when `user` was looked up.
+    pub users_version: u64,
     pub outlet: Arc<Outlet>,
     pub info: Arc<ConnectionInfo>,
     pub channels: HashMap<u16, Channel>,
@@ -52,6 +54,27 @@ pub struct Session {
     pub waker: Waker,
     /// Somebody asked for the connection to be closed, with this reason.
     pub close_asked: Option<String>,
+}
+
+impl Session {
+    /// What the user may do counts as it is now. What was remembered of it is forgotten when any user has changed: the
+    /// price of asking is one load.
+    #[inline]
+    pub fn refresh_user(&mut self) {
+        if self.broker.users.version() != self.users_version {
+            self.look_up_user();
+        }
+    }
+
+    #[cold]
+    fn look_up_user(&mut self) {
+        self.users_version = self.broker.users.version();
+        // A deleted user's connection is about to be closed.
+        if let Some(user) = self.broker.users.user(&self.user.name) {
+            self.user = user;
+        }
+        self.channels.values_mut().for_each(|channel| channel.publisher.forget());
+    }
 }
 
 /// What the client says it understands.
@@ -169,13 +192,42 @@ impl Context<'_> {
     ///
     /// # Errors
     /// The fault to answer with when not.
-    pub fn allow(&self, access: Access, on: &Subject) -> Result<(), Fault> {
+    pub fn allow(&mut self, access: Access, on: &Subject) -> Result<(), Fault> {
+        self.session.refresh_user();
         let session = &self.session;
         if session.user.may(access, &session.vhost.name, &on.name) {
             return Ok(());
         }
         let user = session.user.name.to_string();
         Err(self.fault(Refusal::Permission { access, on: on.clone(), user }))
+    }
+
+    /// Whether the user may do any of the three things, as a passive declaration asks.
+    ///
+    /// # Errors
+    /// The fault to answer with when not.
+    pub fn allow_any(&mut self, on: &Subject) -> Result<(), Fault> {
+        self.allow(Access::Read, on)
+            .or_else(|_| self.allow(Access::Write, on))
+            .or_else(|_| self.allow(Access::Configure, on))
+    }
+
+    /// Whether the user may bind with that routing key, where the source is a topic exchange.
+    ///
+    /// # Errors
+    /// The fault to answer with when not.
+    pub fn allow_topic(&mut self, access: Access, exchange: &str, routing_key: &str) -> Result<(), Fault> {
+        self.session.refresh_user();
+        let session = &self.session;
+        let vhost = &session.vhost;
+        if session.user.may_topic(access, &vhost.name, exchange, routing_key)
+            || vhost.find_exchange(exchange).is_none_or(|exchange| exchange.options.kind != "topic")
+        {
+            return Ok(());
+        }
+        let (routing_key, exchange) = (routing_key.to_owned(), exchange.to_owned());
+        let user = session.user.name.to_string();
+        Err(self.fault(Refusal::TopicPermission { access, routing_key, exchange, user }))
     }
 
     /// The queue that a name means on this channel, if this connection may touch it.
@@ -277,6 +329,9 @@ pub fn fault_of(refusal: Refusal, vhost: &str) -> Fault {
         Refusal::NoQueue(name) => Fault::NotFound(queue(&name)),
         Refusal::NoExchange(name) => Fault::NotFound(Resource::exchange(&name, vhost)),
         Refusal::NoVhost(name) => Fault::NoVhost(name),
+        Refusal::QueueLimit { queue, limit } => {
+            Fault::VhostQueueLimit { queue, vhost: vhost.to_owned(), limit }
+        }
         Refusal::Locked(name) => Fault::Locked(queue(&name)),
         Refusal::ReservedName { kind, name } => Fault::ReservedName { kind: kind.word(), name },
         Refusal::DefaultExchange => Fault::DefaultExchange,
@@ -288,8 +343,8 @@ pub fn fault_of(refusal: Refusal, vhost: &str) -> Fault {
         Refusal::Permission { access, on, user } => {
             Fault::AccessRefused { access: access.word(), on: resource(&on, vhost), user }
         }
-        Refusal::TopicPermission { routing_key, exchange, user } => Fault::TopicAccessRefused {
-            access: Access::Write.word(),
+        Refusal::TopicPermission { access, routing_key, exchange, user } => Fault::TopicAccessRefused {
+            access: access.word(),
             routing_key,
             on: Box::new(Resource::exchange(&exchange, vhost)),
             user,

@@ -2,7 +2,11 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `V` vhost | – |
+//! | `V` vhost | a table: description, tags and the like (nothing: none of them) |
+//! | `U` user | a table: password hash, tags, limits, permissions |
+//! | `R` vhost, component, name | a runtime parameter (policies and limits are some): a table with its `value` |
+//! | `G` name | a global parameter: likewise |
+//! | `S` | the default user and vhost have been made: a deleted one stays deleted |
 //! | `X` vhost, exchange | flags, type, arguments |
 //! | `Q` vhost, queue | id u64, flags, arguments |
 //! | `B` vhost, source, kind of target, target, routing key, arguments | – |
@@ -43,6 +47,36 @@ pub const QUEUE_IDS_KEY: &[u8] = b"N";
 #[must_use]
 pub fn vhost_key(vhost: &str) -> Vec<u8> {
     key(b'V', &[vhost])
+}
+
+/// Set once the default user and vhost have been made.
+pub const SEEDED_KEY: &[u8] = b"S";
+
+#[must_use]
+pub fn user_key(user: &str) -> Vec<u8> {
+    key(b'U', &[user])
+}
+
+#[must_use]
+pub fn parameter_key(vhost: &str, component: &str, name: &str) -> Vec<u8> {
+    key(b'R', &[vhost, component, name])
+}
+
+#[must_use]
+pub fn global_parameter_key(name: &str) -> Vec<u8> {
+    key(b'G', &[name])
+}
+
+#[must_use]
+pub fn table_value(table: &Table) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_table(&mut out, table);
+    out
+}
+
+#[must_use]
+pub fn read_table(value: &[u8]) -> Option<Table> {
+    if value.is_empty() { Some(Table::default()) } else { Reader(value).table() }
 }
 
 #[must_use]
@@ -126,7 +160,7 @@ pub fn read_binding(key: &[u8]) -> Option<StoredBinding> {
     })
 }
 
-/// Reads the names in a key of `V`, `X` or `Q`.
+/// Reads the names in a key of `V`, `X`, `Q`, `U`, `R` or `G`.
 #[must_use]
 pub fn read_names<const N: usize>(key: &[u8]) -> Option<[String; N]> {
     let mut r = Reader(key.split_first()?.1);

@@ -2,6 +2,7 @@
 //!
 //! Doors call it and give it an [`outlet::Outlet`] per connection; what must last goes to the store as Changes.
 
+pub mod administration;
 pub mod alarm;
 pub mod arguments;
 pub mod auth;
@@ -14,6 +15,9 @@ pub mod housekeeping;
 pub mod message;
 pub mod meters;
 pub mod outlet;
+pub mod parameters;
+pub mod pattern;
+pub mod policy;
 pub mod profile;
 pub mod publish;
 pub mod queue;
@@ -25,6 +29,7 @@ pub mod stream;
 pub mod topic;
 pub mod txn;
 pub mod vhost;
+pub mod vhost_settings;
 
 #[cfg(test)]
 mod tests;
@@ -148,6 +153,7 @@ pub struct Broker {
     /// Random, made with the data directory.
     pub cluster_id: Arc<str>,
     vhosts: RwLock<Vec<Arc<Vhost>>>,
+    globals: RwLock<parameters::Globals>,
 }
 
 /// What must be durable before a request is answered; `None`: nothing.
@@ -166,18 +172,6 @@ impl Broker {
     #[must_use]
     pub fn vhosts(&self) -> Vec<Arc<Vhost>> {
         self.vhosts.read().clone()
-    }
-
-    /// Makes a vhost with its predeclared exchanges, or finds it.
-    pub fn add_vhost(&self, name: &str) -> (Arc<Vhost>, Pending) {
-        let mut vhosts = self.vhosts.write();
-        if let Some(vhost) = vhosts.iter().find(|v| *v.name == *name) {
-            return (vhost.clone(), None);
-        }
-        let vhost = Vhost::new(self.core.clone(), name);
-        vhosts.push(vhost.clone());
-        let ticket = definition::put(&self.core.store, definition::vhost_key(name), Vec::new());
-        (vhost, Some(ticket))
     }
 }
 

@@ -142,6 +142,11 @@ impl Publisher {
         })
     }
 
+    /// Forgets the route of the last publish, and the permission that goes with it.
+    pub fn forget(&mut self) {
+        self.last = None;
+    }
+
     /// Adds a publish to the batch. `headers` is asked where an exchange on the way routes by headers, and for topics.
     ///
     /// # Errors

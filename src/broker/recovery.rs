@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     Broker, Core, Ids,
     alarm::Alarms,
-    auth::Users,
+    auth::{Users, read_user},
     definition::{self, QUEUE_IDS_KEY, TargetKind},
     exchange::{Binding, Target},
     group::{self, Groups},
@@ -16,9 +16,11 @@ use super::{
     topic::{Topics, tail::Budget, writes::Writes},
     txn::producer::ProducerIds,
     vhost::{Vhost, server_name},
+    vhost_settings::{Metadata, VhostSettings},
 };
 use crate::{
     clock::Clock,
+    data::value::Value,
     store::{Space, Store, StoreError},
 };
 
@@ -78,10 +80,12 @@ impl Broker {
             producer_ids,
             cluster_id,
             vhosts: parking_lot::RwLock::default(),
+            globals: parking_lot::RwLock::default(),
         };
         broker.reserve_queue_ids()?;
         broker.recover_vhosts()?;
         let queues = broker.recover_queues()?;
+        broker.vhosts().iter().for_each(super::vhost::Vhost::apply_policies);
         broker.recover_messages(&queues)?;
         broker.recover_bindings()?;
         broker.core.store.start_reclaiming();
@@ -105,16 +109,50 @@ impl Broker {
     }
 
     fn recover_vhosts(&self) -> Result<(), RecoveryError> {
-        for (key, _) in self.core.store.scan(Space::Meta, b"V")? {
+        for (key, value) in self.core.store.scan(Space::Meta, b"V")? {
             let [name] = definition::read_names(&key).ok_or_else(|| unreadable(&key))?;
-            self.vhosts.write().push(Vhost::new(self.core.clone(), &name));
+            let table = definition::read_table(&value).ok_or_else(|| unreadable(&key))?;
+            let settings = VhostSettings::with(Metadata::from_table(&table));
+            self.vhosts.write().push(Vhost::new(self.core.clone(), &name, settings));
         }
-        self.add_vhost("/");
+        if !self.is_seeded()? {
+            self.add_vhost("/");
+        }
+        self.recover_users_and_parameters()?;
         for (key, value) in self.core.store.scan(Space::Meta, b"X")? {
             let [vhost, name] = definition::read_names(&key).ok_or_else(|| unreadable(&key))?;
             let options = definition::read_exchange(&value).ok_or_else(|| unreadable(&key))?;
             let vhost = self.vhost(&vhost).map_err(RecoveryError::Refused)?;
             vhost.restore_exchange(&name, options).map_err(RecoveryError::Refused)?;
+        }
+        Ok(())
+    }
+
+    fn recover_users_and_parameters(&self) -> Result<(), RecoveryError> {
+        let store = &self.core.store;
+        for (key, value) in store.scan(Space::Meta, b"U")? {
+            let [name] = definition::read_names(&key).ok_or_else(|| unreadable(&key))?;
+            let user = definition::read_table(&value).and_then(|table| read_user(&name, &table));
+            self.users.put(user.ok_or_else(|| unreadable(&key))?);
+        }
+        for (key, value) in store.scan(Space::Meta, b"G")? {
+            let [name] = definition::read_names(&key).ok_or_else(|| unreadable(&key))?;
+            let table = definition::read_table(&value).ok_or_else(|| unreadable(&key))?;
+            let value = table.field("value").cloned().unwrap_or(Value::Void);
+            self.globals.write().insert(name, value);
+        }
+        for (key, value) in store.scan(Space::Meta, b"R")? {
+            let [vhost, component, name] = definition::read_names(&key).ok_or_else(|| unreadable(&key))?;
+            let table = definition::read_table(&value).ok_or_else(|| unreadable(&key))?;
+            let value = table.field("value").cloned().unwrap_or(Value::Void);
+            let vhost = self.vhost(&vhost).map_err(RecoveryError::Refused)?;
+            if !vhost.restore_parameter(&component, &name, &value) {
+                tracing::warn!(
+                    component,
+                    name,
+                    "a parameter that makes no sense to this version is left alone"
+                );
+            }
         }
         Ok(())
     }

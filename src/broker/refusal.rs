@@ -39,6 +39,11 @@ pub enum Refusal {
     NoQueue(String),
     NoExchange(String),
     NoVhost(String),
+    /// The vhost has as many queues as it may.
+    QueueLimit {
+        queue: String,
+        limit: u64,
+    },
     /// The queue belongs to another connection.
     Locked(String),
     ReservedName {
@@ -57,6 +62,7 @@ pub enum Refusal {
         user: String,
     },
     TopicPermission {
+        access: Access,
         routing_key: String,
         exchange: String,
         user: String,

@@ -59,6 +59,32 @@ impl Connections {
         self.0.lock().insert(info.id, info);
     }
 
+    /// Adds a connection, unless its vhost or its user has as many as they may.
+    ///
+    /// # Errors
+    /// [`LimitReached`].
+    pub fn admit(&self, info: Arc<ConnectionInfo>, limits: &Limits) -> Result<(), LimitReached> {
+        let mut all = self.0.lock();
+        limits.check(&all, &info.vhost, &info.user)?;
+        all.insert(info.id, info);
+        Ok(())
+    }
+
+    /// Whether one connection more would be admitted.
+    ///
+    /// # Errors
+    /// [`LimitReached`].
+    pub fn check(&self, vhost: &str, user: &str, limits: &Limits) -> Result<(), LimitReached> {
+        limits.check(&self.0.lock(), vhost, user)
+    }
+
+    /// Channels that a user has open, on all its connections.
+    #[must_use]
+    pub fn channels_of(&self, user: &str) -> usize {
+        let mine = self.all().into_iter().filter(|info| *info.user == *user);
+        mine.map(|info| info.channels.lock().len()).sum()
+    }
+
     pub fn remove(&self, id: ConnectionId) {
         self.0.lock().remove(&id);
     }
@@ -76,5 +102,41 @@ impl Connections {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// How many connections a vhost and a user may have; absent ones do not limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    pub of_vhost: Option<u64>,
+    pub of_user: Option<u64>,
+}
+
+/// A limit on connections is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitReached {
+    User(u64),
+    Vhost(u64),
+}
+
+impl Limits {
+    fn check(
+        self,
+        all: &BTreeMap<ConnectionId, Arc<ConnectionInfo>>,
+        vhost: &str,
+        user: &str,
+    ) -> Result<(), LimitReached> {
+        // Nobody counts who need not.
+        let count =
+            |same: &dyn Fn(&ConnectionInfo) -> bool| all.values().filter(|info| same(info)).count() as u64;
+        match self {
+            Self { of_vhost: Some(limit), .. } if count(&|info| *info.vhost == *vhost) >= limit => {
+                Err(LimitReached::Vhost(limit))
+            }
+            Self { of_user: Some(limit), .. } if count(&|info| *info.user == *user) >= limit => {
+                Err(LimitReached::User(limit))
+            }
+            Self { .. } => Ok(()),
+        }
     }
 }

@@ -50,6 +50,7 @@ impl Vhost {
     pub fn declare_stream(&self, name: &str, arguments: &Table) -> Result<DeclaredStream, Refusal> {
         self.core.meters.queues_declared.add(1);
         let _topology = self.topology.lock();
+        self.check_alive()?;
         if name.is_empty() {
             return Err(Refusal::ServerNamedStream);
         }
@@ -68,6 +69,7 @@ impl Vhost {
         if name.starts_with("amq.") {
             return Err(Refusal::ReservedName { kind: Kind::Queue, name: name.to_owned() });
         }
+        self.check_queues_max(name)?;
         let new = NewTopic {
             vhost: VhostName(self.name.clone()),
             name: name.to_owned(),
@@ -83,6 +85,7 @@ impl Vhost {
                 reason: refused.to_string(),
             })?;
         self.core.meters.queues_created.add(1);
+        self.apply_policies_to_stream(&topic);
         Ok(DeclaredStream { topic, messages: 0, pending: Some(ticket) })
     }
 

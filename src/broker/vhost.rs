@@ -18,11 +18,13 @@ use super::{
     arguments::QueueKind,
     definition::{self, TargetKind},
     exchange::{Binding, BindingId, Exchange, ExchangeOptions, PREDECLARED, Target, TargetId},
+    policy::{Object, apply::kind_of},
     publish::Route,
     queue::{ConnectionId, Queue, QueueOptions, state::State},
     refusal::{Difference, Kind, Refusal, Subject},
     stream,
     topic::{Topic, VhostName},
+    vhost_settings::VhostSettings,
 };
 use crate::data::value::Table;
 
@@ -33,6 +35,7 @@ pub struct Vhost {
     pub core: Arc<Core>,
     /// For what lives in it and must find it again.
     me: Weak<Self>,
+    pub settings: VhostSettings,
     exchanges: DashMap<Arc<str>, Arc<Exchange>>,
     queues: DashMap<Arc<str>, Arc<Queue>>,
     pub(super) topology: Mutex<Topology>,
@@ -55,7 +58,7 @@ pub struct Declared {
 impl Vhost {
     /// A vhost with nothing but the predeclared exchanges.
     #[must_use]
-    pub fn new(core: Arc<Core>, name: &str) -> Arc<Self> {
+    pub fn new(core: Arc<Core>, name: &str, settings: VhostSettings) -> Arc<Self> {
         let exchanges = DashMap::new();
         for &(exchange, kind, internal) in PREDECLARED {
             let options = ExchangeOptions {
@@ -74,6 +77,7 @@ impl Vhost {
             name: name.into(),
             core,
             me: me.clone(),
+            settings,
             exchanges,
             queues,
             topology: Mutex::default(),
@@ -114,6 +118,21 @@ impl Vhost {
     }
 
     #[must_use]
+    pub fn queue_count(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// Deletes every exchange with its bindings, the predeclared ones too: the vhost is gone.
+    pub(super) fn forget_exchanges(&self) -> Pending {
+        let mut topology = self.topology.lock();
+        let mut keys = Vec::new();
+        for exchange in self.exchanges() {
+            self.remove_exchange(&mut topology, &exchange, &mut keys);
+        }
+        self.forget(keys)
+    }
+
+    #[must_use]
     pub fn topics(&self) -> Vec<Arc<Topic>> {
         self.core.topics.list(&VhostName(self.name.clone()))
     }
@@ -142,6 +161,7 @@ impl Vhost {
     ) -> Result<Declared, Refusal> {
         self.core.meters.queues_declared.add(1);
         let mut topology = self.topology.lock();
+        self.check_alive()?;
         if let Some(stream) = self.find_topic(name).filter(|topic| topic.stream_arguments.is_some()) {
             return Err(stream::other_type(&stream.name, QueueKind::Classic, &options.arguments));
         }
@@ -159,6 +179,7 @@ impl Vhost {
             return Err(Refusal::ReservedName { kind: Kind::Queue, name: name.to_owned() });
         }
         arguments::check(name, QueueKind::Classic, &options.arguments)?;
+        self.check_queues_max(name)?;
         let name: Arc<str> = if name.is_empty() { server_name("amq.gen-").into() } else { name.into() };
         let queue = self.make_queue(&mut topology, self.core.ids.queue(), name, options);
         let pending = queue.survives().then(|| {
@@ -175,7 +196,8 @@ impl Vhost {
         name: Arc<str>,
         options: QueueOptions,
     ) -> Arc<Queue> {
-        let asked = arguments::classic(&options.arguments);
+        let applied = self.policies_for(Object::Queue(&name, kind_of(&options.arguments)));
+        let asked = arguments::classic(&applied.arguments(&options.arguments));
         let mut state = State::new(options.survives(), asked.limits, asked.single_active_consumer);
         state.configure(&asked);
         state.used(self.core.clock.now_ms());
@@ -184,6 +206,9 @@ impl Vhost {
         // Its time begins, though nobody may ever come.
         queue.look();
         self.queues.insert(name, queue.clone());
+        queue.apply(applied);
+        // A policy that changed meanwhile saw the queue, or is seen here.
+        self.apply_policies_to(&queue);
         if self.find_stream(&queue.name).is_some() {
             self.names_changed();
         }
@@ -339,6 +364,7 @@ impl Vhost {
             return Err(Refusal::DefaultExchange);
         }
         let _topology = self.topology.lock();
+        self.check_alive()?;
         let made = Exchange::new(name, options)?;
         if let Some(exchange) = self.find_exchange(name) {
             return same_exchange(&made.options, &exchange).map(|()| self.done_before());
@@ -356,6 +382,7 @@ impl Vhost {
             });
         }
         self.exchanges.insert(made.name.clone(), made.clone());
+        made.apply(self.policies_for(Object::Exchange(name)));
         Ok(made.options.durable.then(|| {
             let key = definition::exchange_key(&self.name, name);
             definition::put(&self.core.store, key, definition::exchange_value(&made.options))
@@ -365,6 +392,7 @@ impl Vhost {
     /// Puts an exchange back that recovery found.
     pub(super) fn restore_exchange(&self, name: &str, options: ExchangeOptions) -> Result<(), Refusal> {
         let exchange = Exchange::new(name, options)?;
+        exchange.apply(self.policies_for(Object::Exchange(name)));
         self.exchanges.insert(exchange.name.clone(), exchange);
         Ok(())
     }
@@ -399,6 +427,7 @@ impl Vhost {
             return Err(Refusal::DefaultExchange);
         }
         let mut topology = self.topology.lock();
+        self.check_alive()?;
         let exchange = self.exchange(source)?;
         self.check_target(&binding.target)?;
         let (target, key) = (binding.target.id(), self.stored_binding(&exchange, &binding));
@@ -478,8 +507,9 @@ impl Vhost {
                 exchange.route(routing_key, headers, &mut targets);
             }
             if targets.is_empty() {
-                let alternate = exchange.options.alternate().and_then(|name| self.find_exchange(name));
-                route.remember &= exchange.options.alternate().is_none() || alternate.is_some();
+                let named = exchange.alternate();
+                let alternate = named.as_deref().and_then(|name| self.find_exchange(name));
+                route.remember &= named.is_none() || alternate.is_some();
                 waiting.extend(alternate);
             }
             for target in targets.drain(..) {

@@ -258,7 +258,15 @@ fn open_broker(
         groups: group_settings(config),
     };
     let broker = Broker::recover(store.clone(), settings).map_err(|e| StartError::Recovery(Box::new(e)))?;
-    broker.users.put(default_user(config));
+    if config.users.guest_loopback_only {
+        // RabbitMQ's rule is about the user named guest, whose password everybody knows.
+        broker.users.set_loopback_only(["guest".to_owned()]);
+    }
+    if !broker.is_seeded().map_err(RecoveryError::from).map_err(|e| StartError::Recovery(Box::new(e)))? {
+        // As with RabbitMQ, whoever brings definitions brings users.
+        let wanted = config.server.load_definitions.as_os_str().is_empty();
+        broker.seed(wanted.then(|| default_user(config)));
+    }
     Ok((store, broker))
 }
 
@@ -289,11 +297,8 @@ fn memory_limit(config: &Config) -> usize {
 
 fn default_user(config: &Config) -> User {
     let users = &config.users;
-    // RabbitMQ's rule is about the user named guest, whose password everybody knows.
-    let loopback_only = users.guest_loopback_only && users.default_user == "guest";
-    let user = User::new(&users.default_user, &users.default_pass, &["administrator"], loopback_only);
-    let everything = Permissions::new(".*", ".*", ".*").expect("`.*` is a regular expression");
-    user.with_permissions("/", everything)
+    let user = User::new(&users.default_user, &users.default_pass, &["administrator"], false);
+    user.with_permissions("/", Permissions::full())
 }
 
 fn amqp_settings(config: &Config, profile: &Profile) -> amqp::Settings {

@@ -39,6 +39,7 @@ pub struct Server {
     pub listen: Vec<IpAddr>,
     pub compat: Compat,
     pub shutdown_grace_ms: u64,
+    pub load_definitions: PathBuf,
 }
 
 /// Which RabbitMQ the AMQP and admin doors behave as.
@@ -193,6 +194,7 @@ impl Default for Server {
             listen: vec![[127, 0, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()],
             compat: Compat::default(),
             shutdown_grace_ms: 5_000,
+            load_definitions: PathBuf::new(),
         }
     }
 }

@@ -21,7 +21,11 @@ use crate::{
             frame::{self, Greeting, PROTOCOL_HEADER},
         },
     },
-    broker::{outlet::Outlet, registry::ConnectionInfo},
+    broker::{
+        outlet::{Event, Outlet},
+        registry::{ConnectionInfo, LimitReached, Limits},
+        vhost_settings::MAX_CONNECTIONS,
+    },
 };
 
 impl Connection {
@@ -132,20 +136,25 @@ impl Connection {
         method: &connection::Open<'_>,
     ) {
         let name = method.virtual_host;
+        // The user may have changed between login and here.
+        let user = self.broker.users.user(&login.user.name).unwrap_or(login.user);
+        let users_version = self.broker.users.version();
+        let login = Login { user, ..login };
         let vhost = match self.broker.vhost(name) {
-            Ok(vhost) if login.user.enters(name) => vhost,
-            refused => {
-                let fault = match refused {
-                    Err(refusal) => fault_of(refusal, name),
-                    Ok(_) => {
-                        Fault::VhostRefused { vhost: name.to_owned(), user: login.user.name.to_string() }
-                    }
-                };
-                self.phase = Phase::Start { until };
-                self.fail(now, 0, &fault, MethodId { class: 10, method: 40 });
-                return;
-            }
+            Ok(vhost) => vhost,
+            Err(refusal) => return self.refuse_open(now, until, &fault_of(refusal, name)),
         };
+        let user = login.user.name.to_string();
+        let limits =
+            Limits { of_vhost: vhost.settings.connections_max(), of_user: login.user.limit(MAX_CONNECTIONS) };
+        // RabbitMQ looks at limits first.
+        let checked = self.broker.connections.check(name, &user, &limits);
+        if let Err(reached) = checked {
+            return self.refuse_open(now, until, &limit_fault(reached, name, user));
+        }
+        if !login.user.enters(name) {
+            return self.refuse_open(now, until, &Fault::VhostRefused { vhost: name.to_owned(), user });
+        }
         let (id, outlet) = (self.broker.core.ids.connection(), Arc::<Outlet>::default());
         let info = Arc::new(ConnectionInfo {
             id,
@@ -162,7 +171,13 @@ impl Connection {
             outlet: outlet.clone(),
             channels: parking_lot::Mutex::default(),
         });
-        self.broker.connections.put(info.clone());
+        if let Err(reached) = self.broker.connections.admit(info.clone(), &limits) {
+            return self.refuse_open(now, until, &limit_fault(reached, name, user));
+        }
+        // A vhost that was deleted meanwhile did not see this connection.
+        if vhost.settings.is_gone() {
+            outlet.push(Event::Close { reason: format!("vhost '{name}' is deleted") });
+        }
         self.heartbeat.interval = Duration::from_secs(tuned.heartbeat.into());
         self.heartbeat.last_sent = now;
         self.phase = Phase::Open(Box::new(Session {
@@ -171,6 +186,7 @@ impl Connection {
             id,
             vhost,
             user: login.user,
+            users_version,
             outlet,
             info,
             channels: std::collections::HashMap::new(),
@@ -187,6 +203,19 @@ impl Connection {
             close_asked: None,
         }));
         frame::put_method(self.output.buffer(), 0, &connection::OpenOk { reserved_1: "" });
+    }
+
+    /// `connection.open` is refused.
+    fn refuse_open(&mut self, now: Instant, until: Instant, fault: &Fault) {
+        self.phase = Phase::Start { until };
+        self.fail(now, 0, fault, MethodId { class: 10, method: 40 });
+    }
+}
+
+fn limit_fault(reached: LimitReached, vhost: &str, user: String) -> Fault {
+    match reached {
+        LimitReached::User(limit) => Fault::UserConnectionLimit { user, limit },
+        LimitReached::Vhost(limit) => Fault::VhostConnectionLimit { vhost: vhost.to_owned(), user, limit },
     }
 }
 

@@ -12,6 +12,7 @@ use crate::amqp::{
         channel::{CloseOk, Flow, FlowOk, OpenOk},
     },
 };
+use crate::broker::vhost_settings::MAX_CHANNELS;
 
 /// `channel.open` of a number that is free.
 ///
@@ -22,6 +23,12 @@ pub fn open(cx: &mut Context<'_>, number: u16) -> Result<(), Fault> {
     let open = session.channels.len();
     if session.channel_max != 0 && open >= usize::from(session.channel_max) {
         return Err(Fault::TooManyChannels { open, channel_max: session.channel_max });
+    }
+    session.refresh_user();
+    if let Some(limit) = session.user.limit(MAX_CHANNELS)
+        && session.broker.connections.channels_of(&session.user.name) as u64 >= limit
+    {
+        return Err(Fault::UserChannelLimit { user: session.user.name.to_string(), limit });
     }
     session.generations += 1;
     let channel = Channel::new(number, session.generations, session.vhost.clone());

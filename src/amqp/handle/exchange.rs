@@ -35,6 +35,7 @@ fn declare(cx: &mut Context<'_>, channel: &Channel, method: &Declare<'_>) -> Res
         return Err(Fault::DefaultExchange);
     }
     if method.passive {
+        cx.allow_any(&Subject::exchange(&name))?;
         cx.session.vhost.exchange(&name).map_err(|refusal| cx.fault(refusal))?;
         cx.reply(None, channel.number, method.nowait, &DeclareOk {});
         return Ok(());
@@ -69,13 +70,19 @@ fn delete(cx: &mut Context<'_>, channel: &Channel, method: &Delete<'_>) -> Resul
 }
 
 /// What both ends of a binding must be: the source is looked at first.
-fn ends(cx: &Context<'_>, source: &str, destination: &str) -> Result<(String, Target), Fault> {
+fn ends(
+    cx: &mut Context<'_>,
+    source: &str,
+    destination: &str,
+    routing_key: &str,
+) -> Result<(String, Target), Fault> {
     let (source, destination) = (stripped(source), stripped(destination));
     if source.is_empty() || destination.is_empty() {
         return Err(Fault::DefaultExchange);
     }
     cx.allow(Access::Write, &Subject::exchange(&destination))?;
     cx.allow(Access::Read, &Subject::exchange(&source))?;
+    cx.allow_topic(Access::Read, &source, routing_key)?;
     let vhost = &cx.session.vhost;
     vhost.exchange(&source).map_err(|refusal| cx.fault(refusal))?;
     let target = vhost.exchange(&destination).map_err(|refusal| cx.fault(refusal))?;
@@ -83,7 +90,7 @@ fn ends(cx: &Context<'_>, source: &str, destination: &str) -> Result<(String, Ta
 }
 
 fn bind(cx: &mut Context<'_>, channel: &Channel, method: &Bind<'_>) -> Result<(), Fault> {
-    let (source, target) = ends(cx, method.source, method.destination)?;
+    let (source, target) = ends(cx, method.source, method.destination, method.routing_key)?;
     let binding =
         Binding { target, routing_key: method.routing_key.into(), arguments: method.arguments.clone() };
     let pending = cx.session.vhost.bind(&source, binding).map_err(|refusal| cx.fault(refusal))?;
@@ -92,7 +99,7 @@ fn bind(cx: &mut Context<'_>, channel: &Channel, method: &Bind<'_>) -> Result<()
 }
 
 fn unbind(cx: &mut Context<'_>, channel: &Channel, method: &Unbind<'_>) -> Result<(), Fault> {
-    match ends(cx, method.source, method.destination) {
+    match ends(cx, method.source, method.destination, method.routing_key) {
         Ok((source, target)) => {
             let id = target.id();
             let binding = Binding {

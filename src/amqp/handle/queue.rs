@@ -44,6 +44,7 @@ fn count(n: usize) -> u32 {
 
 fn declare_passive(cx: &mut Context<'_>, channel: &mut Channel, method: &Declare<'_>) -> Result<(), Fault> {
     let name = queue_name(channel, method.queue)?;
+    cx.allow_any(&Subject::queue(&name))?;
     let target = cx.target(channel, &name)?;
     let (message_count, consumer_count) = target.counts();
     channel.last_queue = Some(name.clone());
@@ -58,6 +59,9 @@ fn declare_passive(cx: &mut Context<'_>, channel: &mut Channel, method: &Declare
 
 fn declare(cx: &mut Context<'_>, channel: &mut Channel, method: &Declare<'_>) -> Result<(), Fault> {
     let name = stripped(method.queue);
+    let plain_durable = method.durable && !method.exclusive && !method.auto_delete;
+    let arguments = cx.session.vhost.with_default_type(&method.arguments, plain_durable);
+    let method = &Declare { arguments, ..method.clone() };
     let kind = arguments::kind(&name, &method.arguments).map_err(|refusal| cx.fault(refusal))?;
     if !name.is_empty() {
         cx.allow(Access::Configure, &Subject::queue(&name))?;
@@ -100,7 +104,7 @@ fn declare_classic(
 }
 
 /// Whoever makes a queue with a dead-letter exchange moves messages from the one into the other.
-fn allow_dead_letter(cx: &Context<'_>, name: &str, arguments: &Table) -> Result<(), Fault> {
+fn allow_dead_letter(cx: &mut Context<'_>, name: &str, arguments: &Table) -> Result<(), Fault> {
     let Some(exchange) = arguments::dead_letter_exchange(arguments) else { return Ok(()) };
     if cx.session.vhost.find_queue(name).is_some() {
         return Ok(());
@@ -135,7 +139,7 @@ fn declare_stream(
 
 /// The two ends of a binding, and its key: with neither queue nor key given, the last queue's name is the key.
 fn ends(
-    cx: &Context<'_>,
+    cx: &mut Context<'_>,
     channel: &Channel,
     queue: &str,
     exchange: &str,
@@ -152,6 +156,7 @@ fn ends(
     cx.allow(Access::Read, &Subject::exchange(&exchange))?;
     // With both missing, the exchange is what is reported.
     cx.session.vhost.exchange(&exchange).map_err(|refusal| cx.fault(refusal))?;
+    cx.allow_topic(Access::Read, &exchange, &routing_key)?;
     let target = cx.target(channel, &name)?.into();
     Ok((target, exchange, routing_key))
 }

@@ -21,6 +21,7 @@ use std::{
 use parking_lot::RwLock;
 
 use super::{
+    policy::Applied,
     queue::{Queue, QueueId},
     refusal::Refusal,
     topic::Topic,
@@ -165,6 +166,7 @@ pub struct Exchange {
     pub options: ExchangeOptions,
     version: AtomicU64,
     inner: RwLock<Inner>,
+    applied: RwLock<Arc<Applied>>,
 }
 
 #[derive(Debug)]
@@ -184,7 +186,36 @@ impl Exchange {
             .find(|(kind, _)| *kind == options.kind)
             .ok_or_else(|| Refusal::UnknownExchangeType(options.kind.clone()))?;
         let inner = RwLock::new(Inner { bindings: BTreeMap::new(), router: open() });
-        Ok(Arc::new(Self { name: name.into(), options, version: AtomicU64::new(0), inner }))
+        Ok(Arc::new(Self {
+            name: name.into(),
+            options,
+            version: AtomicU64::new(0),
+            inner,
+            applied: RwLock::default(),
+        }))
+    }
+
+    /// Takes on what policies say of it, live.
+    pub fn apply(&self, applied: Applied) {
+        if **self.applied.read() != applied {
+            *self.applied.write() = Arc::new(applied);
+            self.retire();
+        }
+    }
+
+    /// What policies say of it.
+    #[must_use]
+    pub fn applied(&self) -> Arc<Applied> {
+        self.applied.read().clone()
+    }
+
+    /// Where messages go that this exchange cannot route: its argument says, or else a policy.
+    #[must_use]
+    pub fn alternate(&self) -> Option<String> {
+        match self.options.alternate() {
+            Some(name) => Some(name.to_owned()),
+            None => self.applied.read().alternate_exchange(),
+        }
     }
 
     /// Rises with every change that could change a route.

@@ -28,6 +28,7 @@ use super::{
     Core, ReadBack, arguments, dead_letter,
     message::{Blob, Hold, Message},
     outlet::{Event, Outlet},
+    policy::Applied,
     receipt::Receipt,
     refusal::Refusal,
     vhost::Vhost,
@@ -105,6 +106,8 @@ pub struct Queue {
     pub options: QueueOptions,
     core: Arc<Core>,
     home: Weak<Vhost>,
+    /// What policies say of it.
+    applied: Mutex<Arc<Applied>>,
     state: Mutex<State>,
 }
 
@@ -118,7 +121,23 @@ impl Queue {
         options: QueueOptions,
         state: State,
     ) -> Arc<Self> {
-        Arc::new(Self { id, name, vhost, options, core, home, state: Mutex::new(state) })
+        let applied = Mutex::default();
+        Arc::new(Self { id, name, vhost, options, core, home, applied, state: Mutex::new(state) })
+    }
+
+    /// Takes on what policies say of it, live.
+    pub fn apply(self: &Arc<Self>, applied: Applied) {
+        if **self.applied.lock() != applied {
+            let arguments = applied.arguments(&self.options.arguments);
+            *self.applied.lock() = Arc::new(applied);
+            self.reconfigure(&arguments);
+        }
+    }
+
+    /// What policies say of it.
+    #[must_use]
+    pub fn applied(&self) -> Arc<Applied> {
+        self.applied.lock().clone()
     }
 
     /// Takes messages of a batch; the receipt, if any, waits for those that must be durable. The hold keeps the batch's

@@ -129,6 +129,9 @@ pub struct TopicConfig {
     retention_ms: i64,
     retention_bytes: i64,
     segment_bytes: i64,
+    /// What a policy adds to the two above; not the topic's own, and not stored with it.
+    policy_ms: Option<i64>,
+    policy_bytes: Option<i64>,
 }
 
 impl Default for TopicConfig {
@@ -179,7 +182,21 @@ impl TopicConfig {
     }
 
     pub(super) fn retention(&self) -> retention::Limits {
-        retention::Limits { retention_ms: self.retention_ms, retention_bytes: self.retention_bytes }
+        let smaller = |own: i64, policy: Option<i64>| match policy {
+            Some(policy) if own < 0 => policy,
+            Some(policy) => own.min(policy),
+            None => own,
+        };
+        retention::Limits {
+            retention_ms: smaller(self.retention_ms, self.policy_ms),
+            retention_bytes: smaller(self.retention_bytes, self.policy_bytes),
+        }
+    }
+
+    /// The same with a policy's retention: the smaller limits count.
+    #[must_use]
+    pub fn with_policy(&self, policy_ms: Option<i64>, policy_bytes: Option<i64>) -> Self {
+        Self { policy_ms, policy_bytes, ..self.clone() }
     }
 
     fn parsed(set: BTreeMap<&'static str, String>) -> Self {
@@ -197,6 +214,8 @@ impl TopicConfig {
             retention_ms: number("retention.ms"),
             retention_bytes: number("retention.bytes"),
             segment_bytes: number("segment.bytes"),
+            policy_ms: None,
+            policy_bytes: None,
             set,
         }
     }

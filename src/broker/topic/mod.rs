@@ -25,6 +25,7 @@ pub(crate) mod writes;
 
 use std::{fmt, sync::Arc};
 
+use parking_lot::RwLock;
 use uuid::Uuid;
 
 use self::{
@@ -33,7 +34,11 @@ use self::{
     partition::{Partition, SharedConfig},
     partitioner::Spread,
 };
-use crate::{data::value::Table, store::Ticket};
+use super::{arguments::age_ms, policy::Applied};
+use crate::{
+    data::value::{Table, Value},
+    store::Ticket,
+};
 
 pub use table::{CreateRefused, NewTopic, Topics};
 
@@ -67,12 +72,34 @@ pub struct Topic {
     pub stream_arguments: Option<Table>,
     config: SharedConfig,
     spread: Spread,
+    applied: RwLock<Arc<Applied>>,
 }
 
 impl Topic {
     #[must_use]
     pub fn config(&self) -> Arc<TopicConfig> {
         self.config.read().clone()
+    }
+
+    /// Takes on what policies say of it as a stream: its retention.
+    pub fn apply(&self, applied: Applied) {
+        *self.applied.write() = Arc::new(applied);
+        let mut config = self.config.write();
+        *config = Arc::new(self.limited(&config));
+    }
+
+    /// What policies say of it.
+    #[must_use]
+    pub fn applied(&self) -> Arc<Applied> {
+        self.applied.read().clone()
+    }
+
+    /// A configuration with what the policies say of it.
+    fn limited(&self, config: &TopicConfig) -> TopicConfig {
+        let definition = self.applied.read().definition();
+        let age = definition.field("max-age").and_then(Value::octets).and_then(age_ms);
+        let bytes = definition.field("max-length-bytes").and_then(Value::integer);
+        config.with_policy(age.and_then(|ms| i64::try_from(ms).ok()), bytes)
     }
 
     /// The partition of that number.

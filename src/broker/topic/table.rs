@@ -110,6 +110,7 @@ impl Topics {
             partitions.push(self.recover_partition(*partition, number, config.clone())?);
         }
         Ok(Arc::new(Topic {
+            applied: Default::default(),
             id,
             name: definition.name.into(),
             vhost: definition.vhost,
@@ -165,6 +166,7 @@ impl Topics {
             Partition::new(id, number, config.clone(), self.store.clone(), self.budget.clone(), state)
         };
         let topic = Arc::new(Topic {
+            applied: Default::default(),
             id: new.id,
             name: new.name.into(),
             vhost: new.vhost,
@@ -206,7 +208,7 @@ impl Topics {
     /// Replaces a topic's configuration.
     pub fn alter_config(&self, topic: &Arc<Topic>, config: TopicConfig) -> Ticket {
         let _changing = self.changing.lock();
-        *topic.config.write() = Arc::new(config);
+        *topic.config.write() = Arc::new(topic.limited(&config));
         let mut writes = Writes::default();
         // A deleted topic must not come back.
         if self.by_id(topic.id).is_some() {

@@ -1,0 +1,176 @@
+//! What an operator does to the broker as a whole: vhosts and users come and go, and whoever used them is let go.
+//!
+//! A change is in the inbox before it takes effect for others; the Ticket says when it lasts. (RabbitMQ 4.2.)
+
+use std::sync::Arc;
+
+use super::{
+    Broker, Pending,
+    arguments::{self, QueueKind},
+    auth::User,
+    definition,
+    outlet::Event,
+    refusal::Refusal,
+    registry::ConnectionInfo,
+    vhost::Vhost,
+    vhost_settings::{Metadata, VhostSettings},
+};
+use crate::{
+    data::value::{Table, Value},
+    store::{Space, StoreError},
+};
+
+impl Broker {
+    /// Whether the default user was ever made in this store.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn is_seeded(&self) -> Result<bool, StoreError> {
+        Ok(self.core.store.get(Space::Meta, definition::SEEDED_KEY)?.is_some())
+    }
+
+    /// Makes the default user, where one is wanted: once in the life of a store.
+    pub fn seed(&self, user: Option<User>) {
+        if let Some(user) = user {
+            self.users.set(&self.core.store, user);
+        }
+        definition::put(&self.core.store, definition::SEEDED_KEY.to_vec(), Vec::new());
+    }
+
+    /// Makes a vhost with its predeclared exchanges, or finds it.
+    pub fn add_vhost(&self, name: &str) -> (Arc<Vhost>, Pending) {
+        match self.vhost(name) {
+            Ok(vhost) => (vhost, None),
+            Err(_) => {
+                let metadata = Metadata {
+                    description: if name == "/" { "Default virtual host".to_owned() } else { String::new() },
+                    ..Metadata::default()
+                };
+                let (vhost, _, pending) = self.set_vhost(name, |_| metadata);
+                (vhost, pending)
+            }
+        }
+    }
+
+    /// Makes a vhost, or changes what is said of it; true when it is new.
+    pub fn set_vhost(
+        &self,
+        name: &str,
+        metadata: impl FnOnce(&Metadata) -> Metadata,
+    ) -> (Arc<Vhost>, bool, Pending) {
+        let mut vhosts = self.vhosts.write();
+        let found = vhosts.iter().find(|v| *v.name == *name).cloned();
+        let new = found.is_none();
+        let vhost = found.unwrap_or_else(|| {
+            let vhost = Vhost::new(self.core.clone(), name, VhostSettings::default());
+            vhosts.push(vhost.clone());
+            vhost
+        });
+        let mut own = vhost.settings.metadata.write();
+        *own = Arc::new(metadata(&own));
+        let value = definition::table_value(&own.to_table());
+        let ticket = definition::put(&self.core.store, definition::vhost_key(name), value);
+        drop(own);
+        (vhost, new, Some(ticket))
+    }
+
+    /// Deletes a vhost with everything in it, and lets its connections go; `None` when there is none of that name.
+    pub fn delete_vhost(&self, name: &str) -> Option<Pending> {
+        let vhost = {
+            let mut vhosts = self.vhosts.write();
+            let at = vhosts.iter().position(|v| *v.name == *name)?;
+            vhosts.remove(at)
+        };
+        self.close_connections(&format!("vhost '{name}' is deleted"), |info| *info.vhost == *name);
+        let forgotten = self.users.forget_vhost(&self.core.store, name);
+        let emptied = vhost.empty();
+        let mut keys = vec![definition::vhost_key(name)];
+        for parameter in vhost.parameters() {
+            keys.push(definition::parameter_key(name, parameter.component, &parameter.name));
+        }
+        // Last: a vhost that is half gone after a crash is found, and can be deleted again.
+        let ticket = definition::delete(&self.core.store, keys);
+        Some(forgotten.max(emptied).max(Some(ticket)))
+    }
+
+    /// Deletes a user and lets its connections go; `None` when there is none of that name.
+    pub fn delete_user(&self, name: &str) -> Option<Pending> {
+        let ticket = self.users.delete(&self.core.store, name)?;
+        self.close_connections(&format!("user '{name}' is deleted"), |info| *info.user == *name);
+        Some(Some(ticket))
+    }
+
+    /// Asks connections to close, each in its protocol's words; returns how many.
+    pub fn close_connections(&self, reason: &str, which: impl Fn(&ConnectionInfo) -> bool) -> usize {
+        let chosen: Vec<_> = self.connections.all().into_iter().filter(|info| which(info)).collect();
+        for info in &chosen {
+            info.outlet.push(Event::Close { reason: reason.to_owned() });
+        }
+        chosen.len()
+    }
+}
+
+impl Vhost {
+    /// Whether anything may still be declared here.
+    ///
+    /// # Errors
+    /// [`Refusal::NoVhost`].
+    pub(super) fn check_alive(&self) -> Result<(), Refusal> {
+        if self.settings.is_gone() { Err(Refusal::NoVhost(self.name.to_string())) } else { Ok(()) }
+    }
+
+    /// Whether one queue more may be declared.
+    ///
+    /// # Errors
+    /// [`Refusal::QueueLimit`].
+    pub(super) fn check_queues_max(&self, name: &str) -> Result<(), Refusal> {
+        let Some(limit) = self.settings.queues_max() else { return Ok(()) };
+        let streams = self.topics().iter().filter(|topic| topic.stream_arguments.is_some()).count();
+        if (self.queue_count() + streams) as u64 >= limit {
+            return Err(Refusal::QueueLimit { queue: name.to_owned(), limit });
+        }
+        Ok(())
+    }
+
+    /// The arguments of a declaration with the vhost's default queue type, where they name none and it can be that.
+    #[must_use]
+    pub fn with_default_type(&self, arguments: &Table, plain_durable: bool) -> Table {
+        let mut arguments = arguments.clone();
+        let Some(kind) = self.settings.metadata().default_queue_type.clone() else { return arguments };
+        if arguments.field("x-queue-type").is_some() {
+            return arguments;
+        }
+        // Only classic queues may be transient, exclusive or deleted by themselves.
+        if kind != QueueKind::Classic.word() && plain_durable {
+            let kind = Value::LongStr(kind.into_bytes().into());
+            arguments.0.push(("x-queue-type".to_owned(), kind));
+        }
+        arguments
+    }
+
+    /// Deletes everything in it, for good: the vhost is gone.
+    fn empty(self: &Arc<Self>) -> Pending {
+        // Behind this lock everybody who declares sees that it is gone.
+        {
+            let _topology = self.topology.lock();
+            self.settings.end();
+        }
+        let mut last = None;
+        for queue in self.queues() {
+            if let Ok((_, pending)) = self.delete_queue(&queue, false, false) {
+                last = last.max(pending);
+            }
+        }
+        for topic in self.topics() {
+            last = last.max(self.delete_stream(&topic));
+        }
+        last.max(self.forget_exchanges())
+    }
+}
+
+/// Whether that is a type a vhost may give its queues by default.
+#[must_use]
+pub fn is_queue_type(word: &str) -> bool {
+    let named = Table(vec![("x-queue-type".to_owned(), Value::LongStr(word.to_owned().into_bytes().into()))]);
+    arguments::kind("", &named).is_ok()
+}

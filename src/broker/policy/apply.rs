@@ -1,0 +1,94 @@
+//! Working policies into a vhost: at declaration, at recovery, and live when one changes.
+
+use std::sync::Arc;
+
+use super::{Applied, Object, Policies, Policy, Sort};
+use crate::broker::{
+    Pending,
+    arguments::{self, QueueKind},
+    definition,
+    queue::Queue,
+    topic::Topic,
+    vhost::Vhost,
+};
+use crate::data::value::{Table, Value};
+
+impl Vhost {
+    /// Sets a policy for good, and works it into everything that exists; true when it is new.
+    pub fn set_policy(self: &Arc<Self>, sort: Sort, policy: Policy) -> (bool, Pending) {
+        let (name, value) = (policy.name.clone(), policy.to_table());
+        let mut new = false;
+        let ticket = self.change_policies(|policies| {
+            new = policies.of_mut(sort).insert(name.clone(), Arc::new(policy)).is_none();
+            let key = definition::parameter_key(&self.name, sort.component(), &name);
+            definition::put(&self.core.store, key, parameter_value(Value::Table(value)))
+        });
+        (new, Some(ticket))
+    }
+
+    /// Deletes a policy for good; `None` when there is none of that name.
+    pub fn clear_policy(self: &Arc<Self>, sort: Sort, name: &str) -> Option<Pending> {
+        self.settings.policies().of(sort).get(name)?;
+        let ticket = self.change_policies(|policies| {
+            policies.of_mut(sort).remove(name);
+            let key = definition::parameter_key(&self.name, sort.component(), name);
+            definition::delete(&self.core.store, vec![key])
+        });
+        Some(Some(ticket))
+    }
+
+    /// Puts a policy back that recovery found, before there is anything to apply it to.
+    pub(crate) fn restore_policy(&self, sort: Sort, policy: Policy) {
+        let mut policies = self.settings.policies.write();
+        Arc::make_mut(&mut policies).of_mut(sort).insert(policy.name.clone(), Arc::new(policy));
+    }
+
+    fn change_policies<T>(self: &Arc<Self>, change: impl FnOnce(&mut Policies) -> T) -> T {
+        let changed = {
+            let mut policies = self.settings.policies.write();
+            change(Arc::make_mut(&mut policies))
+        };
+        self.apply_policies();
+        changed
+    }
+
+    /// Works the policies into every exchange, queue and stream.
+    pub(crate) fn apply_policies(self: &Arc<Self>) {
+        for exchange in self.exchanges() {
+            exchange.apply(self.settings.policies().applied(Object::Exchange(&exchange.name)));
+        }
+        for queue in self.queues() {
+            self.apply_policies_to(&queue);
+        }
+        for topic in self.topics() {
+            self.apply_policies_to_stream(&topic);
+        }
+    }
+
+    /// Works the policies into one queue. Called again behind a declaration: a policy that changed meanwhile is seen.
+    pub(crate) fn apply_policies_to(&self, queue: &Arc<Queue>) {
+        let kind = kind_of(&queue.options.arguments);
+        queue.apply(self.settings.policies().applied(Object::Queue(&queue.name, kind)));
+    }
+
+    pub(crate) fn apply_policies_to_stream(&self, topic: &Arc<Topic>) {
+        if topic.stream_arguments.is_some() {
+            topic.apply(self.settings.policies().applied(Object::Queue(&topic.name, QueueKind::Stream)));
+        }
+    }
+
+    /// What counts for an object that is about to be made.
+    pub(crate) fn policies_for(&self, object: Object<'_>) -> Applied {
+        self.settings.policies().applied(object)
+    }
+}
+
+/// The type of a queue with these arguments, which were checked when it was declared.
+pub(crate) fn kind_of(arguments: &Table) -> QueueKind {
+    arguments::kind("", arguments).unwrap_or(QueueKind::Classic)
+}
+
+/// A runtime parameter as it lies in the store.
+pub(crate) fn parameter_value(value: Value) -> Vec<u8> {
+    definition::table_value(&Table(vec![("value".to_owned(), value)]))
+}
