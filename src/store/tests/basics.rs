@@ -37,6 +37,27 @@ fn what_is_closed_needs_no_replay() {
 }
 
 #[test]
+fn a_lazy_change_is_committed_though_nothing_follows_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = Log::default();
+    let store = Store::open(options(dir.path())).unwrap();
+    let lazy = |id| TestChange { id, ops: vec![put("a", "1")], places: Vec::new(), told: told.clone() };
+    for id in [1, 3, 5] {
+        // The committer sleeps at first; behind a turn it looks again by itself.
+        let ticket = store.submit(Box::new(Lazy(lazy(id))));
+        assert!(store.promised_to() < ticket);
+        while store.durable_to() < ticket {
+            std::thread::yield_now();
+        }
+        commit(&store, &told, id + 1, vec![put("b", "2")]);
+        assert_eq!(store.promised_to(), store.durable_to());
+    }
+    assert_eq!(told.lock().committed, [1, 2, 3, 4, 5, 6]);
+    let ticket = store.submit(Box::new(Lazy(lazy(7))));
+    wait(store.durable(ticket)).unwrap();
+}
+
+#[test]
 fn changes_are_told_in_order_and_once() {
     for durability in [Durability::Fsync, Durability::Os, Durability::None] {
         let dir = tempfile::tempdir().unwrap();

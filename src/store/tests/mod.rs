@@ -73,6 +73,31 @@ impl Change for TestChange {
     }
 }
 
+/// A Change that nobody waits for.
+struct Lazy(TestChange);
+
+impl Change for Lazy {
+    fn bytes_max(&self) -> usize {
+        self.0.bytes_max()
+    }
+
+    fn lazy(&self) -> bool {
+        true
+    }
+
+    fn stage(&mut self, turn: &mut Turn) {
+        self.0.stage(turn);
+    }
+
+    fn committed(self: Box<Self>) {
+        Box::new(self.0).committed();
+    }
+
+    fn refused(self: Box<Self>, error: &StoreError) {
+        Box::new(self.0).refused(error);
+    }
+}
+
 fn submit(store: &Store, told: &Log, id: u64, ops: Vec<Op>) -> Ticket {
     store.submit(Box::new(TestChange { id, ops, places: Vec::new(), told: told.clone() }))
 }
