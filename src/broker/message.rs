@@ -172,6 +172,12 @@ impl Blob {
         self.bytes.len()
     }
 
+    /// The batch as it lies on disk.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     #[must_use]
     pub fn len(&self) -> usize {
         self.starts.len()

@@ -179,16 +179,26 @@ impl Broker {
                 None => orphans.delete(Space::State, key.to_vec()),
             }
         }
-        for (key, value) in store.scan(Space::Index, b"q")? {
-            let (id, first) = id_at(&key, 1).zip(id_at(&key, 9)).ok_or_else(|| unreadable(&key))?;
-            let run = runs::Run::decode(Seq(first), &value).ok_or_else(|| unreadable(&key))?;
-            let Some(queue) = queues.get(&QueueId(id)) else {
-                orphans.delete(Space::Index, key.to_vec());
-                continue;
-            };
-            run.place.into_iter().for_each(|place| store.retain(place));
-            queue.with_state(|state| state.recover_run(run));
-        }
+        let mut found: Result<(), RecoveryError> = Ok(());
+        let mut recover = |key: &[u8], value: &[u8]| {
+            let (id, first) = id_at(key, 1).zip(id_at(key, 9)).ok_or_else(|| unreadable(key))?;
+            let run = runs::Run::decode(Seq(first), value).ok_or_else(|| unreadable(key))?;
+            match queues.get(&QueueId(id)) {
+                Some(queue) => {
+                    run.place.into_iter().for_each(|place| store.retain(place));
+                    queue.with_state(|state| state.recover_run(run));
+                }
+                None => orphans.delete(Space::Index, key.to_vec()),
+            }
+            Ok(())
+        };
+        // There may be millions of them.
+        store.scan_each(Space::Index, b"q", &mut |key, value| {
+            if found.is_ok() {
+                found = recover(key, value);
+            }
+        })?;
+        found?;
         orphans.submit_unwatched(store);
         Ok(())
     }

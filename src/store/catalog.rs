@@ -57,24 +57,41 @@ impl Catalog {
     /// All keys with that prefix but the store's own.
     pub(super) fn scan(&self, space: Space, prefix: &[u8]) -> Result<BTreeMap<Bytes, Bytes>, Failure> {
         let mut found = BTreeMap::new();
+        self.scan_each(space, prefix, &mut |key, value| {
+            found.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+        })?;
+        Ok(found)
+    }
+
+    /// As [`Catalog::scan`], one after the other.
+    pub(super) fn scan_each(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<(), Failure> {
+        let mut each = |key: &[u8], value: &[u8]| {
+            if key.first() != Some(&OWN) {
+                each(key, value);
+            }
+        };
         match self {
             Self::Fjall(fjall) => {
                 for pair in fjall.keyspace(space).prefix(prefix) {
                     let (key, value) = pair.into_inner().map_err(|e| e.to_string())?;
-                    found.insert(Bytes::from(key), Bytes::from(value));
+                    each(&key, &value);
                 }
             }
             Self::Memory(memory) => {
                 let maps = memory.0.lock();
                 let range = maps.space(space).range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
                 let pairs = range.take_while(|(key, _)| key.starts_with(prefix));
-                found.extend(pairs.map(|(key, value)| (key.clone(), value.clone())));
+                pairs.for_each(|(key, value)| each(key, value));
             }
             Self::Broken(reason) => return Err(reason.clone()),
             Self::None | Self::Unmade => {}
         }
-        found.retain(|key, _| key.first() != Some(&OWN));
-        Ok(found)
+        Ok(())
     }
 
     /// How far the log is in it, and whether the store was closed there.

@@ -159,10 +159,34 @@ impl Committer {
             begun = true;
             let Some(mut next) = self.waiting.pop_front() else { break };
             self.ticket.0 += 1;
+            self.join(&mut next);
             next.change.stage(&mut self.turn);
             self.staged.push(next.change);
         }
         Ok(())
+    }
+
+    /// Lets a Change that is about to be staged take in those behind it, as far as the segment has room.
+    fn join(&mut self, next: &mut Waiting) {
+        while let Some(mut behind) = self.waiting.pop_front() {
+            let need = next.bytes.saturating_add(behind.bytes).saturating_add(SLACK_BYTES);
+            let room = match &self.writer {
+                Some(writer) => writer.fits(need.saturating_add(self.turn.frame_bytes())),
+                None => true,
+            };
+            let refused = if room { next.change.join(behind.change) } else { Some(behind.change) };
+            match refused {
+                Some(change) => {
+                    behind.change = change;
+                    self.waiting.push_front(behind);
+                    return;
+                }
+                None => {
+                    next.bytes = next.bytes.saturating_add(behind.bytes);
+                    self.ticket.0 += 1;
+                }
+            }
+        }
     }
 
     fn seal(&mut self) {
@@ -225,7 +249,8 @@ impl Committer {
 
     /// Tells each Change of the turn, then whoever waits for a ticket.
     fn tell(&mut self) {
-        self.shared.counters.changes.fetch_add(self.staged.len() as u64, Ordering::Relaxed);
+        let changes = self.ticket.0.saturating_sub(self.shared.waiters.durable_to().0);
+        self.shared.counters.changes.fetch_add(changes, Ordering::Relaxed);
         let _together = self.shared.bell.gather();
         for change in self.staged.drain(..) {
             change.committed();

@@ -41,7 +41,10 @@ mod version;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    any::Any,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 
@@ -95,7 +98,7 @@ pub struct Place {
 pub struct Ticket(pub u64);
 
 /// One atomic piece of durable work.
-pub trait Change: Send {
+pub trait Change: Any + Send {
     /// An upper bound of what `stage` adds to the turn, in bytes (chunks, keys and values).
     fn bytes_max(&self) -> usize;
 
@@ -103,6 +106,12 @@ pub trait Change: Send {
     /// its place in the order all the same.
     fn lazy(&self) -> bool {
         false
+    }
+
+    /// Takes in the Change that comes next in the order and would go into the same turn, if they are better written as
+    /// one; gives it back otherwise. Runs on the committer's thread, before `stage`. Its `bytes_max` is added to ours.
+    fn join(&mut self, next: Box<dyn Change>) -> Option<Box<dyn Change>> {
+        Some(next)
     }
 
     /// Writes itself into the turn. Runs on the committer's thread, in the order of the inbox.
@@ -289,6 +298,32 @@ impl Store {
             };
         }
         Ok(found.into_iter().collect())
+    }
+
+    /// Calls `each` with all keys that begin with `prefix`, in order, and their values; holds few of them at once.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn scan_each(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<(), StoreError> {
+        let mut dirty = self.shared().dirty.lock().scan(space, prefix).into_iter().peekable();
+        let mut known = |key: &[u8], value: &[u8]| {
+            while let Some((key, value)) = dirty.next_if(|(other, _)| other[..] < *key) {
+                value.inspect(|value| each(&key, value));
+            }
+            match dirty.next_if(|(other, _)| other[..] == *key) {
+                Some((_, newer)) => drop(newer.inspect(|value| each(key, value))),
+                None => each(key, value),
+            }
+        };
+        let scanned = self.shared().catalog.read().scan_each(space, prefix, &mut known);
+        scanned.map_err(StoreError::Catalog)?;
+        dirty.for_each(|(key, value)| drop(value.inspect(|value| each(&key, value))));
+        Ok(())
     }
 
     /// Counts and times, for metrics and tests.

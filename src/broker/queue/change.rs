@@ -2,7 +2,7 @@
 //!
 //! | Change | in the log |
 //! |---|---|
-//! | `PublishRun` | the batch as a chunk (once, whatever number of queues took it) and one index entry |
+//! | `PublishRun` | the batch as a chunk (once, whatever number of queues took it) and one index entry; or several small batches as one |
 //! | `Flush` | index entries rewritten or deleted: all acknowledgements since the last flush |
 //! | `Acknowledge` | acknowledgements that belong to a larger Change |
 //! | `Moved` | index entries of what is dead-lettered with the same Change |
@@ -12,7 +12,7 @@
 //! A Change locks its queue while it is staged, on the committer's thread; nobody waits for the committer with a
 //! queue's lock held, so this cannot deadlock.
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use super::{
     ConsumerId, Entry, Queue, QueueId, Seq,
@@ -32,7 +32,7 @@ const FLUSH_BYTES_MAX: usize = 512 * 1024;
 /// Room for acknowledgements that come between a flush's submission and its turn.
 const ROOM_BYTES: usize = 4 * 1024;
 
-/// A run of a publish batch.
+/// A run of a publish batch; or several, of batches that were published one after the other and go into one turn.
 pub(super) struct PublishRun {
     queue: Arc<Queue>,
     first: Seq,
@@ -41,11 +41,23 @@ pub(super) struct PublishRun {
     pub(super) receipt: Option<Arc<Receipt>>,
     /// The batch goes to other queues, too.
     pub(super) hold: Option<Hold>,
+    /// Those that it has taken in.
+    joined: Vec<PublishRun>,
+    joined_bytes: usize,
 }
+
+/// Batches are joined into chunks of this size: a client that publishes one by one must not cost an entry for each
+/// message, and one that is read back must not bring too many others along.
+const JOINED_BYTES_MAX: usize = if cfg!(test) { 512 } else { 64 * 1024 };
 
 impl PublishRun {
     pub(super) fn new(queue: Arc<Queue>, first: Seq, blob: Arc<Blob>, count: usize) -> Self {
-        Self { queue, first, blob, count, receipt: None, hold: None }
+        let joined_bytes = blob.bytes_len();
+        Self { queue, first, blob, count, receipt: None, hold: None, joined: Vec::new(), joined_bytes }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.joined)
     }
 
     fn write(&self, turn: &mut Turn) -> Place {
@@ -55,14 +67,9 @@ impl PublishRun {
             place
         })
     }
-}
 
-impl Change for PublishRun {
-    fn bytes_max(&self) -> usize {
-        self.blob.bytes_len() + ENTRY_BYTES + self.count * 5
-    }
-
-    fn stage(&mut self, turn: &mut Turn) {
+    /// One batch, which other queues may share.
+    fn stage_one(&self, turn: &mut Turn) {
         // Copying the chunk needs no lock; whether it is needed at all does.
         let wanted =
             self.queue.with_state(|state| state.runs.of(self.first).is_some_and(|run| run.left() > 0));
@@ -77,17 +84,75 @@ impl Change for PublishRun {
         }
     }
 
+    /// Several batches as one chunk: laid end to end they are a batch.
+    fn stage_joined<'a>(&'a self, turn: &mut Turn) {
+        let mut bytes: Vec<&[u8]> = Vec::with_capacity(self.joined.len() + 1);
+        let befores: Vec<_> = self.queue.with_state(|state| {
+            let mut messages = 0;
+            let mut last: Option<(&Arc<Blob>, u32)> = None;
+            let mut before = |part: &'a Self| {
+                state.runs.of(part.first).filter(|run| run.left() > 0)?;
+                // A batch of persistent and transient messages by turns is several runs.
+                if let Some((_, before)) = last.filter(|(blob, _)| Arc::ptr_eq(blob, &part.blob)) {
+                    return Some(before);
+                }
+                last = Some((&part.blob, messages));
+                bytes.push(part.blob.bytes());
+                messages += u32::try_from(part.blob.len()).unwrap_or(u32::MAX);
+                last.map(|(_, before)| before)
+            };
+            self.parts().map(|part| (part.first, before(part))).collect()
+        });
+        let place =
+            if bytes.is_empty() { Place { segment: 0, offset: 0, len: 0 } } else { turn.chunk(&bytes) };
+        let entries = self.queue.with_state(|state| state.runs.stage_joined(&befores, place));
+        for (first, value) in entries {
+            self.queue.core().store.retain(place);
+            turn.insert(Space::Index, &runs::key(self.queue.id, first), &value);
+        }
+    }
+}
+
+impl Change for PublishRun {
+    fn bytes_max(&self) -> usize {
+        self.blob.bytes_len() + ENTRY_BYTES + self.count * 5
+    }
+
+    fn join(&mut self, next: Box<dyn Change>) -> Option<Box<dyn Change>> {
+        let joins = |other: &Self| {
+            Arc::ptr_eq(&other.queue, &self.queue)
+                && other.hold.is_none()
+                && other.joined_bytes + self.joined_bytes <= JOINED_BYTES_MAX
+        };
+        if self.hold.is_some() || !(&*next as &dyn Any).downcast_ref().is_some_and(joins) {
+            return Some(next);
+        }
+        if let Ok(other) = (next as Box<dyn Any>).downcast::<Self>() {
+            self.joined_bytes += other.joined_bytes;
+            self.joined.push(*other);
+        }
+        None
+    }
+
+    fn stage(&mut self, turn: &mut Turn) {
+        if self.joined.is_empty() {
+            self.stage_one(turn);
+        } else {
+            self.stage_joined(turn);
+        }
+    }
+
     fn committed(self: Box<Self>) {
-        self.queue.run_durable(self.first);
-        if let Some(receipt) = &self.receipt {
-            receipt.done();
+        for part in self.parts() {
+            self.queue.run_durable(part.first);
+            if let Some(receipt) = &part.receipt {
+                receipt.done();
+            }
         }
     }
 
     fn refused(self: Box<Self>, _: &StoreError) {
-        if let Some(receipt) = &self.receipt {
-            receipt.refuse();
-        }
+        self.parts().filter_map(|part| part.receipt.as_ref()).for_each(|receipt| receipt.refuse());
     }
 }
 
@@ -307,7 +372,7 @@ impl Change for MoveRun {
 
     fn stage(&mut self, turn: &mut Turn) {
         let here = |run: &runs::Run| run.left() > 0 && run.place == Some(self.from);
-        if !self.queue.with_state(|state| state.runs.of(self.first).is_some_and(here)) {
+        if !self.queue.with_state(|state| state.runs.of_mut(self.first).is_some_and(|run| here(run))) {
             return; // acknowledged, purged or moved meanwhile
         }
         let to = turn.chunk(&[&self.chunk]);

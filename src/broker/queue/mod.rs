@@ -11,6 +11,7 @@ pub mod drops;
 pub mod limits;
 mod parcel;
 pub mod ready;
+mod run;
 pub mod runs;
 pub mod state;
 
@@ -546,13 +547,7 @@ impl Queue {
 
     /// Moves every run that lies in a mostly dead segment to the end of the log. Blocks while it reads.
     pub fn move_out_of(self: &Arc<Self>, segment: u32) {
-        let runs: Vec<_> = {
-            let state = self.state.lock();
-            let there = |run: &&runs::Run| run.durable && run.left() > 0;
-            let place =
-                |run: &runs::Run| Some((run.first, run.place.filter(|place| place.segment == segment)?));
-            state.runs.iter().filter(there).filter_map(place).collect()
-        };
+        let runs = self.with_state(|state| state.runs.in_segment(segment));
         for (first, from) in runs {
             match self.core.store.read(from) {
                 Ok(chunk) => {

@@ -1,193 +1,22 @@
-//! What a durable queue has in the log: runs of messages, each an index entry.
+//! What a durable queue has in the log: all its runs, oldest first.
 //!
-//! A run is what one publish batch put into this queue: consecutive sequence numbers, and where in which chunk they
-//! lie. Acknowledging marks messages of a run as gone; the run's entry is deleted with its last message. Entries are
+//! A run is what one publish batch put into this queue, or several batches that went into the log together.
+//! Acknowledging marks messages of a run as gone; the run's entry is deleted with its last message. Entries are
 //! absolute values, so replaying them twice does no harm.
+//!
+//! ```text
+//! blocks   [ run run run ]  [ packed ]  [ packed ]  …  [ packed ]  [ run run run ]  [ run ]
+//!            around the head    the middle: nobody touches it          the tail: new runs
+//! ```
+//!
+//! Runs lie in blocks. A block in the middle of a long queue is packed into some bytes for each run (`run.rs`), and
+//! opened again when the head comes to it or its chunks must move.
 
 use std::collections::{BTreeSet, VecDeque};
 
-use smallvec::SmallVec;
-
-use super::{QueueId, Seq};
+pub use super::run::{ENTRY_BYTES, Ordinals, Run};
+use super::{QueueId, Seq, run::Expected};
 use crate::store::Place;
-
-/// Bytes of an index entry with its key besides its ordinals and marks, as a frame holds it; rather too many.
-pub const ENTRY_BYTES: usize = 96;
-
-/// The ordinals of a run's messages in their chunk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ordinals {
-    /// `start`, `start + 1`, …
-    From(u32),
-    Listed(Box<[u32]>),
-}
-
-impl Ordinals {
-    #[must_use]
-    pub fn at(&self, n: u32) -> u32 {
-        match self {
-            Self::From(start) => start + n,
-            Self::Listed(list) => list.get(n as usize).copied().unwrap_or(u32::MAX),
-        }
-    }
-}
-
-/// One run.
-#[derive(Debug, Clone)]
-pub struct Run {
-    pub first: Seq,
-    pub count: u32,
-    pub ordinals: Ordinals,
-    /// Known once the committer has staged the run's Change.
-    pub place: Option<Place>,
-    /// The turn that holds it is durable: its messages may be forgotten in memory.
-    pub durable: bool,
-    /// Its chunk is being written to another place, where it cannot be read yet.
-    pub moving: bool,
-    /// Bytes of its bodies, all together.
-    pub body_bytes: usize,
-    left: u32,
-    gone: SmallVec<[u64; 1]>,
-    dirty: bool,
-}
-
-impl Run {
-    #[must_use]
-    pub fn new(first: Seq, count: u32, ordinals: Ordinals, body_bytes: usize) -> Self {
-        Self {
-            first,
-            count,
-            ordinals,
-            place: None,
-            durable: false,
-            moving: false,
-            body_bytes,
-            left: count,
-            gone: SmallVec::new(),
-            dirty: false,
-        }
-    }
-
-    /// How many of its messages have not been acknowledged.
-    #[must_use]
-    pub fn left(&self) -> u32 {
-        self.left
-    }
-
-    #[must_use]
-    pub fn has(&self, n: u32) -> bool {
-        n < self.count && self.gone.get((n / 64) as usize).is_none_or(|word| word & (1 << (n % 64)) == 0)
-    }
-
-    fn mark(&mut self, n: u32) -> bool {
-        if !self.has(n) {
-            return false;
-        }
-        let word = (n / 64) as usize;
-        if self.gone.len() <= word {
-            self.gone.resize(word + 1, 0);
-        }
-        if let Some(bits) = self.gone.get_mut(word) {
-            *bits |= 1 << (n % 64);
-        }
-        self.left -= 1;
-        true
-    }
-
-    /// What writing its entry costs, at most.
-    fn entry_bytes(&self) -> usize {
-        let ordinals = match &self.ordinals {
-            Ordinals::From(_) => 4,
-            Ordinals::Listed(list) => list.len() * 4,
-        };
-        ENTRY_BYTES + self.gone.len() * 8 + ordinals
-    }
-
-    /// The index entry's value:
-    ///
-    /// ```text
-    /// segment u32 | offset u32 | len u32 | count u32 | bodies u32 | words u16, gone u64 … | 0, start u32  or  1, ordinal u32 …
-    /// ```
-    #[must_use]
-    pub fn encode(&self, place: Place) -> Vec<u8> {
-        let mut out = Vec::with_capacity(32);
-        let body_bytes = u32::try_from(self.body_bytes).unwrap_or(u32::MAX);
-        for word in [place.segment, place.offset, place.len, self.count, body_bytes] {
-            out.extend_from_slice(&word.to_be_bytes());
-        }
-        out.extend_from_slice(&u16::try_from(self.gone.len()).unwrap_or(u16::MAX).to_be_bytes());
-        for word in &self.gone {
-            out.extend_from_slice(&word.to_be_bytes());
-        }
-        match &self.ordinals {
-            Ordinals::From(start) => {
-                out.push(0);
-                out.extend_from_slice(&start.to_be_bytes());
-            }
-            Ordinals::Listed(list) => {
-                out.push(1);
-                list.iter().for_each(|n| out.extend_from_slice(&n.to_be_bytes()));
-            }
-        }
-        out
-    }
-
-    /// Reads an index entry back.
-    #[must_use]
-    pub fn decode(first: Seq, value: &[u8]) -> Option<Self> {
-        let mut at = Cursor(value);
-        let place = Place { segment: at.u32()?, offset: at.u32()?, len: at.u32()? };
-        let count = at.u32()?;
-        let body_bytes = at.u32()? as usize;
-        let words = at.u16()?;
-        let gone = (0..words).map(|_| at.u64()).collect::<Option<SmallVec<_>>>()?;
-        let ordinals = match at.u8()? {
-            0 => Ordinals::From(at.u32()?),
-            1 => Ordinals::Listed((0..count).map(|_| at.u32()).collect::<Option<Box<[_]>>>()?),
-            _ => return None,
-        };
-        let dead: u32 = gone.iter().map(|word: &u64| word.count_ones()).sum();
-        let left = count.checked_sub(dead)?;
-        Some(Self {
-            first,
-            count,
-            ordinals,
-            place: Some(place),
-            durable: true,
-            moving: false,
-            body_bytes,
-            left,
-            gone,
-            dirty: false,
-        })
-    }
-}
-
-struct Cursor<'a>(&'a [u8]);
-
-impl Cursor<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (head, tail) = self.0.split_at_checked(N)?;
-        self.0 = tail;
-        head.try_into().ok()
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        self.take::<1>().map(|[b]| b)
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        self.take().map(u16::from_be_bytes)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_be_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.take().map(u64::from_be_bytes)
-    }
-}
 
 /// What the next ack flush writes for one run.
 #[derive(Debug, PartialEq, Eq)]
@@ -196,43 +25,199 @@ pub enum IndexChange {
     Put(Seq, Vec<u8>),
 }
 
+/// Runs in a block. Few under test, so that simulated queues have several.
+const BLOCK_RUNS: usize = if cfg!(test) { 4 } else { 512 };
+
+#[derive(Debug)]
+enum Block {
+    /// Never empty, but for the moment within a change.
+    Open {
+        runs: VecDeque<Run>,
+        dead: usize,
+    },
+    Packed(Packed),
+}
+
+/// Runs whose messages are all in the log only.
+#[derive(Debug)]
+struct Packed {
+    first: Seq,
+    end: Seq,
+    count: usize,
+    /// The least and the greatest segment.
+    segments: (u32, u32),
+    bytes: Box<[u8]>,
+}
+
+impl Packed {
+    /// Unless one of them must stay as it is: not durable yet, under way to another place, to be rewritten.
+    fn pack(runs: &VecDeque<Run>) -> Option<Self> {
+        let (first, last) = (runs.front()?, runs.back()?);
+        let live = || runs.iter().filter(|run| run.left() > 0);
+        let mut segments = (u32::MAX, 0);
+        for run in live() {
+            let place = run.place.filter(|_| run.durable && !run.moving && !run.dirty)?;
+            segments = (place.segment.min(segments.0), place.segment.max(segments.1));
+        }
+        let (mut bytes, mut expected) = (Vec::new(), Expected::first(first.first));
+        live().for_each(|run| run.pack(&mut expected, &mut bytes));
+        let count = live().count();
+        // An open block is never empty.
+        (count > 0).then_some(Self {
+            first: first.first,
+            end: last.end(),
+            count,
+            segments,
+            bytes: bytes.into(),
+        })
+    }
+
+    fn open(&self) -> VecDeque<Run> {
+        let (mut expected, mut packed) = (Expected::first(self.first), &*self.bytes);
+        std::iter::from_fn(|| Run::unpack(&mut expected, &mut packed)).collect()
+    }
+}
+
+impl Block {
+    /// At or before its first message, and behind the last of the block before.
+    fn first(&self) -> Seq {
+        match self {
+            Self::Open { runs, .. } => runs.front().map_or(Seq(u64::MAX), |run| run.first),
+            Self::Packed(packed) => packed.first,
+        }
+    }
+
+    fn end(&self) -> Seq {
+        match self {
+            Self::Open { runs, .. } => runs.back().map_or(Seq(0), Run::end),
+            Self::Packed(packed) => packed.end,
+        }
+    }
+
+    /// Its runs, opened if they are packed.
+    fn open(&mut self) -> &mut VecDeque<Run> {
+        if let Self::Packed(packed) = self {
+            *self = Self::Open { runs: packed.open(), dead: 0 };
+        }
+        match self {
+            Self::Open { runs, .. } => runs,
+            Self::Packed(_) => unreachable!("it has just been opened"),
+        }
+    }
+
+    /// One of its runs has lost its last message.
+    fn bury(&mut self) {
+        let Self::Open { runs, dead } = self else { return };
+        *dead += 1;
+        while runs.front().is_some_and(dead_and_staged) {
+            runs.pop_front();
+            *dead = dead.saturating_sub(1);
+        }
+        // One old message must not keep all that came after it.
+        if *dead * 2 > runs.len() {
+            runs.retain(|run| !dead_and_staged(run));
+            *dead = 0;
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Open { runs, .. } => runs.is_empty(),
+            Self::Packed(packed) => packed.count == 0,
+        }
+    }
+}
+
+/// A run that is not staged yet is still looked for by its Change.
+fn dead_and_staged(run: &Run) -> bool {
+    run.left() == 0 && run.place.is_some()
+}
+
+/// Where a run's Change finds nothing to write.
+const NOWHERE: Place = Place { segment: 0, offset: 0, len: 0 };
+
 /// All runs of one queue, oldest first.
 #[derive(Debug, Default)]
 pub struct Runs {
-    runs: VecDeque<Run>,
+    blocks: VecDeque<Block>,
     /// Runs with acknowledgements that the log does not know yet.
     dirty: Vec<Seq>,
     /// Entries to delete.
     dead: Vec<(Seq, Place)>,
+    /// More of them, packed as they were when they were dropped.
+    condemned: Vec<Packed>,
 }
 
 impl Runs {
     /// Adds the newest run.
     pub fn push(&mut self, run: Run) {
-        self.runs.push_back(run);
+        match self.blocks.back_mut() {
+            Some(Block::Open { runs, .. }) if runs.len() < BLOCK_RUNS => runs.push_back(run),
+            Some(_) | None => self.blocks.push_back(Block::Open { runs: [run].into(), dead: 0 }),
+        }
     }
 
-    fn index(&self, seq: Seq) -> Option<usize> {
-        let after = self.runs.partition_point(|run| run.first <= seq);
-        let index = after.checked_sub(1)?;
-        let run = self.runs.get(index)?;
-        (seq.0 - run.first.0 < u64::from(run.count)).then_some(index)
+    /// Adds a run that recovery found: nobody needs it before the head has come to it.
+    pub fn push_stored(&mut self, run: Run) {
+        if let Some(Block::Open { runs, .. }) = self.blocks.back()
+            && runs.len() >= BLOCK_RUNS
+        {
+            self.pack(Seq(0), run.first);
+        }
+        self.push(run);
     }
 
-    /// The run that holds a sequence number.
+    /// The block that holds a sequence number, if any does.
+    fn block(&self, seq: Seq) -> Option<usize> {
+        self.blocks.partition_point(|block| block.first() <= seq).checked_sub(1)
+    }
+
+    /// Where a run lies: its block, and its number there.
+    fn find(&mut self, seq: Seq) -> Option<(usize, usize)> {
+        let block = self.block(seq)?;
+        if self.blocks.get(block)?.end() <= seq {
+            return None;
+        }
+        let runs = self.blocks.get_mut(block)?.open();
+        let index = runs.partition_point(|run| run.first <= seq).checked_sub(1)?;
+        (seq < runs.get(index)?.end()).then_some((block, index))
+    }
+
+    /// The run that holds a sequence number, unless it is packed: one with a message in memory never is.
     #[must_use]
     pub fn of(&self, seq: Seq) -> Option<&Run> {
-        self.runs.get(self.index(seq)?)
+        let Block::Open { runs, .. } = self.blocks.get(self.block(seq)?)? else { return None };
+        let run = runs.get(runs.partition_point(|run| run.first <= seq).checked_sub(1)?)?;
+        (seq < run.end()).then_some(run)
     }
 
+    /// The run that holds a sequence number. Opens its block.
     pub fn of_mut(&mut self, seq: Seq) -> Option<&mut Run> {
-        let index = self.index(seq)?;
-        self.runs.get_mut(index)
+        let (block, index) = self.find(seq)?;
+        self.blocks.get_mut(block)?.open().get_mut(index)
+    }
+
+    /// A run of that block has lost its last message.
+    fn bury(&mut self, block: usize) {
+        let Some(buried) = self.blocks.get_mut(block) else { return };
+        buried.bury();
+        if buried.is_empty() {
+            self.blocks.remove(block);
+        }
+    }
+
+    fn bury_of(&mut self, seq: Seq) {
+        if let Some(block) = self.block(seq) {
+            self.bury(block);
+        }
     }
 
     /// A message is gone for good. Unknown ones (transient messages) are none of our business.
     pub fn acknowledge(&mut self, seq: Seq) {
-        let Some(run) = self.of_mut(seq) else { return };
+        let Some((block, index)) = self.find(seq) else { return };
+        let Some(run) = self.blocks.get_mut(block).and_then(|block| block.open().get_mut(index)) else {
+            return;
+        };
         let n = u32::try_from(seq.0 - run.first.0).unwrap_or(u32::MAX);
         if !run.mark(n) {
             return;
@@ -240,12 +225,36 @@ impl Runs {
         // What the committer has not staged yet needs no second entry: it will see what is left.
         let Some(place) = run.place else { return };
         let first = run.first;
-        if run.left == 0 {
+        if run.left() == 0 {
             self.dead.push((first, place));
-            self.trim();
+            self.bury(block);
         } else if !run.dirty {
             run.dirty = true;
             self.dirty.push(first);
+        }
+    }
+
+    /// All messages from one sequence number to before another are gone for good; those of packed blocks unseen.
+    pub fn acknowledge_all(&mut self, from: Seq, end: Seq) {
+        let mut at = from;
+        while at < end {
+            let Some(index) = self.blocks.iter().position(|block| block.end() > at) else { return };
+            let Some(block) = self.blocks.get_mut(index) else { return };
+            if let Block::Packed(packed) = block
+                && packed.first >= at
+                && packed.end <= end
+            {
+                at = packed.end;
+                if let Some(Block::Packed(packed)) = self.blocks.remove(index) {
+                    self.condemned.push(packed);
+                }
+                continue;
+            }
+            let to = block.end().min(end);
+            let runs = block.open().iter().filter(|run| run.end() > at && run.first < to);
+            let seqs = runs.flat_map(|run| run.first.max(at).0..run.end().min(to).0).collect::<Vec<_>>();
+            seqs.into_iter().for_each(|seq| self.acknowledge(Seq(seq)));
+            at = to;
         }
     }
 
@@ -258,39 +267,43 @@ impl Runs {
                 touched.insert(run.first);
             }
         }
-        let change = |&first: &Seq| {
-            let run = self.of(first)?;
-            let place = run.place?;
-            Some(match run.left {
+        let mut changes = Vec::new();
+        for &first in &touched {
+            let Some(run) = self.of(first) else { continue };
+            let Some(place) = run.place else { continue };
+            changes.push(match run.left() {
                 0 => IndexChange::Delete(first, place),
                 1.. => IndexChange::Put(first, run.encode(place)),
-            })
-        };
-        let changes = touched.iter().filter_map(change).collect();
-        self.trim();
+            });
+        }
+        let dead = changes.iter().filter_map(|change| match change {
+            IndexChange::Delete(first, _) => Some(*first),
+            IndexChange::Put(..) => None,
+        });
+        dead.for_each(|first| self.bury_of(first));
         changes
     }
 
     /// What [`Runs::acknowledge_now`] may write for these messages, at most.
     #[must_use]
     pub fn acknowledge_bytes_max(&self, seqs: impl Iterator<Item = Seq>) -> usize {
-        let touched: BTreeSet<Seq> = seqs.filter_map(|seq| self.of(seq)).map(|run| run.first).collect();
-        let bytes = |run: &Run| run.entry_bytes() + run.count as usize / 8 + 8;
-        touched.iter().filter_map(|&first| self.of(first)).map(bytes).sum()
-    }
-
-    fn trim(&mut self) {
-        while self.runs.front().is_some_and(|run| run.left == 0 && run.place.is_some()) {
-            self.runs.pop_front();
+        let mut touched = BTreeSet::new();
+        let mut bytes = 0;
+        for seq in seqs {
+            let Some(run) = self.of(seq) else { continue };
+            if touched.insert(run.first) {
+                bytes += run.entry_bytes() + run.count as usize / 8 + 8;
+            }
         }
+        bytes
     }
 
     /// The committer writes the run: its place, or nothing when all of it is gone already.
     pub fn stage(&mut self, first: Seq, place: impl FnOnce() -> Place) -> Option<(Place, Vec<u8>)> {
         let run = self.of_mut(first)?;
-        if run.left == 0 {
-            run.place = Some(Place { segment: 0, offset: 0, len: 0 });
-            self.trim();
+        if run.left() == 0 {
+            run.place = Some(NOWHERE);
+            self.bury_of(first);
             return None;
         }
         let place = place();
@@ -299,22 +312,80 @@ impl Runs {
         Some((place, value))
     }
 
+    /// The committer writes runs that follow one another as one chunk: each with the number of messages before its own
+    /// there, or `None` when it was left out because all of it was gone. They become one run, as far as no other
+    /// message lies between them. Returns the entries to write.
+    pub fn stage_joined(&mut self, parts: &[(Seq, Option<u32>)], place: Place) -> Vec<(Seq, Vec<u8>)> {
+        let mut joined: Vec<Run> = Vec::new();
+        for &(first, before) in parts {
+            let Some(before) = before else {
+                self.stage(first, || NOWHERE);
+                continue;
+            };
+            let Some(mut run) = self.take(first) else { continue };
+            run.shift(before);
+            match joined.last_mut().filter(|last| last.end() == run.first) {
+                Some(last) => last.absorb(&run),
+                None => joined.push(run),
+            }
+        }
+        let mut entries = Vec::new();
+        for mut run in joined.into_iter().filter(|run| run.left() > 0) {
+            run.place = Some(place);
+            entries.push((run.first, run.encode(place)));
+            self.put_back(run);
+        }
+        entries
+    }
+
+    fn take(&mut self, first: Seq) -> Option<Run> {
+        let (block, index) = self.find(first)?;
+        let runs = self.blocks.get_mut(block)?.open();
+        let run = runs.remove(index);
+        if runs.is_empty() {
+            self.blocks.remove(block);
+        }
+        run
+    }
+
+    fn put_back(&mut self, run: Run) {
+        let block = self.block(run.first).unwrap_or(0);
+        match self.blocks.get_mut(block) {
+            Some(Block::Open { runs, .. }) => {
+                let at = runs.partition_point(|other| other.first < run.first);
+                runs.insert(at, run);
+            }
+            Some(packed @ Block::Packed(_)) => {
+                let at = block + usize::from(packed.first() < run.first);
+                self.blocks.insert(at, Block::Open { runs: [run].into(), dead: 0 });
+            }
+            None => self.blocks.push_back(Block::Open { runs: [run].into(), dead: 0 }),
+        }
+    }
+
     /// Whether an ack flush has something to write.
     #[must_use]
     pub fn unflushed(&self) -> bool {
-        !self.dirty.is_empty() || !self.dead.is_empty()
+        !self.dirty.is_empty() || !self.dead.is_empty() || !self.condemned.is_empty()
     }
 
     /// Bytes that a flush of everything would write, at most.
     #[must_use]
     pub fn unflushed_bytes(&self) -> usize {
         let dirty = self.dirty.iter().filter_map(|&first| self.of(first)).map(Run::entry_bytes);
-        self.dead.len() * ENTRY_BYTES + dirty.sum::<usize>()
+        let condemned = self.condemned.iter().map(|packed| packed.count).sum::<usize>();
+        (self.dead.len() + condemned) * ENTRY_BYTES + dirty.sum::<usize>()
     }
 
     /// What the log must learn about acknowledgements since the last call, as far as it goes into `bytes_max`.
     pub fn flush(&mut self, bytes_max: usize) -> Vec<IndexChange> {
-        let count = self.dead.len().min(bytes_max / ENTRY_BYTES);
+        let count_max = bytes_max / ENTRY_BYTES;
+        while self.dead.len() < count_max
+            && let Some(packed) = self.condemned.pop()
+        {
+            self.dead.extend(packed.open().iter().filter_map(|run| Some((run.first, run.place?))));
+        }
+        let count = self.dead.len().min(count_max);
         let mut changes: Vec<_> =
             self.dead.drain(..count).map(|(seq, place)| IndexChange::Delete(seq, place)).collect();
         let mut bytes = count * ENTRY_BYTES;
@@ -326,27 +397,93 @@ impl Runs {
                 break;
             }
             run.dirty = false;
-            if let (1.., Some(place)) = (run.left, run.place) {
+            if let (1.., Some(place)) = (run.left(), run.place) {
                 changes.push(IndexChange::Put(first, run.encode(place)));
             }
         }
         changes
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Run> {
-        self.runs.iter()
+    /// The next runs with messages at or behind `from`, in order, until their bodies come to `bytes_max`; one at
+    /// least, if there is any. Opens their blocks.
+    pub fn next(&mut self, from: Seq, bytes_max: usize) -> Vec<Seq> {
+        let mut found = Vec::new();
+        let (mut at, mut bytes) = (from, 0);
+        while let Some(block) = self.blocks.iter_mut().find(|block| block.end() > at) {
+            at = block.end();
+            for run in block.open().iter().filter(|run| run.end() > from && run.left() > 0) {
+                bytes += run.body_bytes.max(1);
+                if !found.is_empty() && bytes > bytes_max {
+                    return found;
+                }
+                found.push(run.first);
+            }
+        }
+        found
+    }
+
+    /// Packs the newest blocks that lie within these messages, all of which are in the log only.
+    pub fn pack(&mut self, from: Seq, end: Seq) {
+        let open = |block: &&mut Block| matches!(block, Block::Open { .. });
+        for block in self.blocks.iter_mut().rev().skip_while(|block| block.end() > end).take_while(open) {
+            let Block::Open { runs, .. } = block else { return };
+            if runs.front().is_none_or(|run| run.first < from) {
+                return;
+            }
+            if runs.len() >= BLOCK_RUNS / 2
+                && let Some(packed) = Packed::pack(runs)
+            {
+                *block = Block::Packed(packed);
+            }
+        }
+    }
+
+    /// Durable runs that lie in that segment, and where.
+    #[must_use]
+    pub fn in_segment(&self, segment: u32) -> Vec<(Seq, Place)> {
+        let mut found = Vec::new();
+        let mut look = |run: &Run| {
+            let place = run.place.filter(|place| place.segment == segment && run.durable && run.left() > 0);
+            found.extend(place.map(|place| (run.first, place)));
+        };
+        for block in &self.blocks {
+            match block {
+                Block::Open { runs, .. } => runs.iter().for_each(&mut look),
+                Block::Packed(packed) => {
+                    if (packed.segments.0..=packed.segments.1).contains(&segment) {
+                        packed.open().iter().for_each(&mut look);
+                    }
+                }
+            }
+        }
+        found
     }
 
     /// Everything is gone: what the log knows of it is deleted by the next flushes.
     pub fn kill_all(&mut self) {
         self.dirty.clear();
-        for run in &mut self.runs {
-            if run.left > 0 {
-                run.left = 0;
-                self.dead.extend(run.place.map(|place| (run.first, place)));
+        for block in std::mem::take(&mut self.blocks) {
+            match block {
+                Block::Packed(packed) => self.condemned.push(packed),
+                Block::Open { mut runs, .. } => {
+                    for run in runs.iter_mut().filter(|run| run.left() > 0) {
+                        run.kill();
+                        self.dead.extend(run.place.map(|place| (run.first, place)));
+                    }
+                    // Those that are not staged yet are still looked for.
+                    runs.retain(|run| !dead_and_staged(run));
+                    if !runs.is_empty() {
+                        self.blocks.push_back(Block::Open { runs, dead: 0 });
+                    }
+                }
             }
         }
-        self.trim();
+    }
+
+    /// How many blocks are packed.
+    #[cfg(test)]
+    fn packed(&self) -> usize {
+        self.blocks.iter().filter(|block| matches!(block, Block::Packed(_))).count()
     }
 }
 
@@ -362,6 +499,10 @@ pub fn key(queue: QueueId, first: Seq) -> [u8; 17] {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     const PLACE: Place = Place { segment: 1, offset: 2, len: 3 };
@@ -371,17 +512,6 @@ mod tests {
         runs.push(Run::new(Seq(10), count, Ordinals::From(0), 100));
         runs.stage(Seq(10), || PLACE).unwrap();
         runs
-    }
-
-    #[test]
-    fn an_entry_reads_back_as_it_was() {
-        for ordinals in [Ordinals::From(7), Ordinals::Listed(Box::from([1, 5, 9]))] {
-            let mut run = Run::new(Seq(10), 3, ordinals.clone(), 100);
-            run.mark(1);
-            let again = Run::decode(Seq(10), &run.encode(PLACE)).unwrap();
-            assert_eq!((again.left(), again.ordinals.clone(), again.place), (2, ordinals, Some(PLACE)));
-            assert_eq!((again.has(0), again.has(1), again.has(2), again.has(3)), (true, false, true, false));
-        }
     }
 
     #[test]
@@ -409,5 +539,235 @@ mod tests {
         runs.acknowledge(Seq(10));
         runs.acknowledge(Seq(10));
         assert_eq!(runs.of(Seq(11)).unwrap().left(), 1);
+    }
+
+    #[test]
+    fn an_old_message_does_not_keep_the_runs_of_those_that_came_after_it() {
+        let mut runs = Runs::default();
+        for n in 0..10_000 {
+            runs.push(Run::new(Seq(n), 1, Ordinals::From(0), 100));
+            runs.stage(Seq(n), || PLACE).unwrap();
+            if n > 0 {
+                runs.acknowledge(Seq(n));
+            }
+        }
+        let held = |block: &Block| if let Block::Open { runs, .. } = block { runs.len() } else { 0 };
+        assert!(runs.blocks.iter().map(held).sum::<usize>() < 3 * BLOCK_RUNS);
+        assert!(runs.of(Seq(0)).is_some());
+    }
+
+    #[test]
+    fn runs_that_follow_one_another_become_one_entry_and_others_stay_apart() {
+        let mut runs = Runs::default();
+        // A transient message, number 5, lies between the second and the third.
+        for (first, count) in [(0, 2), (2, 3), (6, 1), (7, 2), (9, 1)] {
+            runs.push(Run::new(Seq(first), count, Ordinals::From(0), 10));
+        }
+        (7..9).for_each(|seq| runs.acknowledge(Seq(seq)));
+        runs.acknowledge(Seq(3));
+        let parts = [(0, Some(0)), (2, Some(2)), (6, Some(5)), (7, None), (9, Some(6))];
+        let parts = parts.map(|(first, before)| (Seq(first), before));
+        let entries = runs.stage_joined(&parts, PLACE);
+        assert_eq!(entries.iter().map(|(first, _)| first.0).collect::<Vec<_>>(), [0, 6, 9]);
+        let run = runs.of(Seq(4)).unwrap();
+        assert_eq!((run.first, run.count, run.left(), run.ordinals.at(4)), (Seq(0), 5, 4, 4));
+        assert_eq!(runs.of(Seq(9)).unwrap().ordinals.at(0), 6);
+        assert!(runs.of(Seq(8)).is_none() && runs.of(Seq(5)).is_none());
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// So many messages, a gap behind them, and whether the next joins it.
+        Publish(u32, u64, bool),
+        Stage,
+        Acknowledge(u64),
+        AcknowledgeNow(Vec<u64>),
+        Purge(u64, u64),
+        Pack(u64, u64),
+        Flush(usize),
+        Move(u32),
+        Crash,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let seq = || 0u64..300;
+        prop_oneof![
+            6 => (1u32..6, 0u64..2, any::<bool>()).prop_map(|(n, gap, join)| Step::Publish(n, gap, join)),
+            6 => Just(Step::Stage),
+            9 => seq().prop_map(Step::Acknowledge),
+            1 => prop::collection::vec(seq(), 1..9).prop_map(Step::AcknowledgeNow),
+            1 => (seq(), seq()).prop_map(|(a, b)| Step::Purge(a, b)),
+            4 => (0u64..50, seq()).prop_map(|(a, b)| Step::Pack(a, b)),
+            2 => (0usize..2000).prop_map(Step::Flush),
+            1 => (0u32..5).prop_map(Step::Move),
+            1 => Just(Step::Crash),
+        ]
+    }
+
+    /// All in memory: where each message lies, and what the log's index says.
+    #[derive(Default)]
+    struct Model {
+        /// Message → chunk and ordinal; `None` before it is staged.
+        live: BTreeMap<u64, Option<(Place, u32)>>,
+        index: BTreeMap<Seq, Vec<u8>>,
+        unstaged: Vec<(Seq, u32, bool)>,
+        next: u64,
+        chunks: u32,
+    }
+
+    impl Model {
+        fn write(&mut self, changes: Vec<IndexChange>) {
+            for change in changes {
+                match change {
+                    IndexChange::Delete(first, _) => assert!(self.index.remove(&first).is_some()),
+                    IndexChange::Put(first, value) => assert!(self.index.insert(first, value).is_some()),
+                }
+            }
+        }
+
+        fn place(&mut self) -> Place {
+            self.chunks += 1;
+            Place { segment: self.chunks / 5, offset: self.chunks * 100, len: 50 }
+        }
+
+        fn stage(&mut self, runs: &mut Runs) {
+            let mut parts = vec![];
+            while let Some(&(first, count, joins)) = self.unstaged.first() {
+                self.unstaged.remove(0);
+                parts.push((first, count));
+                if !joins {
+                    break;
+                }
+            }
+            let (mut befores, mut messages) = (Vec::new(), 0);
+            for &(first, count) in &parts {
+                let left = runs.of_mut(first).is_some_and(|run| run.left() > 0);
+                befores.push((first, left.then_some(messages)));
+                messages += if left { count } else { 0 };
+            }
+            let place = self.place();
+            for (first, value) in runs.stage_joined(&befores, place) {
+                assert!(self.index.insert(first, value).is_none());
+            }
+            for (&(first, count), &(_, before)) in parts.iter().zip(&befores) {
+                for n in 0..count {
+                    let seq = first.0 + u64::from(n);
+                    if let Some(live) = self.live.get_mut(&seq) {
+                        *live = before.map(|before| (place, before + n));
+                    }
+                }
+                if let Some(run) = runs.of_mut(first) {
+                    run.durable = true;
+                }
+            }
+        }
+
+        fn check(&self, runs: &mut Runs) {
+            for seq in 0..self.next + 2 {
+                let found = runs.of_mut(Seq(seq)).and_then(|run| {
+                    let n = u32::try_from(seq - run.first.0).unwrap();
+                    run.has(n).then(|| run.place.map(|place| (place, run.ordinals.at(n))))
+                });
+                assert_eq!(found, self.live.get(&seq).copied(), "message {seq}");
+            }
+        }
+
+        fn play(&mut self, runs: &mut Runs, step: &Step) {
+            match *step {
+                Step::Publish(count, gap, joins) => {
+                    let first = Seq(self.next);
+                    runs.push(Run::new(first, count, Ordinals::From(0), 10));
+                    self.live.extend((first.0..first.0 + u64::from(count)).map(|seq| (seq, None)));
+                    self.unstaged.push((first, count, joins));
+                    self.next = first.0 + u64::from(count) + gap;
+                }
+                Step::Stage => self.stage(runs),
+                Step::Acknowledge(seq) => {
+                    self.live.remove(&seq);
+                    runs.acknowledge(Seq(seq));
+                }
+                // A transaction's are marked when they are staged: whatever is acknowledged then is in the log.
+                Step::AcknowledgeNow(ref seqs) => {
+                    let known = |seq: &&u64| self.live.get(seq).is_some_and(Option::is_some);
+                    let seqs: Vec<u64> = seqs.iter().filter(known).copied().collect();
+                    self.live.retain(|seq, _| !seqs.contains(seq));
+                    let changes = runs.acknowledge_now(seqs.into_iter().map(Seq));
+                    self.write(changes);
+                }
+                Step::Purge(a, b) => {
+                    let (from, end) = (a.min(b), a.max(b));
+                    self.live.retain(|seq, _| !(from..end).contains(seq));
+                    runs.acknowledge_all(Seq(from), Seq(end));
+                }
+                Step::Pack(from, end) => runs.pack(Seq(from), Seq(end)),
+                Step::Flush(bytes_max) => {
+                    let changes = runs.flush(bytes_max);
+                    self.write(changes);
+                }
+                Step::Move(segment) => {
+                    for (first, from) in runs.in_segment(segment) {
+                        let to = self.place();
+                        let run = runs.of_mut(first).unwrap();
+                        assert_eq!(run.place, Some(from));
+                        run.place = Some(to);
+                        for n in 0..run.count {
+                            let seq = run.first.0 + u64::from(n);
+                            if let Some(Some((place, _))) = self.live.get_mut(&seq) {
+                                assert_eq!(*place, from);
+                                *place = to;
+                            }
+                        }
+                        self.index.insert(first, runs.of_mut(first).unwrap().encode(to));
+                    }
+                }
+                Step::Crash => {
+                    while runs.unflushed() {
+                        let changes = runs.flush(200);
+                        self.write(changes);
+                    }
+                    self.live.retain(|_, place| place.is_some());
+                    self.unstaged.clear();
+                    *runs = Runs::default();
+                    for (&first, value) in &self.index {
+                        runs.push_stored(Run::decode(first, value).unwrap());
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_packed_joined_or_moved_every_message_is_where_it_was_put(
+            steps in prop::collection::vec(step(), 0..150)
+        ) {
+            let (mut runs, mut model) = (Runs::default(), Model::default());
+            for step in &steps {
+                model.play(&mut runs, step);
+            }
+            model.check(&mut runs);
+            model.play(&mut runs, &Step::Crash);
+            model.check(&mut runs);
+            prop_assert!(model.index.len() <= model.live.len());
+        }
+    }
+
+    #[test]
+    fn a_long_queue_is_packed_but_for_its_ends() {
+        let mut runs = Runs::default();
+        for n in 0..100 {
+            runs.push(Run::new(Seq(n), 1, Ordinals::From(0), 100));
+            runs.stage(Seq(n), || PLACE).unwrap();
+            runs.of_mut(Seq(n)).unwrap().durable = true;
+            runs.pack(Seq(6), Seq(n.saturating_sub(10)));
+        }
+        assert!(runs.packed() >= (100 - 10 - 6) / BLOCK_RUNS - 2, "{}", runs.packed());
+        assert_eq!(runs.next(Seq(6), 250), [Seq(6), Seq(7)]);
+        runs.acknowledge_all(Seq(6), Seq(100));
+        let mut deleted = 0;
+        while runs.unflushed() {
+            deleted += runs.flush(300).len();
+        }
+        assert_eq!((deleted, runs.blocks.len()), (94, 2));
     }
 }

@@ -353,7 +353,7 @@ fn claim(batch: &Batch) -> Option<Claim> {
     })
 }
 
-impl<F: FnOnce(AllAppended) + Send> Change for AppendChange<F> {
+impl<F: FnOnce(AllAppended) + Send + 'static> Change for AppendChange<F> {
     fn bytes_max(&self) -> usize {
         let part = |part: &Part| match &part.input {
             Input::Checked(checked) => {

@@ -40,7 +40,7 @@ struct WritesChange<F> {
     done: F,
 }
 
-impl<F: FnOnce(Outcome) + Send> Change for WritesChange<F> {
+impl<F: FnOnce(Outcome) + Send + 'static> Change for WritesChange<F> {
     fn bytes_max(&self) -> usize {
         let puts: usize =
             self.writes.puts.iter().map(|(_, k, v)| k.len() + v.len() + DELTA_OVERHEAD_BYTES).sum();
