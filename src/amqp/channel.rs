@@ -8,7 +8,7 @@
 //!   └──────────────────── close ──────────────────────────────┘
 //! ```
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cell::Cell, collections::HashMap, sync::Arc};
 
 use bytes::BytesMut;
 use tokio::{sync::Semaphore, task::AbortHandle};
@@ -16,7 +16,7 @@ use tokio::{sync::Semaphore, task::AbortHandle};
 use super::{confirms::Confirms, prefetch::Unacked};
 use crate::broker::{
     publish::Publisher,
-    queue::{ConsumerId, Entry, Queue, consumers::ChannelCredit},
+    queue::{ConsumerId, Entry, Queue, consumers::ChannelCredit, paging::Forgotten},
     registry::ChannelInfo,
     topic::Topic,
     vhost::Vhost,
@@ -32,6 +32,8 @@ pub struct Channel {
     pub publisher: Publisher,
     pub mode: Mode,
     pub unacked: Unacked<Held>,
+    /// What the unacknowledged deliveries hold in memory.
+    pub holding: Holding,
     pub consumers: Consumers,
     /// What the next consumer may hold (`basic.qos`, not global).
     pub prefetch_count: u16,
@@ -106,6 +108,33 @@ pub enum Held {
     Queue { queue: Arc<Queue>, consumer: Option<ConsumerId>, entry: Entry },
     /// Of a stream: acknowledging it makes room for another.
     Stream { credit: Arc<Semaphore> },
+}
+
+/// What unacknowledged deliveries hold in memory, and up to where they were asked to hold less.
+#[derive(Debug, Default)]
+pub struct Holding {
+    bytes: Cell<usize>,
+    told: Cell<usize>,
+    /// They are asked again beyond this.
+    page_at: usize,
+    /// The first delivery that has not been asked, or could not let go yet.
+    paged_to: u64,
+}
+
+/// Above this a channel's unacknowledged deliveries let go of the bodies that the log has. Small under test, so that
+/// simulated channels do.
+const HELD_BYTES_MAX: usize = if cfg!(test) { 512 } else { 2 * 1024 * 1024 };
+
+/// How much more there must be before it is worth asking again.
+const HELD_BYTES_STEP: usize = HELD_BYTES_MAX / 8;
+
+impl Held {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Queue { entry, .. } => entry.message.held_bytes(),
+            Self::Stream { .. } => 0,
+        }
+    }
 }
 
 /// A content on its way in, when it does not come in one piece.
@@ -230,6 +259,7 @@ impl Channel {
             publisher: Publisher::new(vhost),
             mode: Mode::Plain,
             unacked: Unacked::default(),
+            holding: Holding::default(),
             consumers: Consumers::default(),
             prefetch_count: 0,
             credit: Arc::default(),
@@ -249,11 +279,51 @@ impl Channel {
         }
     }
 
+    /// Keeps a delivery until it is acknowledged.
+    pub fn keep(&mut self, held: Held) {
+        let bytes = held.bytes();
+        self.unacked.push(held);
+        let bytes = self.holding.bytes.get() + bytes;
+        self.held(bytes);
+        if bytes > HELD_BYTES_MAX.max(self.holding.page_at) {
+            self.page();
+        }
+    }
+
+    /// Lets go of the bodies of deliveries that the log has.
+    fn page(&mut self) {
+        let (mut freed, mut paged_to) = (0, None);
+        for (tag, held) in self.unacked.iter_mut_from(self.holding.paged_to) {
+            let before = held.bytes();
+            let Held::Queue { queue, entry, .. } = held else { continue };
+            if queue.forget_body(entry) == Forgotten::NotYet {
+                paged_to.get_or_insert(tag);
+            }
+            freed += before - held.bytes();
+        }
+        self.holding.paged_to = paged_to.unwrap_or(self.unacked.next_tag());
+        let bytes = self.holding.bytes.get().saturating_sub(freed);
+        self.held(bytes);
+        self.holding.page_at = bytes + HELD_BYTES_STEP;
+    }
+
+    /// The memory alarm counts what is held, near enough.
+    fn held(&self, bytes: usize) {
+        let holding = &self.holding;
+        holding.bytes.set(bytes);
+        if bytes.abs_diff(holding.told.get()) >= HELD_BYTES_STEP || bytes == 0 {
+            let delta = bytes.cast_signed() - holding.told.replace(bytes).cast_signed();
+            self.publisher.core().memory.add(delta);
+        }
+    }
+
     /// Tells the queues what became of deliveries. What goes back goes where it was, in the order it was delivered.
     pub fn settle(&self, held: impl Iterator<Item = Held>, how: How) {
         self.by_queue(held, |queue, consumer, entries| match how {
             How::Acknowledge => queue.settle(consumer, entries.iter().map(|entry| entry.seq), true),
-            How::Drop => queue.reject(consumer, entries.into_iter()),
+            How::Drop => queue.with_bodies(consumer, entries, move |queue, entries| {
+                queue.reject(consumer, entries.into_iter());
+            }),
             How::Requeue => queue.requeue(consumer, entries.into_iter()),
         });
     }
@@ -265,7 +335,9 @@ impl Channel {
         mut each: impl FnMut(&Arc<Queue>, Option<ConsumerId>, Vec<Entry>),
     ) {
         let mut groups: Vec<(Arc<Queue>, Option<ConsumerId>, Vec<Entry>)> = Vec::new();
+        let mut freed = 0;
         for held in held {
+            freed += held.bytes();
             let (queue, consumer, entry) = match held {
                 Held::Queue { queue, consumer, entry } => (queue, consumer, entry),
                 Held::Stream { credit } => {
@@ -281,6 +353,7 @@ impl Channel {
                 None => groups.push((queue, consumer, vec![entry])),
             }
         }
+        self.held(self.holding.bytes.get().saturating_sub(freed));
         let consumed = groups
             .iter()
             .filter(|(_, consumer, _)| consumer.is_some())

@@ -112,6 +112,12 @@ impl<T> Unacked<T> {
         self.holes = 0;
     }
 
+    /// What is outstanding from that tag on, ascending.
+    pub fn iter_mut_from(&mut self, delivery_tag: u64) -> impl Iterator<Item = (u64, &mut T)> + '_ {
+        let from = self.slots.partition_point(|(tag, _)| *tag < delivery_tag);
+        self.slots.range_mut(from..).filter_map(|(tag, entry)| Some((*tag, entry.as_mut()?)))
+    }
+
     /// What is outstanding, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &T)> + '_ {
         self.slots.iter().filter_map(|(tag, entry)| Some((*tag, entry.as_ref()?)))

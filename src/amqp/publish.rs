@@ -275,10 +275,12 @@ pub fn on_header(cx: &mut Context<'_>, number: u16, header: &Header<'_>) -> Resu
     // What will be refused for its size is counted, not kept.
     let kept =
         if header.body_bytes > bytes_max { 0 } else { usize::try_from(header.body_bytes).unwrap_or(0) };
+    // Room for all of it at once: growing would copy it, and hold it twice meanwhile. A header may promise much, but
+    // pages of this room become memory only as the body comes.
     channel.content = Content::Body {
         publish,
         properties: header.properties.to_vec(),
-        body: bytes::BytesMut::with_capacity(kept.min(BODY_RESERVED_BYTES_MAX)),
+        body: bytes::BytesMut::with_capacity(kept),
         size: header.body_bytes,
         left: header.body_bytes,
     };
@@ -287,9 +289,6 @@ pub fn on_header(cx: &mut Context<'_>, number: u16, header: &Header<'_>) -> Resu
 
 /// RabbitMQ's limit of a content whatever is configured (4.2).
 const CONTENT_BYTES_MAX: u64 = 512 * 1024 * 1024;
-
-/// A header may promise much; memory is given as the body comes.
-const BODY_RESERVED_BYTES_MAX: usize = 256 * 1024;
 
 /// A body frame.
 ///

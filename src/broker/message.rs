@@ -13,7 +13,7 @@
 //! priority) the door has read and says in the fixed part.
 
 use std::sync::{
-    Arc, OnceLock,
+    Arc, LazyLock, OnceLock,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -28,6 +28,8 @@ const DIED: u8 = 2;
 const OWN_KEY_ONLY: u8 = 4;
 /// Where the flags lie.
 const FLAGS_AT: usize = 4;
+/// Of a handle only, never on disk: its batch is not in memory.
+const PAGED: u8 = 0x80;
 const FIXED_BYTES: usize = 4 + 1 + 8 + 8 + 1;
 
 /// What the core must know of a message besides its bytes.
@@ -252,7 +254,7 @@ impl Message {
         let bytes = &blob.bytes;
         let start = start as usize;
         let end = start.checked_add(4)?.checked_add(read_u32(bytes, start)? as usize)?;
-        let traits = *bytes.get(start + 4)?;
+        let traits = *bytes.get(start + 4)? & !PAGED;
         let priority = *bytes.get(start + FIXED_BYTES - 1)?;
         let names = start + FIXED_BYTES;
         let exchange_len = *bytes.get(names)?;
@@ -305,9 +307,25 @@ impl Message {
         self.slice(self.properties_at() + self.properties_len as usize, self.body_len as usize)
     }
 
+    /// Lets the batch go; what the log holds of it must be read back before anybody looks at names, properties or body.
+    pub fn forget(&mut self) {
+        static NOTHING: LazyLock<Arc<Blob>> = LazyLock::new(|| Draft::default().seal());
+        self.blob = NOTHING.clone();
+        self.traits |= PAGED;
+    }
+
+    /// Whether its batch is not in memory.
+    #[must_use]
+    pub fn is_paged(&self) -> bool {
+        self.traits & PAGED != 0
+    }
+
     /// The body as a slice that shares the batch's allocation.
     #[must_use]
     pub fn body_bytes(&self) -> Bytes {
+        if self.is_paged() {
+            return Bytes::new();
+        }
         let at = self.properties_at() + self.properties_len as usize;
         self.blob.bytes.slice(at..at + self.body_len as usize)
     }
@@ -356,6 +374,9 @@ impl Message {
     /// What holding it costs, roughly: its bytes and its handle.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
+        if self.is_paged() {
+            return HANDLE_BYTES;
+        }
         HANDLE_BYTES + self.body_len as usize + self.properties_len as usize
     }
 }
@@ -415,6 +436,17 @@ mod tests {
         let m = blob.message(1).unwrap();
         assert_eq!((m.routing_key(), m.body(), m.persistent()), ("", &b""[..], true));
         assert!(blob.message(2).is_none());
+    }
+
+    #[test]
+    fn a_forgotten_message_holds_its_handle_only() {
+        let blob = draft().seal();
+        let mut message = blob.message(0).unwrap();
+        let weak = Arc::downgrade(&blob);
+        drop(blob);
+        message.forget();
+        assert!(weak.upgrade().is_none() && message.is_paged() && message.body_bytes().is_empty());
+        assert_eq!((message.body_len(), message.priority(), message.held_bytes()), (12, 3, HANDLE_BYTES));
     }
 
     #[test]

@@ -351,7 +351,8 @@ impl Publisher {
         }
     }
 
-    pub(super) fn core(&self) -> &Arc<Core> {
+    #[must_use]
+    pub fn core(&self) -> &Arc<Core> {
         &self.vhost.core
     }
 }

@@ -108,7 +108,7 @@ fn get_from(cx: &mut Context<'_>, channel: &mut Channel, queue: &Arc<Queue>, no_
             if no_ack {
                 channel.unacked.tag();
             } else {
-                channel.unacked.push(Held::Queue { queue: queue.clone(), consumer: None, entry });
+                channel.keep(Held::Queue { queue: queue.clone(), consumer: None, entry });
             }
         }
     }

@@ -146,10 +146,11 @@ fn deliver(
         channel.unacked.tag();
     } else {
         counts.manual_ack += 1;
-        channel.unacked.push(match &consumer.feed {
+        let held = match &consumer.feed {
             Feed::Queue(queue) => Held::Queue { queue: queue.clone(), consumer: Some(id), entry },
             Feed::Stream(stream) => Held::Stream { credit: stream.credit.clone() },
-        });
+        };
+        channel.keep(held);
     }
 }
 

@@ -77,6 +77,7 @@ fn grouped(cx: &Context<'_>, channel: &Channel, settlements: Vec<Settlement>) ->
             How::Requeue => Fate::Requeued,
         };
         channel.by_queue(deliveries.into_iter().map(|(_, held)| held), |queue, consumer, entries| {
+            let entries = if how == How::Drop { queue.read_bodies(entries) } else { entries };
             settled.push(Settled { queue: queue.clone(), consumer, entries, fate });
         });
     }

@@ -9,6 +9,7 @@ pub mod consumers;
 pub mod deadline;
 pub mod drops;
 pub mod limits;
+pub mod paging;
 mod parcel;
 pub mod ready;
 mod run;

@@ -12,7 +12,7 @@ use super::{
     drops::Drops,
     limits::Limits,
     parcel::Parcel,
-    ready::{Paged, Ready},
+    ready::Ready,
     runs::{Ordinals, Run, Runs},
 };
 use crate::broker::{arguments::Classic, dead_letter::DeadLetter, message::Blob, outlet::Outlet};
@@ -313,8 +313,14 @@ impl State {
     }
 
     fn page_out(&mut self) {
+        if !self.ready.tail_full() {
+            return;
+        }
         let runs = &self.runs;
-        self.ready.page_out(|seq| runs.of(seq).filter(|run| run.durable).map(|run| (run.first, run.count)));
+        self.ready.page_out(|seq| runs.of(seq).filter(|run| run.durable).map(Run::end));
+        if let Some(middle) = self.ready.middle() {
+            self.runs.pack(middle.from, middle.end);
+        }
     }
 
     pub(super) fn settle_effects(&mut self, effects: &mut Effects) {
@@ -322,8 +328,8 @@ impl State {
             self.flushing = true;
             effects.flush = Some(self.runs.unflushed_bytes());
         }
-        if !self.loading && self.ready.paged() {
-            effects.load = self.ready.wanted(LOAD_BYTES_MAX);
+        if !self.loading {
+            effects.load = self.wanted();
             self.loading = !effects.load.is_empty();
         }
         effects.move_dead |= self.claim_move();
@@ -331,6 +337,24 @@ impl State {
         let held = self.ready.held_bytes() + self.drops.held_bytes();
         effects.held_delta += held.cast_signed() - self.held_told.cast_signed();
         self.held_told = held;
+    }
+
+    /// Runs to be read back: of what was put back without its body first.
+    fn wanted(&mut self) -> Vec<Seq> {
+        let mut firsts: Vec<Seq> = Vec::new();
+        for seq in self.ready.returned_wanted(LOAD_BYTES_MAX) {
+            match self.runs.of_mut(seq).map(|run| run.first) {
+                Some(first) if firsts.last() == Some(&first) => {}
+                Some(first) => firsts.push(first),
+                None => self.ready.restore(seq, Seq(seq.0 + 1), |_| None),
+            }
+        }
+        if firsts.is_empty()
+            && let Some(from) = self.ready.wanted()
+        {
+            return self.runs.next(from, LOAD_BYTES_MAX);
+        }
+        firsts
     }
 
     /// The ack flush is being staged: what it must write.
@@ -370,21 +394,25 @@ impl State {
 
     /// One run has been read back from the log (or could not be: `None`, and its messages are lost to this process).
     pub fn loaded(&mut self, first: Seq, blob: Option<&Arc<Blob>>) {
-        let Some(from) = self.ready.wanted_from(first) else { return };
-        let Some(run) = self.runs.of(first) else {
-            self.ready.loaded(first, std::iter::empty());
-            return;
-        };
+        if let Some(run) = self.runs.of_mut(first) {
+            let n = |seq: Seq| u32::try_from(seq.0 - run.first.0).unwrap_or(u32::MAX);
+            self.ready.restore(run.first, run.end(), |seq| blob?.message(run.ordinals.at(n(seq))));
+        }
+        let Some(from) = self.ready.middle().map(|middle| middle.from) else { return };
+        if self.runs.next(from, 0).first() != Some(&first) {
+            return; // purged meanwhile
+        }
+        let Some(run) = self.runs.of(first) else { return };
         let (below, limits) = (self.redelivered_below, &self.limits);
         let wanted = |n: &u32| run.has(*n) && run.first.0 + u64::from(*n) >= from.0;
+        let count = (0..run.count).filter(wanted).count();
         let entries = (0..run.count).filter(wanted).filter_map(|n| {
             let message = blob?.message(run.ordinals.at(n))?;
             let seq = Seq(run.first.0 + u64::from(n));
             let expires_ms = limits.expires_ms(message.published_ms(), message.expiration_ms());
             Some(Entry { seq, message, expires_ms, redelivered: seq < below })
         });
-        let entries: Vec<_> = entries.collect();
-        self.ready.loaded(first, entries.into_iter());
+        self.ready.loaded(run.end(), count, entries);
     }
 
     /// The outlets whose `basic.get` may be asked again.
@@ -488,16 +516,13 @@ impl State {
     /// Drops the ready messages; returns how many there were.
     pub fn purge(&mut self, effects: &mut Effects) -> usize {
         let count = self.ready.len();
-        let (seqs, paged) = self.ready.clear();
+        let (seqs, middle) = self.ready.clear();
         for seq in seqs {
             self.runs.acknowledge(seq);
         }
-        for paged in paged {
-            let end = self.runs.of(paged.first).map_or(0, |run| run.first.0 + u64::from(run.count));
-            // What comes before in the run is not ready: a consumer holds it, or it is gone.
-            for seq in paged.from.0..end {
-                self.runs.acknowledge(Seq(seq));
-            }
+        if let Some(middle) = middle {
+            // What comes before in its first run is not ready: a consumer holds it, or it is gone.
+            self.runs.acknowledge_all(middle.from, middle.end);
         }
         self.settle_effects(effects);
         count
@@ -509,8 +534,8 @@ impl State {
         self.next_seq = Seq(run.first.0 + u64::from(run.count)).max(self.next_seq);
         // How long those are that are left is not known before the run is read: as long as the others.
         let body_bytes = run.body_bytes * count / (run.count as usize).max(1);
-        self.ready.push_paged(Paged { first: run.first, from: run.first, count, body_bytes });
-        self.runs.push(run);
+        self.ready.push_paged(run.first, run.end(), count, body_bytes);
+        self.runs.push_stored(run);
     }
 
     /// Recovery found that messages below may have been delivered. Sequence numbers never go back.
