@@ -59,6 +59,7 @@ pub enum StartError {
 /// # Errors
 /// When it cannot start.
 pub fn run(loaded: Loaded, print_ready: bool) -> Result<(), StartError> {
+    crate::observe::process::raise_max_fds();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores())
         .enable_all()

@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path};
 
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Files and sockets this process has open.
 #[must_use]
@@ -16,6 +16,16 @@ pub fn open_fds() -> u64 {
 #[must_use]
 pub fn max_fds() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Lets this process have as many open as it may ask for: shells start programs with 1,024, which is kept low for
+/// programs that use `select`. Returns how many it may have now.
+pub fn raise_max_fds() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+    max_fds()
 }
 
 /// Resident memory.
