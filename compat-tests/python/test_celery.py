@@ -89,6 +89,12 @@ class Worker:
         with self.app.connection_for_read() as connection:
             return connection.default_channel.queue_declare(queue, passive=True).message_count
 
+    def global_prefetch(self):
+        """Whether celery raises the channel's prefetch for held tasks: from RabbitMQ 4.0 on, kombu takes it for removed."""
+        with self.app.connection_for_read() as connection:
+            connection.connect()
+            return not connection.qos_semantics_matches_spec
+
     def tidy_up(self):
         with self.app.connection_for_write() as connection:
             for queue in celery_app.queues(self.name):
@@ -142,13 +148,16 @@ def test_a_task_is_retried_until_it_works(worker):
 
 
 def test_a_countdown_is_kept_and_does_not_stand_in_the_way(worker, tmp_path):
-    """Held tasks are unacknowledged; celery raises the channel's prefetch for each, or nothing else would come."""
+    """Held tasks are unacknowledged; where celery may, it raises the channel's prefetch for each, so that others come."""
     path = tmp_path / "notes"
     began = time.time()
     held = [worker.send("note", str(path), f"held {i}", countdown=3) for i in range(8)]
-    assert worker.send("add", 1, 1).get(timeout=2.9) == 2, "eight held tasks fill a prefetch of two"
-    assert lines(path) == []
-    assert worker.count(worker.name) == 0
+    if worker.global_prefetch():
+        assert worker.send("add", 1, 1).get(timeout=2.9) == 2, "eight held tasks fill a prefetch of two"
+        assert lines(path) == []
+        assert worker.count(worker.name) == 0
+    else:
+        wait_for(lambda: worker.count(worker.name) == 6)
     assert [result.get(timeout=20) for result in held] == [f"held {i}" for i in range(8)]
     assert all(float(line.split()[-1]) - began >= 2.9 for line in lines(path))
 
@@ -298,7 +307,6 @@ def test_a_worker_goes_on_when_the_broker_was_killed(warren, tmp_path):
         assert worker.send("add", 1, 2).get(timeout=20) == 3
         warren.restart()
         path = tmp_path / "notes"
-        worker.app.pool.force_close_all()
         worker.send("note", str(path), "after", retry=True)
         wait_for(lambda: lines(path), seconds=40)
     finally:
