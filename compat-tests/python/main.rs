@@ -41,6 +41,8 @@ fn pika() {
         "test_transactions.py",
         "test_errors.py",
         "test_connections.py",
+        "test_plugins.py",
+        "test_reply_to.py",
     ];
     pytest("python pika", &python, Some(&broker), &files);
 }

@@ -329,7 +329,9 @@ fn publish_and_get(vhost: &Arc<Vhost>, now_ms: i64) -> Result<(), String> {
     };
     match publisher.publish(now_ms, &publish, || None, b"test_message") {
         Ok(Routed::Taken) => {}
-        Ok(Routed::Unroutable) => return Err("the test message could not be routed".to_owned()),
+        Ok(Routed::Unroutable | Routed::Delayed) => {
+            return Err("the test message could not be routed".to_owned());
+        }
         Err(refusal) => return Err(format!("{refusal:?}")),
     }
     publisher.flush(now_ms, None);

@@ -18,7 +18,9 @@ use crate::broker::{
     publish::Publisher,
     queue::{ConsumerId, Entry, Queue, consumers::ChannelCredit, paging::Forgotten},
     registry::ChannelInfo,
+    reply::ReplyTo,
     topic::Topic,
+    trace::Origin,
     vhost::Vhost,
 };
 
@@ -40,6 +42,10 @@ pub struct Channel {
     pub credit: Arc<ChannelCredit>,
     /// What an empty queue name means.
     pub last_queue: Option<String>,
+    /// Who gets direct replies to what this channel publishes.
+    pub reply_to: Option<Arc<ReplyTo>>,
+    /// What traces of its messages say.
+    pub origin: Arc<Origin>,
     pub content: Content,
     pub info: Arc<ChannelInfo>,
 }
@@ -177,6 +183,8 @@ pub struct Consumer {
 pub enum Feed {
     Queue(Arc<Queue>),
     Stream(StreamFeed),
+    /// Direct replies.
+    Replies(Arc<ReplyTo>),
 }
 
 /// A reader of a stream.
@@ -192,7 +200,7 @@ impl Consumer {
     pub fn pump(&self) {
         match &self.feed {
             Feed::Queue(queue) => queue.pump(),
-            Feed::Stream(_) => {}
+            Feed::Stream(_) | Feed::Replies(_) => {}
         }
     }
 }
@@ -251,12 +259,13 @@ impl Consumers {
 
 impl Channel {
     #[must_use]
-    pub fn new(number: u16, generation: u32, vhost: Arc<Vhost>) -> Self {
+    pub fn new(generation: u32, vhost: Arc<Vhost>, origin: Origin) -> Self {
+        let (number, origin) = (origin.channel, Arc::new(origin));
         Self {
             number,
             generation,
             phase: Phase::Open,
-            publisher: Publisher::new(vhost),
+            publisher: Publisher::of(vhost, origin.clone()),
             mode: Mode::Plain,
             unacked: Unacked::default(),
             holding: Holding::default(),
@@ -264,6 +273,8 @@ impl Channel {
             prefetch_count: 0,
             credit: Arc::default(),
             last_queue: None,
+            reply_to: None,
+            origin,
             content: Content::None,
             info: Arc::default(),
         }

@@ -404,6 +404,7 @@ impl Connection {
         }
         session.outlet.close();
         self.broker.connections.remove(session.id);
+        session.tell_closed();
     }
 
     /// Publishes gathered from this read leave.

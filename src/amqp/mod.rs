@@ -7,6 +7,7 @@ pub mod channel;
 pub mod confirms;
 pub mod connection;
 pub mod copies;
+pub mod events;
 pub mod expiration;
 pub mod fault;
 pub mod handle;

@@ -1,6 +1,7 @@
 //! `basic.publish` with its content: the checks in RabbitMQ's order, then into the channel's batch.
 //!
-//! Order (rabbit_channel, 4.2): immediate, size, permission, exchange, internal, properties, expiration, user-id, route.
+//! Order (rabbit_channel, 4.2): immediate, size, permission, exchange, internal, properties, reply-to, expiration, CC
+//! and BCC, user-id, route.
 //! `basic.return` comes before the confirm of the same publish. Batches leave in [`flush`], at the latest when the
 //! bytes of one read are handled.
 
@@ -22,6 +23,7 @@ use crate::{
         publish::{Headers, Routed},
         receipt::Receipt,
         refusal::{Access, Refusal, Subject},
+        reply::{self, ReplyTo},
     },
     net::pump::Output,
 };
@@ -68,7 +70,10 @@ pub fn publish(
         }));
     }
     let decoded = Properties::decode(raw_properties).map_err(|e| Fault::Malformed(e.into()));
-    let (properties, traits, copies) = decoded.and_then(|p| look(p, &session.user)).map_err(|wrong| {
+    let reply_to = channel.reply_to.clone();
+    let asks_for_reply = decoded.as_ref().is_ok_and(|p| p.reply_to == Some(reply::QUEUE.as_bytes()));
+    let looked = decoded.and_then(|p| look(p, &session.user, reply_to.as_deref()));
+    let (properties, traits, copies) = looked.map_err(|wrong| {
         // A missing or internal exchange is reported before anything that is wrong with the properties.
         match vhost.exchange(method.exchange) {
             Err(refusal) => fault(refusal),
@@ -84,6 +89,8 @@ pub fn publish(
     let Some(channel) = session.channels.get_mut(&number) else { return Err(Fault::ChannelNotOpen) };
     let vhost = &session.vhost;
     let fault = |refusal| fault_of(refusal, &vhost.name);
+    let rewritten = asks_for_reply.then(|| encoded(&properties));
+    let raw_properties = rewritten.as_deref().unwrap_or(raw_properties);
     let mut publish = message::Publish {
         exchange: method.exchange,
         routing_key: method.routing_key,
@@ -104,7 +111,8 @@ pub fn publish(
     session.tally.count(meters, body.len() as u64, matches!(channel.mode, Mode::Confirm(_)));
     match routed {
         Routed::Taken => {}
-        Routed::Unroutable if method.mandatory => {
+        // RabbitMQ's plugin routes a delayed message to nothing, and so it is returned.
+        Routed::Delayed | Routed::Unroutable if method.mandatory => {
             meters.unroutable_returned.increment();
             let (reply_code, reply_text) = NO_ROUTE;
             let (exchange, routing_key) = (method.exchange, method.routing_key);
@@ -115,6 +123,7 @@ pub fn publish(
             };
             content::encode(out, number, &basic_return, raw_properties, body, session.frame_max);
         }
+        Routed::Delayed => {}
         Routed::Unroutable => meters.unroutable_dropped.increment(),
     }
     match &mut channel.mode {
@@ -186,9 +195,13 @@ fn concern(session: &mut Session, output: &mut Output) {
 
 /// What the properties ask of us, in the order in which RabbitMQ checks them.
 fn look<'a>(
-    properties: Properties<'a>,
+    mut properties: Properties<'a>,
     user: &User,
+    reply_to: Option<&'a ReplyTo>,
 ) -> Result<(Properties<'a>, Traits, Option<Copies>), Fault> {
+    if properties.reply_to == Some(reply::QUEUE.as_bytes()) {
+        properties.reply_to = Some(reply_to.ok_or(Fault::NoFastReplyConsumer)?.name.as_bytes());
+    }
     let expiration_ms = properties.expiration.map(expiration::parse).transpose()?;
     let copies = copies::of(&properties)?;
     if let Some(claimed) = properties.user_id
@@ -206,6 +219,13 @@ fn look<'a>(
         expiration_ms,
     };
     Ok((properties, traits, copies))
+}
+
+/// Properties as they are on the wire.
+fn encoded(properties: &Properties<'_>) -> bytes::BytesMut {
+    let mut out = bytes::BytesMut::new();
+    properties.encode(&mut out);
+    out
 }
 
 /// The headers, where somebody asks for them. Flags with nothing but the headers' bit say that they are alone.

@@ -252,6 +252,7 @@ impl Context<'_> {
         if channel.phase == Phase::Open {
             self.session.broker.core.meters.channels_closed.add(1);
             self.session.info.channels.lock().remove(&channel.number);
+            self.session.tell_channel_closed(channel);
         }
     }
 
@@ -265,10 +266,15 @@ impl Context<'_> {
                 }
             }
             Feed::Stream(stream) => stream.task.abort(),
+            Feed::Replies(reply_to) => {
+                self.session.broker.core.replies.close(reply_to);
+                channel.reply_to = None;
+            }
         }
         // Deliveries that were on their way come first, so that nothing follows the cancel-ok.
         super::handle::deliver::drain(self, Some(channel));
         channel.consumers.remove(consumer.id);
+        self.session.tell_consumer_deleted(channel, consumer);
         channel.info.consumers.store(channel.consumers.len(), std::sync::atomic::Ordering::Relaxed);
     }
 }
@@ -352,6 +358,8 @@ pub fn fault_of(refusal: Refusal, vhost: &str) -> Fault {
         Refusal::ExclusiveUse(name) => Fault::ExclusiveUse(queue(&name)),
         Refusal::Binding(text) => Fault::Binding(text),
         Refusal::Stream(text) => Fault::Binding(text.to_owned()),
+        Refusal::TopicWildcards { key, count, count_max } => Fault::TopicWildcards { key, count, count_max },
+        Refusal::DelayedType => Fault::BadDelayedType,
         Refusal::Unsupported { what, queue: name } => Fault::UnsupportedByStream { what, on: queue(&name) },
         Refusal::NoPrefetch(name) => Fault::NoPrefetch(queue(&name)),
         Refusal::Storage(error) => {

@@ -1,4 +1,4 @@
-//! The deadlines of all queues, on domain time: one entry for a queue, the earliest first.
+//! The deadlines of all queues and of what delayed exchanges hold, on domain time: one entry each, the earliest first.
 //!
 //! A leaf: it calls nobody while its lock is held, so queues tell it under their own (lock order: queue, then this).
 //! Nothing here asks a clock; `housekeeping.rs` does, and simulation says what time it is.
@@ -13,26 +13,43 @@ use tokio::sync::Notify;
 
 use super::{
     Broker,
+    holding::Holding,
     queue::{Queue, QueueId, deadline::Earlier},
 };
+
+/// Who waits; their ids come from one place.
+#[derive(Debug)]
+enum Waiter {
+    Queue(Weak<Queue>),
+    Holding(Weak<Holding>),
+}
 
 /// Who must be looked at when.
 #[derive(Debug, Default)]
 pub struct Deadlines {
-    waiting: Mutex<BTreeMap<(i64, QueueId), Weak<Queue>>>,
+    waiting: Mutex<BTreeMap<(i64, QueueId), Waiter>>,
     earlier: Notify,
 }
 
 impl Deadlines {
     /// A queue's deadline, in place of a later one.
-    pub(super) fn arm(&self, queue: &Arc<Queue>, Earlier { told_ms, at_ms }: Earlier) {
+    pub(super) fn arm(&self, queue: &Arc<Queue>, earlier: Earlier) {
+        self.put(queue.id, earlier, Waiter::Queue(Arc::downgrade(queue)));
+    }
+
+    /// As [`Deadlines::arm`], for what a delayed exchange holds; in place of any other deadline of it.
+    pub(super) fn arm_holding(&self, holding: &Arc<Holding>, earlier: Earlier) {
+        self.put(holding.id, earlier, Waiter::Holding(Arc::downgrade(holding)));
+    }
+
+    fn put(&self, id: QueueId, Earlier { told_ms, at_ms }: Earlier, waiter: Waiter) {
         let first = {
             let mut waiting = self.waiting.lock();
             if let Some(told) = told_ms {
-                waiting.remove(&(told, queue.id));
+                waiting.remove(&(told, id));
             }
-            waiting.insert((at_ms, queue.id), Arc::downgrade(queue));
-            waiting.first_key_value().is_some_and(|(first, _)| *first == (at_ms, queue.id))
+            waiting.insert((at_ms, id), waiter);
+            waiting.first_key_value().is_some_and(|(first, _)| *first == (at_ms, id))
         };
         if first {
             self.earlier.notify_one();
@@ -60,7 +77,7 @@ impl Deadlines {
         self.earlier.notify_one();
     }
 
-    fn take_due(&self, now_ms: i64) -> Option<Weak<Queue>> {
+    fn take_due(&self, now_ms: i64) -> Option<Waiter> {
         let mut waiting = self.waiting.lock();
         let first = waiting.first_entry()?;
         (first.key().0 <= now_ms).then(|| first.remove())
@@ -68,11 +85,16 @@ impl Deadlines {
 }
 
 impl Broker {
-    /// Looks at every queue whose deadline has come.
+    /// Looks at everybody whose deadline has come.
     pub fn on_deadlines(&self, now_ms: i64) {
-        while let Some(queue) = self.core.deadlines.take_due(now_ms) {
-            if let Some(queue) = queue.upgrade() {
-                queue.on_deadline(now_ms);
+        while let Some(waiter) = self.core.deadlines.take_due(now_ms) {
+            match waiter {
+                Waiter::Queue(queue) => {
+                    queue.upgrade().into_iter().for_each(|queue| queue.on_deadline(now_ms));
+                }
+                Waiter::Holding(holding) => {
+                    holding.upgrade().into_iter().for_each(|holding| holding.release_due(now_ms));
+                }
             }
         }
     }

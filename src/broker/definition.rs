@@ -10,6 +10,7 @@
 //! | `X` vhost, exchange | flags, type, arguments |
 //! | `Q` vhost, queue | id u64, flags, arguments |
 //! | `B` vhost, source, kind of target, target, routing key, arguments | – |
+//! | `H` vhost, exchange | id u64 of what the delayed exchange holds |
 //! | `N` | queue ids up to here may have been given |
 //! | `C` | the cluster's id |
 //!
@@ -28,6 +29,13 @@ use crate::{
 pub fn put(store: &Store, key: Vec<u8>, value: Vec<u8>) -> Ticket {
     let mut writes = Writes::default();
     writes.put(Space::Meta, key, value);
+    writes.submit(store, drop)
+}
+
+/// Sets keys, all or none.
+pub fn put_all(store: &Store, puts: Vec<(Vec<u8>, Vec<u8>)>) -> Ticket {
+    let mut writes = Writes::default();
+    puts.into_iter().for_each(|(key, value)| writes.put(Space::Meta, key, value));
     writes.submit(store, drop)
 }
 
@@ -82,6 +90,21 @@ pub fn read_table(value: &[u8]) -> Option<Table> {
 #[must_use]
 pub fn exchange_key(vhost: &str, exchange: &str) -> Vec<u8> {
     key(b'X', &[vhost, exchange])
+}
+
+#[must_use]
+pub fn holding_key(vhost: &str, exchange: &str) -> Vec<u8> {
+    key(b'H', &[vhost, exchange])
+}
+
+#[must_use]
+pub fn holding_value(id: QueueId) -> Vec<u8> {
+    id.0.to_be_bytes().to_vec()
+}
+
+#[must_use]
+pub fn read_holding(value: &[u8]) -> Option<QueueId> {
+    Some(QueueId(u64::from_be_bytes(value.try_into().ok()?)))
 }
 
 #[must_use]

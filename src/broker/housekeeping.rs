@@ -82,5 +82,8 @@ impl Broker {
         for queue in self.vhosts().iter().flat_map(|vhost| vhost.queues()) {
             queue.move_out_of(segment);
         }
+        for exchange in self.vhosts().iter().flat_map(|vhost| vhost.exchanges()) {
+            exchange.holding.get().into_iter().for_each(|holding| holding.move_out_of(segment));
+        }
     }
 }

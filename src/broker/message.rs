@@ -190,6 +190,15 @@ impl Blob {
         self.starts.is_empty()
     }
 
+    /// The bytes of the message of that ordinal: a batch of its own.
+    #[must_use]
+    pub fn bytes_of(&self, ordinal: u32) -> &[u8] {
+        let at = |ordinal: usize| self.starts.get(ordinal).map(|&start| start as usize);
+        let Some(start) = at(ordinal as usize) else { return &[] };
+        let end = at(ordinal as usize + 1).unwrap_or(self.bytes.len());
+        self.bytes.get(start..end).unwrap_or_default()
+    }
+
     /// The message of that ordinal.
     #[must_use]
     pub fn message(self: &Arc<Self>, ordinal: u32) -> Option<Message> {

@@ -9,8 +9,10 @@ pub mod auth;
 pub mod dead_letter;
 pub mod deadlines;
 pub mod definition;
+pub mod events;
 pub mod exchange;
 pub mod group;
+pub mod holding;
 pub mod housekeeping;
 pub mod message;
 pub mod meters;
@@ -25,8 +27,12 @@ pub mod receipt;
 pub mod recovery;
 pub mod refusal;
 pub mod registry;
+pub mod reply;
+pub mod routing;
 pub mod stream;
 pub mod topic;
+pub mod topology;
+pub mod trace;
 pub mod txn;
 pub mod vhost;
 pub mod vhost_settings;
@@ -46,6 +52,7 @@ use self::{
     auth::Users,
     dead_letter::deaths::Rules,
     deadlines::Deadlines,
+    events::Events,
     group::Groups,
     message::Blob,
     meters::Meters,
@@ -53,6 +60,7 @@ use self::{
     queue::{ConnectionId, ConsumerId, QueueId, Seq},
     refusal::Refusal,
     registry::Connections,
+    reply::Replies,
     topic::Topics,
     txn::producer::ProducerIds,
     vhost::Vhost,
@@ -72,12 +80,16 @@ pub struct Core {
     pub meters: Meters,
     pub ids: Ids,
     pub topics: Topics,
-    /// When queues must be looked at.
+    /// When queues, and what delayed exchanges hold, must be looked at.
     pub deadlines: Deadlines,
     /// What `x-death` is like, if it is to be like an older RabbitMQ's; set before the doors open.
     pub deaths: OnceLock<Rules>,
     /// Where reads of the log and other slow work run; without one (in simulation) they run at once.
     pub runtime: Option<tokio::runtime::Handle>,
+    /// Channels that wait for direct replies.
+    pub replies: Replies,
+    /// What happens, told to whoever listens.
+    pub events: Events,
 }
 
 impl Core {

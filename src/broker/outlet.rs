@@ -66,6 +66,12 @@ impl Outlet {
         self.bytes.load(Ordering::Relaxed) >= OUTLET_BYTES_MAX
     }
 
+    /// Bytes of deliveries that wait.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// Waits until deliveries may go in.
     pub async fn room(&self) {
         while self.full() {

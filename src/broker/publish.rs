@@ -5,74 +5,24 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use super::{
     Core,
-    exchange::Exchange,
-    message::{Blob, Draft, Hold, Publish},
+    exchange::{Envelope, Exchange, Target},
+    holding::{self, Holding},
+    message::{Blob, Draft, Hold, Publish, Traits},
     queue::{Gone, Queue, state::Overflow},
     receipt::Receipt,
     refusal::Refusal,
+    routing::{self, Route},
     stream,
     topic::{Topic, mapping::Message},
+    trace::{self, Origin},
     vhost::Vhost,
 };
 use crate::{
-    data::value::Table,
+    data::{field::Properties, value::Table},
     store::{Change, Ticket},
 };
-
-/// Where messages with one exchange and key go, and which exchanges decided it.
-#[derive(Debug)]
-pub struct Route {
-    pub queues: SmallVec<[Arc<Queue>; 1]>,
-    pub topics: SmallVec<[Arc<Topic>; 1]>,
-    exchanges: SmallVec<[(Arc<Exchange>, u64); 1]>,
-    pub(super) remember: bool,
-}
-
-impl Default for Route {
-    fn default() -> Self {
-        Self { queues: SmallVec::new(), topics: SmallVec::new(), exchanges: SmallVec::new(), remember: true }
-    }
-}
-
-impl Route {
-    /// Nothing takes the message.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.queues.is_empty() && self.topics.is_empty()
-    }
-
-    pub(super) fn pass(&mut self, exchange: &Arc<Exchange>) {
-        self.remember &= exchange.by_key();
-        self.exchanges.push((exchange.clone(), exchange.version()));
-    }
-
-    pub(super) fn add_queue(&mut self, queue: Arc<Queue>) {
-        // One copy per queue, however many bindings lead to it.
-        if !self.queues.iter().any(|q| q.id == queue.id) {
-            self.queues.push(queue);
-        }
-    }
-
-    pub(super) fn add_topic(&mut self, topic: Arc<Topic>) {
-        if !self.topics.iter().any(|t| Arc::ptr_eq(t, &topic)) {
-            self.topics.push(topic);
-        }
-    }
-
-    /// Everything that the other leads to, too.
-    pub(super) fn join(&mut self, other: Self) {
-        other.queues.into_iter().for_each(|queue| self.add_queue(queue));
-        other.topics.into_iter().for_each(|topic| self.add_topic(topic));
-    }
-
-    fn current(&self) -> bool {
-        self.exchanges.iter().all(|(exchange, version)| exchange.version() == *version)
-    }
-}
 
 #[derive(Debug)]
 struct Remembered {
@@ -93,6 +43,8 @@ pub struct Headers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Routed {
     Taken,
+    /// By delayed exchanges and nobody else: where it will go nobody knows yet.
+    Delayed,
     Unroutable,
 }
 
@@ -111,6 +63,20 @@ pub struct Publisher {
     runs: Vec<(Arc<Route>, Vec<u32>)>,
     last: Option<Remembered>,
     records: Records,
+    delayed: Delayed,
+    /// Whose publishes these are, for a traced vhost.
+    origin: Option<Arc<Origin>>,
+}
+
+/// Ordinals with the times at which they are due.
+type Ordinals = Vec<(u32, i64)>;
+
+/// Messages for delayed exchanges: they come in batches of their own, as each is written by itself.
+#[derive(Debug, Default)]
+struct Delayed {
+    draft: Draft,
+    /// By ordinal: when it is due, and where.
+    due: Vec<(Arc<Holding>, u32, i64)>,
 }
 
 /// What becomes of publishes to topics.
@@ -131,7 +97,15 @@ impl Publisher {
             runs: Vec::new(),
             last: None,
             records: Records::Appended(None),
+            delayed: Delayed::default(),
+            origin: None,
         }
+    }
+
+    /// As [`Publisher::new`], for a channel that traces name.
+    #[must_use]
+    pub fn of(vhost: Arc<Vhost>, origin: Arc<Origin>) -> Self {
+        Self { origin: Some(origin), ..Self::new(vhost) }
     }
 
     /// Whether the route of the last publish holds for this one: then its permission does, too.
@@ -162,7 +136,7 @@ impl Publisher {
             Some(last) if self.remembers(publish.exchange, publish.routing_key) => last.route.clone(),
             Some(_) | None => self.route(publish, &headers)?,
         };
-        Ok(self.place(now_ms, publish, route, headers, body))
+        Ok(self.place(now_ms, publish, &[], route, headers, body))
     }
 
     /// As [`Publisher::publish`], for a message that is routed by more keys than its own (`CC`, `BCC`): still one copy
@@ -178,17 +152,46 @@ impl Publisher {
         headers: impl Fn() -> Option<Headers>,
         body: &[u8],
     ) -> Result<Routed, Refusal> {
-        let exchange = self.vhost.exchange(publish.exchange)?;
-        if exchange.options.internal {
-            return Err(Refusal::InternalExchange(publish.exchange.to_owned()));
-        }
+        let exchange = self.exchange(publish)?;
         let table = headers();
         let table = table.as_ref().map(|headers| &headers.table);
-        let mut route = self.vhost.route(&exchange, publish.routing_key, table);
-        for key in keys {
-            route.join(self.vhost.route(&exchange, key, table));
-        }
-        Ok(self.place(now_ms, publish, Arc::new(route), headers, body))
+        let route = route_copies(&self.vhost, &exchange, publish, keys, table);
+        Ok(self.place(now_ms, publish, keys, Arc::new(route), headers, body))
+    }
+
+    /// Sends on what an exchange held back, from that exchange.
+    pub(super) fn send_on(
+        &mut self,
+        now_ms: i64,
+        exchange: &Arc<Exchange>,
+        publish: &Publish<'_>,
+        keys: &[String],
+        table: Table,
+        body: &[u8],
+    ) -> Routed {
+        let route = route_copies(&self.vhost, exchange, publish, keys, Some(&table));
+        let headers = Headers { table, alone: false };
+        self.place(now_ms, publish, keys, Arc::new(route), || Some(headers.clone()), body)
+    }
+
+    /// Gives a message to one target.
+    pub(super) fn give(
+        &mut self,
+        now_ms: i64,
+        target: &Target,
+        publish: &Publish<'_>,
+        keys: &[String],
+        headers: &Headers,
+        body: &[u8],
+    ) {
+        let route = match target {
+            Target::Exchange(exchange) => {
+                route_copies(&self.vhost, exchange, publish, keys, Some(&headers.table))
+            }
+            Target::Queue(queue) => Route::to_queue(queue.clone()),
+            Target::Topic(topic) => Route::to_topic(topic.clone()),
+        };
+        self.place(now_ms, publish, keys, Arc::new(route), || Some(headers.clone()), body);
     }
 
     #[inline]
@@ -196,12 +199,25 @@ impl Publisher {
         &mut self,
         now_ms: i64,
         publish: &Publish<'_>,
+        keys: &[String],
         route: Arc<Route>,
         headers: impl Fn() -> Option<Headers>,
         body: &[u8],
     ) -> Routed {
+        if self.vhost.tracing() {
+            trace::published(&self.vhost, now_ms, self.origin.as_deref(), publish, keys, &route, body);
+        }
+        for history in route.kept_by.iter().filter_map(|exchange| exchange.history.as_ref()) {
+            history.keep(&self.vhost.core.memory, now_ms, publish, body);
+        }
         if route.is_empty() {
             return Routed::Unroutable;
+        }
+        if !route.delayed.is_empty() {
+            self.delay(now_ms, publish, keys, &route, body);
+        }
+        if route.reaches_nobody() {
+            return Routed::Delayed;
         }
         for topic in &route.topics {
             let message = stream::message(publish, headers(), body);
@@ -210,7 +226,7 @@ impl Publisher {
                 Records::Held(held) => held.push((topic.clone(), message)),
             }
         }
-        if route.queues.is_empty() {
+        if route.queues.is_empty() && route.replies.is_empty() {
             return Routed::Taken;
         }
         let ordinal = u32::try_from(self.draft.len()).unwrap_or(u32::MAX);
@@ -228,13 +244,10 @@ impl Publisher {
         publish: &Publish<'_>,
         headers: &impl Fn() -> Option<Headers>,
     ) -> Result<Arc<Route>, Refusal> {
-        let exchange = self.vhost.exchange(publish.exchange)?;
-        if exchange.options.internal {
-            return Err(Refusal::InternalExchange(publish.exchange.to_owned()));
-        }
+        let exchange = self.exchange(publish)?;
         let headers = headers();
         let table = headers.as_ref().map(|headers| &headers.table);
-        let route = Arc::new(self.vhost.route(&exchange, publish.routing_key, table));
+        let route = Arc::new(route_copies(&self.vhost, &exchange, publish, &[], table));
         // What the default exchange cannot place now, a queue declared later may take.
         self.last = (route.remember && !route.is_empty()).then(|| Remembered {
             exchange: publish.exchange.into(),
@@ -242,6 +255,32 @@ impl Publisher {
             route: route.clone(),
         });
         Ok(route)
+    }
+
+    /// The last message is a dead letter.
+    pub(super) fn died(&mut self, own_key_only: bool) {
+        self.draft.died(own_key_only);
+    }
+
+    fn exchange(&self, publish: &Publish<'_>) -> Result<Arc<Exchange>, Refusal> {
+        let exchange = self.vhost.exchange(publish.exchange)?;
+        if exchange.options.internal {
+            return Err(Refusal::InternalExchange(publish.exchange.to_owned()));
+        }
+        Ok(exchange)
+    }
+
+    fn delay(&mut self, now_ms: i64, publish: &Publish<'_>, keys: &[String], route: &Route, body: &[u8]) {
+        let Delayed { draft, due } = &mut self.delayed;
+        let ordinal = u32::try_from(draft.len()).unwrap_or(u32::MAX);
+        let held = holding::held_properties(publish, keys);
+        let publish = Publish { properties: held.as_deref().unwrap_or(publish.properties), ..*publish };
+        draft.open(&publish, now_ms, body.len());
+        draft.body(body);
+        for (holding, delay_ms) in &route.delayed {
+            let at_ms = now_ms.saturating_add(i64::try_from(*delay_ms).unwrap_or(i64::MAX));
+            due.push((holding.clone(), ordinal, at_ms));
+        }
     }
 
     /// Messages waiting for [`Publisher::flush`].
@@ -252,13 +291,15 @@ impl Publisher {
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.draft.is_empty() && !matches!(self.records, Records::Appended(Some(_)))
+        self.draft.is_empty()
+            && self.delayed.due.is_empty()
+            && !matches!(self.records, Records::Appended(Some(_)))
     }
 
     /// Bytes waiting for [`Publisher::flush`].
     #[must_use]
     pub fn bytes_len(&self) -> usize {
-        self.draft.bytes_len()
+        self.draft.bytes_len() + self.delayed.draft.bytes_len()
     }
 
     /// Hands the batch to its queues and topics. The receipt, if any, waits for all that must be durable.
@@ -291,6 +332,7 @@ impl Publisher {
     /// Hands the batch to one queue after the other; other threads may do anything `between`.
     fn between(&mut self, now_ms: i64, mut sink: Sink<'_>, between: impl Fn()) -> Refused {
         let mut refused = Refused::default();
+        self.hold_delayed(&mut sink);
         if self.draft.is_empty() {
             return refused;
         }
@@ -306,6 +348,10 @@ impl Publisher {
             *hold = Some(Hold::new(blob.clone(), self.vhost.core.store.clone()));
         }
         for (route, ordinals) in &runs {
+            for reply_to in &route.replies {
+                let messages = ordinals.iter().filter_map(|&ordinal| blob.message(ordinal));
+                messages.for_each(|message| reply_to.deliver(message));
+            }
             for queue in &route.queues {
                 between();
                 let mut batch =
@@ -321,6 +367,30 @@ impl Publisher {
         refused
     }
 
+    /// Hands over what delayed exchanges hold, to one after the other.
+    fn hold_delayed(&mut self, sink: &mut Sink<'_>) {
+        if self.delayed.due.is_empty() {
+            return;
+        }
+        let blob = self.delayed.draft.seal();
+        let mut batches: Vec<(Arc<Holding>, Ordinals)> = Vec::new();
+        for (holding, ordinal, at_ms) in self.delayed.due.drain(..) {
+            match batches.iter_mut().find(|(other, _)| other.id == holding.id) {
+                Some((_, messages)) => messages.push((ordinal, at_ms)),
+                None => batches.push((holding, vec![(ordinal, at_ms)])),
+            }
+        }
+        for (holding, messages) in batches {
+            match sink {
+                Sink::Inbox(receipt, _) => {
+                    receipt.iter().for_each(|receipt| receipt.expect());
+                    self.vhost.core.store.submit(holding.hold(&blob, &messages, *receipt));
+                }
+                Sink::Changes(changes) => changes.push(holding.hold(&blob, &messages, None)),
+            }
+        }
+    }
+
     /// From now on everything waits for a commit.
     pub fn hold_back(&mut self) {
         self.records = Records::Held(Vec::new());
@@ -332,6 +402,7 @@ impl Publisher {
         if !self.draft.is_empty() {
             drop(self.draft.seal());
         }
+        self.delayed = Delayed::default();
         self.runs.clear();
     }
 
@@ -355,6 +426,23 @@ impl Publisher {
     pub fn core(&self) -> &Arc<Core> {
         &self.vhost.core
     }
+}
+
+/// The route of a message by all its keys.
+fn route_copies(
+    vhost: &Vhost,
+    exchange: &Arc<Exchange>,
+    publish: &Publish<'_>,
+    keys: &[String],
+    headers: Option<&Table>,
+) -> Route {
+    let (first, more) = ([publish.routing_key], keys.iter().map(String::as_str));
+    let properties = publish.properties;
+    if keys.is_empty() {
+        return vhost.route(exchange, &Envelope { keys: &first, headers, properties });
+    }
+    let keys: Vec<_> = first.into_iter().chain(more).collect();
+    vhost.route(exchange, &Envelope { keys: &keys, headers, properties })
 }
 
 /// Where that goes which must last.
@@ -395,13 +483,19 @@ fn join_runs(runs: &mut Vec<(Arc<Route>, Vec<u32>)>) {
 
 const JOINED_ROUTES_MAX: usize = 64;
 
-fn shares_queue(a: &Route, b: &Route) -> bool {
-    a.queues.iter().any(|queue| b.queues.iter().any(|other| other.id == queue.id))
+fn shares_queue(a: &Arc<Route>, b: &Arc<Route>) -> bool {
+    Arc::ptr_eq(a, b)
+        || !a.replies.is_empty()
+        || !b.replies.is_empty()
+        || a.queues.iter().any(|queue| b.queues.iter().any(|other| other.id == queue.id))
 }
 
 /// Topics have been served already.
 fn same_queues(a: &Route, b: &Route) -> bool {
-    a.queues.len() == b.queues.len() && a.queues.iter().zip(&b.queues).all(|(a, b)| a.id == b.id)
+    a.replies.is_empty()
+        && b.replies.is_empty()
+        && a.queues.len() == b.queues.len()
+        && a.queues.iter().zip(&b.queues).all(|(a, b)| a.id == b.id)
 }
 
 struct Batch<'a, 'b> {
@@ -426,7 +520,16 @@ impl Batch<'_, '_> {
         for &ordinal in ordinals {
             let Some(message) = self.blob.message(ordinal) else { continue };
             let Some(exchange) = self.vhost.find_exchange(message.exchange()) else { continue };
-            let route = self.vhost.route(&exchange, message.routing_key(), None);
+            let properties = Properties::decode(message.properties()).unwrap_or_default();
+            let headers = properties.header_table().unwrap_or_default();
+            let publish = Publish {
+                exchange: message.exchange(),
+                routing_key: message.routing_key(),
+                properties: message.properties(),
+                traits: Traits::default(),
+            };
+            let keys = routing::more_keys(&headers);
+            let route = route_copies(self.vhost, &exchange, &publish, &keys, Some(&headers));
             for queue in route.queues.iter().filter(|q| !old.queues.iter().any(|o| o.id == q.id)) {
                 let _ = self.sink.publish(queue, self.now_ms, self.blob, &[ordinal]);
             }

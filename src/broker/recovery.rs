@@ -7,12 +7,15 @@ use super::{
     alarm::Alarms,
     auth::{Users, read_user},
     definition::{self, QUEUE_IDS_KEY, TargetKind},
+    events::Events,
     exchange::{Binding, Target},
     group::{self, Groups},
+    holding::{self, Holding},
     meters::Meters,
     profile::Profile,
     queue::{Queue, QueueId, Seq, runs},
     refusal::Refusal,
+    reply::Replies,
     topic::{Topics, tail::Budget, writes::Writes},
     txn::producer::ProducerIds,
     vhost::{Vhost, server_name},
@@ -37,6 +40,9 @@ pub enum RecoveryError {
     #[error("the store holds a definition that is refused: {0:?}")]
     Refused(Refusal),
 }
+
+/// What delayed exchanges hold, by its id.
+type Holdings = HashMap<QueueId, Arc<Holding>>;
 
 /// How to run the core.
 #[derive(Debug)]
@@ -70,6 +76,8 @@ impl Broker {
             deadlines: super::deadlines::Deadlines::default(),
             deaths: std::sync::OnceLock::new(),
             runtime: settings.runtime,
+            replies: Replies::default(),
+            events: Events::default(),
         });
         let cluster_id = cluster_id(&core.store)?;
         let broker = Self {
@@ -83,11 +91,15 @@ impl Broker {
             globals: parking_lot::RwLock::default(),
         };
         broker.reserve_queue_ids()?;
-        broker.recover_vhosts()?;
+        let holdings = broker.recover_vhosts()?;
         let queues = broker.recover_queues()?;
         broker.vhosts().iter().for_each(super::vhost::Vhost::apply_policies);
         broker.recover_messages(&queues)?;
         broker.recover_bindings()?;
+        broker.recover_holdings(&holdings)?;
+        if let Ok(vhost) = broker.vhost("/") {
+            broker.core.events.open(&vhost);
+        }
         broker.core.store.start_reclaiming();
         Ok(Arc::new(broker))
     }
@@ -108,7 +120,8 @@ impl Broker {
         Ok(())
     }
 
-    fn recover_vhosts(&self) -> Result<(), RecoveryError> {
+    fn recover_vhosts(&self) -> Result<Holdings, RecoveryError> {
+        let mut holdings = Holdings::new();
         for (key, value) in self.core.store.scan(Space::Meta, b"V")? {
             let [name] = definition::read_names(&key).ok_or_else(|| unreadable(&key))?;
             let table = definition::read_table(&value).ok_or_else(|| unreadable(&key))?;
@@ -122,9 +135,33 @@ impl Broker {
         for (key, value) in self.core.store.scan(Space::Meta, b"X")? {
             let [vhost, name] = definition::read_names(&key).ok_or_else(|| unreadable(&key))?;
             let options = definition::read_exchange(&value).ok_or_else(|| unreadable(&key))?;
+            let id = match self.core.store.get(Space::Meta, &definition::holding_key(&vhost, &name))? {
+                Some(id) => Some(definition::read_holding(&id).ok_or_else(|| unreadable(&key))?),
+                None => None,
+            };
             let vhost = self.vhost(&vhost).map_err(RecoveryError::Refused)?;
-            vhost.restore_exchange(&name, options).map_err(RecoveryError::Refused)?;
+            let holding = vhost.restore_exchange(&name, options, id).map_err(RecoveryError::Refused)?;
+            holdings.extend(holding.map(|holding| (holding.id, holding)));
         }
+        Ok(holdings)
+    }
+
+    /// What delayed exchanges hold; what exchanges held that are gone is dropped.
+    fn recover_holdings(&self, holdings: &Holdings) -> Result<(), RecoveryError> {
+        let store = &self.core.store;
+        let mut orphans = Writes::default();
+        for (key, value) in store.scan(Space::Index, b"y")? {
+            let (id, due, place) = holding::read_entry(&key, &value).ok_or_else(|| unreadable(&key))?;
+            match holdings.get(&id) {
+                Some(holding) => {
+                    store.retain(place);
+                    holding.recover(due, place);
+                }
+                None => orphans.delete(Space::Index, key.to_vec()),
+            }
+        }
+        holdings.values().for_each(Holding::recovered);
+        orphans.submit_unwatched(store);
         Ok(())
     }
 

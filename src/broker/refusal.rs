@@ -69,8 +69,16 @@ pub enum Refusal {
     },
     /// Another consumer holds the queue exclusively, or this one cannot.
     ExclusiveUse(String),
-    /// The binding's arguments make no sense to the exchange's type.
+    /// An exchange's or a binding's arguments make no sense to the exchange's type; why, in RabbitMQ's words.
     Binding(String),
+    /// A topic binding's key has more `#` than this version of RabbitMQ takes.
+    TopicWildcards {
+        key: String,
+        count: usize,
+        count_max: usize,
+    },
+    /// A delayed exchange names no type that it could be.
+    DelayedType,
     /// The queue's type does not do this; `what` names the method as RabbitMQ does.
     Unsupported {
         what: &'static str,

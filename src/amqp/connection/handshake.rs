@@ -180,7 +180,7 @@ impl Connection {
         }
         self.heartbeat.interval = Duration::from_secs(tuned.heartbeat.into());
         self.heartbeat.last_sent = now;
-        self.phase = Phase::Open(Box::new(Session {
+        let session = Session {
             broker: self.broker.clone(),
             settings: self.settings.clone(),
             id,
@@ -201,7 +201,9 @@ impl Connection {
             tally: super::super::session::Tally::default(),
             waker: Waker::noop().clone(),
             close_asked: None,
-        }));
+        };
+        session.tell_created();
+        self.phase = Phase::Open(Box::new(session));
         frame::put_method(self.output.buffer(), 0, &connection::OpenOk { reserved_1: "" });
     }
 

@@ -14,6 +14,7 @@ use crate::{
     broker::{
         queue::{Queue, state::Got},
         refusal::{Access, Subject},
+        trace,
     },
 };
 
@@ -97,6 +98,11 @@ fn get_from(cx: &mut Context<'_>, channel: &mut Channel, queue: &Arc<Queue>, no_
             if no_ack { &meters.got_auto_ack } else { &meters.got_manual_ack }.increment();
             meters.redelivered.add(u64::from(entry.redelivered));
             let message = &entry.message;
+            let vhost = &cx.session.vhost;
+            if vhost.tracing() {
+                let (origin, redelivered) = (&channel.origin, entry.redelivered);
+                trace::delivered(vhost, cx.now_ms, origin, &queue.name, message, redelivered);
+            }
             let method = GetOk {
                 delivery_tag: channel.unacked.next_tag(),
                 redelivered: entry.redelivered,

@@ -2,17 +2,20 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::amqp::{
-    channel::{Channel, Phase},
-    fault::Fault,
-    publish,
-    session::Context,
-    wire::{
-        access::RequestOk,
-        channel::{CloseOk, Flow, FlowOk, OpenOk},
-    },
-};
 use crate::broker::vhost_settings::MAX_CHANNELS;
+use crate::{
+    amqp::{
+        channel::{Channel, Phase},
+        fault::Fault,
+        publish,
+        session::Context,
+        wire::{
+            access::RequestOk,
+            channel::{CloseOk, Flow, FlowOk, OpenOk},
+        },
+    },
+    broker::trace::Origin,
+};
 
 /// `channel.open` of a number that is free.
 ///
@@ -31,7 +34,10 @@ pub fn open(cx: &mut Context<'_>, number: u16) -> Result<(), Fault> {
         return Err(Fault::UserChannelLimit { user: session.user.name.to_string(), limit });
     }
     session.generations += 1;
-    let channel = Channel::new(number, session.generations, session.vhost.clone());
+    let origin =
+        Origin { connection: session.info.name().into(), channel: number, user: session.user.name.clone() };
+    let channel = Channel::new(session.generations, session.vhost.clone(), origin);
+    session.tell_channel_created(&channel);
     session.info.channels.lock().insert(number, channel.info.clone());
     session.channels.insert(number, channel);
     session.broker.core.meters.channels_opened.add(1);

@@ -11,6 +11,7 @@ use crate::{
         wire::basic::{Cancel, CancelOk, Consume, ConsumeOk},
     },
     broker::{
+        self,
         exchange::Target,
         queue::{Queue, consumers::ConsumerSpec},
         refusal::{Access, Refusal, Subject},
@@ -84,6 +85,9 @@ impl Context<'_> {
 /// The fault that closes the channel or the connection.
 pub fn consume(cx: &mut Context<'_>, channel: &mut Channel, method: &Consume<'_>) -> Result<(), Fault> {
     let name = queue_name(channel, method.queue)?;
+    if name == broker::reply::QUEUE {
+        return super::reply::consume(cx, channel, method);
+    }
     cx.allow(Access::Read, &Subject::queue(&name))?;
     if channel.consumers.has_tag(method.consumer_tag) {
         return Err(Fault::ConsumerTagReuse(method.consumer_tag.to_owned()));
@@ -113,7 +117,9 @@ pub fn consume(cx: &mut Context<'_>, channel: &mut Channel, method: &Consume<'_>
     let id = queue.consume(spec).map_err(|refusal| cx.fault(refusal))?;
     let no_ack = method.no_ack;
     let feed = Feed::Queue(queue.clone());
-    channel.consumers.put(Consumer { id, consumer_tag: consumer_tag.clone(), no_ack, feed });
+    let consumer = Consumer { id, consumer_tag: consumer_tag.clone(), no_ack, feed };
+    cx.session.tell_consumer_created(channel, &consumer, method);
+    channel.consumers.put(consumer);
     channel.info.consumers.store(channel.consumers.len(), Ordering::Relaxed);
     if !method.nowait {
         cx.send(channel.number, &ConsumeOk { consumer_tag: &consumer_tag });

@@ -1,6 +1,6 @@
 //! What the core put into the connection's outlet: deliveries, confirms, cancellations, alarms.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
     amqp::{
@@ -13,6 +13,8 @@ use crate::{
         meters::Meters,
         outlet::Event,
         queue::{ConsumerId, Entry},
+        trace,
+        vhost::Vhost,
     },
     net::pump::Output,
 };
@@ -64,8 +66,14 @@ fn on_event(cx: &mut Context<'_>, held: Option<&mut Channel>, event: Event, coun
     match event {
         Event::Deliver { channel, consumer, entry } => {
             let (frame_max, output) = (cx.session.frame_max, &mut *cx.output);
+            let tracing = cx.session.vhost.tracing().then(|| cx.session.vhost.clone());
             match pick(&mut cx.session.channels, held, channel) {
-                Some(channel) => deliver(output, frame_max, channel, consumer, entry, counts),
+                Some(channel) => {
+                    if let Some(vhost) = tracing {
+                        trace(&vhost, cx.now_ms, channel, consumer, &entry);
+                    }
+                    deliver(output, frame_max, channel, consumer, entry, counts);
+                }
                 None => tracing::debug!(channel, "a delivery for a channel that is gone"),
             }
         }
@@ -121,6 +129,17 @@ fn pick<'c>(
     }
 }
 
+/// Tells the firehose of a delivery.
+fn trace(vhost: &Arc<Vhost>, now_ms: i64, channel: &Channel, id: ConsumerId, entry: &Entry) {
+    let Some(consumer) = channel.consumers.by_id(id) else { return };
+    let queue = match &consumer.feed {
+        Feed::Queue(queue) => &queue.name,
+        Feed::Stream(stream) => &stream.topic.name,
+        Feed::Replies(reply_to) => &reply_to.name,
+    };
+    trace::delivered(vhost, now_ms, &channel.origin, queue, &entry.message, entry.redelivered);
+}
+
 fn deliver(
     output: &mut Output,
     frame_max: u32,
@@ -149,6 +168,8 @@ fn deliver(
         let held = match &consumer.feed {
             Feed::Queue(queue) => Held::Queue { queue: queue.clone(), consumer: Some(id), entry },
             Feed::Stream(stream) => Held::Stream { credit: stream.credit.clone() },
+            // They are acknowledged by themselves.
+            Feed::Replies(_) => return,
         };
         channel.keep(held);
     }

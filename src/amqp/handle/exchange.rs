@@ -101,14 +101,13 @@ fn bind(cx: &mut Context<'_>, channel: &Channel, method: &Bind<'_>) -> Result<()
 fn unbind(cx: &mut Context<'_>, channel: &Channel, method: &Unbind<'_>) -> Result<(), Fault> {
     match ends(cx, method.source, method.destination, method.routing_key) {
         Ok((source, target)) => {
-            let id = target.id();
             let binding = Binding {
                 target,
                 routing_key: method.routing_key.into(),
                 arguments: method.arguments.clone(),
             };
             let pending =
-                cx.session.vhost.unbind(&source, &binding.id(), &id).map_err(|refusal| cx.fault(refusal))?;
+                cx.session.vhost.unbind(&source, &binding.id()).map_err(|refusal| cx.fault(refusal))?;
             cx.reply(pending, channel.number, method.nowait, &UnbindOk {});
         }
         // What is not there is not bound.

@@ -8,5 +8,6 @@ pub mod consume;
 pub mod deliver;
 pub mod exchange;
 pub mod queue;
+pub mod reply;
 pub mod stream;
 pub mod tx;

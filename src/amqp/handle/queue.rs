@@ -1,5 +1,6 @@
 //! Class 50, queue: declaring, binding, purging, deleting. (AMQP 0-9-1 §1.7; RabbitMQ's server-named queues.)
 
+use super::reply;
 use crate::{
     amqp::{
         channel::Channel,
@@ -44,6 +45,9 @@ fn count(n: usize) -> u32 {
 
 fn declare_passive(cx: &mut Context<'_>, channel: &mut Channel, method: &Declare<'_>) -> Result<(), Fault> {
     let name = queue_name(channel, method.queue)?;
+    if reply::declare(cx, channel, method, &name)? {
+        return Ok(());
+    }
     cx.allow_any(&Subject::queue(&name))?;
     let target = cx.target(channel, &name)?;
     let (message_count, consumer_count) = target.counts();
@@ -59,6 +63,9 @@ fn declare_passive(cx: &mut Context<'_>, channel: &mut Channel, method: &Declare
 
 fn declare(cx: &mut Context<'_>, channel: &mut Channel, method: &Declare<'_>) -> Result<(), Fault> {
     let name = stripped(method.queue);
+    if reply::declare(cx, channel, method, &name)? {
+        return Ok(());
+    }
     let plain_durable = method.durable && !method.exclusive && !method.auto_delete;
     let arguments = cx.session.vhost.with_default_type(&method.arguments, plain_durable);
     let method = &Declare { arguments, ..method.clone() };
@@ -152,6 +159,9 @@ fn ends(
     if exchange.is_empty() {
         return Err(Fault::DefaultExchange);
     }
+    if reply::is_reply_queue(&name) && cx.session.broker.core.profile.reply_queue_binding_refused {
+        return Err(Fault::VolatileQueueBinding);
+    }
     cx.allow(Access::Write, &Subject::queue(&name))?;
     cx.allow(Access::Read, &Subject::exchange(&exchange))?;
     // With both missing, the exchange is what is reported.
@@ -172,13 +182,9 @@ fn bind(cx: &mut Context<'_>, channel: &Channel, method: &Bind<'_>) -> Result<()
 fn unbind(cx: &mut Context<'_>, channel: &Channel, method: &Unbind<'_>) -> Result<(), Fault> {
     match ends(cx, channel, method.queue, method.exchange, method.routing_key) {
         Ok((target, exchange, key)) => {
-            let id = target.id();
             let binding = Binding { target, routing_key: key.into(), arguments: method.arguments.clone() };
-            let pending = cx
-                .session
-                .vhost
-                .unbind(&exchange, &binding.id(), &id)
-                .map_err(|refusal| cx.fault(refusal))?;
+            let pending =
+                cx.session.vhost.unbind(&exchange, &binding.id()).map_err(|refusal| cx.fault(refusal))?;
             cx.reply(pending, channel.number, false, &UnbindOk {});
         }
         // What is not there is not bound.

@@ -18,13 +18,16 @@ use std::sync::Arc;
 use self::deaths::{Death, Letter};
 use super::{
     Pending,
+    exchange::Envelope,
+    holding::Holding,
     message::{Draft, Publish, Traits},
-    publish::{Headers, Route},
+    publish::Headers,
     queue::{
         Entry, Queue,
         change::Moved,
         drops::{Dead, MOVE_BYTES_MAX},
     },
+    routing::Route,
     stream,
     topic::{Topic, mapping::Message},
     txn::channel::{All, records},
@@ -138,6 +141,13 @@ impl Moves {
             batch.add(now_ms, &vhost, source, dead_letter, dead);
         }
         self.changes.extend(records(now_ms, &batch.records));
+        if !batch.delayed.is_empty() {
+            let blob = batch.held.seal();
+            let hold = |(holding, ordinal, at_ms): &(Arc<Holding>, u32, i64)| {
+                holding.hold(&blob, &[(*ordinal, *at_ms)], None)
+            };
+            self.changes.extend(batch.delayed.iter().map(hold));
+        }
         if batch.draft.is_empty() {
             return;
         }
@@ -157,6 +167,9 @@ struct Batch {
     draft: Draft,
     queues: Vec<(Arc<Queue>, Vec<u32>)>,
     records: Vec<(Arc<Topic>, Message)>,
+    /// For delayed exchanges, as `held` has them by ordinal, and when they are due.
+    delayed: Vec<(Arc<Holding>, u32, i64)>,
+    held: Draft,
 }
 
 impl Batch {
@@ -168,10 +181,11 @@ impl Batch {
         let letter = Letter::new(message, &death, *vhost.core.deaths.get_or_init(Default::default));
         let own_keys = dead_letter.routing_key.is_none();
         let routing_key = dead_letter.routing_key.as_deref().unwrap_or(message.routing_key());
-        let mut route = vhost.route(&exchange, routing_key, Some(&letter.headers));
-        for key in letter.copies.iter().filter(|_| own_keys) {
-            route.join(vhost.route(&exchange, key, Some(&letter.headers)));
-        }
+        let copies = letter.copies.iter().filter(|_| own_keys).map(String::as_str);
+        let keys: Vec<_> = std::iter::once(routing_key).chain(copies).collect();
+        let envelope =
+            Envelope { keys: &keys, headers: Some(&letter.headers), properties: &letter.properties };
+        let mut route = vhost.route(&exchange, &envelope);
         if *reason != Reason::Rejected {
             leave_cycles(source, &mut route, &letter);
         }
@@ -191,13 +205,20 @@ impl Batch {
             let headers = Headers { table: letter.headers.clone(), alone };
             self.records.push((topic.clone(), stream::message(&publish, Some(headers), message.body())));
         }
+        for history in route.kept_by.iter().filter_map(|exchange| exchange.history.as_ref()) {
+            history.keep(&vhost.core.memory, now_ms, &publish, message.body());
+        }
+        if !route.delayed.is_empty() {
+            let ordinal = open(&mut self.held, now_ms, &publish, message.body(), !own_keys);
+            for (holding, delay_ms) in route.delayed {
+                let at_ms = now_ms.saturating_add(i64::try_from(delay_ms).unwrap_or(i64::MAX));
+                self.delayed.push((holding, ordinal, at_ms));
+            }
+        }
         if route.queues.is_empty() {
             return;
         }
-        let ordinal = u32::try_from(self.draft.len()).unwrap_or(u32::MAX);
-        self.draft.open(&publish, now_ms, message.body_len());
-        self.draft.body(message.body());
-        self.draft.died(!own_keys);
+        let ordinal = open(&mut self.draft, now_ms, &publish, message.body(), !own_keys);
         for queue in route.queues {
             match self.queues.iter_mut().find(|(other, _)| other.id == queue.id) {
                 Some((_, ordinals)) => ordinals.push(ordinal),
@@ -205,6 +226,15 @@ impl Batch {
             }
         }
     }
+}
+
+/// Adds a dead letter to a batch; gives its ordinal.
+fn open(draft: &mut Draft, now_ms: i64, publish: &Publish<'_>, body: &[u8], own_key_only: bool) -> u32 {
+    let ordinal = u32::try_from(draft.len()).unwrap_or(u32::MAX);
+    draft.open(publish, now_ms, body.len());
+    draft.body(body);
+    draft.died(own_key_only);
+    ordinal
 }
 
 /// A message that comes back to a queue in which it died, and that nobody rejected on the way, would go round for ever.

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::{Binding, Route, Target, TargetId};
-use crate::data::value::Table;
+use super::{Binding, Envelope, Route, Target, TargetId};
+use crate::{broker::refusal::Refusal, data::value::Table};
 
 /// Targets with the number of bindings to each (their keys differ, and do not matter).
 #[derive(Debug, Default)]
-struct Fanout(BTreeMap<TargetId, (Target, usize)>);
+pub(super) struct Fanout(BTreeMap<TargetId, (Target, usize)>);
 
 /// A fanout exchange without bindings.
-#[must_use]
-pub fn open() -> Box<dyn Route> {
-    Box::<Fanout>::default()
+///
+/// # Errors
+/// None.
+pub fn open(_: &Table) -> Result<Box<dyn Route>, Refusal> {
+    Ok(Box::<Fanout>::default())
 }
 
 impl Route for Fanout {
@@ -30,7 +32,22 @@ impl Route for Fanout {
         }
     }
 
-    fn route(&self, _: &str, _: Option<&Table>, targets: &mut Vec<Target>) {
+    fn route(&self, _: &Envelope<'_>, targets: &mut Vec<Target>) {
         targets.extend(self.0.values().map(|(target, _)| target.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::broker::exchange::testing::Bound;
+
+    #[test]
+    fn a_target_stays_until_its_last_binding_goes() {
+        let mut bound = Bound::new("fanout", &[]).bind("a", "1").bind("a", "2").bind("b", "");
+        assert_eq!(bound.route("zzz"), ["a", "b"]);
+        bound.unbind("a", "1", &[]);
+        assert_eq!(bound.route(""), ["a", "b"]);
+        bound.unbind("a", "2", &[]);
+        assert_eq!(bound.route(""), ["b"]);
     }
 }

@@ -2,96 +2,61 @@
 //!
 //! An exchange is its bindings and a router made from them, one file per type, listed in [`KINDS`]. Every bind and
 //! unbind raises the exchange's version, so that a publisher's remembered route is dropped when, and only when, an
-//! exchange on its way has changed. (AMQP 0-9-1 §3.1.3; RabbitMQ's e2e bindings and alternate exchanges.)
+//! exchange on its way has changed. What binding and unbinding cost does not grow with the other bindings.
+//! (AMQP 0-9-1 §3.1.3; RabbitMQ's e2e bindings, alternate exchanges, and the exchange types of its plugins.)
 
+pub mod consistent_hash;
+pub mod delayed;
 pub mod direct;
 pub mod fanout;
 pub mod headers;
+pub mod history;
+pub mod local_random;
+pub mod members;
+pub mod modulus_hash;
 pub mod pattern;
+pub mod random;
+pub mod recent_history;
+pub mod target;
+#[cfg(test)]
+mod testing;
 pub mod topic;
 
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use parking_lot::RwLock;
 
-use super::{
-    policy::Applied,
-    queue::{Queue, QueueId},
-    refusal::Refusal,
-    topic::Topic,
-};
+use self::history::History;
+pub use self::target::{Binding, BindingId, Target, TargetId};
+use super::{holding::Holding, policy::Applied, refusal::Refusal};
 use crate::data::value::{Table, Value};
 
-/// What a binding leads to.
-#[derive(Debug, Clone)]
-pub enum Target {
-    Exchange(Arc<Exchange>),
-    Queue(Arc<Queue>),
-    Topic(Arc<Topic>),
+/// What an exchange may look at to route a message.
+#[derive(Debug, Clone, Copy)]
+pub struct Envelope<'a> {
+    /// The routing key first, then those of `CC` and `BCC`.
+    pub keys: &'a [&'a str],
+    pub headers: Option<&'a Table>,
+    /// Property flags and list as on the wire.
+    pub properties: &'a [u8],
 }
 
-/// A target's identity.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum TargetId {
-    Exchange(Arc<str>),
-    Queue(QueueId),
-    Topic(Arc<str>),
-}
-
-impl Target {
+impl Envelope<'_> {
+    /// The routing key of the publish itself.
     #[must_use]
-    pub fn id(&self) -> TargetId {
-        match self {
-            Self::Exchange(exchange) => TargetId::Exchange(exchange.name.clone()),
-            Self::Queue(queue) => TargetId::Queue(queue.id),
-            Self::Topic(topic) => TargetId::Topic(topic.name.clone()),
-        }
+    pub fn routing_key(&self) -> &str {
+        self.keys.first().copied().unwrap_or_default()
     }
 
     #[must_use]
-    pub fn name(&self) -> &Arc<str> {
-        match self {
-            Self::Exchange(exchange) => &exchange.name,
-            Self::Queue(queue) => &queue.name,
-            Self::Topic(topic) => &topic.name,
-        }
-    }
-
-    /// Whether a binding to it can survive a restart.
-    #[must_use]
-    pub fn survives(&self) -> bool {
-        match self {
-            Self::Exchange(exchange) => exchange.options.durable,
-            Self::Queue(queue) => queue.survives(),
-            Self::Topic(_) => true,
-        }
-    }
-}
-
-/// A binding, seen from its source.
-#[derive(Debug, Clone)]
-pub struct Binding {
-    pub target: Target,
-    pub routing_key: Arc<str>,
-    pub arguments: Table,
-}
-
-/// A binding's identity: target, key and arguments.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct BindingId(TargetId, Arc<str>, String);
-
-impl Binding {
-    #[must_use]
-    pub fn id(&self) -> BindingId {
-        let arguments =
-            if self.arguments.is_empty() { String::new() } else { format!("{:?}", self.arguments) };
-        BindingId(self.target.id(), self.routing_key.clone(), arguments)
+    pub fn header(&self, name: &str) -> Option<&Value> {
+        self.headers?.field(name)
     }
 }
 
@@ -101,8 +66,8 @@ pub trait Route: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// [`Refusal::Binding`] with RabbitMQ's text.
-    fn check(&self, arguments: &Table) -> Result<(), Refusal> {
-        let _ = arguments;
+    fn check(&self, binding: &Binding) -> Result<(), Refusal> {
+        let _ = binding;
         Ok(())
     }
 
@@ -112,20 +77,63 @@ pub trait Route: Send + Sync + std::fmt::Debug {
     fn unbind(&mut self, binding: &Binding, last: bool);
 
     /// Adds the targets of a message; the same target may be added twice.
-    fn route(&self, routing_key: &str, headers: Option<&Table>, targets: &mut Vec<Target>);
+    fn route(&self, envelope: &Envelope<'_>, targets: &mut Vec<Target>);
 
-    /// Whether the routing key alone decides, so that a route may be remembered by it.
+    /// Whether the routing keys alone decide, so that a route may be remembered by them.
     fn by_key(&self) -> bool {
         true
     }
+
+    /// How long this message must wait before it is routed.
+    fn delay_ms(&self, envelope: &Envelope<'_>) -> Option<u64> {
+        let _ = envelope;
+        None
+    }
+
+    /// What the exchange has besides its bindings.
+    fn keeps(&self) -> Keeps {
+        Keeps::Nothing
+    }
 }
 
-/// Makes a router with no bindings.
-pub type Open = fn() -> Box<dyn Route>;
+/// What an exchange of some type has besides its bindings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    Nothing,
+    /// The last so many messages, for whoever is bound next.
+    History(usize),
+    /// Messages that are not due yet.
+    Delayed,
+}
 
-/// The exchange types there are.
-pub const KINDS: &[(&str, Open)] =
-    &[("direct", direct::open), ("fanout", fanout::open), ("headers", headers::open), ("topic", topic::open)];
+/// Makes a router with no bindings, as the exchange's arguments ask for it.
+pub type Open = fn(&Table) -> Result<Box<dyn Route>, Refusal>;
+
+/// The exchange types there are. Those that begin with `x-` are plugins of RabbitMQ (but `x-local-random`).
+pub const KINDS: &[(&str, Open)] = &[
+    ("direct", direct::open),
+    ("fanout", fanout::open),
+    ("headers", headers::open),
+    ("topic", topic::open),
+    ("x-consistent-hash", consistent_hash::open),
+    ("x-delayed-message", delayed::open),
+    ("x-local-random", local_random::open),
+    ("x-modulus-hash", modulus_hash::open),
+    ("x-random", random::open),
+    ("x-recent-history", recent_history::open),
+];
+
+/// A router of that type.
+///
+/// # Errors
+/// [`Refusal::UnknownExchangeType`], and what the type says of the arguments.
+pub fn open(kind: &str, arguments: &Table) -> Result<Box<dyn Route>, Refusal> {
+    let (_, open) = KINDS
+        .iter()
+        .find(|(known, _)| *known == kind)
+        .ok_or_else(|| Refusal::UnknownExchangeType(kind.to_owned()))?;
+    open(arguments)
+}
 
 /// The exchanges that every vhost has from the start: name, type, internal.
 pub const PREDECLARED: &[(&str, &str, bool)] = &[
@@ -134,9 +142,15 @@ pub const PREDECLARED: &[(&str, &str, bool)] = &[
     ("amq.fanout", "fanout", false),
     ("amq.headers", "headers", false),
     ("amq.match", "headers", false),
-    ("amq.rabbitmq.trace", "topic", true),
+    (TRACE, "topic", true),
     ("amq.topic", "topic", false),
 ];
+
+/// Where a traced vhost's messages are copied to.
+pub const TRACE: &str = "amq.rabbitmq.trace";
+
+/// Where the broker tells what happens to it; in vhost `/` only.
+pub const EVENT: &str = "amq.rabbitmq.event";
 
 /// What an exchange was declared with.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,14 +163,30 @@ pub struct ExchangeOptions {
 }
 
 impl ExchangeOptions {
-    /// Where messages go that this exchange cannot route.
+    /// A durable exchange with nothing special to it.
     #[must_use]
-    pub fn alternate(&self) -> Option<&str> {
-        match self.arguments.field("alternate-exchange") {
-            Some(Value::LongStr(name)) => std::str::from_utf8(name).ok(),
-            _ => None,
+    pub fn durable(kind: &str) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            durable: true,
+            auto_delete: false,
+            internal: false,
+            arguments: Table::default(),
         }
     }
+
+    /// Where messages go that this exchange cannot route, as its arguments say.
+    #[must_use]
+    pub fn alternate(&self) -> Option<&str> {
+        alternate(&self.arguments)
+    }
+}
+
+fn alternate(arguments: &Table) -> Option<&str> {
+    arguments
+        .field("alternate-exchange")
+        .and_then(Value::octets)
+        .and_then(|name| std::str::from_utf8(name).ok())
 }
 
 /// An exchange.
@@ -164,6 +194,12 @@ impl ExchangeOptions {
 pub struct Exchange {
     pub name: Arc<str>,
     pub options: ExchangeOptions,
+    /// The last messages, where the type keeps them.
+    pub history: Option<History>,
+    /// Messages that are not due yet, where the type delays; set when the exchange is put into its vhost.
+    pub(super) holding: OnceLock<Arc<Holding>>,
+    keeps: Keeps,
+    by_key: bool,
     version: AtomicU64,
     inner: RwLock<Inner>,
     applied: RwLock<Arc<Applied>>,
@@ -179,19 +215,24 @@ impl Exchange {
     /// An exchange without bindings.
     ///
     /// # Errors
-    /// [`Refusal::UnknownExchangeType`].
+    /// [`Refusal::UnknownExchangeType`], and what the type says of the arguments.
     pub fn new(name: &str, options: ExchangeOptions) -> Result<Arc<Self>, Refusal> {
-        let (_, open) = KINDS
-            .iter()
-            .find(|(kind, _)| *kind == options.kind)
-            .ok_or_else(|| Refusal::UnknownExchangeType(options.kind.clone()))?;
-        let inner = RwLock::new(Inner { bindings: BTreeMap::new(), router: open() });
+        let router = open(&options.kind, &options.arguments)?;
+        let (keeps, by_key) = (router.keeps(), router.by_key());
+        let history = match keeps {
+            Keeps::History(length) => Some(History::new(length)),
+            Keeps::Nothing | Keeps::Delayed => None,
+        };
         Ok(Arc::new(Self {
             name: name.into(),
             options,
-            version: AtomicU64::new(0),
-            inner,
+            history,
+            holding: OnceLock::new(),
+            keeps,
+            by_key,
             applied: RwLock::default(),
+            version: AtomicU64::new(0),
+            inner: RwLock::new(Inner { bindings: BTreeMap::new(), router }),
         }))
     }
 
@@ -218,6 +259,12 @@ impl Exchange {
         }
     }
 
+    /// What it has besides its bindings.
+    #[must_use]
+    pub fn keeps(&self) -> Keeps {
+        self.keeps
+    }
+
     /// Rises with every change that could change a route.
     #[must_use]
     pub fn version(&self) -> u64 {
@@ -232,23 +279,23 @@ impl Exchange {
     /// Whether remembered routes by key are right for it.
     #[must_use]
     pub fn by_key(&self) -> bool {
-        self.inner.read().router.by_key()
+        self.by_key
     }
 
     /// Adds a binding; false when it is there already.
     ///
     /// # Errors
-    /// What the type says of its arguments.
+    /// What the type says of it.
     pub fn bind(&self, binding: Binding) -> Result<bool, Refusal> {
         let mut inner = self.inner.write();
-        inner.router.check(&binding.arguments)?;
+        inner.router.check(&binding)?;
         let id = binding.id();
         if inner.bindings.contains_key(&id) {
             return Ok(false);
         }
         inner.router.bind(&binding);
         inner.bindings.insert(id, binding);
-        self.version.fetch_add(1, Ordering::Release);
+        self.retire();
         Ok(true)
     }
 
@@ -256,12 +303,10 @@ impl Exchange {
     pub fn unbind(&self, id: &BindingId) -> Option<Binding> {
         let mut inner = self.inner.write();
         let binding = inner.bindings.remove(id)?;
-        let BindingId(target, key, _) = id;
-        let same = BindingId(target.clone(), key.clone(), String::new());
-        let twin = inner.bindings.range(same..).next();
-        let last = twin.is_none_or(|(BindingId(t, k, _), _)| t != target || k != key);
+        let last =
+            !inner.bindings.range(id.same_key()..).next().is_some_and(|(other, _)| other.is_same_key(id));
         inner.router.unbind(&binding, last);
-        self.version.fetch_add(1, Ordering::Release);
+        self.retire();
         Some(binding)
     }
 
@@ -269,8 +314,14 @@ impl Exchange {
     pub fn unbind_target(&self, target: &TargetId) -> Vec<Binding> {
         let ids: Vec<_> = {
             let inner = self.inner.read();
-            let from = BindingId(target.clone(), "".into(), String::new());
-            inner.bindings.range(from..).map(|(id, _)| id).take_while(|id| id.0 == *target).cloned().collect()
+            let from = BindingId::first_of(target);
+            inner
+                .bindings
+                .range(from..)
+                .map(|(id, _)| id)
+                .take_while(|id| id.is_to(target))
+                .cloned()
+                .collect()
         };
         ids.iter().filter_map(|id| self.unbind(id)).collect()
     }
@@ -286,7 +337,16 @@ impl Exchange {
     }
 
     /// Adds the targets of a message to `targets`.
-    pub fn route(&self, routing_key: &str, headers: Option<&Table>, targets: &mut Vec<Target>) {
-        self.inner.read().router.route(routing_key, headers, targets);
+    pub fn route(&self, envelope: &Envelope<'_>, targets: &mut Vec<Target>) {
+        self.inner.read().router.route(envelope, targets);
+    }
+
+    /// How long a message must wait before it is routed.
+    #[must_use]
+    pub fn delay_ms(&self, envelope: &Envelope<'_>) -> Option<u64> {
+        match self.keeps {
+            Keeps::Delayed => self.inner.read().router.delay_ms(envelope),
+            Keeps::Nothing | Keeps::History(_) => None,
+        }
     }
 }

@@ -49,6 +49,20 @@ pub struct Committed {
 impl Publisher {
     /// Commits what was held back: publishes in their order, then deliveries.
     pub fn commit(&mut self, now_ms: i64, settled: Vec<Settled>) -> Committed {
+        self.commit_all(now_ms, settled, None)
+    }
+
+    /// As [`Publisher::commit`], and one Change more in the same.
+    pub(in crate::broker) fn commit_with(
+        &mut self,
+        now_ms: i64,
+        settled: Vec<Settled>,
+        more: Box<dyn Change>,
+    ) -> Committed {
+        self.commit_all(now_ms, settled, Some(more))
+    }
+
+    fn commit_all(&mut self, now_ms: i64, settled: Vec<Settled>, more: Option<Box<dyn Change>>) -> Committed {
         let mut moves = Moves::default();
         moves.changes = records(now_ms, &self.take_records());
         let refused = self.flush_into(now_ms, &mut moves.changes);
@@ -64,6 +78,7 @@ impl Publisher {
                 }
             }
         }
+        moves.changes.extend(more);
         let pending = moves.submit(&self.core().store);
         Committed { refused, pending }
     }

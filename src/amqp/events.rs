@@ -1,0 +1,122 @@
+//! What a connection tells `amq.rabbitmq.event` of itself, its channels and consumers.
+
+use super::{
+    channel::{Channel, Consumer, Feed},
+    session::Session,
+};
+use crate::{
+    broker::{
+        events::{self, Fields, text},
+        registry::ConnectionInfo,
+        trace::NODE,
+    },
+    data::value::Value,
+};
+
+impl Session {
+    fn tell(&self, key: &str, fields: impl FnOnce() -> Fields) {
+        let core = &self.broker.core;
+        core.events.tell(&core.clock, key, fields);
+    }
+
+    /// The connection is open.
+    pub fn tell_created(&self) {
+        self.tell("connection.created", || {
+            let info = &self.info;
+            let mut fields = identity(info);
+            fields.extend([
+                ("port", Value::I64(info.local.port().into())),
+                ("peer_port", Value::I64(info.peer.port().into())),
+                ("host", text(&info.local.ip().to_string())),
+                ("peer_host", text(&info.peer.ip().to_string())),
+                ("ssl", Value::Bool(false)),
+                ("protocol", text("{0,9,1}")),
+                ("user", text(&info.user)),
+                ("vhost", text(&info.vhost)),
+                ("timeout", Value::I64(info.heartbeat_s.into())),
+                ("frame_max", Value::I64(info.frame_max.into())),
+                ("channel_max", Value::I64(info.channel_max.into())),
+                ("connected_at", Value::I64(info.connected_at_ms)),
+                ("type", text("network")),
+                ("user_who_performed_action", text(&info.user)),
+            ]);
+            fields
+        });
+    }
+
+    /// The connection is closed.
+    pub fn tell_closed(&self) {
+        self.tell("connection.closed", || identity(&self.info));
+    }
+
+    fn channel_name(&self, channel: &Channel) -> String {
+        format!("{} ({})", self.info.name(), channel.number)
+    }
+
+    pub fn tell_channel_created(&self, channel: &Channel) {
+        self.tell("channel.created", || {
+            vec![
+                ("name", text(&self.channel_name(channel))),
+                ("connection", text(&self.info.name())),
+                ("number", Value::I64(channel.number.into())),
+                ("user", text(&self.info.user)),
+                ("vhost", text(&self.info.vhost)),
+                ("user_who_performed_action", text(&self.info.user)),
+            ]
+        });
+    }
+
+    pub fn tell_channel_closed(&self, channel: &Channel) {
+        self.tell("channel.closed", || {
+            vec![
+                ("name", text(&self.channel_name(channel))),
+                ("user_who_performed_action", text(&self.info.user)),
+            ]
+        });
+    }
+
+    fn consumer(&self, channel: &Channel, consumer: &Consumer) -> Fields {
+        let queue = match &consumer.feed {
+            Feed::Queue(queue) => &queue.name,
+            Feed::Stream(stream) => &stream.topic.name,
+            Feed::Replies(reply_to) => &reply_to.name,
+        };
+        vec![
+            ("consumer_tag", text(&consumer.consumer_tag)),
+            ("channel", text(&self.channel_name(channel))),
+            ("queue", text(queue)),
+            ("vhost", text(&self.info.vhost)),
+            ("user_who_performed_action", text(&self.info.user)),
+        ]
+    }
+
+    pub fn tell_consumer_created(
+        &self,
+        channel: &Channel,
+        consumer: &Consumer,
+        method: &super::wire::basic::Consume<'_>,
+    ) {
+        self.tell("consumer.created", || {
+            let mut fields = self.consumer(channel, consumer);
+            fields.extend([
+                ("exclusive", Value::Bool(method.exclusive)),
+                ("ack_required", Value::Bool(!consumer.no_ack)),
+                ("prefetch_count", Value::I64(channel.prefetch_count.into())),
+                ("arguments", events::arguments(&method.arguments)),
+            ]);
+            fields
+        });
+    }
+
+    pub fn tell_consumer_deleted(&self, channel: &Channel, consumer: &Consumer) {
+        self.tell("consumer.deleted", || self.consumer(channel, consumer));
+    }
+}
+
+fn identity(info: &ConnectionInfo) -> Fields {
+    vec![
+        ("name", text(&info.name())),
+        ("node", text(NODE)),
+        ("client_properties", events::arguments(&info.client_properties)),
+    ]
+}

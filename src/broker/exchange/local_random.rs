@@ -1,0 +1,74 @@
+//! `x-local-random`: each message goes to one of the classic queues bound, chosen by chance (RabbitMQ 4.0). All queues
+//! are local to the one node there is.
+
+use super::{Binding, Envelope, Route, Target, members::Members};
+use crate::{
+    broker::refusal::Refusal,
+    data::{
+        term,
+        value::{Table, Value},
+    },
+};
+
+#[derive(Debug, Default)]
+struct LocalRandom(Members);
+
+/// A local random exchange without bindings.
+///
+/// # Errors
+/// None.
+pub fn open(_: &Table) -> Result<Box<dyn Route>, Refusal> {
+    Ok(Box::<LocalRandom>::default())
+}
+
+impl Route for LocalRandom {
+    fn check(&self, binding: &Binding) -> Result<(), Refusal> {
+        if !binding.routing_key.is_empty() {
+            let key = &binding.routing_key;
+            return Err(Refusal::Binding(format!("Non empty binding '{key}' key not permitted")));
+        }
+        let kind = match &binding.target {
+            Target::Exchange(_) => return Err(Refusal::Binding("Destination not found".to_owned())),
+            Target::Topic(_) => "stream".to_owned(),
+            Target::Queue(queue) => {
+                let kind = queue.options.arguments.field("x-queue-type").and_then(Value::octets);
+                kind.map_or_else(|| "classic".to_owned(), term::text)
+            }
+        };
+        if kind == "classic" {
+            return Ok(());
+        }
+        Err(Refusal::Binding(format!("Queue type rabbit_{kind}_queue not valid for this exchange type")))
+    }
+
+    fn bind(&mut self, binding: &Binding) {
+        self.0.insert(binding);
+    }
+
+    fn unbind(&mut self, binding: &Binding, _: bool) {
+        self.0.remove(binding);
+    }
+
+    fn route(&self, _: &Envelope<'_>, targets: &mut Vec<Target>) {
+        targets.extend(self.0.any().cloned());
+    }
+
+    fn by_key(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::broker::{exchange::testing::Bound, refusal::Refusal};
+
+    #[test]
+    fn only_classic_queues_and_empty_keys_are_taken() {
+        let refused = |key: &str| {
+            let none = crate::data::value::Table::default();
+            Bound::new("x-local-random", &[]).bind_table("a", key, &none).unwrap_err()
+        };
+        assert_eq!(refused("k"), Refusal::Binding("Non empty binding 'k' key not permitted".to_owned()));
+        assert_eq!(refused(""), Refusal::Binding("Destination not found".to_owned()));
+    }
+}
