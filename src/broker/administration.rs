@@ -68,6 +68,7 @@ impl Broker {
         });
         let mut own = vhost.settings.metadata.write();
         *own = Arc::new(metadata(&own));
+        vhost.set_tracing(own.tracing);
         let value = definition::table_value(&own.to_table());
         let ticket = definition::put(&self.core.store, definition::vhost_key(name), value);
         drop(own);
