@@ -1,7 +1,7 @@
 //! What the core does by itself, in the background: deadlines of queues and groups, retention, offset expiry, moving
 //! chunks out of sparse segments. One task, asleep while nothing is due.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::Broker;
 use crate::clock::Clock;
@@ -79,8 +79,9 @@ impl Broker {
         if let Err(error) = self.core.topics.move_out_of(segment) {
             tracing::error!(%error, segment, "batches cannot be moved");
         }
+        let mut moved = HashMap::new();
         for queue in self.vhosts().iter().flat_map(|vhost| vhost.queues()) {
-            queue.move_out_of(segment);
+            queue.move_out_of(segment, &mut moved);
         }
         for exchange in self.vhosts().iter().flat_map(|vhost| vhost.exchanges()) {
             exchange.holding.get().into_iter().for_each(|holding| holding.move_out_of(segment));

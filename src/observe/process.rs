@@ -22,7 +22,8 @@ pub fn max_fds() -> u64 {
 /// programs that use `select`. Returns how many it may have now.
 pub fn raise_max_fds() -> u64 {
     let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+    {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
     max_fds()

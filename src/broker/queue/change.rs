@@ -12,7 +12,10 @@
 //! A Change locks its queue while it is staged, on the committer's thread; nobody waits for the committer with a
 //! queue's lock held, so this cannot deadlock.
 
-use std::{any::Any, sync::Arc};
+use std::{
+    any::Any,
+    sync::{Arc, OnceLock},
+};
 
 use super::{
     ConsumerId, Entry, Queue, QueueId, Seq,
@@ -23,7 +26,7 @@ use crate::{
         message::{Blob, Hold},
         receipt::Receipt,
     },
-    store::{Change, Place, Space, StoreError, Turn},
+    store::{Change, Place, Space, Store, StoreError, Turn},
 };
 
 /// What one flush writes at most.
@@ -355,19 +358,50 @@ pub fn delivered_key(queue: QueueId) -> [u8; 9] {
     key
 }
 
-/// A run's chunk, copied out of a segment that is mostly dead.
+/// A chunk that is moved out of a segment that is mostly dead, for all runs that lie in it: it is written once, and kept
+/// while more runs may come to point at it.
+pub struct MovedChunk {
+    bytes: bytes::Bytes,
+    to: OnceLock<Place>,
+    store: Store,
+}
+
+impl MovedChunk {
+    #[must_use]
+    pub fn new(bytes: bytes::Bytes, store: Store) -> Arc<Self> {
+        Arc::new(Self { bytes, to: OnceLock::new(), store })
+    }
+
+    fn write(&self, turn: &mut Turn) -> Place {
+        *self.to.get_or_init(|| {
+            let to = turn.chunk(&[&self.bytes]);
+            self.store.retain(to);
+            to
+        })
+    }
+}
+
+impl Drop for MovedChunk {
+    fn drop(&mut self) {
+        if let Some(&to) = self.to.get() {
+            self.store.release(to);
+        }
+    }
+}
+
+/// A run whose chunk is moved.
 pub(super) struct MoveRun {
     pub(super) queue: Arc<Queue>,
     pub(super) first: Seq,
     pub(super) from: Place,
-    pub(super) chunk: bytes::Bytes,
+    pub(super) chunk: Arc<MovedChunk>,
     /// Where it was copied to, once it was.
     pub(super) to: Option<Place>,
 }
 
 impl Change for MoveRun {
     fn bytes_max(&self) -> usize {
-        self.chunk.len() * 2 + ENTRY_BYTES
+        self.chunk.bytes.len() * 2 + ENTRY_BYTES
     }
 
     fn stage(&mut self, turn: &mut Turn) {
@@ -375,7 +409,7 @@ impl Change for MoveRun {
         if !self.queue.with_state(|state| state.runs.of_mut(self.first).is_some_and(|run| here(run))) {
             return; // acknowledged, purged or moved meanwhile
         }
-        let to = turn.chunk(&[&self.chunk]);
+        let to = self.chunk.write(turn);
         let entry = self.queue.with_state(|state| {
             let run = state.runs.of_mut(self.first)?;
             (run.place, run.moving) = (Some(to), true);

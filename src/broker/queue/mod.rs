@@ -16,12 +16,15 @@ mod run;
 pub mod runs;
 pub mod state;
 
-use std::sync::{Arc, Weak};
+use std::{
+    collections::{HashMap, hash_map},
+    sync::{Arc, Weak},
+};
 
 use parking_lot::Mutex;
 
 use self::{
-    change::{Flush, Forget, MoveRun, PublishRun, Reserve},
+    change::{Flush, Forget, MoveRun, MovedChunk, PublishRun, Reserve},
     consumers::ConsumerSpec,
     drops::Moving,
     state::{Effects, Got, Overflow, State, Totals},
@@ -546,22 +549,22 @@ impl Queue {
         Ok(count)
     }
 
-    /// Moves every run that lies in a mostly dead segment to the end of the log. Blocks while it reads.
-    pub fn move_out_of(self: &Arc<Self>, segment: u32) {
-        let runs = self.with_state(|state| state.runs.in_segment(segment));
-        for (first, from) in runs {
-            match self.core.store.read(from) {
-                Ok(chunk) => {
-                    self.core.store.submit(Box::new(MoveRun {
-                        queue: self.clone(),
-                        first,
-                        from,
-                        chunk,
-                        to: None,
-                    }));
-                }
-                Err(error) => tracing::error!(%error, queue = %self.name, "messages cannot be moved"),
-            }
+    /// Moves every run that lies in a mostly dead segment to the end of the log. Blocks while it reads. `moved`: what
+    /// other queues' runs have moved already.
+    pub fn move_out_of(self: &Arc<Self>, segment: u32, moved: &mut HashMap<Place, Arc<MovedChunk>>) {
+        let store = &self.core.store;
+        for (first, from) in self.with_state(|state| state.runs.in_segment(segment)) {
+            let chunk = match moved.entry(from) {
+                hash_map::Entry::Occupied(entry) => entry.get().clone(),
+                hash_map::Entry::Vacant(entry) => match store.read(from) {
+                    Ok(bytes) => entry.insert(MovedChunk::new(bytes, store.clone())).clone(),
+                    Err(error) => {
+                        tracing::error!(%error, queue = %self.name, "messages cannot be moved");
+                        continue;
+                    }
+                },
+            };
+            store.submit(Box::new(MoveRun { queue: self.clone(), first, from, chunk, to: None }));
         }
     }
 
