@@ -2,6 +2,7 @@
 //! the remedy, a polite stop.
 #![cfg(test)]
 
+mod ctl;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -32,13 +32,57 @@ pub(crate) fn close_connection(request: &Request) -> Reply {
         Ok(row) => row,
         Err(reply) => return reply,
     };
-    let reason = request.reason.as_deref().unwrap_or("Closed via management plugin");
+    let reason = request.reason.as_deref().unwrap_or(CLOSED_HERE);
     if request.state.source.close_connection(&row.name, reason) {
         Reply::empty(StatusCode::NO_CONTENT)
     } else {
         Reply::not_found()
     }
 }
+
+/// `GET /api/connections/username/:user`.
+pub(crate) fn connections_of_user(request: &Request) -> Reply {
+    let rows = request.state.source.connections();
+    let of_user =
+        rows.iter().filter(|c| c.user == request.parameter(0) && may_see(&request.principal, &c.user));
+    list(of_user.map(|c| connection_row(&request.state, c)).collect(), &request.query)
+}
+
+/// `DELETE /api/connections/username/:user`, with the reason in `X-Reason`.
+pub(crate) fn close_connections_of_user(request: &Request) -> Reply {
+    let user = request.parameter(0);
+    if !may_see(&request.principal, user) {
+        return Reply::not_authorized("Not administrator user");
+    }
+    let reason = request.reason.as_deref().unwrap_or(CLOSED_HERE);
+    request.state.broker.close_connections(reason, |info| *info.user == *user);
+    Reply::empty(StatusCode::NO_CONTENT)
+}
+
+/// `GET /api/vhosts/:vhost/connections`.
+pub(crate) fn connections_of_vhost(request: &Request) -> Reply {
+    let vhost = match request.vhost() {
+        Ok(vhost) => vhost,
+        Err(reply) => return reply,
+    };
+    let rows = request.state.source.connections();
+    let here = rows.iter().filter(|c| c.vhost == vhost && may_see(&request.principal, &c.user));
+    list(here.map(|c| connection_row(&request.state, c)).collect(), &request.query)
+}
+
+/// `GET /api/vhosts/:vhost/channels`.
+pub(crate) fn channels_of_vhost(request: &Request) -> Reply {
+    let vhost = match request.vhost() {
+        Ok(vhost) => vhost,
+        Err(reply) => return reply,
+    };
+    let rows = request.state.source.channels();
+    let here = rows.iter().filter(|c| c.vhost == vhost && may_see(&request.principal, &c.user));
+    list(here.map(|c| channel_row(&request.state, c)).collect(), &request.query)
+}
+
+/// What a closed connection is told when nobody gives a reason.
+const CLOSED_HERE: &str = "Closed via management plugin";
 
 /// `GET /api/connections/:name/channels`.
 pub(crate) fn channels_of_connection(request: &Request) -> Reply {
@@ -71,7 +115,10 @@ pub(crate) fn channel(request: &Request) -> Reply {
 /// `GET /api/consumers`.
 pub(crate) fn consumers(request: &Request) -> Reply {
     let rows = request.state.source.consumers(None);
-    list(rows.iter().map(|c| plain(&request.state, c)).collect(), &request.query)
+    list(
+        rows.iter().filter(|c| request.sees(&c.queue.vhost)).map(|c| plain(&request.state, c)).collect(),
+        &request.query,
+    )
 }
 
 /// `GET /api/consumers/:vhost`.

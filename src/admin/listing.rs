@@ -1,5 +1,6 @@
 //! Lists as RabbitMQ gives them: `columns`, `sort`, `name` filters, and pages wrapped in `items`.
 
+use axum::http::StatusCode;
 use regex::RegexBuilder;
 use serde_json::{Map, Value, json};
 
@@ -9,9 +10,14 @@ use crate::admin::request::{Query, Reply};
 pub fn list(rows: Vec<Value>, query: &Query) -> Reply {
     match shape(rows, query) {
         Ok(value) => Reply::json(value),
-        Err(reason) => Reply::bad_request(&reason),
+        Err((error, reason)) => {
+            Reply::failed(StatusCode::BAD_REQUEST, json!({"error": error, "reason": reason}))
+        }
     }
 }
+
+/// What is wrong with a query: RabbitMQ's word for it, and its text.
+type Wrong = (&'static str, String);
 
 /// One object, narrowed to `columns`.
 #[must_use]
@@ -19,7 +25,7 @@ pub fn one(row: Value, query: &Query) -> Reply {
     Reply::json(narrow(row, query))
 }
 
-fn shape(rows: Vec<Value>, query: &Query) -> Result<Value, String> {
+fn shape(rows: Vec<Value>, query: &Query) -> Result<Value, Wrong> {
     let total = rows.len();
     let mut rows = filter(rows, query)?;
     if let Some(column) = query.value("sort") {
@@ -32,18 +38,17 @@ fn shape(rows: Vec<Value>, query: &Query) -> Result<Value, String> {
     let Some(page) = query.value("page") else {
         return Ok(rows.into_iter().map(|r| narrow(r, query)).collect());
     };
-    let page: usize = page.parse().ok().filter(|p| *p > 0).ok_or("page must be a number from 1")?;
-    let size: usize = match query.value("page_size") {
-        None => PAGE_SIZE,
-        Some(size) => size
-            .parse()
-            .ok()
-            .filter(|s| (1..=PAGE_SIZE_MAX).contains(s))
-            .ok_or("page_size must be from 1 to 500")?,
-    };
+    let number = |text: &str| text.parse::<usize>().map_err(|_| no_page());
+    let page = number(page)?;
+    let size = query.value("page_size").map_or(Ok(PAGE_SIZE), number)?;
+    if page == 0 || !(1..=PAGE_SIZE_MAX).contains(&size) {
+        let reason = format!("Invalid pagination parameters: page number {page}, page size {size}");
+        return Err(("invalid_pagination_parameters", reason));
+    }
     let page_count = filtered.div_ceil(size).max(1);
     if page > page_count {
-        return Err(format!("page out of range, page: {page} page size: {size}, len: {filtered}"));
+        let reason = format!("Page out of range, page: {page} page size: {size}, len: {filtered}");
+        return Err(("page_out_of_range", reason));
     }
     let items: Vec<Value> =
         rows.into_iter().skip((page - 1) * size).take(size).map(|r| narrow(r, query)).collect();
@@ -58,12 +63,16 @@ fn shape(rows: Vec<Value>, query: &Query) -> Result<Value, String> {
     }))
 }
 
-fn filter(rows: Vec<Value>, query: &Query) -> Result<Vec<Value>, String> {
+fn no_page() -> Wrong {
+    ("bad_request", "Pagination parameters are invalid".to_owned())
+}
+
+fn filter(rows: Vec<Value>, query: &Query) -> Result<Vec<Value>, Wrong> {
     let Some(name) = query.value("name").filter(|n| !n.is_empty()) else { return Ok(rows) };
     let name_of = |row: &Value| row.get("name").and_then(Value::as_str).unwrap_or_default().to_lowercase();
     if query.value("use_regex") == Some("true") {
         let pattern = RegexBuilder::new(name).case_insensitive(true).size_limit(REGEX_BYTES_MAX).build();
-        let pattern = pattern.map_err(|_| "name is not a regular expression")?;
+        let pattern = pattern.map_err(|_| no_page())?;
         return Ok(rows.into_iter().filter(|r| pattern.is_match(&name_of(r))).collect());
     }
     let name = name.to_lowercase();

@@ -1,29 +1,34 @@
 //! The [`Source`] that is the broker itself: looks at it when asked, and keeps nothing.
 
 use std::{
+    collections::HashMap,
     net::IpAddr,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::Map;
 
 use crate::{
+    admin::json::{properties_key, table},
     admin::source::{
         BindingRow, ChannelDetails, ChannelRow, ConnectionDetails, ConnectionRow, ConsumerRow, ExchangeRow,
-        Jobs, Later, MessageStats, NamedQueue, PartitionRow, Principal, QueueRow, Source, TopicRow, UserRow,
-        VhostRow,
+        Jobs, Later, MessageStats, NamedQueue, PartitionRow, Principal, QueueRow, Source, TopicRow, VhostRow,
     },
     broker::{
         Broker,
+        alarm::Resource,
         exchange::{Binding, Target},
         group::{
             Description, GroupKey,
             offsets::{Committed, TopicPartition},
         },
         message::{Publish, Traits},
-        outlet::{Event, Outlet},
+        outlet::Outlet,
         publish::{Publisher, Routed},
         queue::{ConnectionId, Queue, QueueOptions, consumers::ConsumerSpec, state::Got},
         registry::ConnectionInfo,
@@ -45,8 +50,11 @@ pub struct Live {
     pub started: Instant,
     /// Where the store lies, unless it is in memory only.
     pub data_dir: Option<PathBuf>,
-    pub disk_free_limit_bytes: u64,
+    pub disk_free_limit_bytes: Arc<AtomicU64>,
 }
+
+/// Connections by the address of their outlet, which is what a consumer knows of its connection.
+type ByOutlet = HashMap<usize, Arc<ConnectionInfo>>;
 
 impl Live {
     fn vhosts_named(&self, name: Option<&str>) -> Vec<Arc<Vhost>> {
@@ -75,8 +83,8 @@ impl Live {
         self.broker.groups.list(&vhost).into_iter().map(group).collect()
     }
 
-    fn connection_of(&self, connections: &[Arc<ConnectionInfo>], outlet: &Arc<Outlet>) -> ChannelDetails {
-        let Some(info) = connections.iter().find(|c| Arc::ptr_eq(&c.outlet, outlet)) else {
+    fn connection_of(&self, connections: &ByOutlet, outlet: &Arc<Outlet>) -> ChannelDetails {
+        let Some(info) = connections.get(&Arc::as_ptr(outlet).addr()) else {
             return ChannelDetails::default();
         };
         ChannelDetails {
@@ -88,12 +96,7 @@ impl Live {
         }
     }
 
-    fn consumer_row(
-        &self,
-        queue: &Queue,
-        spec: &ConsumerSpec,
-        connections: &[Arc<ConnectionInfo>],
-    ) -> ConsumerRow {
+    fn consumer_row(&self, queue: &Queue, spec: &ConsumerSpec, connections: &ByOutlet) -> ConsumerRow {
         let mut channel = self.connection_of(connections, &spec.outlet);
         channel.number = spec.channel;
         channel.name = format!("{} ({})", channel.connection_name, spec.channel);
@@ -127,28 +130,23 @@ impl Source for Live {
                 unacked += row.messages_unacknowledged;
                 add(&mut stats, &row.stats);
             }
+            let metadata = vhost.settings.metadata();
             VhostRow {
                 name: vhost.name.to_string(),
-                default_queue_type: "classic".to_owned(),
+                description: metadata.description.clone(),
+                default_queue_type: metadata
+                    .default_queue_type
+                    .clone()
+                    .unwrap_or_else(|| "classic".to_owned()),
+                tags: metadata.tags.clone(),
+                tracing: metadata.tracing,
+                protected_from_deletion: metadata.protected_from_deletion,
                 messages_ready: ready,
                 messages_unacknowledged: unacked,
                 stats,
-                ..VhostRow::default()
             }
         };
         self.broker.vhosts().iter().map(row).collect()
-    }
-
-    fn users(&self) -> Vec<UserRow> {
-        let mut users: Vec<UserRow> = self
-            .broker
-            .users
-            .all()
-            .iter()
-            .map(|u| UserRow { name: u.name.to_string(), tags: u.tags.clone(), limits: Map::new() })
-            .collect();
-        users.sort_by(|a, b| a.name.cmp(&b.name));
-        users
     }
 
     fn queues(&self, vhost: Option<&str>) -> Vec<QueueRow> {
@@ -177,6 +175,7 @@ impl Source for Live {
                     auto_delete: exchange.options.auto_delete,
                     internal: exchange.options.internal,
                     arguments: table(&exchange.options.arguments),
+                    policy: exchange.applied().policy.as_ref().map(|policy| policy.name.clone()),
                     user_who_performed_action: "rmq-internal".to_owned(),
                     ..ExchangeRow::default()
                 });
@@ -208,6 +207,8 @@ impl Source for Live {
 
     fn consumers(&self, vhost: Option<&str>) -> Vec<ConsumerRow> {
         let connections = self.broker.connections.all();
+        let connections: ByOutlet =
+            connections.into_iter().map(|info| (Arc::as_ptr(&info.outlet).addr(), info)).collect();
         let mut rows = Vec::new();
         for queue in self.vhosts_named(vhost).iter().flat_map(|v| v.queues()) {
             let specs = queue.consumers();
@@ -234,12 +235,14 @@ impl Source for Live {
     }
 
     fn close_connection(&self, name: &str, reason: &str) -> bool {
-        let connections = self.broker.connections.all();
-        let found = connections.iter().find(|c| c.name() == name);
-        if let Some(info) = found {
-            info.outlet.push(Event::Close { reason: reason.to_owned() });
+        self.broker.close_connections(reason, |info| info.name() == name) > 0
+    }
+
+    fn look_at_disk(&self) {
+        if let Some(free) = self.data_dir.as_deref().and_then(process::disk_free_bytes) {
+            let limit = self.disk_free_limit_bytes.load(Relaxed);
+            self.broker.core.memory.set(Resource::Disk, free < limit);
         }
-        found.is_some()
     }
 
     fn totals(&self) -> MessageStats {
@@ -271,7 +274,7 @@ impl Source for Live {
             memory_limit_bytes: core.memory.limit_bytes() as u64,
             memory_alarm: core.memory.reason().is_some_and(|r| r.contains("memory")),
             disk_alarm: core.memory.reason().is_some_and(|r| r.contains("disk")),
-            disk_free_limit_bytes: self.disk_free_limit_bytes,
+            disk_free_limit_bytes: self.disk_free_limit_bytes.load(Relaxed),
             disk_free_bytes: self.data_dir.as_deref().and_then(process::disk_free_bytes).unwrap_or(0),
             store: store_figures(&core.store),
             ..Figures::default()
@@ -347,6 +350,7 @@ fn queue_row(queue: &Arc<Queue>, connections: &[Arc<ConnectionInfo>]) -> QueueRo
     let left = totals.delivered + totals.delivered_no_ack + totals.got + totals.got_no_ack;
     let owner = queue.options.exclusive.and_then(|id| connections.iter().find(|c| c.id == id));
     let sole = queue.consumers().into_iter().find(|c| c.exclusive);
+    let applied = queue.applied();
     QueueRow {
         name: queue.name.to_string(),
         vhost: queue.vhost.to_string(),
@@ -362,7 +366,9 @@ fn queue_row(queue: &Arc<Queue>, connections: &[Arc<ConnectionInfo>]) -> QueueRo
         memory: figures.held_bytes as u64,
         consumers: figures.consumers as u64,
         exclusive_consumer_tag: sole.map(|c| c.consumer_tag.to_string()),
-        policy: None,
+        policy: applied.policy.as_ref().map(|policy| policy.name.clone()),
+        operator_policy: applied.operator.as_ref().map(|policy| policy.name.clone()),
+        effective_policy_definition: table(&applied.definition()),
         mean_time_in_queue_ms: (left > 0).then(|| totals.waited_ms as f64 / left as f64),
         stats: MessageStats {
             publish: totals.published,
@@ -404,6 +410,7 @@ fn stream_row(topic: &Topic) -> QueueRow {
         let offsets = p.offsets();
         u64::try_from(offsets.high_watermark.0 - offsets.log_start.0).unwrap_or(0)
     };
+    let applied = topic.applied();
     QueueRow {
         name: topic.name.to_string(),
         vhost: topic.vhost.0.to_string(),
@@ -412,6 +419,9 @@ fn stream_row(topic: &Topic) -> QueueRow {
         arguments: topic.stream_arguments.as_ref().map(table).unwrap_or_default(),
         messages_ready: topic.partitions.iter().map(left).sum(),
         message_bytes_ready: topic.partitions.iter().map(|p| p.bytes()).sum(),
+        policy: applied.policy.as_ref().map(|policy| policy.name.clone()),
+        operator_policy: applied.operator.as_ref().map(|policy| policy.name.clone()),
+        effective_policy_definition: table(&applied.definition()),
         ..QueueRow::default()
     }
 }
@@ -451,15 +461,6 @@ fn binding_row(vhost: &str, source: &str, binding: &Binding) -> BindingRow {
     }
 }
 
-/// What names a binding between its two ends in a URL: the routing key, and a hash of the arguments behind `~`.
-fn properties_key(routing_key: &str, arguments: &Table) -> String {
-    let key = if routing_key.is_empty() { "~" } else { routing_key };
-    if arguments.is_empty() {
-        return key.to_owned();
-    }
-    format!("{routing_key}~{:08x}", crc32c::crc32c(Json::Object(table(arguments)).to_string().as_bytes()))
-}
-
 fn connection_details(info: &ConnectionInfo) -> ConnectionDetails {
     ConnectionDetails {
         name: info.name(),
@@ -475,6 +476,7 @@ fn connection_row(info: &ConnectionInfo) -> ConnectionRow {
     };
     ConnectionRow {
         name: info.name(),
+        pid: format!("<rabbit@localhost.{}.0.0>", info.id.0),
         vhost: info.vhost.to_string(),
         user: info.user.to_string(),
         user_who_performed_action: info.user.to_string(),
@@ -526,33 +528,6 @@ fn store_figures(store: &crate::store::Store) -> StoreFigures {
         checkpoints: stats.checkpoints,
         segments: stats.segments as u64,
         poisoned: store.poisoned().is_some(),
-    }
-}
-
-fn table(table: &Table) -> Map<String, Json> {
-    table.0.iter().map(|(name, value)| (name.clone(), value_as_json(value))).collect()
-}
-
-fn value_as_json(value: &Value) -> Json {
-    match value {
-        Value::Array(values) => values.iter().map(value_as_json).collect(),
-        Value::Binary(bytes) | Value::LongStr(bytes) => String::from_utf8_lossy(bytes).into(),
-        Value::Bool(b) => (*b).into(),
-        Value::Decimal { scale, unscaled } => {
-            json!(f64::from(*unscaled) / 10_f64.powi(i32::from(*scale)))
-        }
-        Value::F32(x) => json!(x),
-        Value::F64(x) => json!(x),
-        Value::I8(n) => (*n).into(),
-        Value::I16(n) => (*n).into(),
-        Value::I32(n) => (*n).into(),
-        Value::I64(n) => (*n).into(),
-        Value::Table(inner) => Json::Object(table(inner)),
-        Value::Timestamp(seconds) => (*seconds).into(),
-        Value::U8(n) => (*n).into(),
-        Value::U16(n) => (*n).into(),
-        Value::U32(n) => (*n).into(),
-        Value::Void => Json::Null,
     }
 }
 

@@ -1,24 +1,42 @@
 //! The admin door: RabbitMQ's management HTTP API for what exists, our own `/api/streams`, and the metrics page.
 //!
-//! [`routes::ROUTES`] is the table of everything it answers. What it knows of the broker comes through
-//! [`source::Source`]; sockets and limits are `net::http`'s.
+//! [`routes::ROUTES`] is the table of everything it answers. What it shows of the broker comes through
+//! [`source::Source`], what it changes goes to the `Broker`; sockets and limits are `net::http`'s.
 
+pub mod body;
+pub mod definitions;
 pub mod guard;
+pub mod json;
 pub mod listing;
 pub mod live;
 pub mod rates;
+pub mod refused;
 pub mod request;
 pub mod routes;
 pub mod source;
 
+mod bindings;
 mod clients;
+mod exchanges;
 mod health;
+mod limits;
+mod messages;
+mod node;
 mod overview;
-mod people;
+mod parameters;
+mod permissions;
+mod policies;
+mod queues;
 mod streams;
 mod topology;
+mod users;
+mod vhosts;
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant,
+};
 
 use axum::{
     Router,
@@ -31,10 +49,11 @@ use axum::{
 use crate::{
     admin::{
         rates::Rates,
-        request::{Query, Reply, Request, segments},
+        request::{Done, Query, Reply, Request, segments},
         routes::{Access, Found, Handler},
         source::{Principal, Source},
     },
+    broker::Broker,
     clock::Clock,
     net::{listener::Ends, shutdown::Shutdown},
     observe::expose::{self, Identity},
@@ -43,6 +62,10 @@ use crate::{
 /// What the handlers share.
 pub struct State {
     pub source: Arc<dyn Source>,
+    /// What administration changes; `source` is for looking.
+    pub broker: Arc<Broker>,
+    /// How much of the disk must stay free: the watch asks each time.
+    pub disk_free_limit_bytes: Arc<AtomicU64>,
     pub identity: Identity,
     pub clock: Clock,
     pub started: Instant,
@@ -106,7 +129,24 @@ async fn reply(state: Arc<State>, ends: Ends, head: &Parts, body: Body) -> Reply
     match route.handler {
         Handler::Now(handle) => handle(&request),
         Handler::Later(handle) => handle(request).await,
+        Handler::Change(handle) => match handle(&request) {
+            Ok(done) => lasting(&request.state, done).await,
+            Err(refused) => refused,
+        },
     }
+}
+
+/// The reply, once what it speaks of is durable.
+async fn lasting(state: &State, done: Done) -> Reply {
+    if let Some(ticket) = done.pending
+        && let Err(error) = state.broker.core.store.durable(ticket).await
+    {
+        return Reply::failed(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            serde_json::json!({"error": "Internal Server Error", "reason": error.to_string()}),
+        );
+    }
+    done.reply
 }
 
 fn admit(state: &State, access: Access, headers: &HeaderMap, ends: Ends) -> Result<Principal, Reply> {
@@ -114,12 +154,13 @@ fn admit(state: &State, access: Access, headers: &HeaderMap, ends: Ends) -> Resu
         return Ok(Principal { name: String::new(), tags: Vec::new() });
     }
     let principal = guard::authenticate(&*state.source, headers, ends.peer.ip())?;
-    let allowed = match access {
-        Access::Anybody | Access::Management => true,
-        Access::Monitoring => principal.may_monitor(),
-        Access::Administrator => principal.is_administrator(),
+    let (allowed, refusal) = match access {
+        Access::Anybody | Access::Management => (true, ""),
+        Access::Monitoring => (principal.may_monitor(), "Not monitor user"),
+        Access::Policymaker => (principal.makes_policies(), "User not authorised to access object"),
+        Access::Administrator => (principal.is_administrator(), "Not administrator user"),
     };
-    if allowed { Ok(principal) } else { Err(Reply::not_authorized("Not_Authorized")) }
+    if allowed { Ok(principal) } else { Err(Reply::not_authorized(refusal)) }
 }
 
 async fn metrics_page(Extract(state): Extract<Arc<State>>, method: Method, uri: Uri) -> Response {

@@ -64,11 +64,6 @@ pub(crate) fn overview(request: &Request) -> Reply {
     one(overview, &request.query)
 }
 
-/// `GET /api/cluster-name`.
-pub(crate) fn cluster_name(request: &Request) -> Reply {
-    Reply::json(json!({ "name": request.state.identity.cluster }))
-}
-
 /// `GET /api/nodes`.
 pub(crate) fn nodes(request: &Request) -> Reply {
     list(vec![node_row(&request.state)], &request.query)

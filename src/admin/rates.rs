@@ -55,6 +55,11 @@ impl Rates {
         values.iter().zip(&track.base.values).map(rate).collect()
     }
 
+    /// Forgets every sample.
+    pub fn forget(&self) {
+        self.0.lock().clear();
+    }
+
     /// `message_stats`: each counter, and its `_details.rate`.
     pub fn message_stats(&self, object: &str, now: Instant, stats: &MessageStats) -> Value {
         let named = stats.named();

@@ -12,7 +12,10 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::admin::{State, source::Principal};
+use crate::{
+    admin::{State, refused, source::Principal},
+    broker::{Pending, auth::User, refusal::Access, vhost::Vhost},
+};
 
 /// What a handler gets.
 pub struct Request {
@@ -33,14 +36,43 @@ impl Request {
         self.parameters.get(at).map_or("", String::as_str)
     }
 
-    /// The route's vhost, when there is one of that name.
+    /// The route's vhost, when there is one of that name and who asks may see it.
     pub fn vhost(&self) -> Result<&str, Reply> {
         let name = self.parameter(0);
-        if self.state.source.vhosts().iter().any(|v| v.name == name) {
-            Ok(name)
+        self.state.broker.vhost(name).map_err(|_| Reply::not_found())?;
+        if self.sees(name) { Ok(name) } else { Err(Reply::not_authorized(NO_ACCESS_TO_VHOST)) }
+    }
+
+    /// The route's vhost itself, for what changes something in it.
+    pub fn open_vhost(&self) -> Result<Arc<Vhost>, Reply> {
+        let name = self.parameter(0);
+        let vhost = self.state.broker.vhost(name).map_err(|_| refused::not_found("vhost_not_found"))?;
+        let enters = self.user().is_some_and(|user| user.enters(name));
+        if enters || self.principal.is_administrator() {
+            Ok(vhost)
         } else {
-            Err(Reply::not_found())
+            Err(Reply::not_authorized(NO_ACCESS_TO_VHOST))
         }
+    }
+
+    /// Whether who asks may see what is in a vhost: those who monitor see everything.
+    #[must_use]
+    pub fn sees(&self, vhost: &str) -> bool {
+        self.principal.may_monitor() || self.user().is_some_and(|user| user.enters(vhost))
+    }
+
+    /// Whether who asks may do that, as the AMQP door would decide. Administrators may: `rabbitmqctl` is one.
+    pub fn allow(&self, access: Access, vhost: &str, resource: &str) -> Result<(), Reply> {
+        let may = self.user().is_some_and(|user| user.may(access, vhost, resource));
+        if may || self.principal.is_administrator() {
+            Ok(())
+        } else {
+            Err(Reply::not_authorized("Access refused."))
+        }
+    }
+
+    fn user(&self) -> Option<Arc<User>> {
+        self.state.broker.users.user(&self.principal.name)
     }
 
     /// The body as text.
@@ -96,11 +128,45 @@ fn hex(digits: &[u8]) -> Option<u8> {
     u8::from_str_radix(digits, 16).ok()
 }
 
+/// A change that was made, and what goes back once it lasts.
+#[derive(Debug)]
+pub struct Done {
+    pub pending: Pending,
+    pub reply: Reply,
+}
+
+/// What a handler that changes something says.
+pub type Change = Result<Done, Reply>;
+
+impl Done {
+    /// 201 for what is new, 204 for what was there.
+    pub fn put((new, pending): (bool, Pending)) -> Change {
+        let status = if new { StatusCode::CREATED } else { StatusCode::NO_CONTENT };
+        Ok(Self { pending, reply: Reply::empty(status) })
+    }
+
+    /// 204, or 404 for what was not there.
+    pub fn deleted(pending: Option<Pending>) -> Change {
+        match pending {
+            Some(pending) => Ok(Self { pending, reply: Reply::empty(StatusCode::NO_CONTENT) }),
+            None => Err(Reply::not_found()),
+        }
+    }
+
+    /// 204.
+    pub fn nothing(pending: Pending) -> Change {
+        Ok(Self { pending, reply: Reply::empty(StatusCode::NO_CONTENT) })
+    }
+}
+
+const NO_ACCESS_TO_VHOST: &str = "User not authorised to access virtual host";
+
 /// What goes back.
 #[derive(Debug)]
 pub struct Reply {
     pub status: StatusCode,
     content: Content,
+    location: Option<String>,
 }
 
 #[derive(Debug)]
@@ -113,23 +179,23 @@ enum Content {
 impl Reply {
     #[must_use]
     pub fn json(value: Value) -> Self {
-        Self { status: StatusCode::OK, content: Content::Json(value) }
+        Self { status: StatusCode::OK, content: Content::Json(value), location: None }
     }
 
     #[must_use]
     pub fn empty(status: StatusCode) -> Self {
-        Self { status, content: Content::Empty }
+        Self { status, content: Content::Empty, location: None }
     }
 
     /// Bytes of some other type than JSON.
     #[must_use]
     pub fn page(content_type: &'static str, bytes: Vec<u8>) -> Self {
-        Self { status: StatusCode::OK, content: Content::Page(content_type, bytes) }
+        Self { status: StatusCode::OK, content: Content::Page(content_type, bytes), location: None }
     }
 
     #[must_use]
     pub fn failed(status: StatusCode, value: Value) -> Self {
-        Self { status, content: Content::Json(value) }
+        Self { status, content: Content::Json(value), location: None }
     }
 
     #[must_use]
@@ -142,6 +208,18 @@ impl Reply {
         Self::failed(StatusCode::BAD_REQUEST, json!({"error": "bad_request", "reason": reason}))
     }
 
+    /// A reason that is a list, as RabbitMQ writes some of its terms.
+    #[must_use]
+    pub fn bad_request_json(reason: Value) -> Self {
+        Self::failed(StatusCode::BAD_REQUEST, json!({"error": "bad_request", "reason": reason}))
+    }
+
+    /// 201, and where what was made is found.
+    #[must_use]
+    pub fn created_at(location: String) -> Self {
+        Self { location: Some(location), ..Self::empty(StatusCode::CREATED) }
+    }
+
     #[must_use]
     pub fn not_authorized(reason: &str) -> Self {
         Self::failed(StatusCode::UNAUTHORIZED, json!({"error": "not_authorized", "reason": reason}))
@@ -150,6 +228,15 @@ impl Reply {
     #[must_use]
     pub fn forbidden(reason: &str) -> Self {
         Self::failed(StatusCode::FORBIDDEN, json!({"error": "forbidden", "reason": reason}))
+    }
+
+    /// The reason that a refusal gives.
+    #[must_use]
+    pub fn reason(&self) -> Value {
+        match &self.content {
+            Content::Json(value) => value.get("reason").cloned().unwrap_or_default(),
+            Content::Empty | Content::Page(..) => Value::Null,
+        }
     }
 
     #[must_use]
@@ -164,6 +251,9 @@ impl Reply {
         let headers = response.headers_mut();
         if let Some(kind) = kind {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        if let Some(location) = self.location.and_then(|l| HeaderValue::from_str(&l).ok()) {
+            headers.insert(header::LOCATION, location);
         }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

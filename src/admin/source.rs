@@ -18,7 +18,6 @@ pub trait Source: Send + Sync + 'static {
     fn authenticate(&self, user: &str, password: &str, from: IpAddr) -> Option<Principal>;
 
     fn vhosts(&self) -> Vec<VhostRow>;
-    fn users(&self) -> Vec<UserRow>;
     /// Of one vhost, or of all.
     fn queues(&self, vhost: Option<&str>) -> Vec<QueueRow>;
     fn exchanges(&self, vhost: Option<&str>) -> Vec<ExchangeRow>;
@@ -30,6 +29,9 @@ pub trait Source: Send + Sync + 'static {
 
     /// Closes a connection in its protocol's words; false when there is none of that name.
     fn close_connection(&self, name: &str, reason: &str) -> bool;
+
+    /// Looks at once how much of the disk is free, and raises or clears the alarm.
+    fn look_at_disk(&self);
 
     /// What the whole broker has counted.
     fn totals(&self) -> MessageStats;
@@ -78,6 +80,12 @@ impl Principal {
     #[must_use]
     pub fn is_administrator(&self) -> bool {
         self.tags.iter().any(|t| t == "administrator")
+    }
+
+    /// Whether that user may set policies and parameters.
+    #[must_use]
+    pub fn makes_policies(&self) -> bool {
+        self.is_administrator() || self.tags.iter().any(|t| t == "policymaker")
     }
 
     /// Whether that user may see other users' connections.
@@ -135,17 +143,12 @@ pub struct VhostRow {
     pub description: String,
     pub default_queue_type: String,
     pub tags: Vec<String>,
+    pub tracing: bool,
+    pub protected_from_deletion: bool,
     pub messages_ready: u64,
     pub messages_unacknowledged: u64,
     #[serde(skip)]
     pub stats: MessageStats,
-}
-
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct UserRow {
-    pub name: String,
-    pub tags: Vec<String>,
-    pub limits: Map<String, Value>,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
@@ -167,6 +170,8 @@ pub struct QueueRow {
     pub consumers: u64,
     pub exclusive_consumer_tag: Option<String>,
     pub policy: Option<String>,
+    pub operator_policy: Option<String>,
+    pub effective_policy_definition: Map<String, Value>,
     /// How long messages that left had waited, in the mean.
     pub mean_time_in_queue_ms: Option<f64>,
     #[serde(skip)]
@@ -242,6 +247,8 @@ pub struct ConsumerRow {
 pub struct ConnectionRow {
     /// `peer:port -> host:port`, as RabbitMQ names it.
     pub name: String,
+    /// As `rabbitmqctl close_connection` names it.
+    pub pid: String,
     pub vhost: String,
     pub user: String,
     pub user_who_performed_action: String,

@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     source::{
         BindingRow, ChannelRow, ConnectionRow, ConsumerRow, ExchangeRow, JobRow, Jobs, Later, MessageStats,
-        Printed, QueueRow, TopicRow, UserRow, VhostRow,
+        Printed, QueueRow, TopicRow, VhostRow,
     },
     *,
 };
@@ -42,9 +42,7 @@ impl Source for Fixed {
     fn vhosts(&self) -> Vec<VhostRow> {
         vec![VhostRow { name: "/".into(), ..VhostRow::default() }]
     }
-    fn users(&self) -> Vec<UserRow> {
-        vec![UserRow { name: "guest".into(), ..UserRow::default() }]
-    }
+    fn look_at_disk(&self) {}
     fn queues(&self, vhost: Option<&str>) -> Vec<QueueRow> {
         let queue = QueueRow {
             name: "a/b".into(),
@@ -132,7 +130,24 @@ fn open() -> Door {
     let bound = Bound::bind(&[[127, 0, 0, 1].into()], 0).unwrap();
     let address = bound.addresses()[0];
     let (source, shutdown, clock) = (Arc::new(Fixed::default()), Shutdown::default(), Clock::machine());
+    let settings = crate::broker::recovery::Settings {
+        clock: clock.clone(),
+        runtime: Some(tokio::runtime::Handle::current()),
+        profile: &crate::broker::profile::V4_2,
+        memory_limit_bytes: 1 << 30,
+        tail_bytes_max: 0,
+        groups: crate::broker::group::Settings::default(),
+    };
+    let store = crate::store::Store::open(crate::store::Options::ephemeral()).unwrap();
+    let broker = Broker::recover(store, settings).unwrap();
+    let guest = crate::broker::auth::User::new("guest", "guest", &["administrator"], true);
+    let full = crate::broker::auth::Permissions::full();
+    broker.seed(Some(guest.with_permissions("/", full.clone())));
+    let reader = crate::broker::auth::User::new("reader", "guest", &["management"], true);
+    broker.users.put(reader.with_permissions("/", full));
     let state = State {
+        broker,
+        disk_free_limit_bytes: Arc::default(),
         source: Arc::clone(&source) as Arc<dyn Source>,
         identity: Identity { node: "warren@test".into(), ..Identity::default() },
         started: clock.now(),

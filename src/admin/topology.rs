@@ -13,7 +13,10 @@ use crate::admin::{
 /// `GET /api/queues`.
 pub(crate) fn queues(request: &Request) -> Reply {
     let rows = request.state.source.queues(None);
-    list(rows.iter().map(|q| queue_row(&request.state, q)).collect(), &request.query)
+    list(
+        rows.iter().filter(|q| request.sees(&q.vhost)).map(|q| queue_row(&request.state, q)).collect(),
+        &request.query,
+    )
 }
 
 /// `GET /api/queues/:vhost`.
@@ -28,7 +31,11 @@ pub(crate) fn queues_of_vhost(request: &Request) -> Reply {
 
 /// `GET /api/queues/:vhost/:queue`.
 pub(crate) fn queue(request: &Request) -> Reply {
-    let (vhost, name) = (request.parameter(0), request.parameter(1));
+    let vhost = match request.vhost() {
+        Ok(vhost) => vhost,
+        Err(reply) => return reply,
+    };
+    let name = request.parameter(1);
     let rows = request.state.source.queues(Some(vhost));
     let Some(row) = rows.iter().find(|q| q.name == name) else { return Reply::not_found() };
     let mut value = queue_row(&request.state, row);
@@ -57,7 +64,10 @@ pub(crate) fn bindings_of_queue(request: &Request) -> Reply {
 /// `GET /api/exchanges`.
 pub(crate) fn exchanges(request: &Request) -> Reply {
     let rows = request.state.source.exchanges(None);
-    list(rows.iter().map(|x| exchange_row(&request.state, x)).collect(), &request.query)
+    list(
+        rows.iter().filter(|x| request.sees(&x.vhost)).map(|x| exchange_row(&request.state, x)).collect(),
+        &request.query,
+    )
 }
 
 /// `GET /api/exchanges/:vhost`.
@@ -85,7 +95,8 @@ pub(crate) fn exchange(request: &Request) -> Reply {
 
 /// `GET /api/bindings`.
 pub(crate) fn bindings(request: &Request) -> Reply {
-    list(request.state.source.bindings(None).iter().map(|b| json!(b)).collect(), &request.query)
+    let rows = request.state.source.bindings(None);
+    list(rows.iter().filter(|b| request.sees(&b.vhost)).map(|b| json!(b)).collect(), &request.query)
 }
 
 /// `GET /api/bindings/:vhost`.
@@ -116,8 +127,6 @@ fn queue_row(state: &State, queue: &QueueRow) -> Value {
         let capacity = u8::from(queue.consumers > 0);
         map.insert("consumer_capacity".to_owned(), capacity.into());
         map.insert("consumer_utilisation".to_owned(), capacity.into());
-        map.insert("operator_policy".to_owned(), Value::Null);
-        map.insert("effective_policy_definition".to_owned(), json!({}));
     }
     value
 }

@@ -52,14 +52,16 @@ impl Broker {
         value: &Value,
     ) -> Result<(bool, Pending), ParameterRefusal> {
         let vhost = self.vhost(vhost).map_err(|_: Refusal| ParameterRefusal::NoVhost)?;
-        let table = |value: &Value| match value {
-            Value::Table(table) => Ok(table.clone()),
-            // JSON has one empty list where Erlang has none for objects.
-            Value::Array(empty) if empty.is_empty() => Ok(Table::default()),
-            other => {
-                let text = crate::data::term::value_term(other);
-                Err(ParameterRefusal::Invalid(format!("{name} should be an object, actually was {text}\n")))
+        let table = |value: &Value| -> Result<Table, ParameterRefusal> {
+            if let Value::Table(table) = value {
+                return Ok(table.clone());
             }
+            // Erlang writes an empty object as an empty list.
+            if matches!(value, Value::Array(empty) if empty.is_empty()) {
+                return Ok(Table::default());
+            }
+            let text = crate::data::term::value_term(value);
+            Err(ParameterRefusal::Invalid(format!("{name} should be an object, actually was {text}\n")))
         };
         match component {
             "policy" | "operator_policy" => {

@@ -81,10 +81,7 @@ fn bad(text: &str, error: &fancy_regex::Error) -> BadPattern {
     {
         return BadPattern { reason: "nothing to repeat".to_owned(), at: 0 };
     }
-    let at = match error {
-        fancy_regex::Error::ParseError(at, _) => *at,
-        _ => 0,
-    };
+    let at = if let fancy_regex::Error::ParseError(at, _) = error { *at } else { 0 };
     let reason = error.to_string().replace(['\n', '"'], " ");
     BadPattern { reason, at }
 }

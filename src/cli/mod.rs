@@ -2,6 +2,7 @@
 //!
 //! Options of `serve` are keys of the configuration under shorter names; what starts is [`serve`]'s.
 
+pub mod ctl;
 pub mod doors;
 pub mod jobs;
 pub mod serve;

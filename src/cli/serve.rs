@@ -7,7 +7,7 @@ use std::{
     io::Write,
     net::SocketAddr,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -18,7 +18,6 @@ use crate::{
     amqp,
     broker::{
         Broker,
-        alarm::Resource,
         auth::{Permissions, User},
         group, housekeeping,
         profile::{self, Profile},
@@ -50,6 +49,8 @@ pub enum StartError {
     Store(#[from] OpenError),
     #[error("store.data_dir: {0}; restore the directory from a copy, or move it away to begin anew")]
     Recovery(Box<RecoveryError>),
+    #[error("server.load_definitions: {path}: {reason}")]
+    Definitions { path: String, reason: String },
     #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),
 }
@@ -128,6 +129,9 @@ impl Server {
             Ok(opened) => opened?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
+        if !config.server.load_definitions.as_os_str().is_empty() {
+            load_definitions(&broker, &config.server.load_definitions).await?;
+        }
         let jobs =
             Jobs::recover(broker.clone(), tokio::runtime::Handle::current()).map_err(RecoveryError::from);
         let jobs = jobs.map_err(|error| StartError::Recovery(Box::new(error)))?;
@@ -237,6 +241,16 @@ impl World {
     fn grace(&self) -> Duration {
         Duration::from_millis(self.config.server.shutdown_grace_ms)
     }
+}
+
+/// Imports definitions, and waits until they last: doors open on what the file says.
+async fn load_definitions(broker: &Arc<Broker>, path: &std::path::Path) -> Result<(), StartError> {
+    let failed = |reason: String| StartError::Definitions { path: path.display().to_string(), reason };
+    let pending = admin::definitions::load(broker, path).map_err(failed)?;
+    if let Some(ticket) = pending {
+        broker.core.store.durable(ticket).await.map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Blocks: opens the store and rebuilds the broker from it.
@@ -374,18 +388,21 @@ fn admin_state(
     started: Instant,
     open: &[(Door, Vec<SocketAddr>)],
 ) -> admin::State {
+    let disk_free_limit_bytes = Arc::new(AtomicU64::new(config.store.disk_free_limit_bytes));
     let data_dir: Option<PathBuf> = (!config.store.ephemeral).then(|| config.store.data_dir.clone());
     let source = Live {
         broker: broker.clone(),
         jobs: Arc::new(StreamJobs(jobs.clone())),
         started,
         data_dir,
-        disk_free_limit_bytes: config.store.disk_free_limit_bytes,
+        disk_free_limit_bytes: disk_free_limit_bytes.clone(),
     };
     let kafka =
         open.iter().find(|(door, _)| *door == Door::Kafka).and_then(|(_, addresses)| addresses.first());
     admin::State {
         source: Arc::new(source),
+        broker: broker.clone(),
+        disk_free_limit_bytes,
         identity: Identity {
             node: NODE.to_owned(),
             cluster: NODE.to_owned(),
@@ -412,12 +429,9 @@ async fn watch_disk(world: World) {
     if world.config.store.ephemeral {
         return;
     }
-    let (path, limit) = (&world.config.store.data_dir, world.config.store.disk_free_limit_bytes);
     let watch = async {
         loop {
-            if let Some(free) = process::disk_free_bytes(path) {
-                world.broker.core.memory.set(Resource::Disk, free < limit);
-            }
+            world.admin.source.look_at_disk();
             tokio::time::sleep(DISK_WATCH_INTERVAL).await;
         }
     };

@@ -1,0 +1,240 @@
+"""Users, permissions, limits, policies and vhosts as AMQP clients feel them (rows 20, 21, 49, 50, 52-54, 79), set over the
+management API, and still there after a kill -9."""
+
+import ast
+import base64
+import json
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import pika
+import pytest
+
+from conftest import count, wait_for
+
+pytestmark = pytest.mark.warren
+
+
+def api(broker, method, path, body=None, user="guest:guest", headers=()):
+    """Status and JSON of one call."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"http://{broker.doors['admin']}/api/{path}", data=data, method=method)
+    request.add_header("Authorization", "Basic " + base64.b64encode(user.encode()).decode())
+    for name, value in headers:
+        request.add_header(name, value)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            status, text = answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        status, text = error.code, error.read()
+    return status, json.loads(text) if text else None
+
+
+def put(broker, path, body=None):
+    status, answer = api(broker, "PUT", path, body)
+    assert status in (201, 204), answer
+
+
+def add_user(broker, configure=".*", write=".*", read=".*", vhost="%2F", name="u", tags=""):
+    put(broker, f"users/{name}", {"password": "p", "tags": tags})
+    put(broker, f"permissions/{vhost}/{name}", {"configure": configure, "write": write, "read": read})
+
+
+def connect(broker, user="u", password="p", vhost="/"):
+    parameters = pika.URLParameters(broker.amqp_url)
+    parameters.credentials = pika.PlainCredentials(user, password)
+    parameters.virtual_host = vhost
+    parameters.socket_timeout = 10
+    return pika.BlockingConnection(parameters)
+
+
+def refused(connection, act):
+    """What a fresh channel is closed with."""
+    channel = connection.channel()
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker) as error:
+        act(channel)
+        # A publish is refused without an answer of its own.
+        channel.queue_declare("", exclusive=True)
+    return error.value.reply_code, error.value.reply_text
+
+
+def not_opened(broker, **settings):
+    # pika wraps what the broker said in an exception of its own.
+    with pytest.raises(pika.exceptions.AMQPConnectionError) as error:
+        connect(broker, **settings)
+    code, text = re.search(r"\((\d+)\) (.*)$", str(error.value)).groups()
+    return int(code), ast.literal_eval(text)
+
+
+def test_each_access_is_refused_in_rabbitmqs_words(warren):
+    add_user(warren, configure="^mine", write="^mine", read="^mine")
+    connection = connect(warren)
+    channel = connection.channel()
+    channel.queue_declare("mine")
+    text = "ACCESS_REFUSED - {} access to {} in vhost '/' refused for user 'u'"
+    for act, wanted, on in [
+        (lambda c: c.queue_declare("yours"), "configure", "queue 'yours'"),
+        (lambda c: c.queue_delete("yours"), "configure", "queue 'yours'"),
+        (lambda c: c.exchange_declare("yours"), "configure", "exchange 'yours'"),
+        (lambda c: c.basic_get("yours"), "read", "queue 'yours'"),
+        (lambda c: c.queue_purge("yours"), "read", "queue 'yours'"),
+        (lambda c: c.basic_publish("yours", "k", b""), "write", "exchange 'yours'"),
+        (lambda c: c.basic_publish("", "mine", b""), "write", "exchange 'amq.default'"),
+        (lambda c: c.queue_bind("mine", "amq.topic", "k"), "read", "exchange 'amq.topic'"),
+    ]:
+        assert refused(connection, act) == (403, text.format(wanted, on))
+    connection.close()
+
+
+def test_a_change_of_permissions_counts_at_once(warren):
+    add_user(warren)
+    connection = connect(warren)
+    channel = connection.channel()
+    channel.queue_declare("q")
+    channel.basic_publish("", "q", b"1")
+    assert wait_for(lambda: count(channel, "q") == 1)
+    put(warren, "permissions/%2F/u", {"configure": ".*", "write": "^$", "read": ".*"})
+    code, text = refused(connection, lambda c: c.basic_publish("", "q", b"2"))
+    assert (code, "write access to exchange 'amq.default'" in text) == (403, True)
+    connection.close()
+
+
+def test_topic_permissions_know_their_user(warren):
+    add_user(warren)
+    put(warren, "topic-permissions/%2F/u", {"exchange": "amq.topic", "write": "^{username}\\.", "read": "^a"})
+    connection = connect(warren)
+    channel = connection.channel()
+    channel.queue_declare("q")
+    channel.queue_bind("q", "amq.topic", "a.#")
+    channel.basic_publish("amq.topic", "u.x", b"")
+    text = "ACCESS_REFUSED - {} access to topic '{}' in exchange 'amq.topic' in vhost '/' refused for user 'u'"
+    assert refused(connection, lambda c: c.basic_publish("amq.topic", "x.u", b"")) == (403, text.format("write", "x.u"))
+    assert refused(connection, lambda c: c.queue_bind("q", "amq.topic", "b")) == (403, text.format("read", "b"))
+    connection.close()
+
+
+def test_a_vhost_that_is_missing_or_closed_is_refused(warren):
+    put(warren, "users/u", {"password": "p", "tags": ""})
+    assert not_opened(warren, vhost="nope") == (530, "NOT_ALLOWED - vhost nope not found")
+    assert not_opened(warren) == (530, "NOT_ALLOWED - access to vhost '/' refused for user 'u'")
+
+
+def test_limits_are_kept(warren):
+    add_user(warren)
+    put(warren, "user-limits/u/max-connections", {"value": 1})
+    put(warren, "user-limits/u/max-channels", {"value": 1})
+    connection = connect(warren)
+    assert not_opened(warren) == (
+        530, "NOT_ALLOWED - connection refused for user 'u': user connection limit (1) is reached")
+    channel = connection.channel()
+    put(warren, "vhost-limits/%2F/max-queues", {"value": 1})
+    channel.queue_declare("a")
+    channel.queue_declare("a")
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker) as error:
+        channel.queue_declare("b")
+    assert error.value.reply_text == (
+        "PRECONDITION_FAILED - cannot declare queue 'b': queue limit in vhost '/' (1) is reached")
+    connection.channel()
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as error:
+        connection.channel()
+    assert error.value.reply_text == (
+        "NOT_ALLOWED - number of channels opened for user 'u' has reached the maximum allowed user limit of 1")
+    put(warren, "vhost-limits/%2F/max-connections", {"value": 0})
+    assert not_opened(warren) == (
+        530, "NOT_ALLOWED - access to vhost '/' refused for user 'u': connection limit (0) is reached")
+
+
+def test_a_policy_counts_live_and_goes_again(warren):
+    connection = connect(warren, "guest", "guest")
+    channel = connection.channel()
+    channel.queue_declare("pq", durable=True)
+    for n in range(5):
+        channel.basic_publish("", "pq", str(n))
+    assert wait_for(lambda: count(channel, "pq") == 5)
+    put(warren, "policies/%2F/short", {"pattern": "^p", "definition": {"max-length": 2}, "apply-to": "queues"})
+    assert count(channel, "pq") == 2
+    queue = api(warren, "GET", "queues/%2F/pq")[1]
+    assert (queue["policy"], queue["effective_policy_definition"]) == ("short", {"max-length": 2})
+    assert api(warren, "DELETE", "policies/%2F/short")[0] == 204
+    channel.basic_publish("", "pq", "more")
+    assert wait_for(lambda: count(channel, "pq") == 3)
+    connection.close()
+
+
+def test_an_alternate_exchange_by_policy_takes_what_is_unroutable(warren):
+    channel = connect(warren, "guest", "guest").channel()
+    channel.exchange_declare("ax", "direct")
+    channel.queue_declare("rest")
+    channel.queue_bind("rest", "amq.fanout")
+    channel.basic_publish("ax", "k", b"lost")
+    put(warren, "policies/%2F/ae", {"pattern": "^ax$", "definition": {"alternate-exchange": "amq.fanout"}})
+    channel.basic_publish("ax", "k", b"kept")
+    assert wait_for(lambda: count(channel, "rest") == 1)
+
+
+def test_who_is_deleted_is_let_go(warren):
+    put(warren, "vhosts/v")
+    add_user(warren, vhost="v")
+    for path, reason in [("users/u", "user 'u' is deleted"), ("vhosts/v", "vhost 'v' is deleted")]:
+        connection = connect(warren, vhost="v")
+        channel = connection.channel()
+        channel.queue_declare("q", durable=True)
+        assert api(warren, "DELETE", path)[0] == 204
+        with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as error:
+            while True:
+                connection.process_data_events(time_limit=1)
+        assert (error.value.reply_code, error.value.reply_text) == (320, f"CONNECTION_FORCED - {reason}")
+        add_user(warren, vhost="v") if path == "users/u" else None
+    assert not_opened(warren, vhost="v")[0] == 530
+
+
+def test_an_operator_closes_a_connection(warren):
+    connection = connect(warren, "guest", "guest")
+    name = wait_for(lambda: api(warren, "GET", "connections")[1])[0]["name"]
+    path = "connections/" + urllib.parse.quote(name, safe="")
+    assert api(warren, "DELETE", path, headers=[("X-Reason", "test over")])[0] == 204
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as error:
+        while True:
+            connection.process_data_events(time_limit=1)
+    assert (error.value.reply_code, error.value.reply_text) == (320, "CONNECTION_FORCED - test over")
+
+
+def test_everything_administered_survives_a_kill(warren):
+    put(warren, "vhosts/v", {"description": "d", "tags": "a,b", "tracing": True})
+    add_user(warren, configure="^c", vhost="v", tags="monitoring")
+    put(warren, "users/root", {"password": "r", "tags": "administrator"})
+    put(warren, "topic-permissions/v/u", {"exchange": "amq.topic", "write": "^a", "read": ".*"})
+    put(warren, "user-limits/u/max-channels", {"value": 7})
+    put(warren, "vhost-limits/v/max-queues", {"value": 9})
+    put(warren, "policies/v/p", {"pattern": "^(?!amq\\.)", "definition": {"max-length": 1}, "priority": 3})
+    put(warren, "operator-policies/v/o", {"pattern": "^q", "definition": {"message-ttl": 60000}})
+    put(warren, "global-parameters/g", {"value": {"x": [1, None, True]}})
+    put(warren, "vhosts/gone")
+    assert api(warren, "DELETE", "vhosts/gone")[0] == 204
+    assert api(warren, "DELETE", "users/guest")[0] == 204
+    before = api(warren, "GET", "definitions", user="root:r")[1]
+    warren.kill()
+    warren.restart()
+    assert api(warren, "GET", "whoami")[0] == 401
+    after = api(warren, "GET", "definitions", user="root:r")[1]
+    assert after == before
+    assert {vhost["name"] for vhost in after["vhosts"]} == {"/", "v"}
+    connect(warren, vhost="v").close()
+
+
+def test_definitions_go_from_one_broker_to_the_next(warren):
+    put(warren, "vhosts/v")
+    add_user(warren, vhost="v")
+    put(warren, "exchanges/v/x", {"type": "topic"})
+    put(warren, "queues/v/q", {"durable": True, "arguments": {"x-max-length": 3}})
+    status, _ = api(warren, "POST", "bindings/v/e/x/q/q", {"routing_key": "a.#", "arguments": {"n": 1}})
+    assert status == 201
+    definitions = api(warren, "GET", "definitions")[1]
+    assert api(warren, "DELETE", "vhosts/v")[0] == 204
+    assert api(warren, "DELETE", "users/u")[0] == 204
+    assert api(warren, "POST", "definitions", definitions)[0] == 204
+    again = api(warren, "GET", "definitions")[1]
+    assert again == definitions
+    connect(warren, vhost="v").close()

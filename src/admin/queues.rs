@@ -1,0 +1,149 @@
+//! What changes queues: declaring, deleting, purging. Looking at them is in `topology.rs`, their messages in
+//! `messages.rs`.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::{
+    admin::{
+        refused,
+        request::{Change, Done, Reply, Request},
+    },
+    broker::{
+        Pending,
+        arguments::{self, QueueKind},
+        queue::{ConnectionId, Queue, QueueOptions},
+        refusal::{Access, Refusal},
+        topic::Topic,
+        vhost::Vhost,
+    },
+    data::value::Table,
+};
+
+/// Connection ids begin with 1: this one is nobody's, and owns no exclusive queue.
+pub(crate) const NOBODY: ConnectionId = ConnectionId(0);
+
+/// What a name stands for among queues.
+pub(crate) enum Named {
+    Queue(Arc<Queue>),
+    Stream(Arc<Topic>),
+}
+
+/// The queue or stream of that name.
+pub(crate) fn find(vhost: &Vhost, name: &str) -> Option<Named> {
+    vhost.find_queue(name).map(Named::Queue).or_else(|| vhost.find_stream(name).map(Named::Stream))
+}
+
+/// How to declare a queue.
+pub(crate) struct Declaration {
+    pub durable: bool,
+    pub auto_delete: bool,
+    pub arguments: Table,
+}
+
+/// Declares a queue of whatever type its arguments name; true when it is new.
+pub(crate) fn declare(vhost: &Vhost, name: &str, given: Declaration) -> Result<(bool, Pending), Refusal> {
+    let plain_durable = given.durable && !given.auto_delete;
+    let arguments = vhost.with_default_type(&given.arguments, plain_durable);
+    match arguments::kind(name, &arguments)? {
+        QueueKind::Stream => {
+            let existed = vhost.find_stream(name).is_some();
+            let declared = vhost.declare_stream(name, &arguments)?;
+            Ok((!existed, declared.pending))
+        }
+        _ => {
+            let Declaration { durable, auto_delete, .. } = given;
+            let options = QueueOptions { durable, auto_delete, exclusive: None, arguments };
+            let declared = vhost.declare_queue(name, NOBODY, options)?;
+            Ok((declared.created, declared.pending))
+        }
+    }
+}
+
+/// `PUT /api/queues/:vhost/:queue`.
+pub(crate) fn put(request: &Request) -> Change {
+    let body = request.object()?;
+    let (vhost, name) = (request.open_vhost()?, request.parameter(1));
+    if let Some(node) = body.text("node")
+        && node != request.state.identity.node
+    {
+        return Err(Reply::bad_request(&format!("Node {node} could not be contacted")));
+    }
+    let given = Declaration {
+        durable: body.flag_or("durable", false)?,
+        auto_delete: body.flag("auto_delete")?,
+        arguments: body.arguments()?,
+    };
+    if name.starts_with("amq.") && find(&vhost, name).is_none() {
+        return Err(Reply::not_authorized("Access refused."));
+    }
+    request.allow(Access::Configure, &vhost.name, name)?;
+    Done::put(declare(&vhost, name, given).map_err(|refusal| refused::reply(&refusal, &vhost.name))?)
+}
+
+/// `DELETE /api/queues/:vhost/:queue`, with `if-empty` and `if-unused`.
+pub(crate) fn delete(request: &Request) -> Change {
+    let (vhost, name) = (request.open_vhost()?, request.parameter(1));
+    let asked = |flag: &str| request.query.value(flag) == Some("true");
+    let found = find(&vhost, name).ok_or_else(Reply::not_found)?;
+    request.allow(Access::Configure, &vhost.name, name)?;
+    let deleted = match found {
+        Named::Queue(queue) => vhost.delete_queue(&queue, asked("if-unused"), asked("if-empty")),
+        Named::Stream(topic) => Ok((0, vhost.delete_stream(&topic))),
+    };
+    let (_, pending) = deleted.map_err(|refusal| refused::reply(&refusal, &vhost.name))?;
+    Done::nothing(pending)
+}
+
+/// `DELETE /api/queues/:vhost/:queue/contents`.
+pub(crate) fn purge(request: &Request) -> Change {
+    let (vhost, name) = (request.open_vhost()?, request.parameter(1));
+    request.allow(Access::Read, &vhost.name, name)?;
+    match find(&vhost, name).ok_or_else(Reply::not_found)? {
+        Named::Queue(queue) => {
+            queue.purge();
+            Done::nothing(None)
+        }
+        Named::Stream(_) => Err(Reply::bad_request(&format!(
+            "540 NOT_IMPLEMENTED - queue.purge not supported by stream queues queue '{name}' in vhost '{}'",
+            vhost.name
+        ))),
+    }
+}
+
+/// `POST /api/queues/:vhost/:queue/actions`: nothing is mirrored, so there is nothing to synchronise.
+pub(crate) fn actions(request: &Request) -> Reply {
+    let act = || -> Result<Reply, Reply> {
+        let body = request.object_with(&["action"])?;
+        let vhost = request.open_vhost()?;
+        find(&vhost, request.parameter(1)).ok_or_else(Reply::not_found)?;
+        match body.text_or_empty("action").as_str() {
+            "sync" | "cancel_sync" => Ok(Reply::empty(axum::http::StatusCode::NO_CONTENT)),
+            other => Err(Reply::bad_request_json(json!(["unknown", other]))),
+        }
+    };
+    act().unwrap_or_else(|reply| reply)
+}
+
+/// Queues as definitions have them: those that last and are nobody's.
+#[must_use]
+pub(crate) fn definitions(vhost: &Vhost) -> Vec<Value> {
+    let mut rows: Vec<Value> = Vec::new();
+    for queue in vhost.queues().iter().filter(|queue| queue.survives()) {
+        rows.push(json!({
+            "name": &*queue.name, "vhost": &*vhost.name, "durable": true,
+            "auto_delete": queue.options.auto_delete,
+            "arguments": super::json::table(&queue.options.arguments),
+        }));
+    }
+    for topic in vhost.topics() {
+        let Some(arguments) = &topic.stream_arguments else { continue };
+        rows.push(json!({
+            "name": &*topic.name, "vhost": &*vhost.name, "durable": true, "auto_delete": false,
+            "arguments": super::json::table(arguments),
+        }));
+    }
+    rows.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    rows
+}
