@@ -1,14 +1,16 @@
 //! kill -9 at random moments, round after round on one data directory, while an AMQP publisher, an AMQP consumer and
 //! a Kafka producer work: what was confirmed is there, what was acknowledged and committed is not, order is kept,
-//! deliveries before the kill come back flagged, and offsets have no gap.
+//! deliveries before the kill come back flagged, and offsets have no gap. Beside them messages are dead-lettered: each
+//! is in exactly one queue.
 //!
-//! `WARREN_SEED` replays the moments, `WARREN_ROUNDS` changes their number. The rules checked are in `queue.rs` and
-//! `topic.rs`; the clients are in `../support`.
+//! `WARREN_SEED` replays the moments, `WARREN_ROUNDS` changes their number. The rules checked are in `queue.rs`,
+//! `dead_letter.rs` and `topic.rs`; the clients are in `../support`.
 #![cfg(test)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod dead_letter;
 mod queue;
 mod topic;
 
@@ -25,41 +27,54 @@ fn nothing_confirmed_is_lost_and_nothing_acknowledged_returns_through_kills() {
     let mut moments = Seeded::from_env("crash");
     let mut broker = Broker::durable(&[]);
     let mut queue = queue::Model::new(broker.doors().amqp);
+    let mut dead_letter = dead_letter::Model::new(broker.doors().amqp);
     let mut topic = topic::Model::new(broker.doors().kafka);
     report::suite("crash", || {
         for round in 0..rounds {
-            round_of(&mut broker, &mut queue, &mut topic, &mut moments);
+            round_of(&mut broker, &mut queue, &mut dead_letter, &mut topic, &mut moments);
             queue.verify(round, moments.next());
+            dead_letter.verify(round);
             topic.verify(round);
         }
         topic.verify_from_the_start();
     });
     report::say(&format!(
-        "crash: {rounds} kills; {} messages and {} records were confirmed",
+        "crash: {rounds} kills; {} messages, {} that died, and {} records were confirmed",
         queue.confirmed_total(),
+        dead_letter.confirmed_total(),
         topic.confirmed_total()
     ));
     assert!(queue.confirmed_total() > u64::from(rounds), "too little was published to prove anything");
+    assert!(dead_letter.confirmed_total() > u64::from(rounds), "too little died to prove anything");
     assert!(topic.confirmed_total() > u64::from(rounds), "too little was produced to prove anything");
     assert!(broker.stop().success(), "after all that it stops politely");
 }
 
 /// Work under way, a kill in the middle of it, and a restart.
-fn round_of(broker: &mut Broker, queue: &mut queue::Model, topic: &mut topic::Model, moments: &mut Seeded) {
+fn round_of(
+    broker: &mut Broker,
+    queue: &mut queue::Model,
+    dead_letter: &mut dead_letter::Model,
+    topic: &mut topic::Model,
+    moments: &mut Seeded,
+) {
     let (seed, moment) = (moments.next(), Duration::from_millis(20 + moments.below(330)));
     std::thread::scope(|scope| {
         let (publish, consume) = queue.work(seed);
         let publisher = scope.spawn(publish);
         let consumer = scope.spawn(consume);
+        let (bury, refuse) = dead_letter.work(seed);
+        let (bury, refuse) = (scope.spawn(bury), scope.spawn(refuse));
         let producer = scope.spawn(|| topic.work(seed));
         pause(moment);
         broker.kill();
-        for worker in [publisher, consumer, producer] {
+        for worker in [publisher, consumer, bury, refuse, producer] {
             if let Err(panic) = worker.join() {
                 std::panic::resume_unwind(panic);
             }
         }
     });
     queue.merge();
+    dead_letter.merge();
     broker.restart();
 }

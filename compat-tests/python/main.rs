@@ -38,6 +38,7 @@ fn pika() {
         "test_exchanges.py",
         "test_messages.py",
         "test_streams.py",
+        "test_dead_letters.py",
         "test_transactions.py",
         "test_errors.py",
         "test_connections.py",

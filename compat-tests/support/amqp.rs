@@ -227,10 +227,15 @@ impl Client {
 
     /// A durable queue; how many messages are ready in it.
     pub(crate) fn declare(&mut self, queue: &str) -> io::Result<u32> {
+        self.declare_with(queue, |_| {})
+    }
+
+    /// As [`Client::declare`], with arguments.
+    pub(crate) fn declare_with(&mut self, queue: &str, fill: impl FnOnce(&mut Vec<u8>)) -> io::Result<u32> {
         let mut arguments = vec![0, 0];
         short(&mut arguments, queue);
         arguments.push(0b0000_0010);
-        table(&mut arguments, |_| {});
+        table(&mut arguments, fill);
         let answer = self.call(50, 10, &arguments, 11)?;
         let counts = answer.get(answer.len().saturating_sub(8)..).unwrap_or_default();
         Ok(u32::from_be_bytes(counts[..4].try_into().expect("declare-ok ends with two counts")))
@@ -288,6 +293,13 @@ impl Client {
         let mut arguments = tag.to_be_bytes().to_vec();
         arguments.push(u8::from(multiple));
         self.wire.method(1, 60, 80, &arguments);
+    }
+
+    /// For good; written with the next `flush`.
+    pub(crate) fn reject(&mut self, tag: u64) {
+        let mut arguments = tag.to_be_bytes().to_vec();
+        arguments.push(0);
+        self.wire.method(1, 60, 90, &arguments);
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {

@@ -14,7 +14,10 @@ use crate::data::value::{Table, Value};
 /// More keys, and the properties that receivers see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copies {
+    /// Of `CC`.
     pub keys: Vec<String>,
+    /// Of `BCC`.
+    pub hidden: Vec<String>,
     pub properties: BytesMut,
 }
 
@@ -30,10 +33,7 @@ pub fn of(properties: &Properties<'_>) -> Result<Option<Copies>, Fault> {
         return Ok(None);
     }
     let mut headers = properties.header_table().map_err(|e| Fault::Malformed(e.into()))?;
-    let mut keys = Vec::new();
-    for header in ["CC", "BCC"] {
-        keys.extend(keys_in(&headers, header)?);
-    }
+    let (keys, hidden) = (keys_in(&headers, "CC")?, keys_in(&headers, "BCC")?);
     if keys.is_empty() && headers.field("BCC").is_none() {
         return Ok(None);
     }
@@ -44,7 +44,7 @@ pub fn of(properties: &Properties<'_>) -> Result<Option<Copies>, Fault> {
     let shown = Properties { headers: encoded.get(4..), ..*properties };
     let mut properties = BytesMut::new();
     shown.encode(&mut properties);
-    Ok(Some(Copies { keys, properties }))
+    Ok(Some(Copies { keys, hidden, properties }))
 }
 
 /// Elements that are no strings count for nothing, in RabbitMQ too.
@@ -84,7 +84,10 @@ mod tests {
         let list = |keys: &[&str]| Value::Array(keys.iter().map(|key| text(key)).collect());
         let sent = properties(&[("CC", list(&["a", "b"])), ("x", text("y")), ("BCC", list(&["c"]))]);
         let copies = of(&Properties::decode(&sent).unwrap()).unwrap().unwrap();
-        assert_eq!(copies.keys, ["a", "b", "c"]);
+        assert_eq!(
+            (&copies.keys[..], &copies.hidden[..]),
+            (&["a", "b"].map(String::from)[..], &["c".to_owned()][..])
+        );
         assert_eq!(copies.properties, properties(&[("CC", list(&["a", "b"])), ("x", text("y"))]));
     }
 

@@ -100,10 +100,10 @@ pub fn publish(
     let placed = channel.publisher.len();
     let routed = match &copies {
         None => channel.publisher.publish(now_ms, &publish, || headers(&properties, raw_properties), body),
-        Some(Copies { keys, properties: shown }) => {
+        Some(Copies { keys, hidden, properties: shown }) => {
             publish.properties = shown;
             let shown = || headers(&Properties::decode(shown).ok()?, shown);
-            channel.publisher.publish_copies(now_ms, &publish, keys, shown, body)
+            channel.publisher.publish_copies(now_ms, &publish, (keys, hidden), shown, body)
         }
     }
     .map_err(fault)?;

@@ -7,6 +7,7 @@
 //! ```text
 //! u32 length of the rest | u8 flags | i64 published (ms) | u64 expiration (ms; MAX = none) | u8 priority
 //! u8 n, exchange | u8 n, routing key | u32 n, properties (flags and list as on the wire) | body
+//! with a flag for it: hidden routing keys (u8 n, key …), u32 length of these
 //! ```
 //!
 //! The AMQP property list is carried, never read, by the core; what the core must know (persistence, expiration,
@@ -26,6 +27,8 @@ const PERSISTENT: u8 = 1;
 const DIED: u8 = 2;
 /// It was dead-lettered with a key of the queue's: the keys in its `CC` are spent.
 const OWN_KEY_ONLY: u8 = 4;
+/// More routing keys that nobody is to see follow the body.
+const HIDDEN_KEYS: u8 = 8;
 /// Where the flags lie.
 const FLAGS_AT: usize = 4;
 /// Of a handle only, never on disk: its batch is not in memory.
@@ -95,6 +98,25 @@ impl Draft {
         let start = self.starts.last().map_or(0, |&start| start as usize);
         if let Some(flags) = self.bytes.get_mut(start + FLAGS_AT) {
             *flags |= DIED | if own_key_only { OWN_KEY_ONLY } else { 0 };
+        }
+    }
+
+    /// More routing keys of the open message, whose body is there whole (`BCC`): they lead its dead letters, too.
+    pub fn hide<S: AsRef<str>>(&mut self, keys: &[S]) {
+        let start = self.starts.last().map_or(0, |&start| start as usize);
+        if keys.is_empty() {
+            return;
+        }
+        let from = self.bytes.len();
+        keys.iter().for_each(|key| put_short(&mut self.bytes, key.as_ref()));
+        let len = length_u32(self.bytes.len() - from);
+        self.bytes.extend_from_slice(&len.to_be_bytes());
+        let rest = length_u32(self.bytes.len() - start - 4);
+        if let Some(prefix) = self.bytes.get_mut(start..start + 4) {
+            prefix.copy_from_slice(&rest.to_be_bytes());
+        }
+        if let Some(flags) = self.bytes.get_mut(start + FLAGS_AT) {
+            *flags |= HIDDEN_KEYS;
         }
     }
 
@@ -272,7 +294,7 @@ impl Message {
         let properties_at = key_at + 1 + usize::from(routing_key_len);
         let properties_len = read_u32(bytes, properties_at)?;
         let body_at = properties_at.checked_add(4)?.checked_add(properties_len as usize)?;
-        let body_len = u32::try_from(end.checked_sub(body_at)?).ok()?;
+        let body_len = u32::try_from(hidden(bytes, traits, end)?.start.checked_sub(body_at)?).ok()?;
         (end <= bytes.len()).then(|| Self {
             blob: blob.clone(),
             names: length_u32(names),
@@ -349,6 +371,23 @@ impl Message {
         self.traits & PERSISTENT != 0
     }
 
+    /// More routing keys, which receivers must not see.
+    #[must_use]
+    pub fn hidden_keys(&self) -> Vec<String> {
+        let bytes = &self.blob.bytes;
+        let start = self.names as usize - FIXED_BYTES;
+        let end = start + 4 + read_u32(bytes, start).unwrap_or(0) as usize;
+        let mut rest = hidden(bytes, self.traits, end).and_then(|range| bytes.get(range)).unwrap_or_default();
+        let mut keys = Vec::new();
+        while let Some((&n, tail)) = rest.split_first()
+            && let Some((key, tail)) = tail.split_at_checked(n.into())
+        {
+            keys.push(String::from_utf8_lossy(key).into_owned());
+            rest = tail;
+        }
+        keys
+    }
+
     /// It was dead-lettered before.
     #[must_use]
     pub fn has_died(&self) -> bool {
@@ -392,6 +431,15 @@ impl Message {
 
 /// The handle and its place in a queue, in the memory accounting.
 const HANDLE_BYTES: usize = 96;
+
+/// Where the hidden keys of a message that ends there lie; none, there, when it has none.
+fn hidden(bytes: &[u8], flags: u8, end: usize) -> Option<std::ops::Range<usize>> {
+    if flags & HIDDEN_KEYS == 0 {
+        return Some(end..end);
+    }
+    let to = end.checked_sub(4)?;
+    Some(to.checked_sub(read_u32(bytes, to)? as usize)?..to)
+}
 
 fn put_short(out: &mut Vec<u8>, s: &str) {
     // A short string has at most 255 bytes; the doors check it where it enters.
@@ -456,6 +504,26 @@ mod tests {
         message.forget();
         assert!(weak.upgrade().is_none() && message.is_paged() && message.body_bytes().is_empty());
         assert_eq!((message.body_len(), message.priority(), message.held_bytes()), (12, 3, HANDLE_BYTES));
+    }
+
+    #[test]
+    fn hidden_keys_are_no_part_of_the_body_and_survive() {
+        let mut draft = draft();
+        draft.hide(&["a", ""]);
+        draft.open(
+            &Publish { exchange: "", routing_key: "k", properties: b"\0\0", traits: Traits::default() },
+            0,
+            1,
+        );
+        draft.body(b"z");
+        let blob = draft.seal();
+        let place = Place { segment: 1, offset: 2, len: 3 };
+        for blob in [Blob::read(blob.bytes.clone(), place).unwrap(), blob] {
+            let bodies: Vec<_> = (0..3).map(|n| blob.message(n).unwrap().body().to_vec()).collect();
+            assert_eq!(bodies, [&b"Hello World!"[..], b"", b"z"]);
+            assert_eq!(blob.message(0).unwrap().hidden_keys(), [""; 0]);
+            assert_eq!(blob.message(1).unwrap().hidden_keys(), ["a", ""]);
+        }
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub mod vhost_settings;
 mod tests;
 
 use std::sync::{
-    Arc, OnceLock,
+    Arc,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -50,7 +50,6 @@ use parking_lot::RwLock;
 use self::{
     alarm::Alarms,
     auth::Users,
-    dead_letter::deaths::Rules,
     deadlines::Deadlines,
     events::Events,
     group::Groups,
@@ -82,8 +81,6 @@ pub struct Core {
     pub topics: Topics,
     /// When queues, and what delayed exchanges hold, must be looked at.
     pub deadlines: Deadlines,
-    /// What `x-death` is like, if it is to be like an older RabbitMQ's; set before the doors open.
-    pub deaths: OnceLock<Rules>,
     /// Where reads of the log and other slow work run; without one (in simulation) they run at once.
     pub runtime: Option<tokio::runtime::Handle>,
     /// Channels that wait for direct replies.

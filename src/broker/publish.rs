@@ -140,7 +140,7 @@ impl Publisher {
     }
 
     /// As [`Publisher::publish`], for a message that is routed by more keys than its own (`CC`, `BCC`): still one copy
-    /// per queue.
+    /// per queue. Those that nobody is to see are `hidden` among them.
     ///
     /// # Errors
     /// As [`Publisher::publish`].
@@ -148,15 +148,21 @@ impl Publisher {
         &mut self,
         now_ms: i64,
         publish: &Publish<'_>,
-        keys: &[String],
+        (keys, hidden): (&[String], &[String]),
         headers: impl Fn() -> Option<Headers>,
         body: &[u8],
     ) -> Result<Routed, Refusal> {
         let exchange = self.exchange(publish)?;
         let table = headers();
         let table = table.as_ref().map(|headers| &headers.table);
-        let route = route_copies(&self.vhost, &exchange, publish, keys, table);
-        Ok(self.place(now_ms, publish, keys, Arc::new(route), headers, body))
+        let all = [keys, hidden].concat();
+        let route = route_copies(&self.vhost, &exchange, publish, &all, table);
+        let placed = self.draft.len();
+        let routed = self.place(now_ms, publish, &all, Arc::new(route), headers, body);
+        if self.draft.len() > placed {
+            self.draft.hide(hidden);
+        }
+        Ok(routed)
     }
 
     /// Sends on what an exchange held back, from that exchange.

@@ -74,7 +74,6 @@ impl Broker {
             meters: Meters::default(),
             ids: Ids::default(),
             deadlines: super::deadlines::Deadlines::default(),
-            deaths: std::sync::OnceLock::new(),
             runtime: settings.runtime,
             replies: Replies::default(),
             events: Events::default(),
@@ -101,6 +100,7 @@ impl Broker {
             broker.core.events.open(&vhost);
         }
         broker.core.store.start_reclaiming();
+        watch_heads(&broker.core, queues.into_values().collect());
         Ok(Arc::new(broker))
     }
 
@@ -267,6 +267,16 @@ impl Broker {
         }
         dangling.submit_unwatched(&self.core.store);
         Ok(())
+    }
+}
+
+/// Lets every queue's oldest message expire in its time, though nobody asks for it. One queue after the other, beside
+/// whatever else begins.
+fn watch_heads(core: &Core, queues: Vec<Arc<Queue>>) {
+    let look = move || queues.iter().for_each(Queue::look_at_paged_head);
+    match &core.runtime {
+        None => look(),
+        Some(runtime) => drop(runtime.spawn_blocking(look)),
     }
 }
 

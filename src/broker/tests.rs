@@ -1,5 +1,9 @@
 //! Queues and exchanges with the store behind them, stepped by hand.
 
+mod dead_letter_crashes;
+mod dead_letters;
+mod deadlines;
+
 use std::sync::Arc;
 
 use super::{
@@ -75,9 +79,16 @@ impl World {
     }
 
     fn queue(&self, name: &str, arguments: &[(&str, i64)]) -> Arc<Queue> {
-        let arguments = arguments.iter().map(|&(name, n)| (name.to_owned(), Value::I64(n))).collect();
-        let options =
-            QueueOptions { durable: true, auto_delete: false, exclusive: None, arguments: Table(arguments) };
+        self.queue_with(name, arguments, &[])
+    }
+
+    fn queue_with(&self, name: &str, numbers: &[(&str, i64)], texts: &[(&str, &str)]) -> Arc<Queue> {
+        let options = QueueOptions {
+            durable: true,
+            auto_delete: false,
+            exclusive: None,
+            arguments: arguments(numbers, texts),
+        };
         let queue = self.vhost.declare_queue(name, ME, options).unwrap().queue;
         self.commit();
         queue
@@ -96,6 +107,12 @@ impl World {
     fn flush(&self, publisher: &mut Publisher) {
         publisher.flush(self.clock.now_ms(), None);
     }
+}
+
+fn arguments(numbers: &[(&str, i64)], texts: &[(&str, &str)]) -> Table {
+    let numbers = numbers.iter().map(|&(name, n)| (name.to_owned(), Value::I64(n)));
+    let texts = texts.iter().map(|&(name, text)| (name.to_owned(), Value::LongStr(text.to_owned().into())));
+    Table(numbers.chain(texts).collect())
 }
 
 const PERSISTENT: Traits = Traits { persistent: true, priority: 0, expiration_ms: None };

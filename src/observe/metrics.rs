@@ -78,6 +78,10 @@ counters! {
     got_auto_ack "rabbitmq_global_messages_delivered_get_auto_ack_total" AMQP, "Total number of messages delivered to consumers using basic.get with automatic acknowledgment";
     got_manual_ack "rabbitmq_global_messages_delivered_get_manual_ack_total" AMQP, "Total number of messages delivered to consumers using basic.get with manual acknowledgment";
     get_empty "rabbitmq_global_messages_get_empty_total" AMQP, "Total number of times basic.get operations fetched no message";
+    dead_lettered_expired "rabbitmq_global_messages_dead_lettered_expired_total" AMQP, "Total number of messages dead-lettered due to message TTL exceeded";
+    dead_lettered_rejected "rabbitmq_global_messages_dead_lettered_rejected_total" AMQP, "Total number of messages dead-lettered due to basic.reject or basic.nack";
+    dead_lettered_maxlen "rabbitmq_global_messages_dead_lettered_maxlen_total" AMQP, "Total number of messages dead-lettered due to overflow drop-head or reject-publish-dlx";
+    dead_lettered_delivery_limit "rabbitmq_global_messages_dead_lettered_delivery_limit_total" AMQP, "Total number of messages dead-lettered due to delivery-limit exceeded";
     kafka_records_produced "warren_records_produced_total" KAFKA, "Total number of records appended by producers";
     kafka_records_fetched "warren_records_fetched_total" KAFKA, "Total number of records sent to consumers";
     kafka_bytes_produced "warren_record_bytes_produced_total" KAFKA, "Total size of record batches appended by producers";

@@ -85,6 +85,7 @@ impl World {
     /// Time passes, and the background does what is due by then.
     pub(super) fn advance(&self, by: Duration) {
         self.clock.advance(by);
+        self.broker.on_deadlines(self.clock.now_ms());
         self.turn();
         for sparse in self.store.sparse_segments() {
             self.broker.move_out_of(sparse.segment);

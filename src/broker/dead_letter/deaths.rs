@@ -13,27 +13,12 @@ use bytes::{Bytes, BytesMut};
 
 use super::Reason;
 use crate::{
-    broker::message::Message,
+    broker::{message::Message, profile::Profile},
     data::{
         field::{Properties, table},
         value::{Table, Value},
     },
 };
-
-/// What versions of RabbitMQ differ in. The default is 4.2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
-    /// `x-death` that a client published goes on being counted (3.x); otherwise it counts for nothing.
-    pub client_x_death_trusted: bool,
-    /// `x-last-death-*` are there, and `original-expiration` comes first (3.13).
-    pub x_last_death: bool,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self { client_x_death_trusted: false, x_last_death: true }
-    }
-}
 
 /// One death.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +27,8 @@ pub struct Death<'a> {
     pub queue: &'a str,
     pub reason: Reason,
     pub now_ms: i64,
+    /// The queue puts a routing key of its own in place of the message's.
+    pub key_replaced: bool,
 }
 
 /// A message as it goes on after its death.
@@ -56,14 +43,14 @@ pub struct Letter {
 
 impl Letter {
     #[must_use]
-    pub fn new(message: &Message, death: &Death<'_>, rules: Rules) -> Self {
+    pub fn new(message: &Message, death: &Death<'_>, profile: &Profile) -> Self {
         // The door has refused what is no property list; headers it never had to decode may be broken: they are lost.
         let properties = Properties::decode(message.properties()).unwrap_or_default();
         let mut headers = properties.header_table().unwrap_or_default();
         let copies = if message.own_key_only() { Vec::new() } else { copies(&headers) };
-        let expiration = expiration(&properties, message, rules);
-        let first = record(expiration, message, death, &copies, rules);
-        let trusted = message.has_died() || rules.client_x_death_trusted;
+        let expiration = expiration(&properties, message, profile);
+        let first = record(expiration, message, death, &copies, profile);
+        let trusted = message.has_died() || profile.client_x_death_trusted;
         let deaths = match headers.field(X_DEATH) {
             Some(Value::Array(deaths)) if trusted => Some(deaths.clone()),
             Some(_) | None => None,
@@ -72,10 +59,15 @@ impl Letter {
         if deaths.is_none() {
             name_death(&mut headers, "first", death, exchange);
         }
-        if rules.x_last_death {
+        if profile.x_last_death {
             name_death(&mut headers, "last", death, exchange);
         }
-        set(&mut headers, X_DEATH.to_owned(), Value::Array(merge(deaths.unwrap_or_default(), first)));
+        if death.key_replaced && !profile.x_last_death {
+            headers.0.retain(|(name, _)| name != "CC");
+        }
+        let sorted = deaths.is_some() && !profile.x_last_death;
+        let deaths = merge(deaths.unwrap_or_default(), first, sorted);
+        set(&mut headers, X_DEATH.to_owned(), Value::Array(deaths));
         // Once RabbitMQ adds a header, it sorts them all, and drops doubles.
         headers.0.sort_by(|(a, _), (b, _)| a.cmp(b));
         headers.0.dedup_by(|(b, _), (a, _)| a == b);
@@ -107,9 +99,9 @@ fn copies(headers: &Table) -> Vec<String> {
 }
 
 /// Since 3.13 as a number is written, before as it came.
-fn expiration(properties: &Properties<'_>, message: &Message, rules: Rules) -> Option<Bytes> {
+fn expiration(properties: &Properties<'_>, message: &Message, profile: &Profile) -> Option<Bytes> {
     let text = properties.expiration?;
-    let number = message.expiration_ms().filter(|_| rules.x_last_death).map(|ms| ms.to_string());
+    let number = message.expiration_ms().filter(|_| profile.x_last_death).map(|ms| ms.to_string());
     Some(number.map_or_else(|| Bytes::copy_from_slice(text), Bytes::from))
 }
 
@@ -123,7 +115,7 @@ fn record(
     message: &Message,
     death: &Death<'_>,
     copies: &[String],
-    rules: Rules,
+    profile: &Profile,
 ) -> Table {
     let keys = std::iter::once(message.routing_key()).chain(copies.iter().map(String::as_str));
     let seconds = u64::try_from(death.now_ms / 1_000).unwrap_or(0);
@@ -136,7 +128,7 @@ fn record(
         ("routing-keys", Value::Array(keys.map(longstr).collect())),
     ];
     if let Some(expiration) = expiration {
-        let at = if rules.x_last_death { 0 } else { fields.len() };
+        let at = if profile.x_last_death { 0 } else { fields.len() };
         fields.insert(at, ("original-expiration", Value::LongStr(expiration)));
     }
     Table(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
@@ -150,14 +142,19 @@ fn text<'a>(death: &'a Value, name: &str) -> Option<&'a [u8]> {
     field(death, name)?.octets()
 }
 
-/// Puts a death in front: the one of the same queue and reason counts one more, and is otherwise what it was.
-fn merge(mut deaths: Vec<Value>, first: Table) -> Vec<Value> {
+/// Puts a death in front: the one of the same queue and reason counts one more, and is otherwise what it was. Before
+/// 3.13 its fields were `sorted` then.
+fn merge(mut deaths: Vec<Value>, first: Table, sorted: bool) -> Vec<Value> {
     let new = Value::Table(first);
     let same = |death: &Value| {
         ["queue", "reason"].iter().all(|name| text(death, name).is_some_and(|t| text(&new, name) == Some(t)))
     };
     let again = deaths.iter().position(same).map(|at| deaths.remove(at));
-    deaths.insert(0, again.map_or(new, one_more));
+    let mut front = again.map_or(new, one_more);
+    if let (true, Value::Table(fields)) = (sorted, &mut front) {
+        fields.0.sort_by(|(a, _), (b, _)| a.cmp(b));
+    }
+    deaths.insert(0, front);
     deaths
 }
 

@@ -21,6 +21,7 @@ use super::{
     exchange::Envelope,
     holding::Holding,
     message::{Draft, Publish, Traits},
+    meters::Meters,
     publish::Headers,
     queue::{
         Entry, Queue,
@@ -33,7 +34,10 @@ use super::{
     txn::channel::{All, records},
     vhost::Vhost,
 };
-use crate::store::{Change, Store};
+use crate::{
+    observe::metrics::Counter,
+    store::{Change, Store},
+};
 
 /// Where a queue's dead letters go (`x-dead-letter-exchange`, `x-dead-letter-routing-key`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +94,15 @@ pub(super) fn move_all(queue: &Arc<Queue>) {
     }
 }
 
+fn meter(meters: &Meters, reason: Reason) -> &Counter {
+    match reason {
+        Reason::Expired => &meters.dead_lettered_expired,
+        Reason::Maxlen => &meters.dead_lettered_maxlen,
+        Reason::Rejected => &meters.dead_lettered_rejected,
+        Reason::DeliveryLimit => &meters.dead_lettered_delivery_limit,
+    }
+}
+
 /// What becomes one Change, and who has something to move after it.
 #[derive(Default)]
 pub(super) struct Moves {
@@ -137,7 +150,9 @@ impl Moves {
     fn publish(&mut self, now_ms: i64, source: &Queue, dead_letter: &DeadLetter, dead: &[Dead]) {
         let Some(vhost) = source.home() else { return };
         let mut batch = Batch::default();
+        let meters = &source.core().meters;
         for dead in dead {
+            meter(meters, dead.reason).increment();
             batch.add(now_ms, &vhost, source, dead_letter, dead);
         }
         self.changes.extend(records(now_ms, &batch.records));
@@ -177,11 +192,13 @@ impl Batch {
         let Some(exchange) = vhost.find_exchange(&dead_letter.exchange) else { return };
         let Dead { entry, reason } = dead;
         let message = &entry.message;
-        let death = Death { queue: &source.name, reason: *reason, now_ms };
-        let letter = Letter::new(message, &death, *vhost.core.deaths.get_or_init(Default::default));
         let own_keys = dead_letter.routing_key.is_none();
+        let death = Death { queue: &source.name, reason: *reason, now_ms, key_replaced: !own_keys };
+        let letter = Letter::new(message, &death, vhost.core.profile);
         let routing_key = dead_letter.routing_key.as_deref().unwrap_or(message.routing_key());
-        let copies = letter.copies.iter().filter(|_| own_keys).map(String::as_str);
+        // Keys that the message had besides its own, unless a queue has put another in their place.
+        let hidden = if own_keys && !message.own_key_only() { message.hidden_keys() } else { Vec::new() };
+        let copies = letter.copies.iter().filter(|_| own_keys).chain(&hidden).map(String::as_str);
         let keys: Vec<_> = std::iter::once(routing_key).chain(copies).collect();
         let envelope =
             Envelope { keys: &keys, headers: Some(&letter.headers), properties: &letter.properties };
@@ -208,8 +225,9 @@ impl Batch {
         for history in route.kept_by.iter().filter_map(|exchange| exchange.history.as_ref()) {
             history.keep(&vhost.core.memory, now_ms, &publish, message.body());
         }
+        let own_key_only = !own_keys || message.own_key_only();
         if !route.delayed.is_empty() {
-            let ordinal = open(&mut self.held, now_ms, &publish, message.body(), !own_keys);
+            let ordinal = open(&mut self.held, now_ms, &publish, message.body(), &hidden, own_key_only);
             for (holding, delay_ms) in route.delayed {
                 let at_ms = now_ms.saturating_add(i64::try_from(delay_ms).unwrap_or(i64::MAX));
                 self.delayed.push((holding, ordinal, at_ms));
@@ -218,7 +236,7 @@ impl Batch {
         if route.queues.is_empty() {
             return;
         }
-        let ordinal = open(&mut self.draft, now_ms, &publish, message.body(), !own_keys);
+        let ordinal = open(&mut self.draft, now_ms, &publish, message.body(), &hidden, own_key_only);
         for queue in route.queues {
             match self.queues.iter_mut().find(|(other, _)| other.id == queue.id) {
                 Some((_, ordinals)) => ordinals.push(ordinal),
@@ -229,10 +247,18 @@ impl Batch {
 }
 
 /// Adds a dead letter to a batch; gives its ordinal.
-fn open(draft: &mut Draft, now_ms: i64, publish: &Publish<'_>, body: &[u8], own_key_only: bool) -> u32 {
+fn open(
+    draft: &mut Draft,
+    now_ms: i64,
+    publish: &Publish<'_>,
+    body: &[u8],
+    hidden: &[String],
+    own_key_only: bool,
+) -> u32 {
     let ordinal = u32::try_from(draft.len()).unwrap_or(u32::MAX);
     draft.open(publish, now_ms, body.len());
     draft.body(body);
+    draft.hide(hidden);
     draft.died(own_key_only);
     ordinal
 }

@@ -5,18 +5,18 @@ use proptest::prelude::*;
 
 use super::{
     Reason,
-    deaths::{Death, Letter, Rules},
+    deaths::{Death, Letter},
 };
 use crate::{
-    broker::message::{Draft, Message, Publish, Traits},
+    broker::{
+        message::{Draft, Message, Publish, Traits},
+        profile::{Profile, V3_12, V3_13, V4_2},
+    },
     data::{
         field::{Properties, table},
         value::{Table, Value},
     },
 };
-
-const OLD: Rules = Rules { client_x_death_trusted: true, x_last_death: false };
-const V3_13: Rules = Rules { client_x_death_trusted: true, x_last_death: true };
 
 fn text(s: &str) -> Value {
     Value::LongStr(s.to_owned().into())
@@ -62,12 +62,12 @@ fn message(sent: &Sent<'_>, headers: &Table) -> Message {
 }
 
 fn death(queue: &str, reason: Reason, now_ms: i64) -> Death<'_> {
-    Death { queue, reason, now_ms }
+    Death { queue, reason, now_ms, key_replaced: false }
 }
 
 /// The headers after one death, as the next receiver decodes them.
-fn headers_after(sent: &Sent<'_>, headers: &Table, death: &Death<'_>, rules: Rules) -> Table {
-    let letter = Letter::new(&message(sent, headers), death, rules);
+fn headers_after(sent: &Sent<'_>, headers: &Table, death: &Death<'_>, profile: &Profile) -> Table {
+    let letter = Letter::new(&message(sent, headers), death, profile);
     let properties = Properties::decode(&letter.properties).unwrap();
     assert_eq!(properties.expiration, None, "it must not expire again");
     assert_eq!(properties.delivery_mode, Some(2));
@@ -81,9 +81,9 @@ fn names(table: &Table) -> Vec<&str> {
 
 fn deaths(headers: &Table) -> Vec<Table> {
     let Some(Value::Array(deaths)) = headers.field("x-death") else { panic!("no x-death: {headers:?}") };
-    let table = |death: &Value| match death {
-        Value::Table(table) => table.clone(),
-        other => panic!("{other:?}"),
+    let table = |death: &Value| {
+        let Value::Table(table) = death else { panic!("{death:?}") };
+        table.clone()
     };
     deaths.iter().map(table).collect()
 }
@@ -92,7 +92,7 @@ fn deaths(headers: &Table) -> Vec<Table> {
 fn the_first_death_is_told_in_rabbitmqs_order() {
     let headers = fields(vec![("z", Value::I32(1)), ("CC", list(&["copy"])), ("a", Value::Void)]);
     let sent = Sent { expiration: Some("60000"), ..SENT };
-    let after = headers_after(&sent, &headers, &death("q", Reason::Expired, 1_700_000_000_999), V3_13);
+    let after = headers_after(&sent, &headers, &death("q", Reason::Expired, 1_700_000_000_999), &V3_13);
     assert_eq!(
         names(&after),
         [
@@ -125,7 +125,7 @@ fn the_first_death_is_told_in_rabbitmqs_order() {
 #[test]
 fn before_3_13_the_expiration_comes_last_and_nothing_is_said_of_the_last_death() {
     let sent = Sent { expiration: Some("050"), ..SENT };
-    let after = headers_after(&sent, &Table::default(), &death("q", Reason::Maxlen, 0), OLD);
+    let after = headers_after(&sent, &Table::default(), &death("q", Reason::Maxlen, 0), &V3_12);
     assert_eq!(
         names(&after),
         ["x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"]
@@ -144,11 +144,11 @@ fn a_death_of_the_same_queue_and_reason_counts_one_more_and_keeps_the_rest() {
         &Sent { expiration: Some("5"), ..SENT },
         &Table::default(),
         &death("q", Reason::Expired, 1_000),
-        V3_13,
+        &V3_13,
     );
     let back = Sent { exchange: "dlx", routing_key: "other", expiration: None, died: Some(false) };
-    let second = headers_after(&back, &first, &death("q2", Reason::Rejected, 2_000), V3_13);
-    let third = headers_after(&back, &second, &death("q", Reason::Expired, 3_000), V3_13);
+    let second = headers_after(&back, &first, &death("q2", Reason::Rejected, 2_000), &V3_13);
+    let third = headers_after(&back, &second, &death("q", Reason::Expired, 3_000), &V3_13);
     let third_deaths = deaths(&third);
     let queues: Vec<_> = third_deaths.iter().map(|d| d.field("queue").cloned().unwrap()).collect();
     assert_eq!(queues, [text("q"), text("q2")]);
@@ -162,23 +162,43 @@ fn a_death_of_the_same_queue_and_reason_counts_one_more_and_keeps_the_rest() {
 }
 
 #[test]
+fn before_3_13_a_second_death_is_sorted_and_a_key_of_the_queues_takes_cc_away() {
+    let sent = Sent { expiration: Some("5"), ..SENT };
+    let mut headers = fields(vec![("CC", list(&["copy"]))]);
+    for _ in 0..2 {
+        headers = headers_after(&sent, &headers, &death("q", Reason::Rejected, 0), &V3_12);
+    }
+    assert_eq!(
+        names(&deaths(&headers)[0]),
+        ["count", "exchange", "original-expiration", "queue", "reason", "routing-keys", "time"]
+    );
+    let check = |profile, kept| {
+        let replaced = Death { key_replaced: true, ..death("q", Reason::Rejected, 0) };
+        let after = headers_after(&SENT, &headers, &replaced, profile);
+        assert_eq!(after.field("CC").is_some(), kept);
+    };
+    check(&V3_12, false);
+    check(&V4_2, true);
+}
+
+#[test]
 fn what_a_client_says_of_deaths_counts_only_for_older_versions() {
     let claimed = fields(vec![("count", Value::I64(7)), ("reason", text("rejected")), ("queue", text("q"))]);
     let headers = fields(vec![
         ("x-death", Value::Array(vec![Value::Table(claimed)])),
         ("x-first-death-queue", text("elsewhere")),
     ]);
-    let check = |rules, died, count: i64, first: &str| {
+    let check = |profile, died, count: i64, first: &str| {
         let sent = Sent { died, ..SENT };
-        let after = headers_after(&sent, &headers, &death("q", Reason::Rejected, 0), rules);
+        let after = headers_after(&sent, &headers, &death("q", Reason::Rejected, 0), profile);
         let deaths = deaths(&after);
         assert_eq!((deaths.len(), deaths[0].field("count")), (1, Some(&Value::I64(count))));
         assert_eq!(after.field("x-first-death-queue"), Some(&text(first)));
     };
-    check(Rules::default(), None, 1, "q");
-    check(Rules::default(), Some(false), 8, "elsewhere");
-    check(V3_13, None, 8, "elsewhere");
-    check(OLD, None, 8, "elsewhere");
+    check(&V4_2, None, 1, "q");
+    check(&V4_2, Some(false), 8, "elsewhere");
+    check(&V3_13, None, 8, "elsewhere");
+    check(&V3_12, None, 8, "elsewhere");
 }
 
 #[test]
@@ -186,7 +206,7 @@ fn keys_in_cc_are_copies_until_the_queue_has_put_its_own_key() {
     let headers = fields(vec![("CC", Value::Array(vec![text("a"), Value::I32(1), text("b")]))]);
     let check = |died, copies: &[&str], keys: &[&str]| {
         let sent = Sent { died, ..SENT };
-        let letter = Letter::new(&message(&sent, &headers), &death("q", Reason::Maxlen, 0), Rules::default());
+        let letter = Letter::new(&message(&sent, &headers), &death("q", Reason::Maxlen, 0), &V4_2);
         assert_eq!(letter.copies, copies);
         assert_eq!(deaths(&letter.headers)[0].field("routing-keys"), Some(&list(keys)));
         assert_eq!(letter.headers.field("CC"), headers.field("CC"));
@@ -203,7 +223,7 @@ fn a_cycle_is_one_that_nobody_has_broken_by_rejecting() {
         let mut cycles = false;
         for (at, &(queue, reason)) in history.iter().enumerate() {
             let sent = Sent { died: (at > 0).then_some(false), ..SENT };
-            let letter = Letter::new(&message(&sent, &headers), &death(queue, reason, 0), Rules::default());
+            let letter = Letter::new(&message(&sent, &headers), &death(queue, reason, 0), &V4_2);
             cycles = letter.cycles_to(target);
             headers = letter.headers;
         }
@@ -224,8 +244,8 @@ fn a_cycle_is_one_that_nobody_has_broken_by_rejecting() {
 #[test]
 fn headers_that_are_no_table_and_an_x_death_that_is_no_array_do_no_harm() {
     let headers = fields(vec![("x-death", text("nonsense")), ("x-death", Value::I32(1))]);
-    for rules in [Rules::default(), OLD] {
-        let after = headers_after(&SENT, &headers, &death("q", Reason::Expired, -1), rules);
+    for profile in [&V4_2, &V3_12] {
+        let after = headers_after(&SENT, &headers, &death("q", Reason::Expired, -1), profile);
         assert_eq!(deaths(&after).len(), 1);
         assert_eq!(names(&after).iter().filter(|name| **name == "x-death").count(), 1);
     }
@@ -237,7 +257,7 @@ fn headers_that_are_no_table_and_an_x_death_that_is_no_array_do_no_harm() {
         0,
     );
     let message = draft.seal().message(0).unwrap();
-    let letter = Letter::new(&message, &death("q", Reason::Expired, 0), Rules::default());
+    let letter = Letter::new(&message, &death("q", Reason::Expired, 0), &V4_2);
     assert_eq!(deaths(&letter.headers).len(), 1);
 }
 
@@ -261,7 +281,7 @@ proptest! {
         for (at, (queue, reason)) in history.iter().enumerate() {
             let now_ms = i64::try_from(at).unwrap() * 1_000;
             let sent = Sent { died: (at > 0).then_some(false), ..SENT };
-            let letter = Letter::new(&message(&sent, &headers), &death(queue, *reason, now_ms), Rules::default());
+            let letter = Letter::new(&message(&sent, &headers), &death(queue, *reason, now_ms), &V4_2);
             headers = letter.headers.clone();
             let known = model.iter().position(|(q, r, ..)| q == queue && r == reason);
             let (count, first) = known.map_or((0, now_ms), |at| { let d = model.remove(at); (d.2, d.3) });

@@ -118,7 +118,9 @@ impl World {
         let traits = Traits { persistent: true, ..Traits::default() };
         let publish = Publish { exchange: "d", routing_key: "k", properties: &encoded, traits };
         let headers = || Some(Headers { table: table.clone(), alone: true });
-        publisher.publish_copies(self.clock.now_ms(), &publish, keys, headers, body.as_bytes()).unwrap()
+        publisher
+            .publish_copies(self.clock.now_ms(), &publish, (keys, &[]), headers, body.as_bytes())
+            .unwrap()
     }
 
     pub(in crate::broker) fn publish(&self, delay_ms: i64, body: &str) -> Routed {

@@ -4,7 +4,13 @@
 //! A queue has one deadline, and tells [`crate::broker::deadlines`] of it only when it comes earlier: a later one is
 //! found when the earlier has come. (RabbitMQ drops, and dead-letters, at the moment a message expires at the head.)
 
-use super::state::{Effects, State};
+use std::sync::Arc;
+
+use super::{
+    Seq,
+    state::{Effects, State},
+};
+use crate::{broker::message::Blob, store::Place};
 
 /// What [`State`] remembers for this.
 #[derive(Debug, Default)]
@@ -13,6 +19,8 @@ pub struct Lifetime {
     used_ms: i64,
     /// The deadline that was told.
     armed_ms: Option<i64>,
+    /// When the oldest message expires, as long as it is in the log only.
+    paged_head_ms: Option<i64>,
 }
 
 /// A deadline that comes before the one that was told.
@@ -43,7 +51,10 @@ impl State {
     fn deadline_ms(&self) -> Option<i64> {
         // While a delivery waits for the log, its end is what the queue waits for.
         let waits = self.waits_since_ms.is_some();
-        let head = self.ready.front().map(|entry| entry.expires_ms).filter(|&at| at != i64::MAX && !waits);
+        let head = match self.ready.front() {
+            Some(entry) => Some(entry.expires_ms).filter(|&at| at != i64::MAX && !waits),
+            None => self.lifetime.paged_head_ms.filter(|_| self.ready.paged()),
+        };
         [head, self.unused_ms()].into_iter().flatten().min()
     }
 
@@ -59,8 +70,27 @@ impl State {
         }
     }
 
+    /// The run in which the oldest message lies, if it is in the log only, and where.
+    #[must_use]
+    pub fn paged_head(&mut self) -> Option<(Seq, Place)> {
+        let middle = self.ready.middle().filter(|_| self.ready.front().is_none())?;
+        let first = *self.runs.next(middle.from, 1).first()?;
+        Some((first, self.runs.of(first)?.place?))
+    }
+
+    /// That run has been looked at.
+    pub fn saw_paged_head(&mut self, first: Seq, blob: &Arc<Blob>) {
+        let Some(run) = self.runs.of(first) else { return };
+        let oldest = (0..run.count).find(|n| run.has(*n)).and_then(|n| blob.message(run.ordinals.at(n)));
+        let expires_ms =
+            oldest.map(|message| self.limits.expires_ms(message.published_ms(), message.expiration_ms()));
+        self.lifetime.paged_head_ms = expires_ms.filter(|&at| at != i64::MAX);
+    }
+
     /// The deadline that was told has come, or need not come any more; returns it.
     pub fn disarm(&mut self) -> Option<i64> {
+        // The queue is looked at now: its head is read, and says for itself when it expires.
+        self.lifetime.paged_head_ms = None;
         self.lifetime.armed_ms.take()
     }
 }

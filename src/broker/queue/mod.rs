@@ -15,6 +15,7 @@ pub mod ready;
 mod run;
 pub mod runs;
 pub mod state;
+mod upkeep;
 
 use std::{
     collections::{HashMap, hash_map},
@@ -26,11 +27,10 @@ use parking_lot::Mutex;
 use self::{
     change::{Flush, Forget, MoveRun, MovedChunk, PublishRun, Reserve},
     consumers::ConsumerSpec,
-    drops::Moving,
     state::{Effects, Got, Overflow, State, Totals},
 };
 use super::{
-    Core, ReadBack, arguments, dead_letter,
+    Core, ReadBack, dead_letter,
     message::{Blob, Hold, Message},
     outlet::{Event, Outlet},
     policy::Applied,
@@ -427,66 +427,6 @@ impl Queue {
         self.follow(effects);
     }
 
-    /// What the queue's arguments, with the policies applied, ask for from now on.
-    pub fn reconfigure(self: &Arc<Self>, effective: &Table) {
-        let asked = arguments::classic(effective);
-        let mut effects = Effects::default();
-        let mut state = self.state.lock();
-        state.configure(&asked);
-        self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
-        drop(state);
-        self.follow(effects);
-    }
-
-    /// The deadline has come: messages have expired, or the queue has.
-    pub(super) fn on_deadline(self: &Arc<Self>, now_ms: i64) {
-        let mut effects = Effects::default();
-        let mut state = self.state.lock();
-        state.disarm();
-        if state.gone {
-            return;
-        }
-        if state.unused(now_ms) {
-            drop(state);
-            if let Some(vhost) = self.home.upgrade() {
-                vhost.delete_unused(self, now_ms);
-            }
-            return;
-        }
-        self.deliver_locked(&mut state, now_ms, &mut effects);
-        drop(state);
-        self.follow(effects);
-    }
-
-    /// Where what the queue lets go ends up.
-    pub(super) fn dead_letter(&self) -> Option<Arc<dead_letter::DeadLetter>> {
-        self.state.lock().dead_letter.clone()
-    }
-
-    /// What a mover takes next; with `None` it is done.
-    pub(super) fn take_dead(&self) -> Option<Moving> {
-        self.state.lock().take_dead()
-    }
-
-    /// These were let go and are nowhere now, or where no Change of ours is needed for them.
-    pub(super) fn forget_dead(self: &Arc<Self>, seqs: impl Iterator<Item = Seq>) {
-        let mut effects = Effects::default();
-        let mut state = self.state.lock();
-        if state.gone {
-            return;
-        }
-        state.moved(seqs, &mut effects);
-        self.inbox(&mut effects);
-        drop(state);
-        self.follow(effects);
-    }
-
-    /// The vhost, unless it is deleted.
-    #[must_use]
-    pub(super) fn home(&self) -> Option<Arc<Vhost>> {
-        self.home.upgrade()
-    }
-
     /// Messages of one consumer go back to where they were, to be delivered again.
     pub fn requeue(self: &Arc<Self>, consumer: Option<ConsumerId>, entries: impl Iterator<Item = Entry>) {
         let mut effects = Effects::default();
@@ -575,22 +515,6 @@ impl Queue {
         self.look();
         let state = self.state.lock();
         (state.ready.len(), state.consumers.len())
-    }
-
-    /// Drops what has expired at the head, though its timer may not have come to it: whoever counts messages must not
-    /// count those.
-    pub(super) fn look(self: &Arc<Self>) {
-        let mut effects = Effects::default();
-        let mut state = self.state.lock();
-        let now_ms = self.core.clock.now_ms();
-        if state.expires(now_ms) {
-            state.deliver(now_ms, &mut effects);
-        } else {
-            state.settle_effects(&mut effects);
-        }
-        self.inbox(&mut effects);
-        drop(state);
-        self.follow(effects);
     }
 
     /// What the admin API and metrics show.
