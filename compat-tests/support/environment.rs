@@ -61,16 +61,21 @@ pub(crate) fn go() -> Result<Command, Missing> {
 
 /// A directory that holds the Node programs and their `node_modules`.
 pub(crate) fn node() -> Result<PathBuf, Missing> {
-    let version = output(Command::new("node").arg("--version"), "node (20 or newer)")?;
-    let lock = read(&sources("node").join("package-lock.json"))?;
-    let directory = kept("node", &[&version, &lock], |directory| {
-        copy(&sources("node"), directory, &["package.json", "package-lock.json"])?;
-        let quiet = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
-        run(Command::new("npm").args(quiet).current_dir(directory), "npm ci from the Node registry")
-    })?;
+    let directory = npm("node")?;
     let programs = programs("node", "mjs")?;
     copy(&sources("node"), &directory, &programs.iter().map(String::as_str).collect::<Vec<_>>())?;
     Ok(directory)
+}
+
+/// A directory with the `node_modules` that `compat-tests/<folder>/package-lock.json` lists.
+pub(crate) fn npm(folder: &str) -> Result<PathBuf, Missing> {
+    let version = output(Command::new("node").arg("--version"), "node (20 or newer)")?;
+    let lock = read(&sources(folder).join("package-lock.json"))?;
+    kept("node", &[&version, &lock], |directory| {
+        copy(&sources(folder), directory, &["package.json", "package-lock.json"])?;
+        let quiet = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
+        run(Command::new("npm").args(quiet).current_dir(directory), "npm ci from the Node registry")
+    })
 }
 
 /// The class path of the libraries that the Java programs use; the programs themselves run from source.

@@ -81,6 +81,20 @@ pub(crate) fn from_tap(text: &str) -> Vec<Outcome> {
     outcomes
 }
 
+/// The outcomes of mocha's JSON report.
+pub(crate) fn from_mocha(text: &str) -> Vec<Outcome> {
+    let report: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for (list, passed) in [("passes", true), ("failures", false)] {
+        for test in report.get(list).and_then(serde_json::Value::as_array).into_iter().flatten() {
+            if let Some(title) = test.get("fullTitle").and_then(serde_json::Value::as_str) {
+                outcomes.push(Outcome { test: title.to_string(), passed });
+            }
+        }
+    }
+    outcomes
+}
+
 /// The outcomes of `go test -json`; a package that does not build fails under its own name.
 pub(crate) fn from_go(text: &str) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
@@ -109,7 +123,7 @@ pub(crate) fn from_go(text: &str) -> Vec<Outcome> {
 }
 
 mod tests {
-    use super::{Outcome, from_go, from_tap, judge, parse};
+    use super::{Outcome, from_go, from_mocha, from_tap, judge, parse};
 
     fn outcome(test: &str, passed: bool) -> Outcome {
         Outcome { test: test.into(), passed }
@@ -132,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_are_read_from_tap_and_from_go() {
+    fn outcomes_are_read_from_tap_go_and_mocha() {
         assert_eq!(
             from_tap("TAP version 13\nok 1 - hello\n  ---\nnot ok 2 - work queue\n1..2\n"),
             [outcome("hello", true), outcome("work queue", false)]
@@ -141,5 +155,7 @@ mod tests {
                   {\"Action\":\"pass\",\"Package\":\"x/amqp091\",\"Test\":\"TestHello\"}\n\
                   {\"Action\":\"fail\",\"Package\":\"x/streadway\"}\n";
         assert_eq!(from_go(go), [outcome("amqp091/TestHello", true), outcome("streadway", false)]);
+        let mocha = r#"{"passes": [{"fullTitle": "a b"}], "failures": [{"fullTitle": "a c"}]}"#;
+        assert_eq!(from_mocha(mocha), [outcome("a b", true), outcome("a c", false)]);
     }
 }
