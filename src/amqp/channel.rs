@@ -72,6 +72,8 @@ pub struct Tx {
     pub settlements: Vec<Settlement>,
     /// `basic.return`s of what no queue takes, as frames: they leave with the commit.
     pub returns: BytesMut,
+    /// A commit is on its way into the log.
+    pub committing: bool,
 }
 
 /// Deliveries that are acknowledged or rejected once the transaction commits, with their tags.
@@ -157,6 +159,8 @@ pub enum Content {
         /// What the header promised, and how much of it is still to come.
         size: u64,
         left: u64,
+        /// More has come than was promised. Older RabbitMQs wait for ever then.
+        overrun: bool,
     },
 }
 
@@ -277,6 +281,15 @@ impl Channel {
             origin,
             content: Content::None,
             info: Arc::default(),
+        }
+    }
+
+    /// Whether a `tx.commit` waits for its answer: nothing else may come meanwhile.
+    #[must_use]
+    pub fn committing(&self) -> bool {
+        match &self.mode {
+            Mode::Tx(tx) => tx.committing,
+            Mode::Plain | Mode::Confirm(_) => false,
         }
     }
 

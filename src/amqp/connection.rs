@@ -25,7 +25,7 @@ use super::{
     fault::{Fault, Level, Reply},
     handle,
     publish::{self, whole},
-    session::{Capabilities, Context, Session},
+    session::{Alarm, Capabilities, Context, Session},
     wire::{
         Malformed, Method, MethodId, Side, basic, channel, connection,
         frame::{self, Frame, Raw},
@@ -37,8 +37,8 @@ use crate::{
     net::pump::Output,
 };
 
-/// How long a peer may take to answer our `connection.close`.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a peer may take to answer our `connection.close`; no longer than its heartbeat (RabbitMQ's `CLOSING_TIMEOUT`).
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// RabbitMQ keeps a peer that it closes without a word waiting this long, to slow down guessing.
 const SILENT_CLOSE_DELAY: Duration = Duration::from_secs(3);
@@ -175,7 +175,8 @@ impl Connection {
     fn takes_frames(&self) -> bool {
         match &self.phase {
             Phase::Start { .. } | Phase::Tune { .. } | Phase::Opening { .. } | Phase::Closing { .. } => true,
-            Phase::Open(session) => session.waiting.is_none(),
+            // A publisher under an alarm is not read further than its publish.
+            Phase::Open(session) => session.waiting.is_none() && session.alarm != Alarm::Blocked,
             Phase::Greeting { .. } | Phase::Silent { .. } | Phase::Over => false,
         }
     }
@@ -195,6 +196,10 @@ impl Connection {
                 self.fail(now, raw.channel, &fault, MethodId { class: 60, method: 40 });
             }
             return len;
+        }
+        if raw.channel != 0 && self.is_stranger() {
+            self.fail(now, raw.channel, &raw.unexpected().into(), MethodId::NONE);
+            return 0;
         }
         let frame = match raw.frame() {
             Ok(frame) => frame,
@@ -233,12 +238,20 @@ impl Connection {
         }
     }
 
+    /// Whether the handshake is not over: then there are no channels.
+    fn is_stranger(&self) -> bool {
+        match &self.phase {
+            Phase::Greeting { .. } | Phase::Start { .. } | Phase::Tune { .. } | Phase::Opening { .. } => true,
+            Phase::Open(_) | Phase::Closing { .. } | Phase::Silent { .. } | Phase::Over => false,
+        }
+    }
+
     /// The context for a frame on a channel, unless frames on it are ignored.
     fn open_channel_context(&mut self, now_ms: i64, number: u16) -> Option<Result<Context<'_>, Fault>> {
         let Phase::Open(session) = &mut self.phase else { return None };
         match session.channels.get(&number).map(|channel| channel.phase) {
             // Only methods tell RabbitMQ that a channel is not open.
-            None => Some(Err(Fault::MethodExpected)),
+            None => Some(Err(handle::channel::room(session).err().unwrap_or(Fault::MethodExpected))),
             Some(ChannelPhase::Closing) => None,
             Some(ChannelPhase::Open) => Some(Ok(Context { session, output: &mut self.output, now_ms })),
         }
@@ -254,17 +267,28 @@ impl Connection {
                 return;
             }
             Err(malformed) => {
-                self.fail(now, number, &malformed.into(), MethodId::NONE);
+                // What cannot be decoded is some method's, but a text that is no UTF-8 nobody's.
+                let blamed = match &malformed {
+                    Malformed::Arguments { method, .. } => *method,
+                    Malformed::FrameTooLarge { .. }
+                    | Malformed::FrameEnd { .. }
+                    | Malformed::UnknownFrame { .. }
+                    | Malformed::UnexpectedFrame { .. }
+                    | Malformed::UnknownMethod(_)
+                    | Malformed::ShortStrUtf8 { .. }
+                    | Malformed::Field(_) => MethodId::NONE,
+                };
+                self.fail(now, number, &malformed.into(), blamed);
                 return;
             }
         };
         let id = method.id();
         if matches!(self.phase, Phase::Closing { .. }) {
             self.while_closing(&method);
-        } else if method.sent_by() == Side::Server {
-            self.fail(now, number, &Fault::UnimplementedMethod, id);
         } else if number == 0 {
             self.on_connection_method(now, method, id);
+        } else if method.sent_by() == Side::Server {
+            self.fail(now, number, &Fault::UnimplementedMethod, id);
         } else {
             self.on_channel_method(now, now_ms, number, method, id);
         }
@@ -294,21 +318,26 @@ impl Connection {
         };
         let mut cx = Context { session, output: &mut self.output, now_ms };
         let Some(mut taken) = cx.session.channels.remove(&number) else {
-            let result = if matches!(method, Method::Channel(channel::Method::Open(_))) {
-                handle::channel::open(&mut cx, number)
-            } else if matches!(method, Method::Channel(channel::Method::CloseOk(_))) {
-                // The answer to a close of ours that the client's own close overtook.
-                Ok(())
+            if let Err(full) = handle::channel::room(cx.session) {
+                self.fail(now, number, &full, MethodId::NONE);
+            } else if matches!(method, Method::Channel(channel::Method::Open(_))) {
+                handle::channel::open(&mut cx, number);
             } else {
-                Err(Fault::ChannelNotOpen)
-            };
-            self.settle(now, number, result, id);
+                self.fail(now, number, &Fault::ChannelNotOpen, id);
+            }
             return;
         };
         if taken.phase == ChannelPhase::Closing {
+            if matches!(method, Method::Channel(channel::Method::Open(_))) {
+                cx.session.channels.insert(number, taken);
+                self.fail(now, number, &Fault::SecondChannelOpen, id);
+                return;
+            }
             if matches!(method, Method::Channel(channel::Method::Close(_))) {
+                // Both sides closed at once: its answer to ours is still to come.
                 handle::channel::close(&mut cx, &mut taken);
-            } else if !matches!(method, Method::Channel(channel::Method::CloseOk(_))) {
+            }
+            if !matches!(method, Method::Channel(channel::Method::CloseOk(_))) {
                 cx.session.channels.insert(number, taken);
             }
             return;
@@ -329,7 +358,7 @@ impl Connection {
 
     /// Says what was wrong, and closes the channel or the connection.
     fn fail(&mut self, now: Instant, number: u16, fault: &Fault, method: MethodId) {
-        let reply = fault.reply();
+        let reply = fault.reply(self.profile());
         tracing::warn!(peer = %self.peer, channel = number, code = reply.code, text = reply.text, "closing for an error");
         let now_ms = self.broker.core.clock.now_ms();
         if let (Level::Channel, 1.., Phase::Open(session)) = (reply.level, number, &mut self.phase)
@@ -355,17 +384,16 @@ impl Connection {
                 self.phase = Phase::Over;
                 return;
             }
-            Phase::Start { .. } | Phase::Tune { .. } | Phase::Opening { .. }
-                if !handshake::is_told_to_strangers(reply) =>
-            {
+            Phase::Start { .. } | Phase::Tune { .. } if !handshake::is_told_to_strangers(reply) => {
                 self.phase = Phase::Silent { until: now + SILENT_CLOSE_DELAY };
                 return;
             }
             Phase::Start { .. } | Phase::Tune { .. } | Phase::Opening { .. } | Phase::Open(_) => {}
         }
-        let frame_max = self.frame_max();
+        let (frame_max, heartbeat) = (self.frame_max(), self.heartbeat.interval);
         self.abandon();
-        self.phase = Phase::Closing { until: now + CLOSE_TIMEOUT, frame_max };
+        let patience = if heartbeat.is_zero() { CLOSE_TIMEOUT } else { heartbeat.min(CLOSE_TIMEOUT) };
+        self.phase = Phase::Closing { until: now + patience, frame_max };
         let close = connection::Close {
             reply_code: reply.code,
             reply_text: &reply.text,
@@ -443,6 +471,9 @@ fn dispatch(
         });
         return Ok(());
     }
+    if channel.committing() {
+        return Err(Fault::DuringCommit);
+    }
     // What was published before is where it belongs before anything else of this channel is looked at.
     publish::flush_channel(channel, &cx.session.outlet, cx.now_ms);
     match method {
@@ -450,12 +481,10 @@ fn dispatch(
         Method::Basic(m) => handle::basic::handle(cx, channel, &m)?,
         Method::Channel(channel::Method::Flow(m)) => handle::channel::flow(cx, channel, &m)?,
         Method::Channel(channel::Method::Open(_)) => return Err(Fault::SecondChannelOpen),
-        // An answer to a flow that we never ask for.
-        Method::Channel(channel::Method::FlowOk(_)) => {}
         Method::Channel(_) => return Err(Fault::UnimplementedMethod),
         Method::Confirm(super::wire::confirm::Method::Select(m)) => handle::confirm::select(cx, channel, &m)?,
         Method::Confirm(_) => return Err(Fault::UnimplementedMethod),
-        Method::Connection(_) => return Err(Fault::ConnectionState("running")),
+        Method::Connection(_) => return Err(Fault::UnimplementedMethod),
         Method::Exchange(m) => handle::exchange::handle(cx, channel, &m)?,
         Method::Queue(m) => handle::queue::handle(cx, channel, &m)?,
         Method::Tx(m) => handle::tx::handle(cx, channel, &m)?,

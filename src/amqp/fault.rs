@@ -1,4 +1,5 @@
-//! THE table from what went wrong to RabbitMQ's reply: code, level and text, word for word (4.2's where versions differ).
+//! THE table from what went wrong to RabbitMQ's reply: code, level and text, word for word; where versions differ, the
+//! profile says which.
 //!
 //! Clients and test suites compare these texts, so they are here and nowhere else, and `fixtures/amqp/faults.tsv` holds
 //! them, as transcribed from our compatibility list. Which method is to blame is the caller's knowledge.
@@ -12,8 +13,10 @@ mod tests;
 pub use code::{Code, Level};
 
 use super::wire::Malformed;
-use crate::data::term;
-use crate::data::value::Value;
+use crate::{
+    broker::profile::{Profile, StreamTexts},
+    data::{term, value::Value},
+};
 
 /// What goes into `connection.close` or `channel.close`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -277,14 +280,16 @@ pub enum Fault {
     SecretRefused,
     Forced(String),
     Shutdown,
+    /// A feature that is denied by default.
+    DeprecatedFeature(&'static str),
     Internal,
 }
 
 impl Fault {
-    /// Code, level and text.
+    /// Code, level and text, as that RabbitMQ has them.
     #[must_use]
-    pub fn reply(&self) -> Reply {
-        let (code, explanation) = self.row();
+    pub fn reply(&self, profile: &Profile) -> Reply {
+        let (code, explanation) = self.row(profile);
         let (code, level, name) = code.row();
         let text = match explanation {
             Some(explanation) => cut(format!("{name} - {explanation}")),
@@ -294,7 +299,7 @@ impl Fault {
     }
 
     /// The table, in the order of the enum.
-    fn row(&self) -> (Code, Option<String>) {
+    fn row(&self, profile: &Profile) -> (Code, Option<String>) {
         use Code::{
             AccessRefused, ChannelError, CommandInvalid, ConnectionForced, FrameError, InternalError,
             NotAllowed, NotFound, NotImplemented, PreconditionFailed, ResourceLocked, UnexpectedFrame,
@@ -321,17 +326,23 @@ impl Fault {
             }
             Self::SystemExchange(what) => (AccessRefused, format!("deletion of system {what} not allowed")),
             Self::UnknownExchangeType(name) => {
-                (PreconditionFailed, format!("unknown exchange type '{name}'"))
+                let closes_connection = profile.unknown_exchange_type_closes_connection;
+                let code = if closes_connection { CommandInvalid } else { PreconditionFailed };
+                (code, format!("unknown exchange type '{name}'"))
             }
             Self::InUse(what) => (PreconditionFailed, format!("{what} in use")),
             Self::NotEmpty(what) => (PreconditionFailed, format!("{what} not empty")),
             Self::InternalExchange(what) => (AccessRefused, format!("cannot publish to internal {what}")),
             Self::AccessRefused { access, on, user } => {
-                (AccessRefused, format!("{access} access to {} refused for user '{user}'", on.named()))
+                let (access, on) = (access_text(access, profile), on.named());
+                (AccessRefused, format!("{access}access to {on} refused for user '{user}'"))
             }
             Self::TopicAccessRefused { access, routing_key, on, user } => (
                 AccessRefused,
-                format!("{access} access to topic '{routing_key}' in {on} refused for user '{user}'"),
+                format!(
+                    "{}access to topic '{routing_key}' in {on} refused for user '{user}'",
+                    access_text(access, profile)
+                ),
             ),
             Self::InvalidArg { arg, on, reason } => {
                 (PreconditionFailed, format!("invalid arg '{arg}' for {on}: {reason}"))
@@ -373,10 +384,18 @@ impl Fault {
             Self::RecoverWithoutRequeue => (NotImplemented, "requeue=false".to_owned()),
             Self::FlowInactive => (NotImplemented, "active=false".to_owned()),
             Self::NoPrefetch(queue) => {
-                (PreconditionFailed, format!("consumer prefetch count is not set for stream {queue}"))
+                let of = match profile.stream_texts {
+                    StreamTexts::Old => format!("'{queue}'"),
+                    StreamTexts::New => format!("stream {queue}"),
+                };
+                (PreconditionFailed, format!("consumer prefetch count is not set for {of}"))
             }
             Self::AutoAckOfStream(queue) => {
-                (NotImplemented, format!("automatic acknowledgement not supported by stream {queue}"))
+                let by = match profile.stream_texts {
+                    StreamTexts::Old => "stream queues",
+                    StreamTexts::New => "stream",
+                };
+                (NotImplemented, format!("automatic acknowledgement not supported by {by} {queue}"))
             }
             Self::UnsupportedByStream { what, on } => {
                 (NotImplemented, format!("{what} not supported by stream queues {on}"))
@@ -498,12 +517,15 @@ impl Fault {
             Self::NodeConnectionLimit(limit) => {
                 (NotAllowed, format!("connection refused: node connection limit ({limit}) is reached"))
             }
-            Self::UserChannelLimit { user, limit } => (
-                NotAllowed,
-                format!(
-                    "number of channels opened for user '{user}' has reached the maximum allowed user limit of {limit}"
-                ),
-            ),
+            Self::UserChannelLimit { user, limit } => {
+                let limit = if profile.user_channel_limit_in_brackets {
+                    format!("({limit})")
+                } else {
+                    limit.to_string()
+                };
+                let has = format!("number of channels opened for user '{user}' has reached");
+                (NotAllowed, format!("{has} the maximum allowed user limit of {limit}"))
+            }
             Self::LoginRefused { mechanism } => (
                 AccessRefused,
                 format!(
@@ -515,6 +537,16 @@ impl Fault {
             Self::Shutdown => {
                 (ConnectionForced, "broker forced connection closure with reason 'shutdown'".to_owned())
             }
+            // RabbitMQ goes on to say how it can be permitted all the same, which is cut.
+            Self::DeprecatedFeature(feature) => (
+                InternalError,
+                format!(
+                    "Feature `{feature}` is deprecated.\nBy default, this feature is not permitted anymore.\nThe feature \
+                     will be removed from a future major RabbitMQ version, regardless of the configuration; actual \
+                     version to be determined.\nTo continue using this feature when it is not permitted by default, \
+                     set the following parameter in your configuration:"
+                ),
+            ),
             Self::Internal => return (InternalError, None),
         };
         (code, Some(explanation))
@@ -525,6 +557,11 @@ impl From<Malformed> for Fault {
     fn from(malformed: Malformed) -> Self {
         Self::Malformed(malformed)
     }
+}
+
+/// What was wanted, where the version says it.
+fn access_text(access: &str, profile: &Profile) -> String {
+    if profile.access_named { format!("{access} ") } else { String::new() }
 }
 
 fn negotiation_text(field: &str, value: u32, bound: Bound) -> String {

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::{
+    Settings,
     channel::{Batch, Channel, Content, Mode, Phase, Publish},
     copies::{self, Copies},
     expiration,
@@ -24,6 +25,7 @@ use crate::{
         receipt::Receipt,
         refusal::{Access, Refusal, Subject},
         reply::{self, ReplyTo},
+        vhost::Vhost,
     },
     net::pump::Output,
 };
@@ -49,64 +51,14 @@ pub fn publish(
     if channel.phase == Phase::Closing {
         return Ok(());
     }
-    let vhost = &session.vhost;
-    let fault = |refusal| fault_of(refusal, &vhost.name);
-    if method.immediate {
-        return Err(Fault::Immediate);
+    if channel.committing() {
+        return Err(Fault::DuringCommit);
     }
-    if body.len() as u64 > session.settings.message_bytes_max {
-        return Err(Fault::MessageSize {
-            bytes: body.len() as u64,
-            bytes_max: session.settings.message_bytes_max,
-        });
-    }
-    let remembered = channel.publisher.remembers(method.exchange, method.routing_key);
-    if !remembered && !session.user.may(Access::Write, &vhost.name, method.exchange) {
-        let user = session.user.name.to_string();
-        return Err(fault(Refusal::Permission {
-            access: Access::Write,
-            on: Subject::exchange(method.exchange),
-            user,
-        }));
-    }
-    let decoded = Properties::decode(raw_properties).map_err(|e| Fault::Malformed(e.into()));
-    let reply_to = channel.reply_to.clone();
-    let asks_for_reply = decoded.as_ref().is_ok_and(|p| p.reply_to == Some(reply::QUEUE.as_bytes()));
-    let looked = decoded.and_then(|p| look(p, &session.user, reply_to.as_deref()));
-    let (properties, traits, copies) = looked.map_err(|wrong| {
-        // A missing or internal exchange is reported before anything that is wrong with the properties.
-        match vhost.exchange(method.exchange) {
-            Err(refusal) => fault(refusal),
-            Ok(exchange) if exchange.options.internal => {
-                Fault::InternalExchange(Resource::exchange(&exchange.name, &vhost.name))
-            }
-            Ok(_) => wrong,
-        }
-    })?;
-    if (!remembered || copies.is_some()) && session.user.topic_permissions.contains_key(&vhost.name) {
-        may_write_topics(session, method, copies.as_ref())?;
-    }
-    let Some(channel) = session.channels.get_mut(&number) else { return Err(Fault::ChannelNotOpen) };
-    let vhost = &session.vhost;
-    let fault = |refusal| fault_of(refusal, &vhost.name);
-    let rewritten = asks_for_reply.then(|| encoded(&properties));
-    let raw_properties = rewritten.as_deref().unwrap_or(raw_properties);
-    let mut publish = message::Publish {
-        exchange: method.exchange,
-        routing_key: method.routing_key,
-        properties: raw_properties,
-        traits,
-    };
+    let desk = Desk { vhost: &session.vhost, user: &session.user, settings: &session.settings };
+    desk.admit(channel, method, body)?;
     let placed = channel.publisher.len();
-    let routed = match &copies {
-        None => channel.publisher.publish(now_ms, &publish, || headers(&properties, raw_properties), body),
-        Some(Copies { keys, hidden, properties: shown }) => {
-            publish.properties = shown;
-            let shown = || headers(&Properties::decode(shown).ok()?, shown);
-            channel.publisher.publish_copies(now_ms, &publish, (keys, hidden), shown, body)
-        }
-    }
-    .map_err(fault)?;
+    let (routed, rewritten) = desk.route(channel, now_ms, method, raw_properties, body)?;
+    let raw_properties = rewritten.as_deref().unwrap_or(raw_properties);
     let meters = &session.broker.core.meters;
     session.tally.count(meters, body.len() as u64, matches!(channel.mode, Mode::Confirm(_)));
     match routed {
@@ -114,18 +66,157 @@ pub fn publish(
         // RabbitMQ's plugin routes a delayed message to nothing, and so it is returned.
         Routed::Delayed | Routed::Unroutable if method.mandatory => {
             meters.unroutable_returned.increment();
-            let (reply_code, reply_text) = NO_ROUTE;
-            let (exchange, routing_key) = (method.exchange, method.routing_key);
-            let basic_return = basic::Return { reply_code, reply_text, exchange, routing_key };
-            let out = match &mut channel.mode {
-                Mode::Tx(tx) => &mut tx.returns,
-                Mode::Plain | Mode::Confirm(_) => output.buffer(),
-            };
-            content::encode(out, number, &basic_return, raw_properties, body, session.frame_max);
+            give_back(channel, output, session.frame_max, method, raw_properties, body);
         }
         Routed::Delayed => {}
         Routed::Unroutable => meters.unroutable_dropped.increment(),
     }
+    note(channel, placed)?;
+    if channel.publisher.bytes_len() >= BATCH_BYTES_MAX {
+        flush(session, number, now_ms);
+    }
+    if session.alarm != Alarm::Clear {
+        concern(session, output);
+    }
+    Ok(())
+}
+
+/// What a publish is judged by.
+struct Desk<'a> {
+    vhost: &'a Vhost,
+    user: &'a User,
+    settings: &'a Settings,
+}
+
+impl Desk<'_> {
+    /// What is asked before the exchange is looked for.
+    #[inline]
+    fn admit(&self, channel: &Channel, method: &basic::Publish<'_>, body: &[u8]) -> Result<(), Fault> {
+        if method.immediate {
+            return Err(Fault::Immediate);
+        }
+        let (bytes, bytes_max) = (body.len() as u64, self.settings.message_bytes_max);
+        if bytes > bytes_max {
+            return Err(Fault::MessageSize { bytes, bytes_max });
+        }
+        if channel.publisher.remembers(method.exchange, method.routing_key)
+            || self.user.may(Access::Write, &self.vhost.name, method.exchange)
+        {
+            return Ok(());
+        }
+        let (on, user) = (Subject::exchange(method.exchange), self.user.name.to_string());
+        Err(self.fault(Refusal::Permission { access: Access::Write, on, user }))
+    }
+
+    /// From the properties on: into the channel's batch, if anything takes it. The properties, too, where they are not as
+    /// they came.
+    #[inline]
+    fn route(
+        &self,
+        channel: &mut Channel,
+        now_ms: i64,
+        method: &basic::Publish<'_>,
+        raw_properties: &[u8],
+        body: &[u8],
+    ) -> Result<(Routed, Option<bytes::BytesMut>), Fault> {
+        let decoded = Properties::decode(raw_properties).map_err(|e| Fault::Malformed(e.into()));
+        let user_id_first = self.vhost.core.profile.user_id_checked_first;
+        let reply_to = channel.reply_to.clone();
+        let asks_for_reply = decoded.as_ref().is_ok_and(|p| p.reply_to == Some(reply::QUEUE.as_bytes()));
+        let looked = decoded.and_then(|p| look(p, self.user, user_id_first, reply_to.as_deref()));
+        let (properties, traits, copies) = looked.map_err(|wrong| self.exchange_first(method, wrong))?;
+        if self.user.topic_permissions.contains_key(&self.vhost.name)
+            && (copies.is_some() || !channel.publisher.remembers(method.exchange, method.routing_key))
+        {
+            self.may_write_topics(method, copies.as_ref())?;
+        }
+        if !user_id_first {
+            check_user_id(&properties, self.user).map_err(|wrong| self.exchange_first(method, wrong))?;
+        }
+        let rewritten = asks_for_reply.then(|| encoded(&properties));
+        let raw_properties = rewritten.as_deref().unwrap_or(raw_properties);
+        let mut publish = message::Publish {
+            exchange: method.exchange,
+            routing_key: method.routing_key,
+            properties: raw_properties,
+            traits,
+        };
+        let routed = match &copies {
+            None => {
+                channel.publisher.publish(now_ms, &publish, || headers(&properties, raw_properties), body)
+            }
+            Some(Copies { keys, hidden, properties: shown }) => {
+                publish.properties = shown;
+                let shown = || headers(&Properties::decode(shown).ok()?, shown);
+                channel.publisher.publish_copies(now_ms, &publish, (keys, hidden), shown, body)
+            }
+        }
+        .map_err(|refusal| self.fault(refusal))?;
+        Ok((routed, rewritten))
+    }
+
+    /// Whether the user may use all of a publish's routing keys with its exchange, where that is a topic exchange.
+    fn may_write_topics(&self, method: &basic::Publish<'_>, copies: Option<&Copies>) -> Result<(), Fault> {
+        let vhost = self.vhost;
+        if vhost.find_exchange(method.exchange).is_none_or(|exchange| exchange.options.kind != "topic") {
+            return Ok(());
+        }
+        let more = copies
+            .into_iter()
+            .flat_map(|copies| copies.keys.iter().chain(&copies.hidden).map(String::as_str));
+        for key in std::iter::once(method.routing_key).chain(more) {
+            if !self.user.may_topic(Access::Write, &vhost.name, method.exchange, key) {
+                let (routing_key, exchange) = (key.to_owned(), method.exchange.to_owned());
+                let user = self.user.name.to_string();
+                return Err(self.fault(Refusal::TopicPermission {
+                    access: Access::Write,
+                    routing_key,
+                    exchange,
+                    user,
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    /// A missing or internal exchange is reported before anything that is wrong with the properties.
+    fn exchange_first(&self, method: &basic::Publish<'_>, wrong: Fault) -> Fault {
+        match self.vhost.exchange(method.exchange) {
+            Err(refusal) => self.fault(refusal),
+            Ok(exchange) if exchange.options.internal => {
+                Fault::InternalExchange(Resource::exchange(&exchange.name, &self.vhost.name))
+            }
+            Ok(_) => wrong,
+        }
+    }
+
+    fn fault(&self, refusal: Refusal) -> Fault {
+        fault_of(refusal, &self.vhost.name)
+    }
+}
+
+/// `basic.return` of what nothing takes: at once, and with the commit in a transaction.
+fn give_back(
+    channel: &mut Channel,
+    output: &mut Output,
+    frame_max: u32,
+    method: &basic::Publish<'_>,
+    raw_properties: &[u8],
+    body: &[u8],
+) {
+    let (reply_code, reply_text) = NO_ROUTE;
+    let (exchange, routing_key) = (method.exchange, method.routing_key);
+    let basic_return = basic::Return { reply_code, reply_text, exchange, routing_key };
+    let out = match &mut channel.mode {
+        Mode::Tx(tx) => &mut tx.returns,
+        Mode::Plain | Mode::Confirm(_) => output.buffer(),
+    };
+    content::encode(out, channel.number, &basic_return, raw_properties, body, frame_max);
+}
+
+/// What the channel owes the client for a publish: a confirm, or its place in the transaction.
+#[inline]
+fn note(channel: &mut Channel, placed: usize) -> Result<(), Fault> {
     match &mut channel.mode {
         Mode::Plain => {}
         Mode::Confirm(batch) => {
@@ -141,34 +232,6 @@ pub fn publish(
             if bytes > TX_BYTES_MAX {
                 return Err(Fault::TxSize { bytes, bytes_max: TX_BYTES_MAX });
             }
-        }
-    }
-    if channel.publisher.bytes_len() >= BATCH_BYTES_MAX {
-        flush(session, number, now_ms);
-    }
-    if session.alarm != Alarm::Clear {
-        concern(session, output);
-    }
-    Ok(())
-}
-
-/// Whether the user may use all of a publish's routing keys with its exchange, where that is a topic exchange.
-fn may_write_topics(
-    session: &Session,
-    method: &basic::Publish<'_>,
-    copies: Option<&Copies>,
-) -> Result<(), Fault> {
-    let vhost = &session.vhost;
-    if vhost.find_exchange(method.exchange).is_none_or(|exchange| exchange.options.kind != "topic") {
-        return Ok(());
-    }
-    let more = copies.into_iter().flat_map(|copies| copies.keys.iter().map(String::as_str));
-    for key in std::iter::once(method.routing_key).chain(more) {
-        if !session.user.may_topic(Access::Write, &vhost.name, method.exchange, key) {
-            let (routing_key, exchange) = (key.to_owned(), method.exchange.to_owned());
-            let user = session.user.name.to_string();
-            let refusal = Refusal::TopicPermission { access: Access::Write, routing_key, exchange, user };
-            return Err(fault_of(refusal, &vhost.name));
         }
     }
     Ok(())
@@ -197,22 +260,17 @@ fn concern(session: &mut Session, output: &mut Output) {
 fn look<'a>(
     mut properties: Properties<'a>,
     user: &User,
+    user_id_first: bool,
     reply_to: Option<&'a ReplyTo>,
 ) -> Result<(Properties<'a>, Traits, Option<Copies>), Fault> {
+    if user_id_first {
+        check_user_id(&properties, user)?;
+    }
     if properties.reply_to == Some(reply::QUEUE.as_bytes()) {
         properties.reply_to = Some(reply_to.ok_or(Fault::NoFastReplyConsumer)?.name.as_bytes());
     }
     let expiration_ms = properties.expiration.map(expiration::parse).transpose()?;
     let copies = copies::of(&properties)?;
-    if let Some(claimed) = properties.user_id
-        && claimed != user.name.as_bytes()
-        && !user.impersonates()
-    {
-        return Err(Fault::UserId {
-            claimed: String::from_utf8_lossy(claimed).into_owned(),
-            user: user.name.to_string(),
-        });
-    }
     let traits = Traits {
         persistent: properties.persistent(),
         priority: properties.priority.unwrap_or(0),
@@ -226,6 +284,16 @@ fn encoded(properties: &Properties<'_>) -> bytes::BytesMut {
     let mut out = bytes::BytesMut::new();
     properties.encode(&mut out);
     out
+}
+
+fn check_user_id(properties: &Properties<'_>, user: &User) -> Result<(), Fault> {
+    match properties.user_id {
+        Some(claimed) if claimed != user.name.as_bytes() && !user.impersonates() => {
+            let claimed = String::from_utf8_lossy(claimed).into_owned();
+            Err(Fault::UserId { claimed, user: user.name.to_string() })
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The headers, where somebody asks for them. Flags with nothing but the headers' bit say that they are alone.
@@ -276,6 +344,7 @@ pub fn flush_channel(channel: &mut Channel, outlet: &Arc<crate::broker::outlet::
 /// The fault that closes the connection, or what [`publish`] says.
 pub fn on_header(cx: &mut Context<'_>, number: u16, header: &Header<'_>) -> Result<(), Fault> {
     let bytes_max = cx.session.settings.message_bytes_max;
+    let checked = cx.profile().content_size_checked;
     let Some(channel) = cx.session.channels.get_mut(&number) else { return Err(Fault::ChannelNotOpen) };
     let publish = match std::mem::replace(&mut channel.content, Content::None) {
         Content::Header(publish) => publish,
@@ -286,7 +355,10 @@ pub fn on_header(cx: &mut Context<'_>, number: u16, header: &Header<'_>) -> Resu
     if header.class_id != class {
         return Err(Fault::HeaderOfOtherClass { expected: class, got: header.class_id });
     }
-    if header.body_bytes > CONTENT_BYTES_MAX {
+    if header.weight != 0 {
+        return Err(Fault::HeaderExpected { class });
+    }
+    if checked && header.body_bytes > CONTENT_BYTES_MAX {
         return Err(Fault::ContentSize { bytes: header.body_bytes, bytes_max: CONTENT_BYTES_MAX });
     }
     if header.body_bytes == 0 {
@@ -303,6 +375,7 @@ pub fn on_header(cx: &mut Context<'_>, number: u16, header: &Header<'_>) -> Resu
         body: bytes::BytesMut::with_capacity(kept),
         size: header.body_bytes,
         left: header.body_bytes,
+        overrun: false,
     };
     Ok(())
 }
@@ -316,8 +389,15 @@ const CONTENT_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// As [`on_header`].
 pub fn on_body(cx: &mut Context<'_>, number: u16, part: &[u8]) -> Result<(), Fault> {
     let bytes_max = cx.session.settings.message_bytes_max;
+    let checked = cx.profile().content_size_checked;
     let Some(channel) = cx.session.channels.get_mut(&number) else { return Err(Fault::ChannelNotOpen) };
     let (size, left, body) = match &mut channel.content {
+        Content::Body { overrun: true, .. } => return Ok(()),
+        Content::Body { left, body, overrun, .. } if !checked && part.len() as u64 > *left => {
+            *overrun = true;
+            *body = bytes::BytesMut::new();
+            return Ok(());
+        }
         Content::Body { size, left, body, .. } => (*size, left, body),
         Content::None => return Err(Fault::MethodExpected),
         Content::Header(_) => return Err(Fault::HeaderExpected { class: 60 }),

@@ -16,13 +16,14 @@ use crate::{
         auth::User,
         meters::Meters,
         outlet::Outlet,
+        profile::Profile,
         queue::{ConnectionId, Queue},
         refusal::{Access, Difference, Kind, Refusal, Subject},
         registry::ConnectionInfo,
         vhost::Vhost,
     },
     net::pump::Output,
-    store::StoreError,
+    store::{StoreError, Ticket},
 };
 
 /// An open connection.
@@ -44,6 +45,8 @@ pub struct Session {
     pub exclusive: Vec<Arc<Queue>>,
     /// What must happen before the next frame is looked at.
     pub waiting: Option<Waiting>,
+    /// Transactions on their way into the log, each answered once it is there.
+    pub commits: Vec<Commit>,
     /// The store has more to write than it should: a publisher is not read until it has less.
     pub relief: Option<Relief>,
     pub generations: u32,
@@ -141,7 +144,14 @@ impl Tally {
 /// The store has room again.
 pub type Relief = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-type Durable = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+/// A `tx.commit` that is not answered yet. Its channel takes nothing else meanwhile; others go on.
+pub struct Commit {
+    pub channel: u16,
+    pub generation: u32,
+    pub durable: Durable,
+}
+
+pub type Durable = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 /// Why the connection does not go on.
 pub enum Waiting {
@@ -177,9 +187,15 @@ impl Context<'_> {
         if !nowait {
             frame::put_method(&mut reply, channel, method);
         }
-        let store = self.session.broker.core.store.clone();
-        let durable = Box::pin(async move { store.durable(ticket).await });
+        let durable = self.durable(ticket);
         self.session.waiting = Some(Waiting::Durable { durable, reply });
+    }
+
+    /// Waits until that is in the log.
+    #[must_use]
+    pub fn durable(&self, ticket: Ticket) -> Durable {
+        let store = self.session.broker.core.store.clone();
+        Box::pin(async move { store.durable(ticket).await })
     }
 
     /// The fault for a refusal of the core.
@@ -202,12 +218,12 @@ impl Context<'_> {
         Err(self.fault(Refusal::Permission { access, on: on.clone(), user }))
     }
 
-    /// Whether the user may do any of the three things, as a passive declaration asks.
+    /// Whether the user may do any of the three things, as a passive declaration asks where the version minds.
     ///
     /// # Errors
     /// The fault to answer with when not.
     pub fn allow_any(&mut self, on: &Subject) -> Result<(), Fault> {
-        if !self.session.broker.core.profile.passive_declare_needs_access {
+        if !self.profile().passive_declare_needs_access {
             return Ok(());
         }
         self.allow(Access::Read, on)
@@ -231,6 +247,12 @@ impl Context<'_> {
         let (routing_key, exchange) = (routing_key.to_owned(), exchange.to_owned());
         let user = session.user.name.to_string();
         Err(self.fault(Refusal::TopicPermission { access, routing_key, exchange, user }))
+    }
+
+    /// The RabbitMQ that we behave as.
+    #[must_use]
+    pub fn profile(&self) -> &'static Profile {
+        self.session.broker.core.profile
     }
 
     /// The queue that a name means on this channel, if this connection may touch it.
@@ -282,7 +304,7 @@ impl Context<'_> {
     }
 }
 
-/// What an empty queue name means on a channel; line ends never count.
+/// What an empty queue name means on a channel.
 ///
 /// # Errors
 /// When nothing was declared on it.
@@ -290,10 +312,10 @@ pub fn queue_name(channel: &Channel, name: &str) -> Result<String, Fault> {
     if name.is_empty() {
         return channel.last_queue.clone().ok_or(Fault::NoPreviousQueue);
     }
-    Ok(stripped(name))
+    Ok(name.to_owned())
 }
 
-/// RabbitMQ strips line ends from the names of queues and exchanges.
+/// RabbitMQ strips line ends from the names of queues and exchanges, where they are declared, deleted and bound.
 #[must_use]
 pub fn stripped(name: &str) -> String {
     name.replace(['\r', '\n'], "")

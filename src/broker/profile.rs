@@ -23,9 +23,14 @@ pub struct Profile {
     /// content, closes the connection (501); before, the content is taken as it comes.
     pub content_size_checked: bool,
 
+    /// `user_id` is looked at before `expiration` and CC; since 4.0 after them.
+    pub user_id_checked_first: bool,
+
     // Texts.
     /// `unknown exchange type` closes the connection (503) rather than the channel (406).
     pub unknown_exchange_type_closes_connection: bool,
+    /// The limit in the text about a user's channels is in brackets.
+    pub user_channel_limit_in_brackets: bool,
     /// A refused permission names what was wanted: `configure access to queue …`.
     pub access_named: bool,
     /// `x-queue-type` of a queue that was declared without one is known to be `classic` when it is declared again.
@@ -42,8 +47,8 @@ pub struct Profile {
     pub transient_nonexcl_queues: bool,
     /// `basic.qos` with `global=true` is one limit for the channel; otherwise it is read as `global=false`.
     pub global_qos: bool,
-    /// `x-queue-mode` and `x-queue-version=1` are taken (and change nothing).
-    pub queue_modes: bool,
+    /// `x-queue-version=1` is taken (and changes nothing).
+    pub queue_version_1: bool,
     /// The most `#` in a topic binding's key.
     pub topic_wildcards_max: Option<usize>,
     /// A queue of direct reply-to cannot be bound (403); before, it is not there (404).
@@ -81,7 +86,9 @@ pub static V3_12: Profile = Profile {
     frame_max_min: 4_096,
     message_bytes_max: 128 * MIB,
     content_size_checked: false,
+    user_id_checked_first: true,
     unknown_exchange_type_closes_connection: true,
+    user_channel_limit_in_brackets: true,
     access_named: false,
     queue_type_assumed: false,
     stream_texts: StreamTexts::Old,
@@ -89,7 +96,7 @@ pub static V3_12: Profile = Profile {
     passive_declare_needs_access: false,
     transient_nonexcl_queues: true,
     global_qos: true,
-    queue_modes: true,
+    queue_version_1: true,
     topic_wildcards_max: None,
     reply_queue_binding_refused: false,
     delivery_limit: None,
@@ -117,6 +124,8 @@ pub static V4_2: Profile = Profile {
     frame_max_min: 8_192,
     message_bytes_max: 16 * MIB,
     content_size_checked: true,
+    user_id_checked_first: false,
+    user_channel_limit_in_brackets: false,
     queue_type_assumed: true,
     stream_texts: StreamTexts::New,
     passive_declare_needs_access: true,
@@ -132,7 +141,7 @@ pub static V4_3: Profile = Profile {
     version: "4.3.5",
     transient_nonexcl_queues: false,
     global_qos: false,
-    queue_modes: false,
+    queue_version_1: false,
     topic_wildcards_max: Some(2),
     classic_consumer_timeout: false,
     consumer_timeout_cancels: true,
@@ -161,7 +170,7 @@ mod tests {
         assert_eq!(yes(|p| p.client_x_death_trusted), [true, true, false, false]);
         assert_eq!(yes(|p| p.transient_nonexcl_queues), [true, true, true, false]);
         assert_eq!(yes(|p| p.global_qos), [true, true, true, false]);
-        assert_eq!(yes(|p| p.queue_modes), [true, true, true, false]);
+        assert_eq!(yes(|p| p.queue_version_1), [true, true, true, false]);
         assert_eq!(yes(|p| p.classic_consumer_timeout), [true, true, true, false]);
         assert_eq!(yes(|p| p.junk_header_answer[4] == 3), [false, false, true, true]);
         assert_eq!(yes(|p| p.mechanisms.contains(&"ANONYMOUS")), [false, false, true, true]);

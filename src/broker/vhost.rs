@@ -162,7 +162,6 @@ impl Vhost {
             if !queue_is_mine || queue.options.exclusive.is_some() != options.exclusive.is_some() {
                 return Err(Refusal::Locked(name.to_owned()));
             }
-            arguments::check(name, QueueKind::Classic, &options.arguments)?;
             arguments::equivalent(name, &options, &queue.options)?;
             let pending = queue.survives().then(|| self.done_before()).flatten();
             return Ok(Declared { queue, created: false, pending });

@@ -58,6 +58,15 @@ pub trait Connection: Send + 'static {
     /// Whether more bytes are welcome.
     fn reading(&self) -> bool;
 
+    /// Whether it matters that a peer which does not read its output still sends: only then is the socket read while the
+    /// output is full. Nothing is taken from `input` then, neither by `poll`.
+    fn wants_life(&self) -> bool {
+        false
+    }
+
+    /// Such a peer has sent something, or so much lies untaken already that nobody looks.
+    fn on_life(&mut self, _now: Instant) {}
+
     /// Whether to close the socket once the output is written.
     fn finished(&self) -> bool;
 
@@ -179,8 +188,11 @@ where
     }
 
     fn read(&mut self, now: Instant, cx: &mut Context<'_>) -> io::Result<Read> {
-        if !self.connection.reading() || self.connection.output().is_full() {
+        if !self.connection.reading() {
             return Ok(Read::None);
+        }
+        if self.connection.output().is_full() {
+            return self.listen(now, cx);
         }
         self.make_room();
         match pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
@@ -188,6 +200,27 @@ where
             Poll::Ready(Ok(0)) => Ok(Read::Closed),
             Poll::Ready(Ok(_)) => {
                 self.connection.on_bytes(now, &mut self.input);
+                Ok(Read::Some)
+            }
+            Poll::Ready(Err(e)) => Err(e),
+        }
+    }
+
+    /// Reads only to see that the peer lives, and not much: it is served when it has taken what is due to it.
+    fn listen(&mut self, now: Instant, cx: &mut Context<'_>) -> io::Result<Read> {
+        if self.input.len() >= UNTAKEN_BYTES_MAX {
+            self.connection.on_life(now);
+            return Ok(Read::None);
+        }
+        if !self.connection.wants_life() {
+            return Ok(Read::None);
+        }
+        self.make_room();
+        match pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
+            Poll::Pending => Ok(Read::None),
+            Poll::Ready(Ok(0)) => Ok(Read::Closed),
+            Poll::Ready(Ok(_)) => {
+                self.connection.on_life(now);
                 Ok(Read::Some)
             }
             Poll::Ready(Err(e)) => Err(e),
@@ -335,6 +368,9 @@ const ROUNDS_PER_TURN: usize = 4;
 
 /// A read is not started for less room than this.
 const READ_BYTES_MIN: usize = 8 * 1024;
+
+/// What may lie unread while the output is full, beyond one read.
+const UNTAKEN_BYTES_MAX: usize = 16 * 1024;
 
 /// The beginning of a frame up to this size is copied out, so that its connection holds no whole buffer.
 const REST_COPIED_MAX: usize = 4 * 1024;

@@ -486,7 +486,10 @@ fn frames_where_they_may_not_be() {
         ),
         (
             "41 arguments that are none",
-            one(method_on(1, 60, 10, &[0]), &["connection.close 501 0.0 FRAME_ERROR - cannot decode <<0>>"]),
+            one(
+                method_on(1, 60, 10, &[0]),
+                &["connection.close 501 60.10 FRAME_ERROR - cannot decode <<0>>"],
+            ),
         ),
         (
             "42 a heartbeat on a channel",

@@ -68,8 +68,10 @@ impl Connection {
                 match handle::connection::check_tune(self.broker.core.profile, &self.settings, &m) {
                     Ok(()) => self.phase = Phase::Opening { until, login, tuned: m },
                     Err(fault) => {
-                        self.phase = Phase::Tune { until, login };
-                        self.fail(now, 0, &fault, MethodId::NONE);
+                        // RabbitMQ means to tell, but its process fails over the method's name: only its log knows.
+                        let text = fault.reply(self.profile()).text;
+                        tracing::warn!(peer = %self.peer, text, "failed to negotiate connection parameters");
+                        self.phase = Phase::Silent { until: now + SILENT_CLOSE_DELAY };
                     }
                 }
             }
@@ -78,12 +80,14 @@ impl Connection {
             }
             (Phase::Open(mut session), connection::Method::UpdateSecret(_)) => {
                 let mut cx = Context { session: &mut session, output: &mut self.output, now_ms: 0 };
-                handle::connection::update_secret(&mut cx);
+                let updated = handle::connection::update_secret(&mut cx);
                 self.phase = Phase::Open(session);
+                if let Err(fault) = updated {
+                    self.fail(now, 0, &fault, id);
+                }
             }
-            (phase, connection::Method::Close(_)) => {
-                self.phase = phase;
-                self.abandon();
+            (Phase::Open(session), connection::Method::Close(_)) => {
+                self.tear_down(session);
                 frame::put_method(self.output.buffer(), 0, &connection::CloseOk {});
             }
             (phase, _) => {
@@ -94,7 +98,13 @@ impl Connection {
     }
 
     fn state(&self) -> &'static str {
-        if matches!(self.phase, Phase::Open(_)) { "running" } else { "starting" }
+        match &self.phase {
+            Phase::Greeting { .. } | Phase::Start { .. } => "starting",
+            Phase::Tune { .. } => "tuning",
+            Phase::Opening { .. } => "opening",
+            Phase::Open(_) => "running",
+            Phase::Closing { .. } | Phase::Silent { .. } | Phase::Over => "closed",
+        }
     }
 
     fn on_start_ok(&mut self, now: Instant, until: Instant, method: &connection::StartOk<'_>) {
@@ -140,6 +150,10 @@ impl Connection {
         let user = self.broker.users.user(&login.user.name).unwrap_or(login.user);
         let users_version = self.broker.users.version();
         let login = Login { user, ..login };
+        let limit = self.settings.connections_max;
+        if limit != 0 && self.broker.connections.len() >= limit {
+            return self.refuse_open(now, until, &Fault::NodeConnectionLimit(limit as u64));
+        }
         let vhost = match self.broker.vhost(name) {
             Ok(vhost) => vhost,
             Err(refusal) => return self.refuse_open(now, until, &fault_of(refusal, name)),
@@ -195,6 +209,7 @@ impl Connection {
             capabilities: login.capabilities,
             exclusive: Vec::new(),
             waiting: None,
+            commits: Vec::new(),
             relief: None,
             generations: 0,
             alarm: Alarm::Unconcerned,
@@ -223,7 +238,7 @@ fn limit_fault(reached: LimitReached, vhost: &str, user: String) -> Fault {
 
 /// Whether a peer that is not through the handshake hears of it.
 pub(super) fn is_told_to_strangers(reply: &Reply) -> bool {
-    // Logins, tuning and vhosts; and a server that goes down.
+    // Logins and vhosts; and a server that goes down.
     matches!(reply.code, 320 | 403 | 530)
 }
 

@@ -16,6 +16,7 @@ use crate::{
         wire::{MethodId, frame::HEARTBEAT},
     },
     net::pump::{self, Output},
+    store::StoreError,
 };
 
 impl Session {
@@ -46,6 +47,11 @@ impl Connection {
             self.fail(now, 0, &Fault::Forced(reason), MethodId::NONE);
             return;
         }
+        if let Err(error) = poll_commits(session, &mut self.output, now_ms, cx) {
+            tracing::error!(%error, "a transaction could not be made durable");
+            self.fail(now, 0, &Fault::Internal, MethodId::NONE);
+            return;
+        }
         if let Some(relief) = &mut session.relief
             && relief.as_mut().poll(cx).is_ready()
         {
@@ -72,6 +78,31 @@ impl Connection {
     }
 }
 
+/// Answers the transactions that are in the log.
+fn poll_commits(
+    session: &mut Session,
+    output: &mut Output,
+    now_ms: i64,
+    cx: &mut std::task::Context<'_>,
+) -> Result<(), StoreError> {
+    let mut done = Vec::new();
+    let mut result = Ok(());
+    session.commits.retain_mut(|commit| match commit.durable.as_mut().poll(cx) {
+        Poll::Pending => true,
+        Poll::Ready(Ok(())) => {
+            done.push((commit.channel, commit.generation));
+            false
+        }
+        Poll::Ready(Err(error)) => {
+            result = Err(error);
+            false
+        }
+    });
+    let mut cx = Context { session, output, now_ms };
+    done.into_iter().for_each(|(channel, generation)| handle::tx::committed(&mut cx, channel, generation));
+    result
+}
+
 impl pump::Connection for Connection {
     fn on_bytes(&mut self, now: Instant, input: &mut BytesMut) {
         self.heartbeat.last_received = now;
@@ -81,7 +112,8 @@ impl pump::Connection for Connection {
 
     fn poll(&mut self, now: Instant, input: &mut BytesMut, cx: &mut std::task::Context<'_>) {
         self.poll_open(now, cx);
-        if matches!(self.phase, Phase::Open(_)) && self.reading() && !input.is_empty() {
+        let may = self.reading() && !self.output.is_full();
+        if matches!(self.phase, Phase::Open(_)) && may && !input.is_empty() {
             let taken = self.take(now, input);
             input.advance(taken.min(input.len()));
             if taken > 0 {
@@ -152,6 +184,15 @@ impl pump::Connection for Connection {
             | Phase::Silent { .. }
             | Phase::Over => true,
         }
+    }
+
+    /// A peer that does not read, but says that it lives, is left alone, as RabbitMQ does.
+    fn wants_life(&self) -> bool {
+        matches!(self.phase, Phase::Open(_)) && !self.heartbeat.interval.is_zero()
+    }
+
+    fn on_life(&mut self, now: Instant) {
+        self.heartbeat.last_received = now;
     }
 
     fn finished(&self) -> bool {

@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::*;
-use crate::amqp::{
-    expiration,
-    wire::{MethodId, Snippet},
+use crate::{
+    amqp::{
+        expiration,
+        wire::{MethodId, Snippet},
+    },
+    broker::profile::{V3_12, V3_13, V4_2},
 };
 
 const ROWS: &str = include_str!("../../../fixtures/amqp/faults.tsv");
@@ -174,6 +177,7 @@ fn samples() -> Vec<(&'static str, Fault)> {
         ("max-consumers", Fault::MaxConsumers(3)),
         ("during-commit", Fault::DuringCommit),
         ("shortstr-utf8", Malformed::ShortStrUtf8 { method }.into()),
+        ("deprecated-feature", Fault::DeprecatedFeature("transient_nonexcl_queues")),
         ("internal", Fault::Internal),
     ]
 }
@@ -189,8 +193,8 @@ fn every_reply_is_rabbitmqs_word_for_word() {
         let (_, fault) =
             samples.iter().find(|(n, _)| *n == name).unwrap_or_else(|| panic!("no sample {name}"));
         let level = if level == "C" { Level::Channel } else { Level::Connection };
-        let expected = Reply { code: code.parse().unwrap(), level, text: text.to_owned() };
-        assert_eq!(fault.reply(), expected, "row {row}");
+        let expected = Reply { code: code.parse().unwrap(), level, text: text.replace("\\n", "\n") };
+        assert_eq!(fault.reply(&V4_2), expected, "row {row}");
         used.insert(name);
     }
     for (name, _) in &samples {
@@ -201,19 +205,52 @@ fn every_reply_is_rabbitmqs_word_for_word() {
 #[test]
 fn a_text_is_cut_where_a_character_starts() {
     let check = |name_bytes: usize, fill: &str| {
-        let reply = Fault::NoVhost(fill.repeat(name_bytes)).reply();
+        let reply = Fault::NoVhost(fill.repeat(name_bytes)).reply(&V4_2);
         assert!(reply.text.len() <= 255 && reply.text.ends_with("..."), "{}", reply.text);
     };
     check(300, "a");
     check(120, "ä");
     check(100, "語");
-    assert_eq!(Fault::Forced("x".repeat(235)).reply().text.len(), 255);
-    assert!(Fault::Forced("x".repeat(235)).reply().text.ends_with('x'));
+    assert_eq!(Fault::Forced("x".repeat(235)).reply(&V4_2).text.len(), 255);
+    assert!(Fault::Forced("x".repeat(235)).reply(&V4_2).text.ends_with('x'));
 }
 
 #[test]
 fn no_limit_is_said_of_channels_only() {
-    let text = |field| Fault::Negotiation { field, value: 0, bound: Bound::Maximum(2047) }.reply().text;
+    let text = |field| Fault::Negotiation { field, value: 0, bound: Bound::Maximum(2047) }.reply(&V4_2).text;
     assert!(text("channel_max").contains("channel_max = 0 (no limit) is higher"));
     assert!(text("frame_max").contains("frame_max = 0 is higher"));
+}
+
+#[test]
+fn older_versions_have_other_words() {
+    let queue = || Resource::queue("Q", "/");
+    let access = || Fault::AccessRefused { access: "configure", on: queue(), user: "u".to_owned() };
+    let kind = || Fault::UnknownExchangeType("t".to_owned());
+    for (fault, profile, code, text) in [
+        (kind(), &V3_12, 503, "COMMAND_INVALID - unknown exchange type 't'"),
+        (kind(), &V3_13, 406, "PRECONDITION_FAILED - unknown exchange type 't'"),
+        (access(), &V3_12, 403, "ACCESS_REFUSED - access to queue 'Q' in vhost '/' refused for user 'u'"),
+        (
+            access(),
+            &V3_13,
+            403,
+            "ACCESS_REFUSED - configure access to queue 'Q' in vhost '/' refused for user 'u'",
+        ),
+        (
+            Fault::NoPrefetch(queue()),
+            &V3_13,
+            406,
+            "PRECONDITION_FAILED - consumer prefetch count is not set for 'queue 'Q' in vhost '/''",
+        ),
+        (
+            Fault::AutoAckOfStream(queue()),
+            &V3_13,
+            540,
+            "NOT_IMPLEMENTED - automatic acknowledgement not supported by stream queues queue 'Q' in vhost '/'",
+        ),
+    ] {
+        let reply = fault.reply(profile);
+        assert_eq!((reply.code, &*reply.text), (code, text));
+    }
 }

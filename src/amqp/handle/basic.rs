@@ -30,8 +30,6 @@ pub fn handle(cx: &mut Context<'_>, channel: &mut Channel, method: &Method<'_>) 
             consume::cancel(cx, channel, m);
             Ok(())
         }
-        // The client's answer to our own cancel.
-        Method::CancelOk(_) => Ok(()),
         Method::Get(m) => get(cx, channel, m),
         Method::Ack(Ack { delivery_tag, multiple }) => {
             settle(cx, channel, *delivery_tag, *multiple, How::Acknowledge)
@@ -48,7 +46,9 @@ pub fn handle(cx: &mut Context<'_>, channel: &mut Channel, method: &Method<'_>) 
             cx.send(channel.number, &RecoverOk {});
             Ok(())
         }
-        Method::Publish(_)
+        // Our own cancel asks for no answer.
+        Method::CancelOk(_)
+        | Method::Publish(_)
         | Method::QosOk(_)
         | Method::ConsumeOk(_)
         | Method::Return(_)
@@ -64,7 +64,7 @@ fn qos(cx: &mut Context<'_>, channel: &mut Channel, method: &Qos) -> Result<(), 
     if method.prefetch_size != 0 {
         return Err(Fault::PrefetchSize(method.prefetch_size));
     }
-    if method.global {
+    if method.global && cx.profile().global_qos {
         channel.credit.set_limit(method.prefetch_count.into());
         channel.consumers.all().iter().for_each(Consumer::pump);
     } else {

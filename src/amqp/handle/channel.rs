@@ -8,7 +8,7 @@ use crate::{
         channel::{Channel, Phase},
         fault::Fault,
         publish,
-        session::Context,
+        session::{Context, Session},
         wire::{
             access::RequestOk,
             channel::{CloseOk, Flow, FlowOk, OpenOk},
@@ -17,15 +17,14 @@ use crate::{
     broker::trace::Origin,
 };
 
-/// `channel.open` of a number that is free.
+/// Whether one more channel may be: asked for any frame on a number that is free.
 ///
 /// # Errors
 /// When as many channels are open as were negotiated: `channel_max` counts them, it does not bound their numbers.
-pub fn open(cx: &mut Context<'_>, number: u16) -> Result<(), Fault> {
-    let session = &mut *cx.session;
-    let open = session.channels.len();
-    if session.channel_max != 0 && open >= usize::from(session.channel_max) {
-        return Err(Fault::TooManyChannels { open, channel_max: session.channel_max });
+pub fn room(session: &mut Session) -> Result<(), Fault> {
+    let (open, channel_max) = (session.channels.len(), session.channel_max);
+    if channel_max != 0 && open >= usize::from(channel_max) {
+        return Err(Fault::TooManyChannels { open, channel_max });
     }
     session.refresh_user();
     if let Some(limit) = session.user.limit(MAX_CHANNELS)
@@ -33,6 +32,12 @@ pub fn open(cx: &mut Context<'_>, number: u16) -> Result<(), Fault> {
     {
         return Err(Fault::UserChannelLimit { user: session.user.name.to_string(), limit });
     }
+    Ok(())
+}
+
+/// `channel.open` of a number that is free.
+pub fn open(cx: &mut Context<'_>, number: u16) {
+    let session = &mut *cx.session;
     session.generations += 1;
     let origin =
         Origin { connection: session.info.name().into(), channel: number, user: session.user.name.clone() };
@@ -42,7 +47,6 @@ pub fn open(cx: &mut Context<'_>, number: u16) -> Result<(), Fault> {
     session.channels.insert(number, channel);
     session.broker.core.meters.channels_opened.add(1);
     cx.send(number, &OpenOk { reserved_1: &[] });
-    Ok(())
 }
 
 /// `channel.flow`.

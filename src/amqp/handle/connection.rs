@@ -89,7 +89,22 @@ fn check(field: &'static str, proposed: u32, min: u32, value: u32) -> Result<(),
     Ok(())
 }
 
-/// `connection.update-secret`: our users' passwords do not expire, so any is as good.
-pub fn update_secret(cx: &mut Context<'_>) {
-    cx.send(0, &UpdateSecretOk {});
+/// `connection.update-secret`: our users' passwords do not expire, so any is as good; but what the user may do is read
+/// anew.
+///
+/// # Errors
+/// When the user may not enter the vhost any more.
+pub fn update_secret(cx: &mut Context<'_>) -> Result<(), Fault> {
+    let session = &mut *cx.session;
+    match session.broker.users.user(&session.user.name).filter(|user| user.enters(&session.vhost.name)) {
+        Some(user) => {
+            session.user = user;
+            cx.send(0, &UpdateSecretOk {});
+            Ok(())
+        }
+        None => Err(Fault::VhostRefused {
+            vhost: session.vhost.name.to_string(),
+            user: session.user.name.to_string(),
+        }),
+    }
 }

@@ -84,14 +84,18 @@ impl Context<'_> {
 /// # Errors
 /// The fault that closes the channel or the connection.
 pub fn consume(cx: &mut Context<'_>, channel: &mut Channel, method: &Consume<'_>) -> Result<(), Fault> {
-    let name = queue_name(channel, method.queue)?;
-    if name == broker::reply::QUEUE {
+    if method.queue == broker::reply::QUEUE {
         return super::reply::consume(cx, channel, method);
     }
-    cx.allow(Access::Read, &Subject::queue(&name))?;
     if channel.consumers.has_tag(method.consumer_tag) {
         return Err(Fault::ConsumerTagReuse(method.consumer_tag.to_owned()));
     }
+    let count_max = cx.session.settings.consumers_per_channel_max;
+    if count_max != 0 && channel.consumers.len() as u64 >= u64::from(count_max) {
+        return Err(Fault::MaxConsumers(count_max));
+    }
+    let name = queue_name(channel, method.queue)?;
+    cx.allow(Access::Read, &Subject::queue(&name))?;
     if let Some((arg, _)) = method.arguments.0.iter().find(|(arg, _)| arg == "x-priority") {
         let (on, reason) =
             (Resource::queue(&name, &cx.session.vhost.name), "not supported by this version".to_owned());

@@ -8,8 +8,8 @@ use crate::{
         wire::exchange::{Bind, BindOk, Declare, DeclareOk, Delete, DeleteOk, Method, Unbind, UnbindOk},
     },
     broker::{
-        exchange::{Binding, ExchangeOptions, Target},
-        refusal::{Access, Subject},
+        exchange::{Binding, ExchangeOptions, Target, is_type},
+        refusal::{Access, Refusal, Subject},
     },
 };
 
@@ -31,6 +31,9 @@ pub fn handle(cx: &mut Context<'_>, channel: &Channel, method: &Method<'_>) -> R
 
 fn declare(cx: &mut Context<'_>, channel: &Channel, method: &Declare<'_>) -> Result<(), Fault> {
     let name = stripped(method.exchange);
+    if !method.passive && !is_type(method.r#type) {
+        return Err(Fault::UnknownExchangeType(method.r#type.to_owned()));
+    }
     if name.is_empty() {
         return Err(Fault::DefaultExchange);
     }
@@ -48,7 +51,9 @@ fn declare(cx: &mut Context<'_>, channel: &Channel, method: &Declare<'_>) -> Res
         internal: method.internal,
         arguments: method.arguments.clone(),
     };
-    if let Some(alternate) = options.alternate() {
+    if cx.session.vhost.find_exchange(&name).is_none()
+        && let Some(alternate) = options.alternate()
+    {
         cx.allow(Access::Read, &Subject::exchange(&name))?;
         cx.allow(Access::Write, &Subject::exchange(alternate))?;
     }
@@ -61,6 +66,9 @@ fn delete(cx: &mut Context<'_>, channel: &Channel, method: &Delete<'_>) -> Resul
     let name = stripped(method.exchange);
     if name.is_empty() {
         return Err(Fault::DefaultExchange);
+    }
+    if name.starts_with("amq.") {
+        return Err(cx.fault(Refusal::SystemExchange(name)));
     }
     cx.allow(Access::Configure, &Subject::exchange(&name))?;
     let pending =
@@ -77,10 +85,10 @@ fn ends(
     routing_key: &str,
 ) -> Result<(String, Target), Fault> {
     let (source, destination) = (stripped(source), stripped(destination));
+    cx.allow(Access::Write, &Subject::exchange(&destination))?;
     if source.is_empty() || destination.is_empty() {
         return Err(Fault::DefaultExchange);
     }
-    cx.allow(Access::Write, &Subject::exchange(&destination))?;
     cx.allow(Access::Read, &Subject::exchange(&source))?;
     cx.allow_topic(Access::Read, &source, routing_key)?;
     let vhost = &cx.session.vhost;

@@ -14,9 +14,9 @@ use crate::{
         arguments::{self, QueueKind},
         exchange::{Binding, Target},
         queue::QueueOptions,
-        refusal::{Access, Subject},
+        refusal::{Access, Kind, Refusal, Subject},
     },
-    data::value::Table,
+    data::value::{Table, Value},
 };
 
 /// Any queue method.
@@ -44,7 +44,7 @@ fn count(n: usize) -> u32 {
 }
 
 fn declare_passive(cx: &mut Context<'_>, channel: &mut Channel, method: &Declare<'_>) -> Result<(), Fault> {
-    let name = queue_name(channel, method.queue)?;
+    let name = stripped(&queue_name(channel, method.queue)?);
     if reply::declare(cx, channel, method, &name)? {
         return Ok(());
     }
@@ -70,13 +70,44 @@ fn declare(cx: &mut Context<'_>, channel: &mut Channel, method: &Declare<'_>) ->
     let arguments = cx.session.vhost.with_default_type(&method.arguments, plain_durable);
     let method = &Declare { arguments, ..method.clone() };
     let kind = arguments::kind(&name, &method.arguments).map_err(|refusal| cx.fault(refusal))?;
+    // Even of a queue that exists under such a name.
+    if name.starts_with("amq.") {
+        return Err(cx.fault(Refusal::ReservedName { kind: Kind::Queue, name }));
+    }
     if !name.is_empty() {
         cx.allow(Access::Configure, &Subject::queue(&name))?;
+    }
+    if cx.session.vhost.find_queue(&name).is_none() {
+        may_dead_letter(cx, &name, &method.arguments)?;
     }
     match kind {
         QueueKind::Classic => declare_classic(cx, channel, method, &name),
         QueueKind::Stream => declare_stream(cx, channel, method, &name),
     }
+}
+
+/// A new queue's dead letters are read from it and written to an exchange, so the user must be allowed both.
+fn may_dead_letter(cx: &mut Context<'_>, name: &str, arguments: &Table) -> Result<(), Fault> {
+    const ARG: &str = "x-dead-letter-exchange";
+    let Some(value) = arguments.field(ARG) else { return Ok(()) };
+    let Some(exchange) = value.octets() else {
+        let on = Resource::queue(name, &cx.session.vhost.name);
+        return Err(Fault::InvalidArgType { type_name: value.type_name(), arg: ARG.to_owned(), on });
+    };
+    cx.allow(Access::Read, &Subject::queue(name))?;
+    cx.allow(Access::Write, &Subject::exchange(&String::from_utf8_lossy(exchange)))
+}
+
+/// An argument that the version has given up.
+fn check_version(cx: &Context<'_>, name: &str, arguments: &Table) -> Result<(), Fault> {
+    const ARG: &str = "x-queue-version";
+    let first = arguments.field(ARG).and_then(Value::integer) == Some(1);
+    if !first || cx.profile().queue_version_1 {
+        return Ok(());
+    }
+    let on = Resource::queue(name, &cx.session.vhost.name);
+    let reason = "\"unsupported queue version '1'\"".to_owned();
+    Err(Fault::InvalidArg { arg: ARG.to_owned(), on, reason })
 }
 
 fn declare_classic(
@@ -86,6 +117,11 @@ fn declare_classic(
     name: &str,
 ) -> Result<(), Fault> {
     let (vhost, id) = (cx.session.vhost.clone(), cx.session.id);
+    check_version(cx, name, &method.arguments)?;
+    let transient = !method.durable && !method.exclusive;
+    if transient && !cx.profile().transient_nonexcl_queues && vhost.find_queue(name).is_none() {
+        return Err(Fault::DeprecatedFeature("transient_nonexcl_queues"));
+    }
     let options = QueueOptions {
         durable: method.durable,
         auto_delete: method.auto_delete,
@@ -152,17 +188,17 @@ fn ends(
     exchange: &str,
     routing_key: &str,
 ) -> Result<(Target, String, String), Fault> {
-    let name = queue_name(channel, queue)?;
+    let name = stripped(&queue_name(channel, queue)?);
     let routing_key =
         if queue.is_empty() && routing_key.is_empty() { name.clone() } else { routing_key.to_owned() };
     let exchange = stripped(exchange);
-    if exchange.is_empty() {
-        return Err(Fault::DefaultExchange);
-    }
-    if reply::is_reply_queue(&name) && cx.session.broker.core.profile.reply_queue_binding_refused {
+    if reply::is_reply_queue(&name) && cx.profile().reply_queue_binding_refused {
         return Err(Fault::VolatileQueueBinding);
     }
     cx.allow(Access::Write, &Subject::queue(&name))?;
+    if exchange.is_empty() {
+        return Err(Fault::DefaultExchange);
+    }
     cx.allow(Access::Read, &Subject::exchange(&exchange))?;
     // With both missing, the exchange is what is reported.
     cx.session.vhost.exchange(&exchange).map_err(|refusal| cx.fault(refusal))?;
@@ -204,7 +240,7 @@ fn purge(cx: &mut Context<'_>, channel: &Channel, method: &Purge<'_>) -> Result<
 }
 
 fn delete(cx: &mut Context<'_>, channel: &mut Channel, method: &Delete<'_>) -> Result<(), Fault> {
-    let name = queue_name(channel, method.queue)?;
+    let name = stripped(&queue_name(channel, method.queue)?);
     cx.allow(Access::Configure, &Subject::queue(&name))?;
     let vhost = cx.session.vhost.clone();
     let (messages, pending) = match cx.target(channel, &name) {

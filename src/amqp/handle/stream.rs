@@ -81,7 +81,11 @@ pub fn consume(
     let start = start(&method.arguments, cx.now_ms).map_err(|value| Fault::InvalidArg {
         arg: "x-stream-offset".to_owned(),
         on: on.clone(),
-        reason: format!("{{invalid_stream_offset_arg,{}}}", term::value_term(value)),
+        reason: format!(
+            "{{invalid_stream_offset_arg,{{{},{}}}}}",
+            value.type_name(),
+            term::value_term(value)
+        ),
     })?;
     let (Some(partition), Some(runtime)) =
         (topic.partition(0).cloned(), cx.session.broker.core.runtime.clone())

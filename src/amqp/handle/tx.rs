@@ -1,14 +1,14 @@
 //! Class 90, tx: publishes and acknowledgements that count together, or not at all.
 //!
 //! Publishes are checked and routed when they come, as RabbitMQ does, and wait in the channel's publisher; a commit
-//! makes one Change of everything (`broker/txn/channel.rs`) and is answered once that is durable. A method that comes
-//! meanwhile waits its turn, where RabbitMQ closes the connection (504). (AMQP 0-9-1 §1.9.)
+//! makes one Change of everything (`broker/txn/channel.rs`) and is answered once that is durable. A method that comes on the
+//! channel meanwhile closes the connection. (AMQP 0-9-1 §1.9; RabbitMQ's `unexpected command while processing`.)
 
 use crate::{
     amqp::{
-        channel::{Channel, How, Mode, Settlement, Tx},
+        channel::{Channel, How, Mode, Phase, Settlement, Tx},
         fault::Fault,
-        session::Context,
+        session::{Commit, Context},
         wire::tx::{CommitOk, Method, RollbackOk, SelectOk},
     },
     broker::txn::channel::{Fate, Settled},
@@ -52,7 +52,7 @@ fn select(cx: &mut Context<'_>, channel: &mut Channel) -> Result<(), Fault> {
 
 fn commit(cx: &mut Context<'_>, channel: &mut Channel) -> Result<(), Fault> {
     let Mode::Tx(tx) = &mut channel.mode else { return Err(Fault::NotTransactional) };
-    let Tx { settlements, returns } = std::mem::take(tx);
+    let Tx { settlements, returns, committing: _ } = std::mem::take(tx);
     cx.output.buffer().extend_from_slice(&returns);
     let settled = grouped(cx, channel, settlements);
     let committed = channel.publisher.commit(cx.now_ms, settled);
@@ -60,8 +60,28 @@ fn commit(cx: &mut Context<'_>, channel: &mut Channel) -> Result<(), Fault> {
         // What other queues took stays taken.
         return Err(Fault::PartialTx);
     }
-    cx.reply(committed.pending, channel.number, false, &CommitOk {});
+    match (committed.pending, &mut channel.mode) {
+        (Some(ticket), Mode::Tx(tx)) => {
+            tx.committing = true;
+            let (channel, generation) = (channel.number, channel.generation);
+            let durable = cx.durable(ticket);
+            cx.session.commits.push(Commit { channel, generation, durable });
+        }
+        (Some(_), Mode::Plain | Mode::Confirm(_)) | (None, _) => cx.send(channel.number, &CommitOk {}),
+    }
     Ok(())
+}
+
+/// A commit is in the log: it is answered, unless its channel is gone.
+pub fn committed(cx: &mut Context<'_>, number: u16, generation: u32) {
+    let Some(channel) = cx.session.channels.get_mut(&number) else { return };
+    if channel.generation == generation
+        && channel.phase == Phase::Open
+        && let Mode::Tx(tx) = &mut channel.mode
+    {
+        tx.committing = false;
+        cx.send(number, &CommitOk {});
+    }
 }
 
 /// The deliveries by queue and consumer, for the core.

@@ -11,6 +11,11 @@ use crate::{
     data::value::{Table, Value},
 };
 
+/// Octets that nobody reads.
+pub(super) fn filler(octets: usize) -> ::bytes::Bytes {
+    vec![0; octets].into()
+}
+
 pub(super) fn method<'a, M: Arguments<'a>>(number: u16, method: &M) -> Vec<u8> {
     let mut out = BytesMut::new();
     frame::put_method(&mut out, number, method);

@@ -56,6 +56,36 @@ fn a_connection_that_is_not_read_misses_no_heartbeat() {
 }
 
 #[test]
+fn a_client_that_does_not_read_but_lives_is_kept() {
+    let world = World::new();
+    let mut peer = world.peer(10);
+    peer.connection.output().push(bytes::filler(2 << 20));
+    assert!(peer.connection.output().is_full() && peer.connection.wants_life());
+    for _ in 0..5 {
+        peer.pass(Duration::from_secs(15));
+        peer.live();
+    }
+    assert!(!peer.connection.finished());
+    peer.pass(Duration::from_secs(20));
+    assert!(peer.connection.finished(), "but not when it is silent, too");
+}
+
+#[test]
+fn nothing_behind_a_blocked_publish_is_looked_at() {
+    let world = World::new();
+    let mut peer = world.peer(0);
+    peer.send(&[declare("q", 0), publish("q", 1, b"a")].concat());
+    peer.said();
+    world.broker.core.memory.set(Resource::Disk, true);
+    peer.poll();
+    peer.send(&[publish("q", 1, b"b"), get("q", 1)].concat());
+    assert_eq!(peer.said(), ["10.60"]);
+    world.broker.core.memory.set(Resource::Disk, false);
+    peer.poll();
+    assert_eq!(peer.said(), ["10.61", "60.71"]);
+}
+
+#[test]
 fn an_alarm_blocks_who_publishes_and_nobody_else() {
     let world = World::new();
     let (mut publisher, mut consumer) = (world.peer(0), world.peer(0));

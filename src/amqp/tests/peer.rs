@@ -135,6 +135,11 @@ impl Peer {
         self.woken.0.load(Ordering::Relaxed)
     }
 
+    /// Something comes while nothing is taken.
+    pub(super) fn live(&mut self) {
+        self.connection.on_life(self.now);
+    }
+
     pub(super) fn unread(&self) -> usize {
         self.input.len()
     }

@@ -6,7 +6,7 @@ use super::reader::Reader;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header<'a> {
     pub class_id: u16,
-    /// Unused; must be 0 and is not checked, as in RabbitMQ.
+    /// Unused; must be 0.
     pub weight: u16,
     pub body_bytes: u64,
     /// Property flags and list, as on the wire.

@@ -135,6 +135,12 @@ pub fn open(kind: &str, arguments: &Table) -> Result<Box<dyn Route>, Refusal> {
     open(arguments)
 }
 
+/// Whether exchanges of that type can be declared.
+#[must_use]
+pub fn is_type(name: &str) -> bool {
+    KINDS.iter().any(|(kind, _)| *kind == name)
+}
+
 /// The exchanges that every vhost has from the start: name, type, internal.
 pub const PREDECLARED: &[(&str, &str, bool)] = &[
     ("", "direct", false),
