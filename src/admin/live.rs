@@ -354,7 +354,7 @@ fn queue_row(queue: &Arc<Queue>, connections: &[Arc<ConnectionInfo>]) -> QueueRo
     QueueRow {
         name: queue.name.to_string(),
         vhost: queue.vhost.to_string(),
-        kind: "classic".to_owned(),
+        kind: queue.kind.word().to_owned(),
         durable: queue.options.durable,
         auto_delete: queue.options.auto_delete,
         exclusive: queue.options.exclusive.is_some(),

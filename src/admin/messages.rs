@@ -182,7 +182,7 @@ async fn get_some(request: &Request) -> Result<Reply, Reply> {
         held.push(entry);
     }
     match mode {
-        Mode::Requeue => queue.requeue(None, held.into_iter()),
+        Mode::Requeue => queue.requeue(None, held.into_iter(), false),
         Mode::Acknowledge => queue.settle(None, held.into_iter().map(|entry| entry.seq), true),
         Mode::Reject => queue.settle(None, held.into_iter().map(|entry| entry.seq), false),
     }

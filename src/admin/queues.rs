@@ -44,17 +44,16 @@ pub(crate) struct Declaration {
 
 /// Declares a queue of whatever type its arguments name; true when it is new.
 pub(crate) fn declare(vhost: &Vhost, name: &str, given: Declaration) -> Result<(bool, Pending), Refusal> {
-    let plain_durable = given.durable && !given.auto_delete;
-    let arguments = vhost.with_default_type(&given.arguments, plain_durable);
-    match arguments::kind(name, &arguments)? {
+    let Declaration { durable, auto_delete, arguments } = given;
+    let mut options = QueueOptions { durable, auto_delete, exclusive: None, arguments };
+    options.arguments = vhost.arguments_of(&options);
+    match arguments::kind(name, &options.arguments)? {
         QueueKind::Stream => {
             let existed = vhost.find_stream(name).is_some();
-            let declared = vhost.declare_stream(name, &arguments)?;
+            let declared = vhost.declare_stream(name, &options)?;
             Ok((!existed, declared.pending))
         }
-        _ => {
-            let Declaration { durable, auto_delete, .. } = given;
-            let options = QueueOptions { durable, auto_delete, exclusive: None, arguments };
+        QueueKind::Classic | QueueKind::Quorum => {
             let declared = vhost.declare_queue(name, NOBODY, options)?;
             Ok((declared.created, declared.pending))
         }

@@ -13,8 +13,9 @@ use std::{cell::Cell, collections::HashMap, sync::Arc};
 use bytes::BytesMut;
 use tokio::{sync::Semaphore, task::AbortHandle};
 
-use super::{confirms::Confirms, prefetch::Unacked};
+use super::{confirms::Confirms, overdue::DeliveryTimes, prefetch::Unacked};
 use crate::broker::{
+    arguments::QueueKind,
     publish::Publisher,
     queue::{ConsumerId, Entry, Queue, consumers::ChannelCredit, paging::Forgotten},
     registry::ChannelInfo,
@@ -34,6 +35,7 @@ pub struct Channel {
     pub publisher: Publisher,
     pub mode: Mode,
     pub unacked: Unacked<Held>,
+    pub delivered: DeliveryTimes,
     /// What the unacknowledged deliveries hold in memory.
     pub holding: Holding,
     pub consumers: Consumers,
@@ -87,15 +89,25 @@ pub struct Settlement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
     Acknowledge,
-    Requeue,
+    /// `failed`: rejected, or its consumer is lost; not just given back.
+    Requeue {
+        failed: bool,
+    },
     /// Rejected for good.
     Drop,
 }
 
 impl How {
+    /// `basic.reject`.
     #[must_use]
     pub fn rejected(requeue: bool) -> Self {
-        if requeue { Self::Requeue } else { Self::Drop }
+        if requeue { Self::Requeue { failed: true } } else { Self::Drop }
+    }
+
+    /// `basic.nack`.
+    #[must_use]
+    pub fn nacked(requeue: bool) -> Self {
+        if requeue { Self::Requeue { failed: false } } else { Self::Drop }
     }
 }
 
@@ -272,6 +284,7 @@ impl Channel {
             publisher: Publisher::of(vhost, origin.clone()),
             mode: Mode::Plain,
             unacked: Unacked::default(),
+            delivered: DeliveryTimes::default(),
             holding: Holding::default(),
             consumers: Consumers::default(),
             prefetch_count: 0,
@@ -348,7 +361,13 @@ impl Channel {
             How::Drop => queue.with_bodies(consumer, entries, move |queue, entries| {
                 queue.reject(consumer, entries.into_iter());
             }),
-            How::Requeue => queue.requeue(consumer, entries.into_iter()),
+            // What came back too often is let go, with its body.
+            How::Requeue { failed } if queue.kind == QueueKind::Quorum => {
+                queue.with_bodies(consumer, entries, move |queue, entries| {
+                    queue.requeue(consumer, entries.into_iter(), failed);
+                });
+            }
+            How::Requeue { failed } => queue.requeue(consumer, entries.into_iter(), failed),
         });
     }
 

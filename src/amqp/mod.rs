@@ -12,6 +12,7 @@ pub mod expiration;
 pub mod fault;
 pub mod handle;
 pub mod login;
+pub mod overdue;
 pub mod prefetch;
 pub mod publish;
 pub mod ranges;
@@ -43,6 +44,10 @@ pub struct Settings {
     pub consumers_per_channel_max: u32,
     /// Who the mechanism ANONYMOUS logs in; without, it is not offered.
     pub anonymous: Option<Credentials>,
+    /// How long a delivery may stay unacknowledged; `None`: for ever.
+    pub consumer_timeout_ms: Option<u64>,
+    /// How often that is looked at.
+    pub consumer_tick: Duration,
     pub cluster_name: String,
 }
 
@@ -59,6 +64,8 @@ impl Settings {
             connections_max: 0,
             consumers_per_channel_max: 0,
             anonymous: None,
+            consumer_timeout_ms: Some(1_800_000),
+            consumer_tick: Duration::from_secs(60),
             cluster_name: "rabbit@localhost".to_owned(),
         }
     }

@@ -1,6 +1,6 @@
 //! An open connection's state, and the small things every handler does with it.
 
-use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, task::Waker};
+use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, task::Waker, time::Instant};
 
 use bytes::BytesMut;
 
@@ -50,6 +50,8 @@ pub struct Session {
     /// The store has more to write than it should: a publisher is not read until it has less.
     pub relief: Option<Relief>,
     pub generations: u32,
+    /// When to look for deliveries that are not acknowledged in time; never, when there is no such time.
+    pub tick_at: Option<Instant>,
     /// Whether this connection publishes, and what keeps it from being read.
     pub alarm: Alarm,
     /// What was published since the last read.
@@ -273,7 +275,7 @@ impl Context<'_> {
         super::handle::tx::undo(channel);
         let mut held: Vec<Held> = Vec::new();
         let _ = channel.unacked.take_up_to(0, |_, entry| held.push(entry));
-        channel.settle(held.into_iter(), How::Requeue);
+        channel.settle(held.into_iter(), How::Requeue { failed: true });
         if channel.phase == Phase::Open {
             self.session.broker.core.meters.channels_closed.add(1);
             self.session.info.channels.lock().remove(&channel.number);
@@ -345,7 +347,7 @@ pub fn fault_of(refusal: Refusal, vhost: &str) -> Fault {
         Refusal::InvalidProperty { property, queue: name } => {
             Fault::InvalidProperty { property, on: queue(&name) }
         }
-        Refusal::ServerNamedStream => Fault::ServerNamed { queue_type: "rabbit_stream_queue".to_owned() },
+        Refusal::ServerNamed(kind) => Fault::ServerNamed { queue_type: format!("rabbit_{kind}_queue") },
         Refusal::Inequivalent { arg, on, difference } => {
             let difference = match *difference {
                 Difference::Property { received, current } => {
@@ -385,6 +387,9 @@ pub fn fault_of(refusal: Refusal, vhost: &str) -> Fault {
         Refusal::Stream(text) => Fault::Binding(text.to_owned()),
         Refusal::TopicWildcards { key, count, count_max } => Fault::TopicWildcards { key, count, count_max },
         Refusal::DelayedType => Fault::BadDelayedType,
+        Refusal::NoGlobalQos(name) => Fault::NoGlobalQos(queue(&name)),
+        Refusal::DeleteCondition { flag, queue: name } => Fault::QuorumDeleteFlag { flag, on: queue(&name) },
+        Refusal::SingleActiveGet(name) => Fault::QuorumSacGet(queue(&name)),
         Refusal::Unsupported { what, queue: name } => Fault::UnsupportedByStream { what, on: queue(&name) },
         Refusal::NoPrefetch(name) => Fault::NoPrefetch(queue(&name)),
         Refusal::Storage(error) => {

@@ -10,6 +10,7 @@ use super::{
     auth::User,
     definition,
     outlet::Event,
+    queue::QueueOptions,
     refusal::Refusal,
     registry::ConnectionInfo,
     vhost::Vhost,
@@ -133,20 +134,13 @@ impl Vhost {
         Ok(())
     }
 
-    /// The arguments of a declaration with the vhost's default queue type, where they name none and it can be that.
+    /// The arguments of a declaration as they are stored and compared: with the vhost's default queue type, where they
+    /// name none and it can be that.
     #[must_use]
-    pub fn with_default_type(&self, arguments: &Table, plain_durable: bool) -> Table {
-        let mut arguments = arguments.clone();
-        let Some(kind) = self.settings.metadata().default_queue_type.clone() else { return arguments };
-        if arguments.field("x-queue-type").is_some() {
-            return arguments;
-        }
-        // Only classic queues may be transient, exclusive or deleted by themselves.
-        if kind != QueueKind::Classic.word() && plain_durable {
-            let kind = Value::LongStr(kind.into_bytes().into());
-            arguments.0.push(("x-queue-type".to_owned(), kind));
-        }
-        arguments
+    pub fn arguments_of(&self, options: &QueueOptions) -> Table {
+        let default = self.settings.metadata().default_queue_type.clone();
+        let default = default.and_then(|kind| QueueKind::named(kind.as_bytes()));
+        arguments::with_type(options, default, self.core.profile)
     }
 
     /// Deletes everything in it, for good: the vhost is gone.

@@ -68,6 +68,26 @@ pub struct Profile {
     pub x_last_death: bool,
     /// `x-delivery-count` is there from the first delivery, as 0; since 4.0 from the second, with `x-acquired-count`.
     pub delivery_count_from_first: bool,
+    /// What a message's priority means in a quorum queue.
+    pub quorum_priorities: QuorumPriorities,
+    /// Of a quorum queue with a single active consumer, the one with the highest `x-priority` becomes active.
+    pub single_active_follows_priority: bool,
+    /// Quorum queues tell deliveries (`x-acquired-count`) from failed ones (`x-delivery-count`), and only failed ones
+    /// count against the limit: `basic.reject` and lost consumers, not `basic.nack`.
+    pub delivery_failures_counted: bool,
+    /// Quorum queues take `x-consumer-timeout` and `x-delayed-retry-*`.
+    pub quorum_retry_arguments: bool,
+}
+
+/// Priorities in quorum queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuorumPriorities {
+    /// None, until 3.13.
+    None,
+    /// Above 4 is high; two high ones go for each normal one.
+    TwoWeighted,
+    /// 32 levels, strictly.
+    Strict,
 }
 
 /// What error texts call a stream.
@@ -105,6 +125,10 @@ pub static V3_12: Profile = Profile {
     client_x_death_trusted: true,
     x_last_death: false,
     delivery_count_from_first: true,
+    quorum_priorities: QuorumPriorities::None,
+    single_active_follows_priority: false,
+    delivery_failures_counted: false,
+    quorum_retry_arguments: false,
 };
 
 /// 3.13.
@@ -133,6 +157,8 @@ pub static V4_2: Profile = Profile {
     delivery_limit: Some(20),
     client_x_death_trusted: false,
     delivery_count_from_first: false,
+    quorum_priorities: QuorumPriorities::TwoWeighted,
+    single_active_follows_priority: true,
     ..V3_13
 };
 
@@ -145,6 +171,9 @@ pub static V4_3: Profile = Profile {
     topic_wildcards_max: Some(2),
     classic_consumer_timeout: false,
     consumer_timeout_cancels: true,
+    quorum_priorities: QuorumPriorities::Strict,
+    delivery_failures_counted: true,
+    quorum_retry_arguments: true,
     ..V4_2
 };
 

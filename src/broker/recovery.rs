@@ -13,7 +13,7 @@ use super::{
     holding::{self, Holding},
     meters::Meters,
     profile::Profile,
-    queue::{Queue, QueueId, Seq, runs},
+    queue::{Queue, QueueId, Seq, returns, runs},
     refusal::Refusal,
     reply::Replies,
     topic::{Topics, tail::Budget, writes::Writes},
@@ -213,6 +213,13 @@ impl Broker {
             let below = id_at(&value, 0).ok_or_else(|| unreadable(&key))?;
             match queues.get(&QueueId(id)) {
                 Some(queue) => queue.with_state(|state| state.recover_delivered(Seq(below))),
+                None => orphans.delete(Space::State, key.to_vec()),
+            }
+        }
+        for (key, value) in store.scan(Space::State, returns::PREFIX)? {
+            let (id, seq, count) = returns::read(&key, &value).ok_or_else(|| unreadable(&key))?;
+            match queues.get(&id) {
+                Some(queue) => queue.with_state(|state| state.counts.recover(seq, count)),
                 None => orphans.delete(Space::State, key.to_vec()),
             }
         }

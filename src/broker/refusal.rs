@@ -34,8 +34,8 @@ pub enum Refusal {
         property: &'static str,
         queue: String,
     },
-    /// A stream cannot be named by the server.
-    ServerNamedStream,
+    /// A queue of that type cannot be named by the server.
+    ServerNamed(&'static str),
     NoQueue(String),
     NoExchange(String),
     NoVhost(String),
@@ -86,6 +86,15 @@ pub enum Refusal {
     },
     /// A stream is asked for with a size it cannot have; RabbitMQ's words.
     Stream(&'static str),
+    /// Quorum queues and streams know no limit shared by a channel's consumers.
+    NoGlobalQos(String),
+    /// A quorum queue minds no conditions (`if-unused`, `if-empty`) when it is deleted.
+    DeleteCondition {
+        flag: &'static str,
+        queue: String,
+    },
+    /// `basic.get` from a quorum queue with a single active consumer.
+    SingleActiveGet(String),
     /// A stream consumer without a prefetch count.
     NoPrefetch(String),
     /// The store takes no more writes.

@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use super::{
     message::Message,
     outlet::{Event, OUTLET_BYTES_MAX, Outlet},
-    queue::{ConsumerId, Entry, Seq},
+    queue::{ConsumerId, Entry, Seq, returns::Count},
     vhost::server_name,
 };
 
@@ -45,7 +45,13 @@ impl ReplyTo {
     /// Hands a reply over. If the connection is gone, so is the reply.
     pub fn deliver(&self, message: Message) {
         let bytes = message.held_bytes();
-        let entry = Entry { seq: Seq(0), message, expires_ms: i64::MAX, redelivered: false };
+        let entry = Entry {
+            seq: Seq(0),
+            message,
+            expires_ms: i64::MAX,
+            redelivered: false,
+            returns: Count::default(),
+        };
         let delivery = Event::Deliver { channel: self.channel, consumer: self.consumer, entry };
         self.outlet.deliver(&mut vec![delivery], bytes);
     }

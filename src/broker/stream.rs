@@ -13,7 +13,9 @@ use super::{
     arguments::QueueKind,
     exchange::TargetId,
     message::Publish,
+    profile::Profile,
     publish::Headers,
+    queue::QueueOptions,
     receipt::Receipt,
     refusal::{Difference, Kind, Refusal, Subject},
     topic::{
@@ -47,17 +49,18 @@ impl Vhost {
     ///
     /// # Errors
     /// Everything that RabbitMQ refuses; [`Refusal::Inequivalent`] when a queue of another type has the name.
-    pub fn declare_stream(&self, name: &str, arguments: &Table) -> Result<DeclaredStream, Refusal> {
+    pub fn declare_stream(&self, name: &str, options: &QueueOptions) -> Result<DeclaredStream, Refusal> {
+        let (arguments, profile) = (&options.arguments, self.core.profile);
         self.core.meters.queues_declared.add(1);
         let _topology = self.topology.lock();
         self.check_alive()?;
         if name.is_empty() {
-            return Err(Refusal::ServerNamedStream);
+            return Err(Refusal::ServerNamed(QueueKind::Stream.word()));
         }
-        if self.find_queue(name).is_some() {
-            return Err(other_type(name, QueueKind::Stream, arguments));
+        if let Some(queue) = self.find_queue(name) {
+            return Err(other_type(name, queue.kind, arguments, profile));
         }
-        arguments::check(name, QueueKind::Stream, arguments)?;
+        arguments::check(name, QueueKind::Stream, options, profile)?;
         check_sizes(arguments)?;
         if let Some(topic) = self.find_topic(name) {
             if let Some(current) = &topic.stream_arguments {
@@ -172,15 +175,11 @@ fn config(name: &str, arguments: &Table) -> Result<TopicConfig, Refusal> {
 
 /// The refusal for a name that is taken by a queue of another type.
 #[must_use]
-pub fn other_type(name: &str, received: QueueKind, arguments: &Table) -> Refusal {
-    let text = |kind: QueueKind| Value::LongStr(Bytes::from_static(kind.word().as_bytes()));
-    let current = match received {
-        QueueKind::Classic => QueueKind::Stream,
-        QueueKind::Stream => QueueKind::Classic,
-    };
-    let received = arguments.field("x-queue-type").cloned().unwrap_or_else(|| text(received));
-    let difference =
-        Box::new(Difference::Argument { received: Some(received), current: Some(text(current)) });
+pub fn other_type(name: &str, current: QueueKind, arguments: &Table, profile: &Profile) -> Refusal {
+    let named = current != QueueKind::Classic || profile.queue_type_assumed;
+    let current = named.then(|| Value::LongStr(Bytes::from_static(current.word().as_bytes())));
+    let received = arguments.field("x-queue-type").cloned();
+    let difference = Box::new(Difference::Argument { received, current });
     Refusal::Inequivalent { arg: "x-queue-type".to_owned(), on: Subject::queue(name), difference }
 }
 

@@ -3,6 +3,7 @@
 mod dead_letter_crashes;
 mod dead_letters;
 mod deadlines;
+mod order;
 
 use std::sync::Arc;
 
@@ -15,7 +16,9 @@ use super::{
     message::{Publish, Traits},
     outlet::{Event, Outlet},
     publish::{Publisher, Routed},
-    queue::{ConnectionId, Queue, QueueOptions, consumers::ConsumerSpec, ready::WINDOW_BYTES, state::Got},
+    queue::{
+        ConnectionId, Entry, Queue, QueueOptions, consumers::ConsumerSpec, levels::WINDOW_BYTES, state::Got,
+    },
     receipt::Receipt,
     recovery::Settings,
     vhost::Vhost,
@@ -133,6 +136,7 @@ fn consumer(outlet: &Arc<Outlet>, no_ack: bool) -> ConsumerSpec {
         consumer_tag: "c".into(),
         no_ack,
         exclusive: false,
+        priority: 0,
         prefetch_count: 0,
         outlet: outlet.clone(),
         credit: Arc::default(),

@@ -141,7 +141,7 @@ impl Vhost {
         }
     }
 
-    /// Declares a classic queue: makes it, or finds an equivalent one. An empty name asks for one made by the server.
+    /// Declares a classic or quorum queue, whose arguments name its type ([`Vhost::arguments_of`]): makes it, or finds an equivalent one. An empty name asks for one made by the server.
     ///
     /// # Errors
     /// Everything that RabbitMQ refuses, in its order.
@@ -154,22 +154,26 @@ impl Vhost {
         self.core.meters.queues_declared.add(1);
         let mut topology = self.topology.lock();
         self.check_alive()?;
+        let (profile, kind) = (self.core.profile, arguments::kind_of(&options.arguments));
+        if name.is_empty() && kind != QueueKind::Classic {
+            return Err(Refusal::ServerNamed(kind.word()));
+        }
         if let Some(stream) = self.find_topic(name).filter(|topic| topic.stream_arguments.is_some()) {
-            return Err(stream::other_type(&stream.name, QueueKind::Classic, &options.arguments));
+            return Err(stream::other_type(&stream.name, QueueKind::Stream, &options.arguments, profile));
         }
         if let Some(queue) = self.find_queue(name) {
             let queue_is_mine = queue.options.exclusive.is_none_or(|owner| owner == connection);
             if !queue_is_mine || queue.options.exclusive.is_some() != options.exclusive.is_some() {
                 return Err(Refusal::Locked(name.to_owned()));
             }
-            arguments::equivalent(name, &options, &queue.options)?;
+            arguments::equivalent(name, queue.kind, &options, &queue.options, profile)?;
             let pending = queue.survives().then(|| self.done_before()).flatten();
             return Ok(Declared { queue, created: false, pending });
         }
         if name.starts_with("amq.") {
             return Err(Refusal::ReservedName { kind: Kind::Queue, name: name.to_owned() });
         }
-        arguments::check(name, QueueKind::Classic, &options.arguments)?;
+        arguments::check(name, kind, &options, profile)?;
         self.check_queues_max(name)?;
         let name: Arc<str> = if name.is_empty() { server_name("amq.gen-").into() } else { name.into() };
         let queue = self.make_queue(&mut topology, self.core.ids.queue(), name, options);
@@ -189,9 +193,8 @@ impl Vhost {
         options: QueueOptions,
     ) -> Arc<Queue> {
         let applied = self.policies_for(Object::Queue(&name, kind_of(&options.arguments)));
-        let asked = arguments::classic(&applied.arguments(&options.arguments));
-        let mut state = State::new(options.survives(), asked.limits, asked.single_active_consumer);
-        state.configure(&asked);
+        let asked = arguments::settings(&applied.arguments(&options.arguments), self.core.profile);
+        let mut state = State::new(options.survives(), &asked);
         state.used(self.core.clock.now_ms());
         let home = (self.me.clone(), self.name.clone());
         let queue = Queue::new(self.core.clone(), id, home, name.clone(), options, state);
@@ -235,6 +238,11 @@ impl Vhost {
         if_unused: bool,
         if_empty: bool,
     ) -> Result<(usize, Pending), Refusal> {
+        for (asked, flag) in [(if_unused, "if-unused"), (if_empty, "if-empty")] {
+            if asked && queue.kind == QueueKind::Quorum {
+                return Err(Refusal::DeleteCondition { flag, queue: queue.name.to_string() });
+            }
+        }
         self.delete_queue_when(queue, |state| {
             if if_unused && !state.consumers.is_empty() {
                 return Err(Refusal::InUse(Subject::queue(&queue.name)));

@@ -334,6 +334,8 @@ fn amqp_settings(config: &Config, profile: &Profile) -> amqp::Settings {
         connections_max: from.connections_max,
         consumers_per_channel_max: from.consumers_per_channel_max,
         anonymous,
+        consumer_timeout_ms: (from.consumer_timeout_ms > 0).then_some(from.consumer_timeout_ms),
+        consumer_tick: Duration::from_millis(from.channel_tick_interval_ms),
         cluster_name: NODE.to_owned(),
     }
 }

@@ -68,6 +68,8 @@ pub struct Amqp {
     pub handshake_timeout_ms: u64,
     pub message_bytes_max: usize,
     pub consumers_per_channel_max: u32,
+    pub consumer_timeout_ms: u64,
+    pub channel_tick_interval_ms: u64,
     pub anonymous_user: String,
     pub anonymous_pass: String,
 }
@@ -210,6 +212,8 @@ impl Default for Amqp {
             handshake_timeout_ms: 10_000,
             message_bytes_max: 0,
             consumers_per_channel_max: 0,
+            consumer_timeout_ms: 1_800_000,
+            channel_tick_interval_ms: 60_000,
             anonymous_user: "guest".into(),
             anonymous_pass: "guest".into(),
         }

@@ -75,6 +75,7 @@ const RANGES: &[(&str, RangeInclusive<i64>)] = &[
     ("amqp.message_bytes_max", 0..=536_870_912),
     ("amqp.connections_max", 0..=1_000_000),
     ("amqp.consumers_per_channel_max", 0..=0xffff_ffff),
+    ("amqp.channel_tick_interval_ms", 10..=3_600_000),
     ("kafka.connections_max", 1..=1_000_000),
     ("kafka.num_partitions", 1..=10_000),
     ("kafka.socket_request_bytes_max", 4096..=0x7fff_ffff),

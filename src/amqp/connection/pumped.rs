@@ -12,6 +12,7 @@ use crate::{
     amqp::{
         fault::Fault,
         handle,
+        overdue::{self, Overdue},
         session::{Alarm, Context, Session, Waiting},
         wire::{MethodId, frame::HEARTBEAT},
     },
@@ -27,6 +28,20 @@ impl Session {
 }
 
 impl Connection {
+    /// Looks from time to time whether deliveries are acknowledged in time.
+    fn tick(&mut self, now: Instant) {
+        let now_ms = self.broker.core.clock.now_ms();
+        let Phase::Open(session) = &mut self.phase else { return };
+        if session.tick_at.is_none_or(|at| now < at) {
+            return;
+        }
+        session.tick_at = Some(now + session.settings.consumer_tick);
+        let mut cx = Context { session, output: &mut self.output, now_ms };
+        for Overdue { channel, fault } in overdue::check(&mut cx) {
+            self.fail(now, channel, &fault, MethodId::NONE);
+        }
+    }
+
     /// What has happened elsewhere.
     fn poll_open(&mut self, now: Instant, cx: &mut std::task::Context<'_>) {
         let now_ms = self.broker.core.clock.now_ms();
@@ -138,18 +153,21 @@ impl pump::Connection for Connection {
             | Phase::Opening { until, .. }
             | Phase::Closing { until, .. }
             | Phase::Silent { until } => Some(*until),
-            Phase::Open(_) if self.heartbeat.interval.is_zero() => None,
-            Phase::Open(_) => {
+            Phase::Open(session) => {
                 let Heartbeat { interval, last_received, last_sent } = self.heartbeat;
-                Some((last_sent + interval / 2).min(last_received + silence_max(interval)))
+                let beat = || (last_sent + interval / 2).min(last_received + silence_max(interval));
+                let beat = (!interval.is_zero()).then(beat);
+                beat.into_iter().chain(session.tick_at).min()
             }
             Phase::Over => None,
         }
     }
 
     fn on_deadline(&mut self, now: Instant) {
+        self.tick(now);
         let Heartbeat { interval, last_received, last_sent } = self.heartbeat;
         match &self.phase {
+            Phase::Open(_) if interval.is_zero() => {}
             Phase::Open(session) => {
                 if !session.reads() {
                     // RabbitMQ pauses its monitor, too: what is not read cannot prove anything.

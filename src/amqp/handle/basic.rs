@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{consume, deliver::put_content};
+use super::{consume, deliver::put_content, delivery_count};
 use crate::{
     amqp::{
         channel::{Channel, Consumer, Held, How, Mode, Settlement},
@@ -12,8 +12,9 @@ use crate::{
         wire::basic::{Ack, Get, GetEmpty, GetOk, Method, Nack, Qos, QosOk, RecoverOk, Reject},
     },
     broker::{
+        arguments::QueueKind,
         queue::{Queue, state::Got},
-        refusal::{Access, Subject},
+        refusal::{Access, Refusal, Subject},
         trace,
     },
 };
@@ -38,7 +39,7 @@ pub fn handle(cx: &mut Context<'_>, channel: &mut Channel, method: &Method<'_>) 
             settle(cx, channel, *delivery_tag, false, How::rejected(*requeue))
         }
         Method::Nack(Nack { delivery_tag, multiple, requeue }) => {
-            settle(cx, channel, *delivery_tag, *multiple, How::rejected(*requeue))
+            settle(cx, channel, *delivery_tag, *multiple, How::nacked(*requeue))
         }
         Method::RecoverAsync(m) => recover(channel, m.requeue),
         Method::Recover(m) => {
@@ -79,6 +80,9 @@ fn get(cx: &mut Context<'_>, channel: &mut Channel, method: &Get<'_>) -> Result<
     let name = queue_name(channel, method.queue)?;
     cx.allow(Access::Read, &Subject::queue(&name))?;
     let queue = cx.classic(channel, &name, "basic.get")?;
+    if queue.kind == QueueKind::Quorum && queue.single_active() {
+        return Err(cx.fault(Refusal::SingleActiveGet(name)));
+    }
     get_from(cx, channel, &queue, method.no_ack);
     Ok(())
 }
@@ -110,10 +114,14 @@ fn get_from(cx: &mut Context<'_>, channel: &mut Channel, queue: &Arc<Queue>, no_
                 routing_key: message.routing_key(),
                 message_count: u32::try_from(ready).unwrap_or(u32::MAX),
             };
-            put_content(cx.output, channel.number, cx.session.frame_max, &method, message);
+            let profile = cx.session.broker.core.profile;
+            let properties = delivery_count::properties(queue, &entry, profile);
+            let shown = properties.as_deref().unwrap_or_else(|| message.properties());
+            put_content(cx.output, channel.number, cx.session.frame_max, &method, message, shown);
             if no_ack {
                 channel.unacked.tag();
             } else {
+                channel.delivered.note(method.delivery_tag, cx.now_ms);
                 channel.keep(Held::Queue { queue: queue.clone(), consumer: None, entry });
             }
         }
@@ -169,6 +177,6 @@ fn recover(channel: &mut Channel, requeue: bool) -> Result<(), Fault> {
         return Err(Fault::RecoverWithoutRequeue);
     }
     let deliveries = take(channel, 0, true)?;
-    channel.settle(deliveries.into_iter().map(|(_, held)| held), How::Requeue);
+    channel.settle(deliveries.into_iter().map(|(_, held)| held), How::Requeue { failed: false });
     Ok(())
 }

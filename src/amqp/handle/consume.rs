@@ -1,5 +1,4 @@
-//! `basic.consume` and `basic.cancel`: consumers of queues; those of streams are in `stream.rs`. Consumer priorities are
-//! refused in this version. (AMQP 0-9-1 §1.8.3.3.)
+//! `basic.consume` and `basic.cancel`: consumers of queues; those of streams are in `stream.rs`. (AMQP 0-9-1 §1.8.3.3.)
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -12,6 +11,7 @@ use crate::{
     },
     broker::{
         self,
+        arguments::{self, QueueKind},
         exchange::Target,
         queue::{Queue, consumers::ConsumerSpec},
         refusal::{Access, Refusal, Subject},
@@ -96,24 +96,31 @@ pub fn consume(cx: &mut Context<'_>, channel: &mut Channel, method: &Consume<'_>
     }
     let name = queue_name(channel, method.queue)?;
     cx.allow(Access::Read, &Subject::queue(&name))?;
-    if let Some((arg, _)) = method.arguments.0.iter().find(|(arg, _)| arg == "x-priority") {
-        let (on, reason) =
-            (Resource::queue(&name, &cx.session.vhost.name), "not supported by this version".to_owned());
-        return Err(Fault::InvalidArg { arg: arg.clone(), on, reason });
-    }
     let consumer_tag: Arc<str> = match method.consumer_tag {
         "" => server_name("amq.ctag-").into(),
         tag => tag.into(),
     };
     let queue = match cx.target(channel, &name)? {
         Source::Queue(queue) => queue,
-        Source::Stream(topic) => return super::stream::consume(cx, channel, method, &topic, consumer_tag),
+        Source::Stream(topic) => {
+            let profile = cx.session.broker.core.profile;
+            arguments::consumer(&name, QueueKind::Stream, &method.arguments, profile)
+                .map_err(|refusal| cx.fault(refusal))?;
+            return super::stream::consume(cx, channel, method, &topic, consumer_tag);
+        }
     };
+    let profile = cx.session.broker.core.profile;
+    let asked = arguments::consumer(&name, queue.kind, &method.arguments, profile)
+        .map_err(|refusal| cx.fault(refusal))?;
+    if queue.kind == QueueKind::Quorum && channel.credit.limited() {
+        return Err(cx.fault(Refusal::NoGlobalQos(name)));
+    }
     let spec = ConsumerSpec {
         channel: channel.number,
         consumer_tag: consumer_tag.clone(),
         no_ack: method.no_ack,
         exclusive: method.exclusive,
+        priority: asked.priority,
         prefetch_count: channel.prefetch_count.into(),
         outlet: cx.session.outlet.clone(),
         credit: channel.credit.clone(),

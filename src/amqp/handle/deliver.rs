@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use super::delivery_count;
 use crate::{
     amqp::{
         channel::{Channel, Feed, Held, Mode, Phase},
@@ -12,6 +13,7 @@ use crate::{
     broker::{
         meters::Meters,
         outlet::Event,
+        profile::Profile,
         queue::{ConsumerId, Entry},
         trace,
         vhost::Vhost,
@@ -66,13 +68,14 @@ fn on_event(cx: &mut Context<'_>, held: Option<&mut Channel>, event: Event, coun
     match event {
         Event::Deliver { channel, consumer, entry } => {
             let (frame_max, output) = (cx.session.frame_max, &mut *cx.output);
+            let at = (cx.session.broker.core.profile, cx.now_ms);
             let tracing = cx.session.vhost.tracing().then(|| cx.session.vhost.clone());
             match pick(&mut cx.session.channels, held, channel) {
                 Some(channel) => {
                     if let Some(vhost) = tracing {
                         trace(&vhost, cx.now_ms, channel, consumer, &entry);
                     }
-                    deliver(output, frame_max, channel, consumer, entry, counts);
+                    deliver(output, frame_max, channel, consumer, entry, at, counts);
                 }
                 None => tracing::debug!(channel, "a delivery for a channel that is gone"),
             }
@@ -146,6 +149,7 @@ fn deliver(
     channel: &mut Channel,
     id: ConsumerId,
     entry: Entry,
+    (profile, now_ms): (&Profile, i64),
     counts: &mut Counts,
 ) {
     let Some(consumer) = channel.consumers.by_id(id) else { return };
@@ -158,13 +162,19 @@ fn deliver(
         exchange: message.exchange(),
         routing_key: message.routing_key(),
     };
-    put_content(output, channel.number, frame_max, &method, message);
+    let properties = match &consumer.feed {
+        Feed::Queue(queue) => delivery_count::properties(queue, &entry, profile),
+        Feed::Stream(_) | Feed::Replies(_) => None,
+    };
+    let shown = properties.as_deref().unwrap_or_else(|| message.properties());
+    put_content(output, channel.number, frame_max, &method, message, shown);
     counts.redelivered += u64::from(entry.redelivered);
     if consumer.no_ack {
         counts.auto_ack += 1;
         channel.unacked.tag();
     } else {
         counts.manual_ack += 1;
+        channel.delivered.note(delivery_tag, now_ms);
         let held = match &consumer.feed {
             Feed::Queue(queue) => Held::Queue { queue: queue.clone(), consumer: Some(id), entry },
             Feed::Stream(stream) => Held::Stream { credit: stream.credit.clone() },
@@ -182,13 +192,14 @@ pub fn put_content<'m, M: crate::amqp::wire::Arguments<'m>>(
     frame_max: u32,
     method: &M,
     message: &crate::broker::message::Message,
+    properties: &[u8],
 ) {
     if message.body_len() <= COPIED_BODY_BYTES_MAX {
-        content::encode(output.buffer(), channel, method, message.properties(), message.body(), frame_max);
+        content::encode(output.buffer(), channel, method, properties, message.body(), frame_max);
         return;
     }
     let buffer = output.buffer();
-    content::encode_heads(buffer, channel, method, message.properties(), message.body_len());
+    content::encode_heads(buffer, channel, method, properties, message.body_len());
     let mut body = message.body_bytes();
     while !body.is_empty() {
         let part = body.split_to(body.len().min(frame::body_part_bytes_max(frame_max)));

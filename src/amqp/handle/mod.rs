@@ -6,6 +6,7 @@ pub mod confirm;
 pub mod connection;
 pub mod consume;
 pub mod deliver;
+mod delivery_count;
 pub mod exchange;
 pub mod queue;
 pub mod reply;

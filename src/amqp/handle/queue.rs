@@ -16,7 +16,7 @@ use crate::{
         queue::QueueOptions,
         refusal::{Access, Kind, Refusal, Subject},
     },
-    data::value::{Table, Value},
+    data::value::Table,
 };
 
 /// Any queue method.
@@ -66,14 +66,19 @@ fn declare(cx: &mut Context<'_>, channel: &mut Channel, method: &Declare<'_>) ->
     if reply::declare(cx, channel, method, &name)? {
         return Ok(());
     }
-    let plain_durable = method.durable && !method.exclusive && !method.auto_delete;
-    let arguments = cx.session.vhost.with_default_type(&method.arguments, plain_durable);
-    let method = &Declare { arguments, ..method.clone() };
-    let kind = arguments::kind(&name, &method.arguments).map_err(|refusal| cx.fault(refusal))?;
     // Even of a queue that exists under such a name.
     if name.starts_with("amq.") {
         return Err(cx.fault(Refusal::ReservedName { kind: Kind::Queue, name }));
     }
+    let vhost = cx.session.vhost.clone();
+    let mut options = QueueOptions {
+        durable: method.durable,
+        auto_delete: method.auto_delete,
+        exclusive: method.exclusive.then_some(cx.session.id),
+        arguments: method.arguments.clone(),
+    };
+    options.arguments = vhost.arguments_of(&options);
+    let kind = arguments::kind(&name, &options.arguments).map_err(|refusal| cx.fault(refusal))?;
     if !name.is_empty() {
         cx.allow(Access::Configure, &Subject::queue(&name))?;
     }
@@ -81,8 +86,8 @@ fn declare(cx: &mut Context<'_>, channel: &mut Channel, method: &Declare<'_>) ->
         may_dead_letter(cx, &name, &method.arguments)?;
     }
     match kind {
-        QueueKind::Classic => declare_classic(cx, channel, method, &name),
-        QueueKind::Stream => declare_stream(cx, channel, method, &name),
+        QueueKind::Classic | QueueKind::Quorum => declare_queue(cx, channel, method, &name, options),
+        QueueKind::Stream => declare_stream(cx, channel, method, &name, &options),
     }
 }
 
@@ -98,37 +103,18 @@ fn may_dead_letter(cx: &mut Context<'_>, name: &str, arguments: &Table) -> Resul
     cx.allow(Access::Write, &Subject::exchange(&String::from_utf8_lossy(exchange)))
 }
 
-/// An argument that the version has given up.
-fn check_version(cx: &Context<'_>, name: &str, arguments: &Table) -> Result<(), Fault> {
-    const ARG: &str = "x-queue-version";
-    let first = arguments.field(ARG).and_then(Value::integer) == Some(1);
-    if !first || cx.profile().queue_version_1 {
-        return Ok(());
-    }
-    let on = Resource::queue(name, &cx.session.vhost.name);
-    let reason = "\"unsupported queue version '1'\"".to_owned();
-    Err(Fault::InvalidArg { arg: ARG.to_owned(), on, reason })
-}
-
-fn declare_classic(
+fn declare_queue(
     cx: &mut Context<'_>,
     channel: &mut Channel,
     method: &Declare<'_>,
     name: &str,
+    options: QueueOptions,
 ) -> Result<(), Fault> {
     let (vhost, id) = (cx.session.vhost.clone(), cx.session.id);
-    check_version(cx, name, &method.arguments)?;
     let transient = !method.durable && !method.exclusive;
     if transient && !cx.profile().transient_nonexcl_queues && vhost.find_queue(name).is_none() {
         return Err(Fault::DeprecatedFeature("transient_nonexcl_queues"));
     }
-    let options = QueueOptions {
-        durable: method.durable,
-        auto_delete: method.auto_delete,
-        exclusive: method.exclusive.then_some(id),
-        arguments: method.arguments.clone(),
-    };
-    allow_dead_letter(cx, name, &method.arguments)?;
     let declared = vhost.declare_queue(name, id, options).map_err(|refusal| cx.fault(refusal))?;
     if declared.created && method.exclusive {
         let exclusive = &mut cx.session.exclusive;
@@ -146,34 +132,15 @@ fn declare_classic(
     Ok(())
 }
 
-/// Whoever makes a queue with a dead-letter exchange moves messages from the one into the other.
-fn allow_dead_letter(cx: &mut Context<'_>, name: &str, arguments: &Table) -> Result<(), Fault> {
-    let Some(exchange) = arguments::dead_letter_exchange(arguments) else { return Ok(()) };
-    if cx.session.vhost.find_queue(name).is_some() {
-        return Ok(());
-    }
-    cx.allow(Access::Read, &Subject::queue(name))?;
-    cx.allow(Access::Write, &Subject::exchange(exchange))
-}
-
 fn declare_stream(
     cx: &mut Context<'_>,
     channel: &mut Channel,
     method: &Declare<'_>,
     name: &str,
+    options: &QueueOptions,
 ) -> Result<(), Fault> {
-    let on = || Resource::queue(name, &cx.session.vhost.name);
-    for (wrong, property) in [
-        (!method.durable, "non-durable"),
-        (method.exclusive, "exclusive-owner"),
-        (method.auto_delete, "auto-delete"),
-    ] {
-        if wrong {
-            return Err(Fault::InvalidProperty { property, on: on() });
-        }
-    }
     let vhost = cx.session.vhost.clone();
-    let declared = vhost.declare_stream(name, &method.arguments).map_err(|refusal| cx.fault(refusal))?;
+    let declared = vhost.declare_stream(name, options).map_err(|refusal| cx.fault(refusal))?;
     channel.last_queue = Some(name.to_owned());
     let ok = DeclareOk { queue: name, message_count: count(declared.messages), consumer_count: 0 };
     cx.reply(declared.pending, channel.number, method.nowait, &ok);

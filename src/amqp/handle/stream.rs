@@ -23,7 +23,7 @@ use crate::{
     broker::{
         message::{Draft, Publish, Traits},
         outlet::{Event, Outlet},
-        queue::{ConsumerId, Entry, Seq},
+        queue::{ConsumerId, Entry, Seq, returns::Count},
         refusal::Refusal,
         topic::{
             Offset, Topic,
@@ -295,7 +295,8 @@ impl Reader {
         let Some(message) = draft.seal().message(0) else { return };
         let bytes = message.held_bytes();
         let seq = Seq(u64::try_from(offset).unwrap_or(0));
-        let entry = Entry { seq, message, expires_ms: i64::MAX, redelivered: false };
+        let entry =
+            Entry { seq, message, expires_ms: i64::MAX, redelivered: false, returns: Count::default() };
         self.outlet
             .deliver(&mut vec![Event::Deliver { channel: self.channel, consumer: self.id, entry }], bytes);
     }

@@ -94,7 +94,7 @@ fn grouped(cx: &Context<'_>, channel: &Channel, settlements: Vec<Settlement>) ->
                 Fate::Acknowledged
             }
             How::Drop => Fate::Dropped,
-            How::Requeue => Fate::Requeued,
+            How::Requeue { failed } => Fate::Requeued { failed },
         };
         channel.by_queue(deliveries.into_iter().map(|(_, held)| held), |queue, consumer, entries| {
             let entries = if how == How::Drop { queue.read_bodies(entries) } else { entries };

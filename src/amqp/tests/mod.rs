@@ -245,3 +245,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_delivery_that_is_not_acknowledged_in_time_closes_its_channel() {
+    let world = World::new();
+    let mut peer = world.peer(0);
+    peer.send(&[declare("q", EXCLUSIVE), publish("q", 1, b"x"), get("q", 0)].concat());
+    peer.said();
+    peer.pass(Duration::from_secs(30 * 60));
+    assert!(peer.said().is_empty(), "it is not late yet");
+    peer.pass(Duration::from_secs(60));
+    assert_eq!(peer.said(), ["20.40"]);
+    assert_eq!(world.vhost().find_queue("q").unwrap().counts().0, 1);
+}
+
+#[test]
+fn a_delivery_that_is_acknowledged_leaves_its_channel_alone() {
+    let world = World::new();
+    let mut peer = world.peer(0);
+    peer.send(&[declare("q", EXCLUSIVE), publish("q", 1, b"x"), get("q", 0)].concat());
+    peer.pass(Duration::from_secs(20 * 60));
+    peer.send(&[ack(1), publish("q", 1, b"y"), get("q", 0)].concat());
+    peer.said();
+    peer.pass(Duration::from_secs(20 * 60));
+    assert!(peer.said().is_empty());
+}

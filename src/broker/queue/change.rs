@@ -6,6 +6,7 @@
 //! | `Flush` | index entries rewritten or deleted: all acknowledgements since the last flush |
 //! | `Acknowledge` | acknowledgements that belong to a larger Change |
 //! | `Moved` | index entries of what is dead-lettered with the same Change |
+//! | `NoteReturns` | how often a quorum queue's messages came back |
 //! | `Reserve` | "messages below may have been delivered" |
 //! | `Forget` | that key removed, with its queue |
 //!
@@ -16,6 +17,8 @@ use std::{
     any::Any,
     sync::{Arc, OnceLock},
 };
+
+use smallvec::SmallVec;
 
 use super::{
     ConsumerId, Entry, Queue, QueueId, Seq,
@@ -155,7 +158,10 @@ impl Change for PublishRun {
     }
 
     fn refused(self: Box<Self>, _: &StoreError) {
-        self.parts().filter_map(|part| part.receipt.as_ref()).for_each(|receipt| receipt.refuse());
+        for part in self.parts() {
+            self.queue.run_refused(part.first);
+            part.receipt.iter().for_each(|receipt| receipt.refuse());
+        }
     }
 }
 
@@ -260,7 +266,7 @@ impl Change for Acknowledge {
 
     fn refused(self: Box<Self>, _: &StoreError) {
         // The channel has let go of them: they are delivered again.
-        self.queue.requeue(self.consumer, self.entries.into_iter());
+        self.queue.requeue(self.consumer, self.entries.into_iter(), false);
     }
 }
 
@@ -313,7 +319,7 @@ impl Change for Reserve {
     }
 
     fn stage(&mut self, turn: &mut Turn) {
-        turn.put(Space::State, &delivered_key(self.queue.id), &self.to.0.to_be_bytes());
+        turn.put(Space::State, &delivered_key(self.queue.id, self.to.level()), &self.to.0.to_be_bytes());
     }
 
     fn committed(self: Box<Self>) {
@@ -323,18 +329,18 @@ impl Change for Reserve {
 
     fn refused(self: Box<Self>, _: &StoreError) {
         // Reads go on when the store is poisoned: what was read back may be delivered, unflagged at worst.
-        self.queue.with_state(|state| state.reserved(Seq(u64::MAX)));
+        self.queue.with_state(|state| state.reserved(Seq::end_of(self.to.level())));
         self.queue.pump();
     }
 }
 
 /// The queue is gone: so is what the log knows of its deliveries. A restart would clean up as well; but queues that come
 /// and go would fill the catalog until then.
-pub(super) struct Forget(pub(super) QueueId);
+pub(super) struct Forget(pub(super) QueueId, pub(super) Vec<usize>);
 
 impl Change for Forget {
     fn bytes_max(&self) -> usize {
-        ENTRY_BYTES
+        self.1.len() * ENTRY_BYTES
     }
 
     fn lazy(&self) -> bool {
@@ -342,7 +348,7 @@ impl Change for Forget {
     }
 
     fn stage(&mut self, turn: &mut Turn) {
-        turn.delete(Space::State, &delivered_key(self.0));
+        self.1.iter().for_each(|&level| turn.delete(Space::State, &delivered_key(self.0, level)));
     }
 
     fn committed(self: Box<Self>) {}
@@ -350,12 +356,48 @@ impl Change for Forget {
     fn refused(self: Box<Self>, _: &StoreError) {}
 }
 
-/// `d` | queue id u64 → sequence number u64
+/// `d` | queue id u64 | level u8, if it is not 0 → sequence number u64, which says its level
 #[must_use]
-pub fn delivered_key(queue: QueueId) -> [u8; 9] {
-    let mut key = [b'd'; 9];
-    key.split_at_mut(1).1.copy_from_slice(&queue.0.to_be_bytes());
+pub fn delivered_key(queue: QueueId, level: usize) -> SmallVec<[u8; 10]> {
+    let mut key = SmallVec::from_slice(b"d");
+    key.extend_from_slice(&queue.0.to_be_bytes());
+    key.extend((level > 0).then(|| u8::try_from(level).unwrap_or(u8::MAX)));
     key
+}
+
+/// Counts of a quorum queue's returns; the rest make another.
+pub(super) struct NoteReturns {
+    pub(super) queue: Arc<Queue>,
+    pub(super) bytes_max: usize,
+}
+
+impl Change for NoteReturns {
+    fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    fn lazy(&self) -> bool {
+        true
+    }
+
+    fn stage(&mut self, turn: &mut Turn) {
+        let notes = self.queue.with_state(|state| state.counts.take(self.queue.id, self.bytes_max));
+        for (key, count) in notes {
+            match count {
+                Some(count) => turn.put(Space::State, &key, &count),
+                None => turn.delete(Space::State, &key),
+            }
+        }
+    }
+
+    fn committed(self: Box<Self>) {
+        if let Some(bytes_max) = self.queue.with_state(|state| state.counts.flush()) {
+            let store = &self.queue.core().store;
+            store.submit(Box::new(Self { queue: self.queue.clone(), bytes_max }));
+        }
+    }
+
+    fn refused(self: Box<Self>, _: &StoreError) {}
 }
 
 /// A chunk that is moved out of a segment that is mostly dead, for all runs that lie in it: it is written once, and kept

@@ -1,7 +1,9 @@
 //! The consumers of one queue: whose turn it is, and who cannot take more.
 //!
-//! Strict round-robin among those who can (RabbitMQ's fairness). A consumer that cannot take another message (its
-//! prefetch count is reached, its connection's outlet is full) leaves the turn and comes back behind the others.
+//! The highest `x-priority` first, strict round-robin among equals (RabbitMQ's fairness). A consumer that cannot take
+//! another message (its prefetch count is reached, its connection's outlet is full) leaves the turn and comes back
+//! behind its equals. With a single active consumer only that one is served; who it is, is decided here. (RabbitMQ:
+//! consumer priorities; rabbit_fifo: activate_next_consumer.)
 
 use std::{
     collections::VecDeque,
@@ -55,6 +57,8 @@ pub struct ConsumerSpec {
     pub consumer_tag: Arc<str>,
     pub no_ack: bool,
     pub exclusive: bool,
+    /// `x-priority`: higher ones are served first.
+    pub priority: i64,
     /// Unacknowledged messages it may have; 0 = unlimited.
     pub prefetch_count: u32,
     pub outlet: Arc<Outlet>,
@@ -85,19 +89,37 @@ impl Consumer {
     }
 }
 
+/// How many consumers are served at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Strategy {
+    #[default]
+    Competing,
+    /// `x-single-active-consumer`. `takeover`: a higher priority takes over from an active consumer, once that has
+    /// nothing unacknowledged (quorum queues since 4.0).
+    SingleActive { takeover: bool },
+}
+
+/// Those of one priority, in the order of their turns.
+#[derive(Debug)]
+struct Turn {
+    priority: i64,
+    waiting: VecDeque<ConsumerId>,
+}
+
 /// All of them, by id, and the order of their turns.
 #[derive(Debug, Default)]
 pub struct Consumers {
     all: Vec<Consumer>,
-    turn: VecDeque<ConsumerId>,
-    /// Only the first consumer is served (`x-single-active-consumer`).
-    single_active: bool,
+    /// Highest priority first; those that cannot take anything are in none.
+    turns: Vec<Turn>,
+    strategy: Strategy,
+    active: Option<ConsumerId>,
 }
 
 impl Consumers {
     #[must_use]
-    pub fn new(single_active: bool) -> Self {
-        Self { single_active, ..Self::default() }
+    pub fn new(strategy: Strategy) -> Self {
+        Self { strategy, ..Self::default() }
     }
 
     #[must_use]
@@ -112,7 +134,13 @@ impl Consumers {
 
     #[must_use]
     pub fn single_active(&self) -> bool {
-        self.single_active
+        matches!(self.strategy, Strategy::SingleActive { .. })
+    }
+
+    /// Whether a consumer may be served: with a single active one, only that.
+    #[must_use]
+    pub fn is_active(&self, id: ConsumerId) -> bool {
+        !self.single_active() || self.active == Some(id)
     }
 
     /// Whether one of them has the queue to itself.
@@ -127,20 +155,28 @@ impl Consumers {
 
     /// Adds a consumer; ids rise.
     pub fn push(&mut self, id: ConsumerId, spec: ConsumerSpec) {
+        let priority = spec.priority;
         self.all.push(Consumer { id, spec, unacked: 0, waiting: true });
-        self.turn.push_back(id);
+        self.wait(id, priority);
+        self.elect();
     }
 
     /// Removes a consumer.
     pub fn remove(&mut self, id: ConsumerId) -> Option<Consumer> {
         let index = self.all.binary_search_by_key(&id, |c| c.id).ok()?;
-        self.turn.retain(|&c| c != id);
-        Some(self.all.remove(index))
+        let removed = self.all.remove(index);
+        self.leave(id, removed.spec.priority);
+        if self.active == Some(id) {
+            self.active = None;
+        }
+        self.elect();
+        Some(removed)
     }
 
     /// Removes them all.
     pub fn take(&mut self) -> Vec<Consumer> {
-        self.turn.clear();
+        self.turns.clear();
+        self.active = None;
         std::mem::take(&mut self.all)
     }
 
@@ -151,18 +187,64 @@ impl Consumers {
 
     /// Whose turn it is.
     #[must_use]
-    pub fn next(&self) -> Option<ConsumerId> {
-        if self.single_active {
-            let first = self.all.first()?;
-            return first.waiting.then_some(first.id);
-        }
-        self.turn.front().copied()
+    pub fn next_turn(&mut self) -> Option<ConsumerId> {
+        let Strategy::SingleActive { takeover } = self.strategy else {
+            return self.turns.iter().find_map(|turn| turn.waiting.front()).copied();
+        };
+        self.elect();
+        let active = self.active?;
+        let active = self.find(active)?;
+        let (id, waiting, priority) = (active.id, active.waiting, active.spec.priority);
+        // It must settle what it has before a higher one takes over, and gets no more.
+        let quiescing = takeover && self.all.iter().any(|c| c.spec.priority > priority);
+        (waiting && !quiescing).then_some(id)
     }
 
-    /// The one whose turn it was got a message: the next one's turn.
+    /// Decides who is the single active consumer, if there is to be one.
+    fn elect(&mut self) {
+        let Strategy::SingleActive { takeover } = self.strategy else { return };
+        // The earliest of the highest; of a queue that knows no takeover, as RabbitMQ's failover has it, too.
+        let Some(highest) = self.all.iter().rev().max_by_key(|c| c.spec.priority) else { return };
+        let highest = (highest.id, highest.spec.priority);
+        let active = self.active.and_then(|active| self.find(active));
+        let takes_over = match active {
+            None => true,
+            Some(active) => takeover && highest.1 > active.spec.priority && active.unacked == 0,
+        };
+        if takes_over {
+            self.active = Some(highest.0);
+        }
+    }
+
+    fn wait(&mut self, id: ConsumerId, priority: i64) {
+        match self.turns.iter().position(|turn| turn.priority <= priority) {
+            Some(at) if self.turns.get(at).is_some_and(|turn| turn.priority == priority) => {
+                if let Some(turn) = self.turns.get_mut(at) {
+                    turn.waiting.push_back(id);
+                }
+            }
+            at => {
+                let turn = Turn { priority, waiting: VecDeque::from([id]) };
+                self.turns.insert(at.unwrap_or(self.turns.len()), turn);
+            }
+        }
+    }
+
+    fn leave(&mut self, id: ConsumerId, priority: i64) {
+        if let Some(turn) = self.turns.iter_mut().find(|turn| turn.priority == priority) {
+            turn.waiting.retain(|&c| c != id);
+        }
+        if !self.all.iter().any(|c| c.spec.priority == priority) {
+            self.turns.retain(|turn| turn.priority != priority);
+        }
+    }
+
+    /// The one whose turn it was got a message: the turn of the next of its priority.
     pub fn rotate(&mut self) {
-        if self.turn.len() > 1 {
-            self.turn.rotate_left(1);
+        if let Some(turn) = self.turns.iter_mut().find(|turn| !turn.waiting.is_empty())
+            && turn.waiting.len() > 1
+        {
+            turn.waiting.rotate_left(1);
         }
     }
 
@@ -170,27 +252,96 @@ impl Consumers {
     pub fn suspend(&mut self, id: ConsumerId) {
         if let Some(consumer) = self.find(id) {
             consumer.waiting = false;
-            self.turn.retain(|&c| c != id);
+            let priority = consumer.spec.priority;
+            self.leave(id, priority);
         }
     }
 
-    /// The consumer can go on, behind the others.
+    /// The consumer can go on, behind its equals.
     pub fn resume(&mut self, id: ConsumerId) {
         if let Some(consumer) = self.find(id)
             && !consumer.waiting
         {
             consumer.waiting = true;
-            self.turn.push_back(id);
+            let priority = consumer.spec.priority;
+            self.wait(id, priority);
         }
     }
 
     /// Everybody may try again.
     pub fn resume_all(&mut self) {
-        for consumer in &mut self.all {
-            if !consumer.waiting {
-                consumer.waiting = true;
-                self.turn.push_back(consumer.id);
-            }
+        let suspended: Vec<_> = self.all.iter().filter(|c| !c.waiting).map(|c| c.id).collect();
+        suspended.into_iter().for_each(|id| self.resume(id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn consumers(strategy: Strategy, priorities: &[i64]) -> Consumers {
+        let mut consumers = Consumers::new(strategy);
+        for (n, &priority) in priorities.iter().enumerate() {
+            consumers.push(ConsumerId(n as u64), spec(priority));
         }
+        consumers
+    }
+
+    fn spec(priority: i64) -> ConsumerSpec {
+        ConsumerSpec {
+            channel: 1,
+            consumer_tag: "c".into(),
+            no_ack: false,
+            exclusive: false,
+            priority,
+            prefetch_count: 0,
+            outlet: Arc::default(),
+            credit: Arc::default(),
+        }
+    }
+
+    fn turns(consumers: &mut Consumers, n: usize) -> Vec<u64> {
+        let mut turns = Vec::new();
+        for _ in 0..n {
+            turns.extend(consumers.next_turn().map(|id| id.0));
+            consumers.rotate();
+        }
+        turns
+    }
+
+    #[test]
+    fn the_highest_that_can_take_more_are_served_in_turn() {
+        let mut consumers = consumers(Strategy::Competing, &[0, 5, -1, 5]);
+        assert_eq!(turns(&mut consumers, 4), [1, 3, 1, 3]);
+        consumers.suspend(ConsumerId(1));
+        assert_eq!(turns(&mut consumers, 2), [3, 3]);
+        consumers.suspend(ConsumerId(3));
+        assert_eq!(turns(&mut consumers, 2), [0, 0]);
+        consumers.remove(ConsumerId(0));
+        assert_eq!(turns(&mut consumers, 1), [2]);
+        consumers.resume_all();
+        assert_eq!(turns(&mut consumers, 4), [1, 3, 1, 3]);
+    }
+
+    #[test]
+    fn a_single_active_consumer_is_followed_by_the_highest() {
+        let mut consumers = consumers(Strategy::SingleActive { takeover: false }, &[0, 1, 2, 2]);
+        assert_eq!(turns(&mut consumers, 2), [0, 0]);
+        consumers.suspend(ConsumerId(0));
+        assert_eq!(turns(&mut consumers, 1), [0_u64; 0], "nobody takes its place while it is there");
+        consumers.remove(ConsumerId(0));
+        assert_eq!(turns(&mut consumers, 2), [2, 2]);
+    }
+
+    #[test]
+    fn a_higher_consumer_takes_over_once_the_active_one_has_settled_everything() {
+        let mut consumers = consumers(Strategy::SingleActive { takeover: true }, &[0]);
+        assert!(consumers.find(ConsumerId(0)).unwrap().take_credit());
+        consumers.push(ConsumerId(1), spec(1));
+        assert!(consumers.is_active(ConsumerId(0)));
+        assert_eq!(turns(&mut consumers, 1), [0_u64; 0]);
+        consumers.find(ConsumerId(0)).unwrap().unacked = 0;
+        assert_eq!(turns(&mut consumers, 1), [1]);
+        assert!(!consumers.is_active(ConsumerId(0)));
     }
 }

@@ -73,7 +73,7 @@ impl State {
     /// The run in which the oldest message lies, if it is in the log only, and where.
     #[must_use]
     pub fn paged_head(&mut self) -> Option<(Seq, Place)> {
-        let middle = self.ready.middle().filter(|_| self.ready.front().is_none())?;
+        let middle = self.ready.front_middle()?;
         let first = *self.runs.next(middle.from, 1).first()?;
         Some((first, self.runs.of(first)?.place?))
     }

@@ -9,6 +9,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{
     Entry, Seq,
     limits::OverflowMode,
+    returns::Count,
     state::{Effects, State},
 };
 use crate::broker::{
@@ -71,7 +72,9 @@ impl State {
             OverflowMode::RejectPublishDlx => {
                 // It has no place in the queue, so the log has nothing to forget.
                 let seq = Seq(u64::MAX);
-                self.let_go(Entry { seq, message, expires_ms: i64::MAX, redelivered: false }, Reason::Maxlen);
+                let returns = Count::default();
+                let entry = Entry { seq, message, expires_ms: i64::MAX, redelivered: false, returns };
+                self.let_go(entry, Reason::Maxlen);
             }
         }
     }

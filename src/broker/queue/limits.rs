@@ -3,7 +3,7 @@
 //!
 //! Lengths count ready messages only; bytes are bodies only. A message expires at the head of its queue.
 
-use super::ready::Ready;
+use super::levels::Levels;
 
 /// What happens to a publish that finds the queue full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,14 +29,14 @@ pub struct Limits {
 impl Limits {
     /// Whether there are too many ready messages.
     #[must_use]
-    pub fn exceeded(&self, ready: &Ready) -> bool {
+    pub fn exceeded(&self, ready: &Levels) -> bool {
         self.max_length.is_some_and(|max| ready.len() as u64 > max)
             || self.max_length_bytes.is_some_and(|max| ready.body_bytes() as u64 > max)
     }
 
     /// Whether a message with a body of that size is refused.
     #[must_use]
-    pub fn refuses(&self, ready: &Ready, body_bytes: usize) -> bool {
+    pub fn refuses(&self, ready: &Levels, body_bytes: usize) -> bool {
         match self.overflow {
             OverflowMode::DropHead => false,
             OverflowMode::RejectPublish | OverflowMode::RejectPublishDlx => {

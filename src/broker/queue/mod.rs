@@ -8,10 +8,14 @@ pub mod change;
 pub mod consumers;
 pub mod deadline;
 pub mod drops;
+mod gather;
+pub mod levels;
 pub mod limits;
 pub mod paging;
 mod parcel;
+pub mod positions;
 pub mod ready;
+pub mod returns;
 mod run;
 pub mod runs;
 pub mod state;
@@ -25,12 +29,15 @@ use std::{
 use parking_lot::Mutex;
 
 use self::{
-    change::{Flush, Forget, MoveRun, MovedChunk, PublishRun, Reserve},
+    change::{Flush, Forget, MoveRun, MovedChunk, NoteReturns, PublishRun, Reserve},
     consumers::ConsumerSpec,
+    returns::Count,
     state::{Effects, Got, Overflow, State, Totals},
 };
 use super::{
-    Core, ReadBack, dead_letter,
+    Core, ReadBack,
+    arguments::{self, QueueKind},
+    dead_letter,
     message::{Blob, Hold, Message},
     outlet::{Event, Outlet},
     policy::Applied,
@@ -47,9 +54,31 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueueId(pub u64);
 
-/// A message's position in its queue.
+/// A message's position in its queue: its level of priority in the highest eight bits, then its position there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Seq(pub u64);
+
+impl Seq {
+    const LEVEL_SHIFT: u32 = 56;
+
+    /// The first position of a level.
+    #[must_use]
+    pub fn first_of(level: usize) -> Self {
+        Self((level as u64) << Self::LEVEL_SHIFT)
+    }
+
+    /// Behind every position of the level.
+    #[must_use]
+    pub fn end_of(level: usize) -> Self {
+        Self(Self::first_of(level).0 | ((1 << Self::LEVEL_SHIFT) - 1))
+    }
+
+    #[must_use]
+    #[inline]
+    pub fn level(self) -> usize {
+        (self.0 >> Self::LEVEL_SHIFT) as usize
+    }
+}
 
 /// Names a consumer of the whole broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,6 +96,8 @@ pub struct Entry {
     /// When it expires; `i64::MAX` = never.
     pub expires_ms: i64,
     pub redelivered: bool,
+    /// How often a quorum queue got it back.
+    pub returns: Count,
 }
 
 /// What a queue was declared with.
@@ -109,6 +140,7 @@ pub struct Queue {
     pub name: Arc<str>,
     pub vhost: Arc<str>,
     pub options: QueueOptions,
+    pub kind: QueueKind,
     core: Arc<Core>,
     home: Weak<Vhost>,
     /// What policies say of it.
@@ -127,7 +159,8 @@ impl Queue {
         state: State,
     ) -> Arc<Self> {
         let applied = Mutex::default();
-        Arc::new(Self { id, name, vhost, options, core, home, applied, state: Mutex::new(state) })
+        let (kind, state) = (arguments::kind_of(&options.arguments), Mutex::new(state));
+        Arc::new(Self { id, name, vhost, options, kind, core, home, applied, state })
     }
 
     /// Takes on what policies say of it, live.
@@ -236,8 +269,11 @@ impl Queue {
     }
 
     fn inbox(self: &Arc<Self>, effects: &mut Effects) {
-        if let Some(to) = effects.reserve.take() {
+        for to in effects.reserve.drain(..) {
             self.core.store.submit(Box::new(Reserve { queue: self.clone(), to }));
+        }
+        if let Some(bytes_max) = effects.counts.take() {
+            self.core.store.submit(Box::new(NoteReturns { queue: self.clone(), bytes_max }));
         }
         if let Some(bytes) = effects.flush.take() {
             self.core.store.submit(Box::new(Flush::new(self.clone(), bytes)));
@@ -325,10 +361,17 @@ impl Queue {
     pub(super) fn run_durable(self: &Arc<Self>, first: Seq) {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
-        state.run_durable(first, &mut effects);
+        if state.run_durable(first, &mut effects) {
+            self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
+        }
         self.inbox(&mut effects);
         drop(state);
         self.follow(effects);
+    }
+
+    /// A run will never be in the log.
+    pub(super) fn run_refused(&self, first: Seq) {
+        self.with_state(|state| state.run_refused(first));
     }
 
     /// A run's chunk lies where `place` says, and can be read there.
@@ -364,6 +407,9 @@ impl Queue {
         if state.gone {
             return Err(Refusal::NoQueue(self.name.to_string()));
         }
+        // A quorum queue knows no exclusive consumers.
+        let exclusive = spec.exclusive && self.kind == QueueKind::Classic;
+        let spec = ConsumerSpec { exclusive, ..spec };
         let taken = !state.consumers.is_empty() && (spec.exclusive || state.consumers.exclusive());
         if taken || (spec.exclusive && state.consumers.single_active()) {
             return Err(Refusal::ExclusiveUse(self.name.to_string()));
@@ -427,14 +473,20 @@ impl Queue {
         self.follow(effects);
     }
 
-    /// Messages of one consumer go back to where they were, to be delivered again.
-    pub fn requeue(self: &Arc<Self>, consumer: Option<ConsumerId>, entries: impl Iterator<Item = Entry>) {
+    /// Messages of one consumer go back to where they were, to be delivered again. `failed`: their delivery was not
+    /// what they waited for (quorum queues count those).
+    pub fn requeue(
+        self: &Arc<Self>,
+        consumer: Option<ConsumerId>,
+        entries: impl Iterator<Item = Entry>,
+        failed: bool,
+    ) {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
         if state.gone {
             return;
         }
-        state.requeue(consumer, entries);
+        state.requeue(consumer, entries, failed);
         self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
         drop(state);
         self.follow(effects);
@@ -474,9 +526,11 @@ impl Queue {
             let count = state.purge(&mut effects);
             state.forget();
             effects.flush = effects.flush.take().or_else(|| state.flush_again());
+            effects.counts = effects.counts.take().or_else(|| state.counts.flush());
             self.inbox(&mut effects);
-            if state.noted() {
-                self.core.store.submit(Box::new(Forget(self.id)));
+            let noted = state.noted();
+            if !noted.is_empty() {
+                self.core.store.submit(Box::new(Forget(self.id, noted)));
             }
             (count, state.consumers.take(), state.take_getters())
         };
@@ -538,6 +592,18 @@ impl Queue {
         self.state.lock().consumers.iter().map(|c| c.spec.clone()).collect()
     }
 
+    /// How long a delivery may stay unacknowledged, if the queue says so itself.
+    #[must_use]
+    pub fn consumer_timeout_ms(&self) -> Option<u64> {
+        self.state.lock().consumer_timeout_ms
+    }
+
+    /// Whether it serves one consumer at a time.
+    #[must_use]
+    pub fn single_active(&self) -> bool {
+        self.state.lock().consumers.single_active()
+    }
+
     /// Whether messages of this queue can survive a restart.
     #[must_use]
     pub fn survives(&self) -> bool {
@@ -553,7 +619,7 @@ impl Queue {
     /// A clean end: the log learns up to where messages were delivered.
     pub fn note_delivered(self: &Arc<Self>) {
         let state = self.state.lock();
-        if let Some(to) = state.delivered_to().filter(|_| !state.gone) {
+        for to in state.delivered_to().into_iter().filter(|_| !state.gone) {
             self.core.store.submit(Box::new(Reserve { queue: self.clone(), to }));
         }
     }

@@ -58,7 +58,7 @@ impl Queue {
         let read = move || {
             let (unread, entries) =
                 queue.read_bodies(entries).into_iter().partition(|e| e.message.is_paged());
-            queue.requeue(consumer, <Vec<Entry>>::into_iter(unread));
+            queue.requeue(consumer, <Vec<Entry>>::into_iter(unread), false);
             then(&queue, entries);
         };
         match &self.core.runtime {

@@ -1,21 +1,19 @@
-//! The ready messages of one queue, in order, of which only a bounded window need be in memory.
+//! The ready messages of one level of a queue, in order, of which only a bounded window need be in memory.
 //!
 //! ```text
 //! returned (requeued, by position) → head (in memory) → middle (in the log only) → tail (in memory, newest)
 //! ```
 //!
 //! Publishes go to the head while it is small and nothing lies behind it; otherwise to the tail. A run at the tail's
-//! front moves to the middle once it is durable. The head is refilled from the middle, then from the tail. The middle is
-//! everything from one sequence number to another that the queue's runs still have.
+//! front moves to the middle once it is durable; a transient message, which no log will ever hold, is kept beside the
+//! middle, so that the durable ones behind it can go. The head is refilled from the middle, then from the tail. The
+//! middle is everything from one sequence number to another that the level's runs still have. What the levels of a
+//! queue are is `levels.rs`'s.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Entry, Seq};
 use crate::broker::message::Message;
-
-/// Bytes of ready messages in memory at a queue's head, and again at its tail, beyond which durable ones are paged.
-/// Small under test, so that a simulated queue is paged too.
-pub const WINDOW_BYTES: usize = if cfg!(test) { 1024 } else { 1024 * 1024 };
 
 /// What is in the log only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,22 +26,37 @@ pub struct Middle {
     pub body_bytes: usize,
 }
 
-/// The ready messages.
+/// Where a message is besides in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// In a run that is durable, and ends there.
+    Durable { end: Seq },
+    /// In a run that is on its way into the log.
+    NotYet,
+    /// Nowhere: the message is transient.
+    Never,
+}
+
+/// The ready messages of one level.
 #[derive(Debug, Default)]
 pub struct Ready {
     returned: BTreeMap<Seq, Entry>,
     head: VecDeque<Entry>,
     middle: Middle,
+    /// Transient messages among the middle's.
+    kept: VecDeque<Entry>,
     tail: VecDeque<Entry>,
     head_bytes: usize,
     tail_bytes: usize,
+    /// Of what was returned, and of what is kept.
+    other_bytes: usize,
     body_bytes: usize,
 }
 
 impl Ready {
     #[must_use]
     pub fn len(&self) -> usize {
-        self.returned.len() + self.head.len() + self.middle.count + self.tail.len()
+        self.returned.len() + self.head.len() + self.middle.count + self.kept.len() + self.tail.len()
     }
 
     #[must_use]
@@ -60,14 +73,15 @@ impl Ready {
     /// Bytes held in memory.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.head_bytes + self.tail_bytes
+        self.head_bytes + self.tail_bytes + self.other_bytes
     }
 
     /// Adds the newest message.
-    pub fn push(&mut self, entry: Entry) {
+    #[inline]
+    pub fn push(&mut self, entry: Entry, window_bytes: usize) {
         self.body_bytes += entry.message.body_len();
         let held = entry.message.held_bytes();
-        if self.middle.count == 0 && self.tail.is_empty() && self.head_bytes < WINDOW_BYTES {
+        if self.middle.count == 0 && self.tail.is_empty() && self.head_bytes < window_bytes {
             self.head_bytes += held;
             self.head.push_back(entry);
         } else {
@@ -79,6 +93,7 @@ impl Ready {
     /// Puts a message back where it was.
     pub fn put_back(&mut self, entry: Entry) {
         self.body_bytes += entry.message.body_len();
+        self.other_bytes += entry.message.held_bytes();
         self.returned.insert(entry.seq, entry);
     }
 
@@ -105,13 +120,17 @@ impl Ready {
         let mut lost = Vec::new();
         for (&seq, entry) in self.returned.range_mut(from..end) {
             match message(seq) {
-                Some(message) if entry.message.is_paged() => entry.message = message,
+                Some(message) if entry.message.is_paged() => {
+                    self.other_bytes += message.held_bytes() - entry.message.held_bytes();
+                    entry.message = message;
+                }
                 None if entry.message.is_paged() => lost.push(seq),
                 Some(_) | None => {}
             }
         }
         for entry in lost.iter().filter_map(|seq| self.returned.remove(seq)) {
             self.body_bytes -= entry.message.body_len();
+            self.other_bytes -= entry.message.held_bytes();
         }
     }
 
@@ -137,7 +156,9 @@ impl Ready {
             if self.returned_paged() {
                 return None;
             }
-            self.returned.pop_first().map(|(_, entry)| entry)?
+            let entry = self.returned.pop_first().map(|(_, entry)| entry)?;
+            self.other_bytes -= entry.message.held_bytes();
+            entry
         } else {
             let entry = self.head.pop_front()?;
             self.head_bytes -= entry.message.held_bytes();
@@ -157,16 +178,22 @@ impl Ready {
 
     /// Whether the tail is over its window.
     #[must_use]
-    pub fn tail_full(&self) -> bool {
-        self.tail_bytes > WINDOW_BYTES
+    pub fn tail_full(&self, window_bytes: usize) -> bool {
+        self.tail_bytes > window_bytes
     }
 
-    /// Forgets durable runs at the tail's front while the tail is over its window. `run_end` says, for a sequence
-    /// number, where its run ends, if that is durable.
-    pub fn page_out(&mut self, mut run_end: impl FnMut(Seq) -> Option<Seq>) {
-        while self.tail_full() {
+    /// Forgets durable runs at the tail's front while the tail is over its window.
+    pub fn page_out(&mut self, window_bytes: usize, written: &impl Fn(Seq) -> Written) {
+        while self.tail_full(window_bytes) {
             let Some(from) = self.tail.front().map(|entry| entry.seq) else { return };
-            let Some(end) = run_end(from) else { return };
+            let end = match written(from) {
+                Written::Durable { end } => end,
+                Written::NotYet => return,
+                Written::Never => {
+                    self.keep_front();
+                    continue;
+                }
+            };
             if self.middle.count == 0 {
                 self.middle = Middle { from, ..Middle::default() };
             }
@@ -180,10 +207,34 @@ impl Ready {
         }
     }
 
+    fn keep_front(&mut self) {
+        let Some(entry) = self.tail.pop_front() else { return };
+        let held = entry.message.held_bytes();
+        self.tail_bytes -= held;
+        if self.middle.count == 0 {
+            self.head_bytes += held;
+            self.head.push_back(entry);
+        } else {
+            self.other_bytes += held;
+            self.kept.push_back(entry);
+        }
+    }
+
+    /// What was kept goes to the head, as far as it lies before `end`.
+    fn take_kept(&mut self, end: Seq) {
+        while self.kept.front().is_some_and(|entry| entry.seq < end) {
+            let Some(entry) = self.kept.pop_front() else { return };
+            let held = entry.message.held_bytes();
+            self.other_bytes -= held;
+            self.head_bytes += held;
+            self.head.push_back(entry);
+        }
+    }
+
     /// From where messages should be read back, when the head runs low.
     #[must_use]
-    pub fn wanted(&self) -> Option<Seq> {
-        (self.paged() && self.head_bytes <= WINDOW_BYTES / 2).then_some(self.middle.from)
+    pub fn wanted(&self, window_bytes: usize) -> Option<Seq> {
+        (self.paged() && self.head_bytes <= window_bytes / 2).then_some(self.middle.from)
     }
 
     /// What is in the log only.
@@ -197,6 +248,7 @@ impl Ready {
     pub fn loaded(&mut self, end: Seq, count: usize, entries: impl Iterator<Item = Entry>) {
         let mut body_bytes = 0;
         for entry in entries {
+            self.take_kept(entry.seq);
             body_bytes += entry.message.body_len();
             self.head_bytes += entry.message.held_bytes();
             self.head.push_back(entry);
@@ -204,6 +256,7 @@ impl Ready {
         self.body_bytes += body_bytes;
         // After a restart it is a guess how much of a run is left.
         self.skip(end, count, body_bytes);
+        self.take_kept(if self.middle.count == 0 { Seq(u64::MAX) } else { end });
         if self.middle.count == 0 {
             self.head_bytes += std::mem::take(&mut self.tail_bytes);
             self.head.append(&mut self.tail);
@@ -231,7 +284,7 @@ impl Ready {
         self.body_bytes += body_bytes;
     }
 
-    /// The head of the queue is in the log only.
+    /// Something of it is in the log only.
     #[must_use]
     pub fn paged(&self) -> bool {
         self.middle.count > 0
@@ -240,66 +293,10 @@ impl Ready {
     /// Drops everything; returns the sequence numbers that were in memory, and what was not.
     pub fn clear(&mut self) -> (Vec<Seq>, Option<Middle>) {
         let mut seqs: Vec<_> = std::mem::take(&mut self.returned).into_keys().collect();
-        seqs.extend(self.head.drain(..).chain(self.tail.drain(..)).map(|entry| entry.seq));
+        let in_memory = self.head.drain(..).chain(self.kept.drain(..)).chain(self.tail.drain(..));
+        seqs.extend(in_memory.map(|entry| entry.seq));
         let middle = self.middle();
         *self = Self::default();
         (seqs, middle)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::broker::message::{Draft, Publish, Traits};
-
-    fn entry(seq: u64) -> Entry {
-        let mut draft = Draft::default();
-        let publish =
-            Publish { exchange: "", routing_key: "q", properties: &[0, 0], traits: Traits::default() };
-        draft.open(&publish, 0, WINDOW_BYTES / 4);
-        draft.body(&vec![0; WINDOW_BYTES / 4]);
-        let message = draft.seal().message(0).unwrap();
-        Entry { seq: Seq(seq), message, expires_ms: i64::MAX, redelivered: false }
-    }
-
-    #[test]
-    fn a_run_that_begins_in_the_head_is_paged_from_where_the_head_ends() {
-        let mut ready = Ready::default();
-        (0..12).for_each(|n| ready.push(entry(n)));
-        // One run of twelve messages; some of them fitted into the head.
-        ready.page_out(|_| Some(Seq(12)));
-        let Middle { from, end, count, .. } = ready.middle().unwrap();
-        assert!(from > Seq(0) && end == Seq(12) && ready.len() == 12);
-        ready.loaded(end, count, (from.0..12).map(entry));
-        let order: Vec<u64> = std::iter::from_fn(|| ready.pop()).map(|e| e.seq.0).collect();
-        assert_eq!(order, (0..12).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn what_is_put_back_without_its_body_waits_for_it() {
-        let mut ready = Ready::default();
-        (0..4).for_each(|n| ready.push(entry(n)));
-        for _ in 0..2 {
-            let mut first = ready.pop().unwrap();
-            first.message.forget();
-            ready.put_back(first);
-            assert!(ready.front().is_none() && ready.pop().is_none());
-            let wanted = ready.returned_wanted(usize::MAX);
-            assert_eq!(wanted.len(), 1);
-            ready.restore(wanted[0], Seq(wanted[0].0 + 1), |seq| Some(entry(seq.0).message));
-            assert_eq!(ready.pop().map(|entry| entry.seq), Some(wanted[0]));
-        }
-        assert_eq!((ready.len(), ready.body_bytes()), (2, 2 * (WINDOW_BYTES / 4)));
-    }
-
-    #[test]
-    fn what_is_put_back_comes_first_in_its_old_order() {
-        let mut ready = Ready::default();
-        (0..4).for_each(|n| ready.push(entry(n)));
-        let (a, b) = (ready.pop().unwrap(), ready.pop().unwrap());
-        ready.put_back(b);
-        ready.put_back(a);
-        let order: Vec<u64> = std::iter::from_fn(|| ready.pop()).map(|e| e.seq.0).collect();
-        assert_eq!(order, [0, 1, 2, 3]);
     }
 }

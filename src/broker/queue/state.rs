@@ -3,23 +3,30 @@
 //! Who holds an unacknowledged message is the channel's business: it gives the [`Entry`] back, settled or returned.
 //! Here is only how many there are. (AMQP 0-9-1 §1.8.3; RabbitMQ's classic queue.)
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
+
+use smallvec::SmallVec;
 
 use super::{
     ConsumerId, Entry, Seq,
-    consumers::{ConsumerSpec, Consumers},
+    consumers::{ConsumerSpec, Consumers, Strategy},
     deadline::{Earlier, Lifetime},
     drops::Drops,
+    gather::{Gathered, Gathering},
+    levels::{LevelRuns, Levels},
     limits::Limits,
     parcel::Parcel,
-    ready::Ready,
-    runs::{Ordinals, Run, Runs},
+    positions::Positions,
+    ready::Written,
+    returns::{Count, Counts},
+    runs::Run,
 };
-use crate::broker::{arguments::Classic, dead_letter::DeadLetter, message::Blob, outlet::Outlet};
-
-/// How far ahead of the delivered messages the log is told that they may have been delivered.
-/// Small under test, so that a simulated queue gets there.
-const DELIVERED_AHEAD: u64 = if cfg!(test) { 8 } else { 8_192 };
+use crate::broker::{
+    arguments::{QueueKind, Settings},
+    dead_letter::{DeadLetter, Reason},
+    message::{Blob, Message},
+    outlet::Outlet,
+};
 
 /// How much of the middle is read back at once.
 const LOAD_BYTES_MAX: usize = if cfg!(test) { 1024 } else { 1024 * 1024 };
@@ -30,7 +37,9 @@ pub struct Effects {
     /// Put an ack flush of so many bytes into the committer's inbox (while the lock is held).
     pub flush: Option<usize>,
     /// Put "delivered up to here" into the committer's inbox (while the lock is held).
-    pub reserve: Option<Seq>,
+    pub reserve: SmallVec<[Seq; 1]>,
+    /// Put so many bytes of counts of returns into the committer's inbox (while the lock is held).
+    pub counts: Option<usize>,
     /// Read these runs back.
     pub load: Vec<Seq>,
     /// The queue waits for room in these outlets.
@@ -73,12 +82,21 @@ pub struct Totals {
 pub struct State {
     pub gone: bool,
     pub durable: bool,
+    /// A quorum queue keeps every message in the log, shows it once it is there, and counts how often it comes back.
+    quorum: bool,
     pub limits: Limits,
+    delivery_limit: Option<u32>,
+    /// Only failed deliveries count against the limit.
+    delivery_failures_counted: bool,
+    pub consumer_timeout_ms: Option<u64>,
     /// Where what is let go ends up; `None`: nowhere.
     pub dead_letter: Option<Arc<DeadLetter>>,
-    pub ready: Ready,
+    pub ready: Levels,
     pub consumers: Consumers,
-    pub runs: Runs,
+    pub runs: LevelRuns,
+    pub counts: Counts,
+    /// Runs of a quorum queue that are on their way into the log.
+    arriving: VecDeque<Gathered>,
     pub unacked: usize,
     pub totals: Totals,
     pub(super) drops: Drops,
@@ -86,15 +104,7 @@ pub struct State {
     /// Since when a delivery waits for the log to know its reservation. A consumer was ready then: what was alive at
     /// that time does not expire, and what it will take is not dropped to make room.
     pub(super) waits_since_ms: Option<i64>,
-    next_seq: Seq,
-    /// Messages below have been delivered at least once, or are behind one that has.
-    handed_over: Seq,
-    /// Messages below may have been delivered, and the log knows it or will before they are acknowledged.
-    reserved: Seq,
-    /// Deliveries wait until the log knows the reservation.
-    reserving: bool,
-    /// Messages below that were read back from the log after a restart are flagged as redelivered.
-    redelivered_below: Seq,
+    positions: Positions,
     loading: bool,
     flushing: bool,
     had_consumer: bool,
@@ -117,37 +127,48 @@ pub enum Got {
 
 impl State {
     #[must_use]
-    pub fn new(durable: bool, limits: Limits, single_active: bool) -> Self {
-        Self {
+    pub fn new(durable: bool, asked: &Settings) -> Self {
+        let takeover = asked.single_active_follows_priority;
+        let strategy = match asked.single_active_consumer {
+            true => Strategy::SingleActive { takeover },
+            false => Strategy::Competing,
+        };
+        let mut state = Self {
             gone: false,
             durable,
-            limits,
+            quorum: asked.kind == QueueKind::Quorum,
+            limits: asked.limits,
+            delivery_limit: None,
+            delivery_failures_counted: asked.delivery_failures_counted,
+            consumer_timeout_ms: None,
             dead_letter: None,
-            ready: Ready::default(),
-            consumers: Consumers::new(single_active),
-            runs: Runs::default(),
+            ready: Levels::new(asked.order),
+            consumers: Consumers::new(strategy),
+            runs: LevelRuns::new(asked.order),
+            counts: Counts::default(),
+            arriving: VecDeque::new(),
             unacked: 0,
             totals: Totals::default(),
             drops: Drops::default(),
             lifetime: Lifetime::default(),
             waits_since_ms: None,
-            next_seq: Seq(0),
-            handed_over: Seq(0),
-            reserved: Seq(0),
-            reserving: false,
-            redelivered_below: Seq(0),
+            positions: Positions::new(asked.order.levels()),
             loading: false,
             flushing: false,
             had_consumer: false,
             held_told: 0,
             getters: Vec::new(),
-        }
+        };
+        state.configure(asked);
+        state
     }
 
     /// What the arguments, with the policies applied, ask for from now on. Call [`State::deliver`] next: limits and
     /// deadlines may have moved. Messages that are in memory keep the time at which they expire.
-    pub fn configure(&mut self, asked: &Classic) {
+    pub fn configure(&mut self, asked: &Settings) {
         self.limits = asked.limits;
+        self.delivery_limit = asked.delivery_limit;
+        self.consumer_timeout_ms = asked.consumer_timeout_ms;
         self.dead_letter = asked.dead_letter.clone().map(Arc::new);
     }
 
@@ -160,14 +181,14 @@ impl State {
         effects: &mut Effects,
         mut persisted: impl FnMut(Seq),
     ) -> Overflow {
-        let mut run: Option<(Seq, Vec<u32>, usize)> = None;
+        let mut gathering = Gathering::default();
         let mut refused = Vec::new();
         for &ordinal in ordinals {
             let Some(message) = blob.message(ordinal) else { continue };
             if self.limits.refuses(&self.ready, message.body_len()) {
                 // RabbitMQ takes them one by one: what a consumer can have of those before is no longer here.
-                if let Some(run) = run.take() {
-                    persisted(self.begin_run(run));
+                for gathered in std::mem::take(&mut gathering).into_runs() {
+                    self.begin_run(gathered, &mut persisted);
                 }
                 self.serve(now_ms, effects);
                 if self.limits.refuses(&self.ready, message.body_len()) {
@@ -176,37 +197,41 @@ impl State {
                     continue;
                 }
             }
-            let seq = self.next_seq;
-            self.next_seq = Seq(seq.0 + 1);
+            let level = self.ready.order().level(message.priority());
+            let seq = self.positions.next(level);
             self.totals.published += 1;
-            if self.durable && message.persistent() {
-                let body = message.body_len();
-                match &mut run {
-                    Some((_, list, bytes)) => {
-                        list.push(ordinal);
-                        *bytes += body;
-                    }
-                    None => run = Some((seq, vec![ordinal], body)),
-                }
-            } else if let Some(run) = run.take() {
-                persisted(self.begin_run(run));
+            if self.lasts(&message) {
+                gathering.add(seq, ordinal, message.body_len());
+            } else if let Some(gathered) = gathering.end(level) {
+                self.begin_run(gathered, &mut persisted);
             }
             let expires_ms = self.limits.expires_ms(now_ms, message.expiration_ms());
-            self.ready.push(Entry { seq, message, expires_ms, redelivered: false });
+            let entry = Entry { seq, message, expires_ms, redelivered: false, returns: Count::default() };
+            if self.quorum {
+                gathering.hold(entry);
+            } else {
+                self.ready.push(entry);
+            }
         }
-        if let Some(run) = run {
-            persisted(self.begin_run(run));
+        for gathered in gathering.into_runs() {
+            self.begin_run(gathered, &mut persisted);
         }
         if refused.is_empty() { Overflow::None } else { Overflow::Rejected(refused) }
     }
 
-    fn begin_run(&mut self, (first, list, body_bytes): (Seq, Vec<u32>, usize)) -> Seq {
-        let count = u32::try_from(list.len()).unwrap_or(u32::MAX);
-        let start = list.first().copied().unwrap_or_default();
-        let contiguous = list.iter().zip(start..).all(|(&a, b)| a == b);
-        let ordinals = if contiguous { Ordinals::From(start) } else { Ordinals::Listed(list.into()) };
-        self.runs.push(Run::new(first, count, ordinals, body_bytes));
-        first
+    /// Whether the message must be in the log.
+    #[inline]
+    fn lasts(&self, message: &Message) -> bool {
+        self.durable && (self.quorum || message.persistent())
+    }
+
+    fn begin_run(&mut self, mut gathered: Gathered, persisted: &mut impl FnMut(Seq)) {
+        self.runs.push(gathered.run());
+        let first = gathered.first;
+        if self.quorum {
+            self.arriving.push_back(gathered);
+        }
+        persisted(first);
     }
 
     /// Serves consumers as far as they and the messages go, and keeps the limits.
@@ -223,11 +248,11 @@ impl State {
     fn serve(&mut self, now_ms: i64, effects: &mut Effects) {
         let alive_ms = self.waits_since_ms.take().unwrap_or(now_ms);
         let mut parcel = Parcel::default();
-        while let Some(id) = self.consumers.next() {
+        while let Some(id) = self.consumers.next_turn() {
             // What expires in this very millisecond may still go: with a TTL of 0 that is all it may.
             self.drop_expired(alive_ms.saturating_sub(1));
             let Some(front) = self.ready.front() else { break };
-            let front = (front.seq, front.message.persistent());
+            let front = (front.seq, self.lasts(&front.message));
             let Some(consumer) = self.consumers.find(id) else { break };
             let outlet = &consumer.spec.outlet;
             if parcel.full(outlet) {
@@ -256,7 +281,7 @@ impl State {
     }
 
     fn hand_over(&mut self, now_ms: i64, id: ConsumerId, entry: Entry, parcel: &mut Parcel) {
-        self.handed_over = self.handed_over.max(Seq(entry.seq.0 + 1));
+        self.positions.hand_over(entry.seq);
         let Some(consumer) = self.consumers.find(id) else { return };
         self.totals.waited_ms += u64::try_from(now_ms - entry.message.published_ms()).unwrap_or(0);
         self.totals.redelivered += u64::from(entry.redelivered);
@@ -281,35 +306,31 @@ impl State {
         }
     }
 
-    /// Whether the next message must wait until the log knows that it may have been delivered. Asks for more room
-    /// long before it is needed, so that this is rare.
-    fn must_reserve(&mut self, (seq, persistent): (Seq, bool), effects: &mut Effects) -> bool {
-        if !self.durable || !persistent {
+    /// Whether the next message must wait until the log knows that it may have been delivered.
+    fn must_reserve(&mut self, (seq, lasts): (Seq, bool), effects: &mut Effects) -> bool {
+        if !lasts {
             return false;
         }
-        if !self.reserving && seq.0 + DELIVERED_AHEAD / 2 >= self.reserved.0 {
-            self.reserving = true;
-            effects.reserve = Some(Seq(seq.0 + DELIVERED_AHEAD));
-        }
-        seq >= self.reserved
+        let reservation = self.positions.reserve(seq);
+        effects.reserve.extend(reservation.ask);
+        reservation.wait
     }
 
     /// The log knows the reservation.
     pub fn reserved(&mut self, to: Seq) {
-        self.reserved = self.reserved.max(to);
-        self.reserving = false;
+        self.positions.reserved(to);
     }
 
     /// What the log should say at a clean end: messages below have been delivered.
     #[must_use]
-    pub fn delivered_to(&self) -> Option<Seq> {
-        (self.reserved > Seq(0)).then_some(self.handed_over.min(self.reserved))
+    pub fn delivered_to(&self) -> Vec<Seq> {
+        self.positions.delivered_to()
     }
 
-    /// Whether the log knows of deliveries, or will.
+    /// The levels of whose deliveries the log knows, or will.
     #[must_use]
-    pub fn noted(&self) -> bool {
-        self.reserving || self.reserved > Seq(0)
+    pub fn noted(&self) -> Vec<usize> {
+        self.positions.noted()
     }
 
     fn page_out(&mut self) {
@@ -317,8 +338,12 @@ impl State {
             return;
         }
         let runs = &self.runs;
-        self.ready.page_out(|seq| runs.of(seq).filter(|run| run.durable).map(Run::end));
-        if let Some(middle) = self.ready.middle() {
+        self.ready.page_out(|seq| match runs.of(seq) {
+            Some(run) if run.durable => Written::Durable { end: run.end() },
+            Some(_) => Written::NotYet,
+            None => Written::Never,
+        });
+        for middle in self.ready.middles() {
             self.runs.pack(middle.from, middle.end);
         }
     }
@@ -327,6 +352,9 @@ impl State {
         if self.runs.unflushed() && !self.flushing {
             self.flushing = true;
             effects.flush = Some(self.runs.unflushed_bytes());
+        }
+        if self.quorum {
+            effects.counts = effects.counts.or_else(|| self.counts.flush());
         }
         if !self.loading {
             effects.load = self.wanted();
@@ -373,18 +401,35 @@ impl State {
     /// The queue is deleted: nothing of it is wanted in the log any more, unacknowledged messages neither.
     pub fn forget(&mut self) {
         self.runs.kill_all();
+        self.counts.forget();
+        self.arriving.clear();
     }
 
-    /// A run's turn is durable.
-    pub fn run_durable(&mut self, first: Seq, effects: &mut Effects) {
+    /// A run's turn is durable. True when there is something to deliver by it.
+    pub fn run_durable(&mut self, first: Seq, effects: &mut Effects) -> bool {
         if let Some(run) = self.runs.of_mut(first) {
             run.durable = true;
         }
+        let arrived = self.take_arriving(first);
+        let arrives = arrived.is_some();
+        arrived.into_iter().flat_map(|gathered| gathered.entries).for_each(|entry| self.ready.push(entry));
         // Now, not with the next publish: none comes while the memory alarm is on.
         if self.ready.tail_full() {
             self.page_out();
             self.settle_effects(effects);
         }
+        arrives
+    }
+
+    /// The log takes no more: what was on its way is nowhere.
+    pub fn run_refused(&mut self, first: Seq) {
+        self.take_arriving(first);
+    }
+
+    /// Runs arrive in their order.
+    fn take_arriving(&mut self, first: Seq) -> Option<Gathered> {
+        let index = self.arriving.iter().position(|gathered| gathered.first == first)?;
+        self.arriving.remove(index)
     }
 
     /// What was asked for has been read, or not: more may be asked for.
@@ -398,19 +443,21 @@ impl State {
             let n = |seq: Seq| u32::try_from(seq.0 - run.first.0).unwrap_or(u32::MAX);
             self.ready.restore(run.first, run.end(), |seq| blob?.message(run.ordinals.at(n(seq))));
         }
-        let Some(from) = self.ready.middle().map(|middle| middle.from) else { return };
+        let Some(from) = self.ready.middle(first.level()).map(|middle| middle.from) else { return };
         if self.runs.next(from, 0).first() != Some(&first) {
             return; // purged meanwhile
         }
         let Some(run) = self.runs.of(first) else { return };
-        let (below, limits) = (self.redelivered_below, &self.limits);
+        let (positions, counts, limits) = (&self.positions, &self.counts, &self.limits);
         let wanted = |n: &u32| run.has(*n) && run.first.0 + u64::from(*n) >= from.0;
         let count = (0..run.count).filter(wanted).count();
         let entries = (0..run.count).filter(wanted).filter_map(|n| {
             let message = blob?.message(run.ordinals.at(n))?;
             let seq = Seq(run.first.0 + u64::from(n));
             let expires_ms = limits.expires_ms(message.published_ms(), message.expiration_ms());
-            Some(Entry { seq, message, expires_ms, redelivered: seq < below })
+            let returns = counts.of(seq);
+            let redelivered = returns.acquired > 0 || positions.may_be_redelivered(seq);
+            Some(Entry { seq, message, expires_ms, redelivered, returns })
         });
         self.ready.loaded(run.end(), count, entries);
     }
@@ -436,7 +483,7 @@ impl State {
     pub fn get(&mut self, now_ms: i64, no_ack: bool, outlet: &Arc<Outlet>, effects: &mut Effects) -> Got {
         self.used(now_ms);
         self.drop_expired(now_ms);
-        let got = match self.ready.front().map(|entry| (entry.seq, entry.message.persistent())) {
+        let got = match self.ready.front().map(|entry| (entry.seq, self.lasts(&entry.message))) {
             None if self.ready.is_empty() => Got::Empty,
             None => Got::Wait,
             Some(front) if self.must_reserve(front, effects) => Got::Wait,
@@ -456,7 +503,7 @@ impl State {
     }
 
     fn got(&mut self, now_ms: i64, no_ack: bool, entry: &Entry) {
-        self.handed_over = self.handed_over.max(Seq(entry.seq.0 + 1));
+        self.positions.hand_over(entry.seq);
         self.totals.waited_ms += u64::try_from(now_ms - entry.message.published_ms()).unwrap_or(0);
         self.totals.redelivered += u64::from(entry.redelivered);
         if no_ack {
@@ -492,15 +539,43 @@ impl State {
         self.settle_effects(effects);
     }
 
-    /// These messages go back to where they were.
-    pub fn requeue(&mut self, consumer: Option<ConsumerId>, entries: impl Iterator<Item = Entry>) {
+    /// These messages go back: to where they were, or before the others of a quorum queue. `failed`: their delivery
+    /// was not what they waited for.
+    pub fn requeue(
+        &mut self,
+        consumer: Option<ConsumerId>,
+        entries: impl Iterator<Item = Entry>,
+        failed: bool,
+    ) {
         let mut n = 0;
         for mut entry in entries {
             entry.redelivered = true;
-            self.ready.put_back(entry);
             n += 1;
+            if self.quorum {
+                self.count_return(entry, failed);
+            } else {
+                self.ready.put_back(entry);
+            }
         }
         self.given_back(consumer, n);
+    }
+
+    /// A quorum queue's message came back. When that was once too often it is let go.
+    fn count_return(&mut self, mut entry: Entry, failed: bool) {
+        entry.returns = entry.returns.more(failed);
+        let Count { acquired, failed } = entry.returns;
+        let counted = if self.delivery_failures_counted { failed } else { acquired };
+        if self.delivery_limit.is_some_and(|limit| u32::from(counted) > limit) && !entry.message.is_paged() {
+            self.counts.gone(entry.seq);
+            self.let_go(entry, Reason::DeliveryLimit);
+            return;
+        }
+        let runs = &self.runs;
+        self.counts.note(entry.seq, entry.returns, |seq| {
+            let has = |run: &Run| u32::try_from(seq.0 - run.first.0).is_ok_and(|n| run.has(n));
+            runs.of(seq).is_some_and(has)
+        });
+        self.ready.put_return(entry);
     }
 
     /// A consumer holds that many messages less.
@@ -516,11 +591,11 @@ impl State {
     /// Drops the ready messages; returns how many there were.
     pub fn purge(&mut self, effects: &mut Effects) -> usize {
         let count = self.ready.len();
-        let (seqs, middle) = self.ready.clear();
+        let (seqs, middles) = self.ready.clear();
         for seq in seqs {
             self.runs.acknowledge(seq);
         }
-        if let Some(middle) = middle {
+        for middle in middles {
             // What comes before in its first run is not ready: a consumer holds it, or it is gone.
             self.runs.acknowledge_all(middle.from, middle.end);
         }
@@ -531,19 +606,25 @@ impl State {
     /// A run that recovery found in the log.
     pub fn recover_run(&mut self, run: Run) {
         let count = run.left() as usize;
-        self.next_seq = Seq(run.first.0 + u64::from(run.count)).max(self.next_seq);
+        self.grow_to(run.first.level());
+        self.positions.recover_end(run.end());
         // How long those are that are left is not known before the run is read: as long as the others.
         let body_bytes = run.body_bytes * count / (run.count as usize).max(1);
         self.ready.push_paged(run.first, run.end(), count, body_bytes);
         self.runs.push_stored(run);
     }
 
-    /// Recovery found that messages below may have been delivered. Sequence numbers never go back.
+    /// Recovery found that messages below may have been delivered.
     pub fn recover_delivered(&mut self, below: Seq) {
-        self.redelivered_below = below;
-        self.handed_over = below;
-        self.reserved = below;
-        self.next_seq = self.next_seq.max(below);
+        self.grow_to(below.level());
+        self.positions.recover_delivered(below);
+    }
+
+    /// Another version of the broker may have had more levels.
+    fn grow_to(&mut self, level: usize) {
+        self.ready.grow_to(level);
+        self.runs.grow_to(level);
+        self.positions.grow_to(level);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
 impl Queue {
     /// What the queue's arguments, with the policies applied, ask for from now on.
     pub fn reconfigure(self: &Arc<Self>, effective: &Table) {
-        let asked = arguments::classic(effective);
+        let asked = arguments::settings(effective, self.core().profile);
         let now_ms = self.core.clock.now_ms();
         let mut effects = Effects::default();
         let mut state = self.state.lock();

@@ -239,8 +239,13 @@ fn a_transaction_that_rejects_moves_with_its_commit() {
 fn dead_letters_go_to_streams_too() {
     let world = World::new();
     world.queue_with("source", &[("x-max-length", 0)], &[(DLX, ""), (DLX_KEY, "stream")]);
-    let stream =
-        world.vhost.declare_stream("stream", &arguments(&[], &[("x-queue-type", "stream")])).unwrap();
+    let options = QueueOptions {
+        durable: true,
+        auto_delete: false,
+        exclusive: None,
+        arguments: arguments(&[], &[("x-queue-type", "stream")]),
+    };
+    let stream = world.vhost.declare_stream("stream", &options).unwrap();
     let mut publisher = world.publisher();
     for body in [b"1", b"2"] {
         world.put(&mut publisher, "source", PERSISTENT, body);

@@ -27,7 +27,7 @@ use crate::{
 pub enum Fate {
     Acknowledged,
     Dropped,
-    Requeued,
+    Requeued { failed: bool },
 }
 
 /// Deliveries of one queue to one consumer (`None`: to `basic.get`).
@@ -68,7 +68,7 @@ impl Publisher {
         let refused = self.flush_into(now_ms, &mut moves.changes);
         for Settled { queue, consumer, entries, fate } in settled {
             match fate {
-                Fate::Requeued => queue.requeue(consumer, entries.into_iter()),
+                Fate::Requeued { failed } => queue.requeue(consumer, entries.into_iter(), failed),
                 Fate::Dropped => {
                     moves.rejected(now_ms, &queue, &entries);
                     moves.changes.push(Box::new(Acknowledge::new(queue, consumer, entries, false)));

@@ -1,0 +1,186 @@
+//! How often a quorum queue's messages came back: what `x-delivery-count` says and the delivery limit counts.
+//!
+//! A count is noted in the log when it rises, so that it outlives the process; that of a message which is gone is
+//! removed with a later note, in sweeps, rather than with every acknowledgement. (rabbit_fifo: return_one.)
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{QueueId, Seq};
+
+/// Keys of counts in [`Space::State`](crate::store::Space::State): `c` | queue id u64 | sequence number u64.
+pub const PREFIX: &[u8] = b"c";
+
+/// Bytes of one note in a frame; rather too many.
+pub const NOTE_BYTES: usize = 64;
+
+/// One Change notes at most so many.
+const NOTES_MAX: usize = 4_096;
+
+/// Counts kept before those of messages that are gone are looked for.
+const SWEEP_MIN: usize = 1_024;
+
+/// How often a message came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Count {
+    /// However it came back.
+    pub acquired: u16,
+    /// Because its delivery failed: it was rejected, or its consumer was lost.
+    pub failed: u16,
+}
+
+impl Count {
+    #[must_use]
+    pub fn more(self, failed: bool) -> Self {
+        Self {
+            acquired: self.acquired.saturating_add(1),
+            failed: self.failed.saturating_add(u16::from(failed)),
+        }
+    }
+
+    fn encode(self) -> [u8; 4] {
+        let mut value = [0; 4];
+        let (acquired, failed) = value.split_at_mut(2);
+        acquired.copy_from_slice(&self.acquired.to_be_bytes());
+        failed.copy_from_slice(&self.failed.to_be_bytes());
+        value
+    }
+
+    fn decode(value: &[u8]) -> Option<Self> {
+        let (acquired, failed) = value.split_at_checked(2)?;
+        Some(Self {
+            acquired: u16::from_be_bytes(acquired.try_into().ok()?),
+            failed: u16::from_be_bytes(failed.try_into().ok()?),
+        })
+    }
+}
+
+/// A note for the log: the key, and what it says from now on.
+pub type Note = ([u8; 17], Option<[u8; 4]>);
+
+/// The counts of one queue's messages; of those that never came back there is none.
+#[derive(Debug, Default)]
+pub struct Counts {
+    known: BTreeMap<Seq, Count>,
+    /// Those that the log does not know as they are.
+    dirty: BTreeSet<Seq>,
+    flushing: bool,
+    sweep_at: usize,
+}
+
+impl Counts {
+    #[must_use]
+    pub fn of(&self, seq: Seq) -> Count {
+        self.known.get(&seq).copied().unwrap_or_default()
+    }
+
+    /// The message came back so often now. `alive`: whether a message still is.
+    pub fn note(&mut self, seq: Seq, count: Count, alive: impl Fn(Seq) -> bool) {
+        self.known.insert(seq, count);
+        self.dirty.insert(seq);
+        if self.known.len() > self.sweep_at.max(SWEEP_MIN) {
+            let gone: Vec<_> = self.known.keys().copied().filter(|&seq| !alive(seq)).collect();
+            gone.into_iter().for_each(|seq| self.gone(seq));
+            self.sweep_at = self.known.len() * 2;
+        }
+    }
+
+    /// The message is gone for good.
+    pub fn gone(&mut self, seq: Seq) {
+        if self.known.remove(&seq).is_some() {
+            self.dirty.insert(seq);
+        }
+    }
+
+    /// The queue is deleted.
+    pub fn forget(&mut self) {
+        self.dirty.extend(std::mem::take(&mut self.known).into_keys());
+    }
+
+    /// What the log says.
+    pub fn recover(&mut self, seq: Seq, count: Count) {
+        self.known.insert(seq, count);
+    }
+
+    /// Whether something must be noted, and nothing is on its way: then so many bytes are.
+    pub fn flush(&mut self) -> Option<usize> {
+        if self.dirty.is_empty() || self.flushing {
+            return None;
+        }
+        self.flushing = true;
+        Some(self.dirty.len().min(NOTES_MAX) * NOTE_BYTES)
+    }
+
+    /// What goes into the log now, as far as it goes into `bytes_max`.
+    pub fn take(&mut self, queue: QueueId, bytes_max: usize) -> Vec<Note> {
+        self.flushing = false;
+        let mut notes = Vec::new();
+        while notes.len() < bytes_max / NOTE_BYTES
+            && let Some(seq) = self.dirty.pop_first()
+        {
+            notes.push((key(queue, seq), self.known.get(&seq).map(|count| count.encode())));
+        }
+        notes
+    }
+}
+
+fn key(queue: QueueId, seq: Seq) -> [u8; 17] {
+    let mut key = [0; 17];
+    let (prefix, rest) = key.split_at_mut(1);
+    prefix.copy_from_slice(PREFIX);
+    let (id, position) = rest.split_at_mut(8);
+    id.copy_from_slice(&queue.0.to_be_bytes());
+    position.copy_from_slice(&seq.0.to_be_bytes());
+    key
+}
+
+/// Reads a key and its value back.
+#[must_use]
+pub fn read(key: &[u8], value: &[u8]) -> Option<(QueueId, Seq, Count)> {
+    let (id, position) = key.strip_prefix(PREFIX)?.split_at_checked(8)?;
+    let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));
+    Some((QueueId(number(id)?), Seq(number(position)?), Count::decode(value)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUEUE: QueueId = QueueId(7);
+
+    fn note(counts: &mut Counts, seq: u64, alive: impl Fn(Seq) -> bool) {
+        let count = counts.of(Seq(seq)).more(true);
+        counts.note(Seq(seq), count, alive);
+    }
+
+    #[test]
+    fn what_is_noted_reads_back() {
+        let mut counts = Counts::default();
+        note(&mut counts, 3, |_| true);
+        note(&mut counts, 3, |_| true);
+        assert_eq!(counts.flush(), Some(NOTE_BYTES));
+        assert_eq!(counts.flush(), None, "one is on its way");
+        let notes = counts.take(QUEUE, NOTE_BYTES);
+        let [(key, Some(value))] = notes.as_slice() else { panic!("{notes:?}") };
+        assert_eq!(read(key, value), Some((QUEUE, Seq(3), Count { acquired: 2, failed: 2 })));
+    }
+
+    #[test]
+    fn counts_of_messages_that_are_gone_are_swept_out_of_the_log() {
+        let mut counts = Counts::default();
+        let many = SWEEP_MIN as u64;
+        (0..many).for_each(|seq| note(&mut counts, seq, |_| true));
+        counts.take(QUEUE, usize::MAX);
+        note(&mut counts, many, |seq| seq.0 >= many - 1);
+        assert_eq!(counts.known.len(), 2);
+        let notes = counts.take(QUEUE, usize::MAX);
+        assert_eq!(notes.iter().filter(|(_, value)| value.is_none()).count(), SWEEP_MIN - 1);
+    }
+
+    #[test]
+    fn the_rest_of_a_large_flush_waits_for_the_next() {
+        let mut counts = Counts::default();
+        (0..10).for_each(|seq| note(&mut counts, seq, |_| true));
+        assert_eq!(counts.take(QUEUE, 4 * NOTE_BYTES).len(), 4);
+        assert_eq!(counts.flush(), Some(6 * NOTE_BYTES));
+    }
+}

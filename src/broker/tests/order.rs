@@ -1,0 +1,177 @@
+//! Priorities, returns and who is served, with the store behind them.
+
+use super::*;
+use crate::broker::queue::returns::Count;
+
+fn declare(world: &World, name: &str, arguments: Vec<(&str, Value)>) -> Arc<Queue> {
+    let arguments = Table(arguments.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
+    let options = QueueOptions { durable: true, auto_delete: false, exclusive: None, arguments };
+    let queue = world.vhost.declare_queue(name, ME, options).unwrap().queue;
+    world.commit();
+    queue
+}
+
+fn quorum(world: &World, more: Vec<(&str, Value)>) -> Arc<Queue> {
+    let kind = vec![("x-queue-type", Value::LongStr("quorum".into()))];
+    declare(world, "q", [kind, more].concat())
+}
+
+fn publish(world: &World, messages: &[(u8, &str)], persistent: bool) {
+    let mut publisher = world.publisher();
+    for &(priority, body) in messages {
+        let traits = Traits { persistent, priority, expiration_ms: None };
+        world.put(&mut publisher, "q", traits, body.as_bytes());
+    }
+    world.flush(&mut publisher);
+}
+
+fn texts(bodies: Vec<Vec<u8>>) -> Vec<String> {
+    bodies.into_iter().map(|body| String::from_utf8(body).unwrap()).collect()
+}
+
+fn take(world: &World, queue: &Arc<Queue>) -> Entry {
+    let outlet = Arc::<Outlet>::default();
+    for _ in 0..100 {
+        match queue.get(false, &outlet) {
+            Got::Message { entry, .. } => return entry,
+            Got::Wait => world.commit(),
+            Got::Empty => break,
+        }
+    }
+    panic!("nothing is there");
+}
+
+#[test]
+fn the_highest_priority_leaves_first_and_is_dropped_first() {
+    let world = World::new();
+    let queue = world.queue("q", &[("x-max-priority", 5), ("x-max-length", 3)]);
+    publish(&world, &[(1, "low"), (3, "mid"), (0, "none"), (9, "above")], true);
+    assert_eq!(texts(drain(&world, &queue)), ["mid", "low", "none"]);
+    publish(&world, &[(1, "a"), (9, "b"), (1, "c"), (5, "d")], false);
+    assert_eq!(texts(drain(&world, &queue)), ["d", "a", "c"]);
+}
+
+#[test]
+fn priorities_outlive_the_process_on_disk_and_in_memory() {
+    let world = World::new();
+    world.queue("q", &[("x-max-priority", 3)]);
+    let body = "x".repeat(200);
+    let mut expected = Vec::new();
+    for round in 0..20 {
+        let bodies: Vec<_> = (0..6).map(|n| (n % 4, format!("{}-{round:02}-{n}-{body}", n % 4))).collect();
+        let messages: Vec<_> = bodies.iter().map(|(priority, body)| (*priority, body.as_str())).collect();
+        publish(&world, &messages, true);
+        expected.extend(bodies.into_iter().map(|(_, body)| body));
+    }
+    // Highest first; among equals as they came.
+    expected.sort_by_key(|body| std::cmp::Reverse(body.as_bytes()[0]));
+    let world = world.again();
+    let queue = world.vhost.find_queue("q").unwrap();
+    assert_eq!(queue.counts().0, 120);
+    assert_eq!(texts(drain(&world, &queue)), expected);
+}
+
+#[test]
+fn a_message_that_comes_back_is_where_it_was_in_its_priority() {
+    let world = World::new();
+    let queue = world.queue("q", &[("x-max-priority", 3)]);
+    publish(&world, &[(1, "a"), (1, "b"), (2, "c")], false);
+    let (c, a) = (take(&world, &queue), take(&world, &queue));
+    publish(&world, &[(1, "d")], false);
+    queue.requeue(None, [a, c].into_iter(), false);
+    assert_eq!(texts(drain(&world, &queue)), ["c", "a", "b", "d"]);
+}
+
+#[test]
+fn a_quorum_queue_shows_a_message_once_it_is_in_the_log_whatever_its_delivery_mode() {
+    let world = World::new();
+    let queue = quorum(&world, vec![]);
+    publish(&world, &[(0, "transient")], false);
+    assert_eq!(queue.counts().0, 0);
+    world.commit();
+    assert_eq!(queue.counts().0, 1);
+    let world = world.again();
+    let queue = world.vhost.find_queue("q").unwrap();
+    assert_eq!(texts(drain(&world, &queue)), ["transient"]);
+}
+
+#[test]
+fn a_quorum_queue_returns_come_before_the_others_in_the_order_they_came_back() {
+    let world = World::new();
+    let queue = quorum(&world, vec![]);
+    publish(&world, &[(0, "a"), (0, "b"), (0, "c")], true);
+    world.commit();
+    let (a, b) = (take(&world, &queue), take(&world, &queue));
+    queue.requeue(None, [b].into_iter(), false);
+    queue.requeue(None, [a].into_iter(), false);
+    assert_eq!(texts(drain(&world, &queue)), ["b", "a", "c"]);
+}
+
+#[test]
+fn returns_are_counted_over_a_restart_and_limited() {
+    let world = World::new();
+    let queue = quorum(&world, vec![("x-delivery-limit", Value::I32(2))]);
+    publish(&world, &[(0, "a"), (0, "b")], true);
+    world.commit();
+    for count in 0..2 {
+        let entry = take(&world, &queue);
+        assert_eq!((entry.returns.acquired, entry.redelivered), (count, count > 0));
+        queue.requeue(None, [entry].into_iter(), true);
+    }
+    world.commit();
+    let world = world.again();
+    let queue = world.vhost.find_queue("q").unwrap();
+    let entry = take(&world, &queue);
+    assert_eq!(entry.returns, Count { acquired: 2, failed: 2 });
+    // Once too often.
+    queue.requeue(None, [entry].into_iter(), true);
+    assert_eq!(texts(drain(&world, &queue)), ["b"]);
+    world.commit();
+    let world = world.again();
+    let queue = world.vhost.find_queue("q").unwrap();
+    assert_eq!(queue.counts().0, 0);
+}
+
+#[test]
+fn a_deleted_quorum_queue_leaves_no_counts_behind() {
+    let world = World::new();
+    let queue = quorum(&world, vec![]);
+    publish(&world, &[(0, "a")], true);
+    world.commit();
+    let entry = take(&world, &queue);
+    queue.requeue(None, [entry].into_iter(), true);
+    world.commit();
+    let counts = || world.store.scan(crate::store::Space::State, b"c").unwrap().len();
+    assert_eq!(counts(), 1);
+    world.vhost.delete_queue(&queue, false, false).unwrap();
+    world.commit();
+    assert_eq!(counts(), 0);
+}
+
+#[test]
+fn consumers_of_a_higher_priority_are_served_before_the_others_while_they_can_take_more() {
+    let world = World::new();
+    let queue = world.queue("q", &[]);
+    let [low, high] = [(0, 0), (7, 2)].map(|(priority, prefetch_count)| {
+        let outlet = Arc::<Outlet>::default();
+        queue.consume(ConsumerSpec { priority, prefetch_count, ..consumer(&outlet, false) }).unwrap();
+        outlet
+    });
+    publish(&world, &[(0, "1"), (0, "2"), (0, "3"), (0, "4"), (0, "5")], false);
+    assert_eq!((deliveries(&low), deliveries(&high)), (3, 2));
+}
+
+#[test]
+fn a_queue_of_another_type_is_told_apart() {
+    let world = World::new();
+    quorum(&world, vec![]);
+    let options = QueueOptions {
+        durable: true,
+        auto_delete: false,
+        exclusive: None,
+        arguments: Table(vec![("x-queue-type".to_owned(), Value::LongStr("classic".into()))]),
+    };
+    let refused = world.vhost.declare_queue("q", ME, options).unwrap_err();
+    let crate::broker::refusal::Refusal::Inequivalent { arg, .. } = refused else { panic!("{refused:?}") };
+    assert_eq!(arg, "x-queue-type");
+}
