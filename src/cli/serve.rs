@@ -503,7 +503,7 @@ mod tests {
         assert_eq!(ready["admin"], admin.to_string());
         assert!(ready.get("redis").is_none());
         let overview = get(admin, "/api/overview").await;
-        assert!(overview.starts_with("HTTP/1.1 200") && overview.contains("\"exchanges\":7"), "{overview}");
+        assert!(overview.starts_with("HTTP/1.1 200") && overview.contains("\"exchanges\":8"), "{overview}");
         let alive = get(admin, "/api/aliveness-test/%2F").await;
         assert!(alive.ends_with("{\"status\":\"ok\"}"), "{alive}");
         let queue = get(admin, "/api/queues/%2F/aliveness-test").await;
