@@ -188,7 +188,7 @@ def test_events_tell_of_what_happens(connect, channel, queue, name):
     created = told["queue.created"]
     assert created.delivery_mode == 2 and abs(created.timestamp - time.time()) < 60
     assert created.headers["name"] == name and created.headers["vhost"] == "/"
-    assert created.headers["arguments"] == ['{<<"x-max-length">>,signedint,5}']
+    assert '{<<"x-max-length">>,signedint,5}' in created.headers["arguments"]
     assert (created.headers["durable"], created.headers["exclusive"]) == (True, False)
     assert told["exchange.created"].headers["type"] == "topic"
     bound = told["binding.created"].headers
