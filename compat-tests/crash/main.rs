@@ -1,10 +1,10 @@
 //! kill -9 at random moments, round after round on one data directory, while an AMQP publisher, an AMQP consumer and
 //! a Kafka producer work: what was confirmed is there, what was acknowledged and committed is not, order is kept,
 //! deliveries before the kill come back flagged, and offsets have no gap. Beside them messages are dead-lettered: each
-//! is in exactly one queue.
+//! is in exactly one queue; and queues, exchanges and bindings come and go: what was answered holds.
 //!
 //! `WARREN_SEED` replays the moments, `WARREN_ROUNDS` changes their number. The rules checked are in `queue.rs`,
-//! `dead_letter.rs` and `topic.rs`; the clients are in `../support`.
+//! `dead_letter.rs`, `topology.rs` and `topic.rs`; the clients are in `../support`.
 #![cfg(test)]
 
 #[path = "../support/mod.rs"]
@@ -13,6 +13,7 @@ mod support;
 mod dead_letter;
 mod queue;
 mod topic;
+mod topology;
 
 use std::time::Duration;
 
@@ -29,24 +30,28 @@ fn nothing_confirmed_is_lost_and_nothing_acknowledged_returns_through_kills() {
     let mut queue = queue::Model::new(broker.doors().amqp);
     let mut dead_letter = dead_letter::Model::new(broker.doors().amqp);
     let mut topic = topic::Model::new(broker.doors().kafka);
+    let topology = topology::Model::new(broker.doors().amqp, broker.doors().admin);
     report::suite("crash", || {
         for round in 0..rounds {
-            round_of(&mut broker, &mut queue, &mut dead_letter, &mut topic, &mut moments);
+            round_of(&mut broker, &mut queue, &mut dead_letter, &mut topic, &topology, &mut moments);
             queue.verify(round, moments.next());
             dead_letter.verify(round);
             topic.verify(round);
+            topology.verify(round);
         }
         topic.verify_from_the_start();
     });
     report::say(&format!(
-        "crash: {rounds} kills; {} messages, {} that died, and {} records were confirmed",
+        "crash: {rounds} kills; {} messages, {} that died, {} records and {} changes of the topology were confirmed",
         queue.confirmed_total(),
         dead_letter.confirmed_total(),
-        topic.confirmed_total()
+        topic.confirmed_total(),
+        topology.answered_total()
     ));
     assert!(queue.confirmed_total() > u64::from(rounds), "too little was published to prove anything");
     assert!(dead_letter.confirmed_total() > u64::from(rounds), "too little died to prove anything");
     assert!(topic.confirmed_total() > u64::from(rounds), "too little was produced to prove anything");
+    assert!(topology.answered_total() > u64::from(rounds), "too little was declared to prove anything");
     assert!(broker.stop().success(), "after all that it stops politely");
 }
 
@@ -56,6 +61,7 @@ fn round_of(
     queue: &mut queue::Model,
     dead_letter: &mut dead_letter::Model,
     topic: &mut topic::Model,
+    topology: &topology::Model,
     moments: &mut Seeded,
 ) {
     let (seed, moment) = (moments.next(), Duration::from_millis(20 + moments.below(330)));
@@ -66,9 +72,10 @@ fn round_of(
         let (bury, refuse) = dead_letter.work(seed);
         let (bury, refuse) = (scope.spawn(bury), scope.spawn(refuse));
         let producer = scope.spawn(|| topic.work(seed));
+        let architect = scope.spawn(|| topology.work(seed));
         pause(moment);
         broker.kill();
-        for worker in [publisher, consumer, bury, refuse, producer] {
+        for worker in [publisher, consumer, bury, refuse, producer, architect] {
             if let Err(panic) = worker.join() {
                 std::panic::resume_unwind(panic);
             }

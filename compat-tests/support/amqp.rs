@@ -241,6 +241,43 @@ impl Client {
         Ok(u32::from_be_bytes(counts[..4].try_into().expect("declare-ok ends with two counts")))
     }
 
+    /// A durable exchange.
+    pub(crate) fn declare_exchange(&mut self, exchange: &str, kind: &str) -> io::Result<()> {
+        let mut arguments = vec![0, 0];
+        short(&mut arguments, exchange);
+        short(&mut arguments, kind);
+        arguments.push(0b0000_0010);
+        table(&mut arguments, |_| {});
+        self.call(40, 10, &arguments, 11).map(|_| ())
+    }
+
+    pub(crate) fn delete_exchange(&mut self, exchange: &str) -> io::Result<()> {
+        let mut arguments = vec![0, 0];
+        short(&mut arguments, exchange);
+        arguments.push(0);
+        self.call(40, 20, &arguments, 21).map(|_| ())
+    }
+
+    pub(crate) fn delete_queue(&mut self, queue: &str) -> io::Result<()> {
+        let mut arguments = vec![0, 0];
+        short(&mut arguments, queue);
+        arguments.push(0);
+        self.call(50, 40, &arguments, 41).map(|_| ())
+    }
+
+    pub(crate) fn bind(&mut self, queue: &str, exchange: &str, routing_key: &str) -> io::Result<()> {
+        let mut arguments = binding(queue, exchange, routing_key);
+        arguments.push(0);
+        table(&mut arguments, |_| {});
+        self.call(50, 20, &arguments, 21).map(|_| ())
+    }
+
+    pub(crate) fn unbind(&mut self, queue: &str, exchange: &str, routing_key: &str) -> io::Result<()> {
+        let mut arguments = binding(queue, exchange, routing_key);
+        table(&mut arguments, |_| {});
+        self.call(50, 50, &arguments, 51).map(|_| ())
+    }
+
     pub(crate) fn purge(&mut self, queue: &str) -> io::Result<()> {
         let mut arguments = vec![0, 0];
         short(&mut arguments, queue);
@@ -383,6 +420,12 @@ impl Client {
         let Partial { tag, redelivered, body, .. } = self.partial.take()?;
         Some(Event::Delivery { tag, redelivered, body })
     }
+}
+
+fn binding(queue: &str, exchange: &str, routing_key: &str) -> Vec<u8> {
+    let mut arguments = vec![0, 0];
+    [queue, exchange, routing_key].into_iter().for_each(|name| short(&mut arguments, name));
+    arguments
 }
 
 /// The protocol header of AMQP 0-9-1.
