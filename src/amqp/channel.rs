@@ -191,6 +191,8 @@ pub struct Consumer {
     pub id: ConsumerId,
     pub consumer_tag: Arc<str>,
     pub no_ack: bool,
+    /// How long a delivery may stay unacknowledged, if the consumer says so itself (RabbitMQ 4.3).
+    pub timeout_ms: Option<u64>,
     pub feed: Feed,
 }
 

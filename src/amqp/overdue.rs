@@ -99,10 +99,12 @@ fn closing(channel: u16, timeout_ms: u64) -> Overdue {
     Overdue { channel, fault: Fault::ConsumerTimeout { channel, timeout_ms } }
 }
 
-/// The timeout that a delivery has exceeded.
+/// The timeout that a delivery has exceeded: the consumer's own, the queue's, or everybody's.
 fn timed_out(cx: &Context<'_>, channel: &Channel, tag: u64, held: &Held) -> Option<u64> {
     let own = match held {
-        Held::Queue { queue, .. } => queue.consumer_timeout_ms(),
+        Held::Queue { queue, consumer, .. } => consumer
+            .and_then(|id| channel.consumers.by_id(id)?.timeout_ms)
+            .or_else(|| queue.consumer_timeout_ms()),
         Held::Stream { .. } => None,
     };
     let timeout_ms = own.or(cx.session.settings.consumer_timeout_ms)?;

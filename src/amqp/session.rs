@@ -50,8 +50,8 @@ pub struct Session {
     /// The store has more to write than it should: a publisher is not read until it has less.
     pub relief: Option<Relief>,
     pub generations: u32,
-    /// When to look for deliveries that are not acknowledged in time; never, when there is no such time.
-    pub tick_at: Option<Instant>,
+    /// When to look for deliveries that are not acknowledged in time.
+    pub tick_at: Instant,
     /// Whether this connection publishes, and what keeps it from being read.
     pub alarm: Alarm,
     /// What was published since the last read.

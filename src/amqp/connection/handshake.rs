@@ -212,7 +212,7 @@ impl Connection {
             commits: Vec::new(),
             relief: None,
             generations: 0,
-            tick_at: self.settings.consumer_timeout_ms.map(|_| now + self.settings.consumer_tick),
+            tick_at: now + self.settings.consumer_tick,
             alarm: Alarm::Unconcerned,
             tally: super::super::session::Tally::default(),
             waker: Waker::noop().clone(),

@@ -32,10 +32,10 @@ impl Connection {
     fn tick(&mut self, now: Instant) {
         let now_ms = self.broker.core.clock.now_ms();
         let Phase::Open(session) = &mut self.phase else { return };
-        if session.tick_at.is_none_or(|at| now < at) {
+        if now < session.tick_at {
             return;
         }
-        session.tick_at = Some(now + session.settings.consumer_tick);
+        session.tick_at = now + session.settings.consumer_tick;
         let mut cx = Context { session, output: &mut self.output, now_ms };
         for Overdue { channel, fault } in overdue::check(&mut cx) {
             self.fail(now, channel, &fault, MethodId::NONE);
@@ -157,7 +157,7 @@ impl pump::Connection for Connection {
                 let Heartbeat { interval, last_received, last_sent } = self.heartbeat;
                 let beat = || (last_sent + interval / 2).min(last_received + silence_max(interval));
                 let beat = (!interval.is_zero()).then(beat);
-                beat.into_iter().chain(session.tick_at).min()
+                beat.into_iter().chain([session.tick_at]).min()
             }
             Phase::Over => None,
         }

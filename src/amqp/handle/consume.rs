@@ -128,7 +128,8 @@ pub fn consume(cx: &mut Context<'_>, channel: &mut Channel, method: &Consume<'_>
     let id = queue.consume(spec).map_err(|refusal| cx.fault(refusal))?;
     let no_ack = method.no_ack;
     let feed = Feed::Queue(queue.clone());
-    let consumer = Consumer { id, consumer_tag: consumer_tag.clone(), no_ack, feed };
+    let consumer =
+        Consumer { id, consumer_tag: consumer_tag.clone(), no_ack, timeout_ms: asked.timeout_ms, feed };
     cx.session.tell_consumer_created(channel, &consumer, method);
     channel.consumers.put(consumer);
     channel.info.consumers.store(channel.consumers.len(), Ordering::Relaxed);

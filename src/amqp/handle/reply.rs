@@ -68,7 +68,13 @@ pub fn consume(cx: &mut Context<'_>, channel: &mut Channel, method: &Consume<'_>
     let reply_to = core.replies.open(id, channel.number, cx.session.outlet.clone());
     channel.reply_to = Some(reply_to.clone());
     let (no_ack, feed) = (true, Feed::Replies(reply_to));
-    channel.consumers.put(Consumer { id, consumer_tag: consumer_tag.clone(), no_ack, feed });
+    channel.consumers.put(Consumer {
+        id,
+        consumer_tag: consumer_tag.clone(),
+        no_ack,
+        timeout_ms: None,
+        feed,
+    });
     channel.info.consumers.store(channel.consumers.len(), Ordering::Relaxed);
     if !method.nowait {
         cx.send(channel.number, &ConsumeOk { consumer_tag: &consumer_tag });

@@ -107,7 +107,7 @@ pub fn consume(
     };
     let task = runtime.spawn(reader.run(start)).abort_handle();
     let feed = Feed::Stream(StreamFeed { topic: topic.clone(), credit, task });
-    channel.consumers.put(Consumer { id, consumer_tag, no_ack: false, feed });
+    channel.consumers.put(Consumer { id, consumer_tag, no_ack: false, timeout_ms: None, feed });
     channel.info.consumers.store(channel.consumers.len(), Ordering::Relaxed);
     Ok(())
 }

@@ -152,8 +152,10 @@ fn leader_locator(given: &Given<'_>) -> Verdict {
     one_of(given, &known, "invalid_queue_locator_arg")
 }
 
+/// Retries are never delayed here: that is refused rather than promised.
 fn delayed_retry_type(given: &Given<'_>) -> Verdict {
-    one_of(given, &["disabled", "all", "failed", "returned"], "invalid_delayed_retry_type")
+    one_of(given, &["disabled", "all", "failed", "returned"], "invalid_delayed_retry_type")?;
+    one_of(given, &["disabled"], "delayed retries are not supported by this version")
 }
 
 fn queue_mode(given: &Given<'_>) -> Verdict {
