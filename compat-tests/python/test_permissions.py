@@ -238,3 +238,66 @@ def test_definitions_go_from_one_broker_to_the_next(warren):
     again = api(warren, "GET", "definitions")[1]
     assert again == definitions
     connect(warren, vhost="v").close()
+
+
+def test_events_tell_who_administered_what(warren):
+    channel = connect(warren, "guest", "guest").channel()
+    events = channel.queue_declare("", exclusive=True).method.queue
+    channel.queue_bind(events, "amq.rabbitmq.event", "#")
+    put(warren, "users/root", {"password": "r", "tags": "administrator"})
+    told = []
+
+    def told_of(method, path, body=None):
+        """The keys of all events of one call, and the headers of the last; `root` did it."""
+        status, answer = api(warren, method, path, body, user="root:r")
+        assert status in (201, 204), answer
+        channel.basic_publish("", events, b"over")
+        told.clear()
+        while not told or told[-1][0] != events:
+            method, properties, _ = channel.basic_get(events, auto_ack=True)
+            if method:
+                told.append((method.routing_key, properties.headers))
+        told.pop()
+        assert {headers["user_who_performed_action"] for _, headers in told} == {"root"}
+        return [key for key, _ in told], told[-1][1]
+
+    put(warren, "global-parameters/flush", {"value": 1})
+    channel.queue_purge(events)
+    keys, last = told_of("PUT", "vhosts/v", {"description": "d", "tags": "a,b"})
+    assert keys[-2:] == ["vhost.created", "permission.created"] and keys.count("exchange.created") == 7
+    assert last["user"] == "root" and (last["configure"], last["write"], last["read"]) == (".*",) * 3
+    assert told[-2][1]["description"] == "d" and told[-2][1]["tags"] == ["a", "b"]
+    policy = {"pattern": "^q", "definition": {"max-length": 5}, "priority": 1, "apply-to": "queues"}
+    permission = {"configure": ".*", "write": "w", "read": ""}
+    topic = {"exchange": "amq.topic", "write": "w", "read": ""}
+    for method, path, body, expected in [
+        ("PUT", "vhosts/v", {"tracing": True}, ["vhost.updated"]),
+        ("PUT", "users/u", {"password": "p", "tags": "management"}, ["user.created", "user.tags.set"]),
+        ("PUT", "users/u", {"password": "q", "tags": ""}, ["user.password.changed", "user.tags.set"]),
+        ("PUT", "permissions/v/u", permission, ["permission.created"]),
+        ("PUT", "topic-permissions/v/u", topic, ["topic.permission.created"]),
+        ("DELETE", "topic-permissions/v/u", None, ["topic.permission.deleted"]),
+        ("DELETE", "permissions/v/u", None, ["permission.deleted"]),
+        ("PUT", "user-limits/u/max-channels", {"value": 1}, ["user.limits.set"]),
+        ("DELETE", "user-limits/u/max-channels", None, ["user.limits.cleared"]),
+        ("PUT", "policies/v/p", policy, ["policy.set"]),
+        ("PUT", "operator-policies/v/o", policy, ["parameter.set", "policy.set"]),
+        ("DELETE", "operator-policies/v/o", None, ["parameter.cleared", "operator.policy.cleared"]),
+        ("DELETE", "policies/v/p", None, ["policy.cleared"]),
+        ("PUT", "vhost-limits/v/max-queues", {"value": 9}, ["parameter.set", "vhost.limits.set"]),
+        ("PUT", "global-parameters/g", {"value": {"a": 1}}, ["parameter.set"]),
+        ("PUT", "queues/v/q", {"durable": True}, ["queue.created"]),
+        ("PUT", "exchanges/v/x", {"type": "topic"}, ["exchange.created"]),
+        ("POST", "bindings/v/e/x/q/q", {"routing_key": "k"}, ["binding.created"]),
+        ("DELETE", "exchanges/v/x", None, ["binding.deleted", "exchange.deleted"]),
+        ("DELETE", "queues/v/q", None, ["queue.deleted"]),
+        ("DELETE", "users/u", None, ["user.deleted"]),
+    ]:
+        assert told_of(method, path, body)[0] == expected, (method, path)
+    assert told_of("DELETE", "vhosts/v")[0][-1] == "vhost.deleted"
+    with pytest.raises(pika.exceptions.AMQPConnectionError):
+        connect(warren, "root", "wrong")
+    wait_for(lambda: count(channel, events) > 0)
+    method, properties, _ = channel.basic_get(events, auto_ack=True)
+    assert method.routing_key == "user.authentication.failure"
+    assert (properties.headers["name"], properties.headers["auth_mechanism"]) == ("root", "PLAIN")

@@ -13,6 +13,7 @@ use crate::{
     },
     broker::{
         auth::User,
+        events::{Fields, text},
         policy::terms,
         vhost::Vhost,
         vhost_settings::{MAX_CHANNELS, MAX_CONNECTIONS, VhostLimits, numbers},
@@ -89,14 +90,28 @@ pub(crate) fn put_user_limit(request: &Request) -> Change {
     let value = body.0.get("value").cloned().unwrap_or(Value::Null);
     let one = Map::from_iter([(request.parameter(1).to_owned(), value)]);
     let limits = user_limits(&one).map_err(|text| Reply::bad_request(&text))?;
-    change(request, |user| user.limits.extend(limits))
+    let set = change(request, |user| user.limits.extend(limits))?;
+    request.state.broker.tell("user.limits.set", || {
+        let known = [MAX_CONNECTIONS, MAX_CHANNELS].into_iter().filter(|name| *name == request.parameter(1));
+        let value = value_of(body.0.get("value").unwrap_or(&Value::Null));
+        let mut fields = of_user(request);
+        fields.extend(known.map(|name| (name, value.clone())));
+        fields
+    });
+    Ok(set)
+}
+
+fn of_user(request: &Request) -> Fields {
+    vec![("name", text("limits")), ("username", text(request.parameter(0)))]
 }
 
 /// `DELETE /api/user-limits/:user/:limit`.
 pub(crate) fn delete_user_limit(request: &Request) -> Change {
-    change(request, |user| {
+    let cleared = change(request, |user| {
         user.limits.remove(request.parameter(1));
-    })
+    })?;
+    request.state.broker.tell("user.limits.cleared", || of_user(request));
+    Ok(cleared)
 }
 
 fn change(request: &Request, change: impl FnOnce(&mut User)) -> Change {

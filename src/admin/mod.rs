@@ -53,7 +53,7 @@ use crate::{
         routes::{Access, Found, Handler},
         source::{Principal, Source},
     },
-    broker::Broker,
+    broker::{Broker, events},
     clock::Clock,
     net::{listener::Ends, shutdown::Shutdown},
     observe::expose::{self, Identity},
@@ -126,10 +126,11 @@ async fn reply(state: Arc<State>, ends: Ends, head: &Parts, body: Body) -> Reply
     let query = Query::parse(head.uri.query().unwrap_or_default());
     let reason = head.headers.get("x-reason").and_then(|h| h.to_str().ok()).map(str::to_owned);
     let request = Request { state, principal, parameters, query, body, reason };
+    let user = Arc::<str>::from(request.principal.name.as_str());
     match route.handler {
-        Handler::Now(handle) => handle(&request),
+        Handler::Now(handle) => events::acting(&user, || handle(&request)),
         Handler::Later(handle) => handle(request).await,
-        Handler::Change(handle) => match handle(&request) {
+        Handler::Change(handle) => match events::acting(&user, || handle(&request)) {
             Ok(done) => lasting(&request.state, done).await,
             Err(refused) => refused,
         },

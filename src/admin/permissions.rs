@@ -11,6 +11,7 @@ use crate::{
     broker::{
         Broker, Pending,
         auth::{Permissions, TopicPermissions, User},
+        events,
         pattern::BadPattern,
     },
 };
@@ -132,10 +133,11 @@ pub(crate) fn set(broker: &Broker, vhost: &str, user: &str, body: &Body) -> Resu
     let permissions = Permissions::new(&text("configure"), &text("write"), &text("read"))
         .map_err(|bad| invalid(&[text("configure"), text("write"), text("read")], &bad))?;
     let changed = broker.vhost(vhost).ok().and_then(|_| {
-        let change = |user: &mut User| user.permissions.insert(vhost.into(), permissions).is_none();
+        let change = |user: &mut User| user.permissions.insert(vhost.into(), permissions.clone()).is_none();
         broker.users.change(&broker.core.store, user, change)
     });
     let (new, ticket) = changed.ok_or_else(|| json!("vhost_or_user_not_found"))?;
+    broker.tell_permission_created(user, vhost, &permissions);
     Ok((new, Some(ticket)))
 }
 
@@ -163,11 +165,20 @@ pub(crate) fn set_topic(
     let changed = broker.vhost(vhost).ok().and_then(|_| {
         let change = |user: &mut User| {
             let of_vhost = user.topic_permissions.entry(vhost.into()).or_default();
-            of_vhost.insert(exchange.into(), permissions).is_none()
+            of_vhost.insert(exchange.as_str().into(), permissions).is_none()
         };
         broker.users.change(&broker.core.store, user, change)
     });
     let (new, ticket) = changed.ok_or_else(|| json!("vhost_or_user_not_found"))?;
+    broker.tell("topic.permission.created", || {
+        vec![
+            ("user", events::text(user)),
+            ("vhost", events::text(vhost)),
+            ("exchange", events::text(&exchange)),
+            ("write", events::text(&text("write"))),
+            ("read", events::text(&text("read"))),
+        ]
+    });
     Ok((new, Some(ticket)))
 }
 
@@ -176,23 +187,31 @@ fn invalid(texts: &[String], bad: &BadPattern) -> Value {
     json!(["invalid_regexp", culprit, [bad.reason, bad.at]])
 }
 
-fn take<T>(request: &Request, take: impl FnOnce(&mut User) -> Option<T>) -> Change {
+fn take<T>(request: &Request, event: &str, take: impl FnOnce(&mut User) -> Option<T>) -> Change {
     let broker = &request.state.broker;
-    let taken = broker.users.change(&broker.core.store, request.parameter(1), take);
-    Done::deleted(taken.and_then(|(found, ticket)| found.map(|_| Some(ticket))))
+    let (vhost, user) = (request.parameter(0), request.parameter(1));
+    let taken = broker.users.change(&broker.core.store, user, take);
+    let taken = taken.and_then(|(found, ticket)| found.map(|_| Some(ticket)));
+    if taken.is_some() {
+        broker.tell(event, || vec![("user", events::text(user)), ("vhost", events::text(vhost))]);
+    }
+    Done::deleted(taken)
 }
 
 /// `DELETE /api/permissions/:vhost/:user`.
 pub(crate) fn delete(request: &Request) -> Change {
-    take(request, |user| user.permissions.remove(request.parameter(0)))
+    take(request, "permission.deleted", |user| user.permissions.remove(request.parameter(0)))
 }
 
 /// `DELETE /api/topic-permissions/:vhost/:user`.
 pub(crate) fn delete_topics(request: &Request) -> Change {
-    take(request, |user| user.topic_permissions.remove(request.parameter(0)))
+    take(request, "topic.permission.deleted", |user| user.topic_permissions.remove(request.parameter(0)))
 }
 
 /// `DELETE /api/topic-permissions/:vhost/:user/:exchange`.
 pub(crate) fn delete_topic(request: &Request) -> Change {
-    take(request, |user| user.topic_permissions.get_mut(request.parameter(0))?.remove(request.parameter(2)))
+    // RabbitMQ calls it so for a single exchange (3.10).
+    take(request, "permission.deleted", |user| {
+        user.topic_permissions.get_mut(request.parameter(0))?.remove(request.parameter(2))
+    })
 }

@@ -12,7 +12,9 @@ use crate::{
     broker::{
         Broker, Pending,
         auth::{Password, SHA256, User},
+        events::text,
     },
+    data::value::Value::Array,
 };
 
 /// `GET /api/whoami`.
@@ -95,12 +97,26 @@ pub(crate) fn set(broker: &Broker, name: &str, body: &Body) -> Result<(bool, Pen
     };
     let store = &broker.core.store;
     if let Some(((), ticket)) = broker.users.change(store, name, change) {
+        let locked = password.hash.is_empty();
+        tell(broker, if locked { "user.password.cleared" } else { "user.password.changed" }, name);
+        tell_tags(broker, name, &tags);
         return Ok((false, Some(ticket)));
     }
     let mut user = User::with_hash(name, password.clone());
     change(&mut user);
     let (new, ticket) = broker.users.set(store, user);
+    tell(broker, "user.created", name);
+    tell_tags(broker, name, &tags);
     Ok((new, Some(ticket)))
+}
+
+fn tell(broker: &Broker, key: &str, name: &str) {
+    broker.tell(key, || vec![("name", text(name))]);
+}
+
+fn tell_tags(broker: &Broker, name: &str, tags: &[String]) {
+    let list = || tags.iter().map(|tag| text(tag)).collect();
+    broker.tell("user.tags.set", || vec![("name", text(name)), ("tags", Array(list()))]);
 }
 
 fn password(body: &Body) -> Result<Password, Value> {

@@ -49,7 +49,10 @@ pub(crate) fn put(request: &Request) -> Change {
     if new && request.query.value("permissions") != Some("none") {
         let give = |user: &mut User| user.permissions.insert(name.into(), Permissions::full());
         let given = broker.users.change(&broker.core.store, &request.principal.name, give);
-        last = last.max(given.map(|(_, ticket)| ticket));
+        if let Some((_, ticket)) = given {
+            broker.tell_permission_created(&request.principal.name, name, &Permissions::full());
+            last = last.max(Some(ticket));
+        }
     }
     Done::put((new, last))
 }

@@ -32,7 +32,7 @@ use super::{
     },
 };
 use crate::{
-    broker::{Broker, auth::User, profile::Profile},
+    broker::{Broker, auth::User, events, profile::Profile},
     data::value::Table,
     net::pump::Output,
 };
@@ -45,10 +45,10 @@ const SILENT_CLOSE_DELAY: Duration = Duration::from_secs(3);
 
 /// A connection.
 pub struct Connection {
-    broker: Arc<Broker>,
+    pub(super) broker: Arc<Broker>,
     settings: Arc<Settings>,
-    peer: SocketAddr,
-    local: SocketAddr,
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
     output: Output,
     phase: Phase,
     heartbeat: Heartbeat,
@@ -485,8 +485,14 @@ fn dispatch(
         Method::Confirm(super::wire::confirm::Method::Select(m)) => handle::confirm::select(cx, channel, &m)?,
         Method::Confirm(_) => return Err(Fault::UnimplementedMethod),
         Method::Connection(_) => return Err(Fault::UnimplementedMethod),
-        Method::Exchange(m) => handle::exchange::handle(cx, channel, &m)?,
-        Method::Queue(m) => handle::queue::handle(cx, channel, &m)?,
+        Method::Exchange(m) => {
+            let user = cx.session.user.name.clone();
+            events::acting(&user, || handle::exchange::handle(cx, channel, &m))?;
+        }
+        Method::Queue(m) => {
+            let user = cx.session.user.name.clone();
+            events::acting(&user, || handle::queue::handle(cx, channel, &m))?;
+        }
         Method::Tx(m) => handle::tx::handle(cx, channel, &m)?,
     }
     Ok(())

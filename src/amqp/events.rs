@@ -2,6 +2,7 @@
 
 use super::{
     channel::{Channel, Consumer, Feed},
+    connection::Connection,
     session::Session,
 };
 use crate::{
@@ -27,8 +28,8 @@ impl Session {
             fields.extend([
                 ("port", Value::I64(info.local.port().into())),
                 ("peer_port", Value::I64(info.peer.port().into())),
-                ("host", text(&info.local.ip().to_string())),
-                ("peer_host", text(&info.peer.ip().to_string())),
+                ("host", events::address(info.local.ip())),
+                ("peer_host", events::address(info.peer.ip())),
                 ("ssl", Value::Bool(false)),
                 ("protocol", text("{0,9,1}")),
                 ("user", text(&info.user)),
@@ -110,6 +111,31 @@ impl Session {
 
     pub fn tell_consumer_deleted(&self, channel: &Channel, consumer: &Consumer) {
         self.tell("consumer.deleted", || self.consumer(channel, consumer));
+    }
+}
+
+impl Connection {
+    /// Somebody logged in, or tried to.
+    pub(super) fn tell_login(&self, key: &str, user: &str, mechanism: &str) {
+        let core = &self.broker.core;
+        core.events.tell(&core.clock, key, || {
+            let name = format!("{} -> {}", self.peer, self.local);
+            let mut fields = vec![
+                ("name", text(user)),
+                ("connection_type", text("network")),
+                ("connection_name", text(&name)),
+                ("host", events::address(self.local.ip())),
+                ("peer_host", events::address(self.peer.ip())),
+                ("peer_port", Value::I64(self.peer.port().into())),
+                ("protocol", text("{0,9,1}")),
+                ("auth_mechanism", text(mechanism)),
+                ("ssl", Value::Bool(false)),
+            ];
+            if key == "user.authentication.failure" {
+                fields.push(("error", text(&format!("user '{user}' - invalid credentials"))));
+            }
+            fields
+        });
     }
 }
 

@@ -285,6 +285,10 @@ impl Context<'_> {
 
     /// Cancels one consumer; an auto-delete queue may go with it.
     pub fn cancel(&mut self, channel: &mut Channel, consumer: &super::channel::Consumer) {
+        // Before its queue is told to be gone. Nobody consumes direct replies, as far as events go.
+        if !matches!(consumer.feed, Feed::Replies(_)) {
+            self.session.tell_consumer_deleted(channel, consumer);
+        }
         match &consumer.feed {
             Feed::Queue(queue) => {
                 if queue.cancel(consumer.id) {
@@ -301,7 +305,6 @@ impl Context<'_> {
         // Deliveries that were on their way come first, so that nothing follows the cancel-ok.
         super::handle::deliver::drain(self, Some(channel));
         channel.consumers.remove(consumer.id);
-        self.session.tell_consumer_deleted(channel, consumer);
         channel.info.consumers.store(channel.consumers.len(), std::sync::atomic::Ordering::Relaxed);
     }
 }

@@ -9,6 +9,7 @@ use super::{
     arguments::{self, QueueKind},
     auth::User,
     definition,
+    events::text,
     outlet::Event,
     queue::QueueOptions,
     refusal::Refusal,
@@ -73,6 +74,11 @@ impl Broker {
         let value = definition::table_value(&own.to_table());
         let ticket = definition::put(&self.core.store, definition::vhost_key(name), value);
         drop(own);
+        drop(vhosts);
+        if new {
+            vhost.exchanges().iter().for_each(|exchange| vhost.tell_exchange_created(exchange));
+        }
+        vhost.tell_vhost(if new { "vhost.created" } else { "vhost.updated" });
         (vhost, new, Some(ticket))
     }
 
@@ -84,6 +90,9 @@ impl Broker {
             vhosts.remove(at)
         };
         self.close_connections(&format!("vhost '{name}' is deleted"), |info| *info.vhost == *name);
+        for user in self.users.all().iter().filter(|user| user.enters(name)) {
+            self.tell_permission_deleted(&user.name, name);
+        }
         let forgotten = self.users.forget_vhost(&self.core.store, name);
         let emptied = vhost.empty();
         let mut keys = vec![definition::vhost_key(name)];
@@ -92,12 +101,14 @@ impl Broker {
         }
         // Last: a vhost that is half gone after a crash is found, and can be deleted again.
         let ticket = definition::delete(&self.core.store, keys);
+        self.tell_vhost_deleted(name);
         Some(forgotten.max(emptied).max(Some(ticket)))
     }
 
     /// Deletes a user and lets its connections go; `None` when there is none of that name.
     pub fn delete_user(&self, name: &str) -> Option<Pending> {
         let ticket = self.users.delete(&self.core.store, name)?;
+        self.tell("user.deleted", || vec![("name", text(name))]);
         self.close_connections(&format!("user '{name}' is deleted"), |info| *info.user == *name);
         Some(Some(ticket))
     }

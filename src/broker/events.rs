@@ -1,17 +1,25 @@
 //! What happens to the broker, told to whoever listens: messages to the topic exchange `amq.rabbitmq.event` of vhost `/`
 //! (RabbitMQ's event exchange plugin; names and headers as RabbitMQ 3.10 sends them).
 //!
-//! The key is what happened (`queue.created`), the headers say to what; there is no body. Nothing is made up while
-//! nothing is bound.
+//! The key is what happened (`queue.created`), the headers say to what and who did it; there is no body. Nothing is made
+//! up while nothing is bound. What the doors tell (connections, logins, users) they put together themselves.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::{
+    cell::RefCell,
+    net::IpAddr,
+    sync::{Arc, OnceLock, Weak},
+};
 
 use bytes::Bytes;
 
 use super::{
+    Broker,
+    auth::Permissions,
     exchange::{Binding, EVENT, Exchange},
+    parameters::LIMITS,
     queue::Queue,
     vhost::Vhost,
+    vhost_settings::VhostLimits,
 };
 use crate::{
     clock::Clock,
@@ -64,6 +72,42 @@ impl Events {
     }
 }
 
+thread_local! {
+    /// On whose behalf this thread works just now. An operation of a door runs on one thread from its first check to its
+    /// last event, and passing a name through every declaration, binding and deletion would serve nothing but this.
+    static ACTOR: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
+}
+
+/// Does something in a user's name: its events say so. What nobody asked for is `rmq-internal`, as with RabbitMQ.
+pub fn acting<T>(user: &Arc<str>, act: impl FnOnce() -> T) -> T {
+    struct Before(Option<Arc<str>>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            let before = self.0.take();
+            ACTOR.with_borrow_mut(|actor| *actor = before);
+        }
+    }
+    let _before = Before(ACTOR.replace(Some(user.clone())));
+    act()
+}
+
+/// Who did what an event tells of.
+#[must_use]
+pub fn actor() -> (&'static str, Value) {
+    let name = ACTOR.with_borrow(|actor| actor.as_deref().map_or_else(|| text("rmq-internal"), text));
+    ("user_who_performed_action", name)
+}
+
+/// An address as Erlang prints it.
+#[must_use]
+pub fn address(ip: IpAddr) -> Value {
+    let parts: Vec<String> = match ip {
+        IpAddr::V4(ip) => ip.octets().iter().map(ToString::to_string).collect(),
+        IpAddr::V6(ip) => ip.segments().iter().map(ToString::to_string).collect(),
+    };
+    text(&format!("{{{}}}", parts.join(",")))
+}
+
 /// A string in an event.
 #[must_use]
 pub fn text(text: &str) -> Value {
@@ -80,13 +124,131 @@ pub fn arguments(table: &Table) -> Value {
     Value::Array(table.0.iter().map(field).collect())
 }
 
+impl Broker {
+    /// Tells of something that somebody did; `fields` is asked only if anybody listens.
+    pub fn tell(&self, key: &str, fields: impl FnOnce() -> Fields) {
+        self.core.events.tell(&self.core.clock, key, || {
+            let mut fields = fields();
+            fields.push(actor());
+            fields
+        });
+    }
+
+    /// A user got permissions in a vhost.
+    pub fn tell_permission_created(&self, user: &str, vhost: &str, permissions: &Permissions) {
+        self.tell("permission.created", || {
+            vec![
+                ("user", text(user)),
+                ("vhost", text(vhost)),
+                ("configure", text(permissions.configure.text())),
+                ("write", text(permissions.write.text())),
+                ("read", text(permissions.read.text())),
+            ]
+        });
+    }
+
+    /// A user's permissions in a vhost were taken away.
+    pub fn tell_permission_deleted(&self, user: &str, vhost: &str) {
+        self.tell("permission.deleted", || vec![("user", text(user)), ("vhost", text(vhost))]);
+    }
+
+    pub(super) fn tell_vhost_deleted(&self, name: &str) {
+        self.tell("vhost.deleted", || vec![("name", text(name))]);
+    }
+
+    /// A global parameter was set, or cleared, which RabbitMQ calls setting it to nothing.
+    pub(super) fn tell_global_parameter(&self, name: &str, value: Option<&Value>) {
+        self.tell("parameter.set", || {
+            let mut fields = vec![("component", text("global")), ("name", text(name))];
+            fields.extend(value.map(|value| ("value", value.clone())));
+            fields
+        });
+    }
+}
+
 impl Vhost {
     fn named(&self, name: &str) -> Fields {
         vec![("name", text(name)), ("vhost", text(&self.name))]
     }
 
     pub(super) fn tell(&self, key: &str, fields: impl FnOnce() -> Fields) {
-        self.core.events.tell(&self.core.clock, key, fields);
+        self.core.events.tell(&self.core.clock, key, || {
+            let mut fields = fields();
+            fields.push(actor());
+            fields
+        });
+    }
+
+    /// The vhost was made (`vhost.created`) or changed (`vhost.updated`).
+    pub(super) fn tell_vhost(&self, key: &str) {
+        self.tell(key, || {
+            let metadata = self.settings.metadata();
+            let tags = metadata.tags.iter().map(|tag| text(tag)).collect();
+            vec![
+                ("name", text(&self.name)),
+                ("description", text(&metadata.description)),
+                ("tags", Value::Array(tags)),
+                ("default_queue_type", text(metadata.default_queue_type.as_deref().unwrap_or("undefined"))),
+                ("tracing", Value::Bool(metadata.tracing)),
+            ]
+        });
+    }
+
+    /// A policy was set, of the component `policy` or `operator_policy`; RabbitMQ tells twice of the latter.
+    pub(super) fn tell_policy_set(&self, component: &str, name: &str, policy: &Table) {
+        let whole = || -> Fields {
+            let mut fields = self.named(name);
+            for key in ["pattern", "definition", "priority", "apply-to"] {
+                fields.extend(policy.field(key).map(|value| (key, value.clone())));
+            }
+            fields
+        };
+        if component == "operator_policy" {
+            self.tell_parameter_set(component, name, policy);
+        }
+        self.tell("policy.set", whole);
+    }
+
+    pub(super) fn tell_policy_cleared(&self, component: &str, name: &str) {
+        if component == "operator_policy" {
+            self.tell_parameter_cleared(component, name);
+            self.tell("operator.policy.cleared", || self.named(name));
+        } else {
+            self.tell("policy.cleared", || self.named(name));
+        }
+    }
+
+    pub(super) fn tell_limits_set(&self, limits: &VhostLimits) {
+        let limits = limits.to_table();
+        self.tell_parameter_set("vhost-limits", LIMITS, &limits);
+        self.tell("vhost.limits.set", || {
+            let mut fields = vec![("name", text(LIMITS))];
+            for key in ["max-connections", "max-queues"] {
+                fields.extend(limits.field(key).map(|value| (key, value.clone())));
+            }
+            fields
+        });
+    }
+
+    pub(super) fn tell_limits_cleared(&self) {
+        self.tell_parameter_cleared("vhost-limits", LIMITS);
+        self.tell("vhost.limits.cleared", || vec![("name", text(LIMITS))]);
+    }
+
+    fn tell_parameter_set(&self, component: &str, name: &str, value: &Table) {
+        self.tell("parameter.set", || {
+            let mut fields = self.named(name);
+            fields.extend([("component", text(component)), ("value", Value::Table(value.clone()))]);
+            fields
+        });
+    }
+
+    fn tell_parameter_cleared(&self, component: &str, name: &str) {
+        self.tell("parameter.cleared", || {
+            let mut fields = self.named(name);
+            fields.push(("component", text(component)));
+            fields
+        });
     }
 
     pub(super) fn tell_queue_created(&self, queue: &Queue) {
@@ -98,6 +260,7 @@ impl Vhost {
                 ("auto_delete", Value::Bool(options.auto_delete)),
                 ("arguments", arguments(&options.arguments)),
                 ("exclusive", Value::Bool(options.exclusive.is_some())),
+                ("owner_pid", text("")),
             ]);
             fields
         });
@@ -116,6 +279,7 @@ impl Vhost {
                 ("durable", Value::Bool(options.durable)),
                 ("auto_delete", Value::Bool(options.auto_delete)),
                 ("internal", Value::Bool(options.internal)),
+                ("policy", text("")),
                 ("arguments", arguments(&options.arguments)),
             ]);
             fields
@@ -139,5 +303,28 @@ impl Vhost {
                 ("vhost", text(&self.name)),
             ]
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_names_who_acts_and_nobody_when_nobody_does() {
+        let (outer, inner) = (Arc::from("outer"), Arc::from("inner"));
+        let name = || actor().1;
+        assert_eq!(name(), text("rmq-internal"));
+        acting(&outer, || {
+            acting(&inner, || assert_eq!(name(), text("inner")));
+            assert_eq!(name(), text("outer"));
+        });
+        assert_eq!(name(), text("rmq-internal"));
+    }
+
+    #[test]
+    fn an_address_is_erlangs_tuple() {
+        assert_eq!(address([127, 0, 0, 1].into()), text("{127,0,0,1}"));
+        assert_eq!(address(std::net::Ipv6Addr::LOCALHOST.into()), text("{0,0,0,0,0,0,0,1}"));
     }
 }

@@ -109,14 +109,20 @@ impl Broker {
         let mut globals = self.globals.write();
         let key = definition::global_parameter_key(name);
         let ticket = definition::put(&self.core.store, key, parameter_value(value.clone()));
-        (globals.insert(name.to_owned(), value).is_none(), Some(ticket))
+        let new = globals.insert(name.to_owned(), value.clone()).is_none();
+        drop(globals);
+        self.tell_global_parameter(name, Some(&value));
+        (new, Some(ticket))
     }
 
     /// Clears a global parameter for good; `None` when there is none of that name.
     pub fn clear_global_parameter(&self, name: &str) -> Option<Pending> {
         let mut globals = self.globals.write();
         globals.remove(name)?;
-        Some(Some(definition::delete(&self.core.store, vec![definition::global_parameter_key(name)])))
+        let ticket = definition::delete(&self.core.store, vec![definition::global_parameter_key(name)]);
+        drop(globals);
+        self.tell_global_parameter(name, None);
+        Some(Some(ticket))
     }
 
     /// The global parameters.
@@ -154,14 +160,19 @@ impl Vhost {
         let key = definition::parameter_key(&self.name, VHOST_LIMITS, LIMITS);
         let value = parameter_value(Value::Table(limits.to_table()));
         let ticket = definition::put(&self.core.store, key, value);
-        (own.replace(limits).is_none(), Some(ticket))
+        let new = own.replace(limits.clone()).is_none();
+        drop(own);
+        self.tell_limits_set(&limits);
+        (new, Some(ticket))
     }
 
     /// Clears the vhost's limits for good; `None` when there are none.
     pub fn clear_limits(&self) -> Option<Pending> {
         self.settings.limits.write().take()?;
         let key = definition::parameter_key(&self.name, VHOST_LIMITS, LIMITS);
-        Some(Some(definition::delete(&self.core.store, vec![key])))
+        let ticket = definition::delete(&self.core.store, vec![key]);
+        self.tell_limits_cleared();
+        Some(Some(ticket))
     }
 
     /// Puts a parameter back that recovery found; false when it makes no sense.

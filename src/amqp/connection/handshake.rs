@@ -120,12 +120,14 @@ impl Connection {
         match self.broker.users.login(&credentials.user, &credentials.password, is_loopback(self.peer.ip())) {
             Ok(user) => {
                 meters.auth_succeeded.increment();
+                self.tell_login("user.authentication.success", &credentials.user, method.mechanism);
                 let client_properties = method.client_properties.clone();
                 frame::put_method(self.output.buffer(), 0, &handle::connection::tune(&self.settings));
                 self.phase = Phase::Tune { until, login: Login { user, client_properties, capabilities } };
             }
             Err(_) => {
                 meters.auth_failed.increment();
+                self.tell_login("user.authentication.failure", &credentials.user, method.mechanism);
                 tracing::warn!(peer = %self.peer, user = credentials.user, "login refused");
                 if capabilities.authentication_failure_close {
                     let mechanism = method.mechanism.to_owned();
@@ -147,8 +149,11 @@ impl Connection {
     ) {
         let name = method.virtual_host;
         // The user may have changed between login and here.
-        let user = self.broker.users.user(&login.user.name).unwrap_or(login.user);
         let users_version = self.broker.users.version();
+        let Some(user) = self.broker.users.user(&login.user.name) else {
+            let (vhost, user) = (name.to_owned(), login.user.name.to_string());
+            return self.refuse_open(now, until, &Fault::VhostRefused { vhost, user });
+        };
         let login = Login { user, ..login };
         let limit = self.settings.connections_max;
         if limit != 0 && self.broker.connections.len() >= limit {
@@ -188,9 +193,11 @@ impl Connection {
         if let Err(reached) = self.broker.connections.admit(info.clone(), &limits) {
             return self.refuse_open(now, until, &limit_fault(reached, name, user));
         }
-        // A vhost that was deleted meanwhile did not see this connection.
+        // A vhost or a user that was deleted meanwhile did not see this connection.
         if vhost.settings.is_gone() {
             outlet.push(Event::Close { reason: format!("vhost '{name}' is deleted") });
+        } else if self.broker.users.user(&login.user.name).is_none() {
+            outlet.push(Event::Close { reason: format!("user '{}' is deleted", login.user.name) });
         }
         self.heartbeat.interval = Duration::from_secs(tuned.heartbeat.into());
         self.heartbeat.last_sent = now;

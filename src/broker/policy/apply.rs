@@ -18,11 +18,13 @@ impl Vhost {
     pub fn set_policy(self: &Arc<Self>, sort: Sort, policy: Policy) -> (bool, Pending) {
         let (name, value) = (policy.name.clone(), policy.to_table());
         let mut new = false;
+        let told = value.clone();
         let ticket = self.change_policies(|policies| {
             new = policies.of_mut(sort).insert(name.clone(), Arc::new(policy)).is_none();
             let key = definition::parameter_key(&self.name, sort.component(), &name);
             definition::put(&self.core.store, key, parameter_value(Value::Table(value)))
         });
+        self.tell_policy_set(sort.component(), &name, &told);
         (new, Some(ticket))
     }
 
@@ -34,6 +36,7 @@ impl Vhost {
             let key = definition::parameter_key(&self.name, sort.component(), name);
             definition::delete(&self.core.store, vec![key])
         });
+        self.tell_policy_cleared(sort.component(), name);
         Some(Some(ticket))
     }
 
