@@ -31,6 +31,8 @@ const OWN_KEY_ONLY: u8 = 4;
 const HIDDEN_KEYS: u8 = 8;
 /// Where the flags lie.
 const FLAGS_AT: usize = 4;
+/// Where the time of publishing lies.
+const PUBLISHED_AT: usize = 5;
 /// Of a handle only, never on disk: its batch is not in memory.
 const PAGED: u8 = 0x80;
 const FIXED_BYTES: usize = 4 + 1 + 8 + 8 + 1;
@@ -86,6 +88,16 @@ impl Draft {
         put_short(&mut self.bytes, publish.routing_key);
         self.bytes.extend_from_slice(&length_u32(publish.properties.len()).to_be_bytes());
         self.bytes.extend_from_slice(publish.properties);
+    }
+
+    /// What waited for its transaction is published now: its time to live begins.
+    pub fn published(&mut self, now_ms: i64) {
+        for &start in &self.starts {
+            let at = start as usize + PUBLISHED_AT;
+            if let Some(published) = self.bytes.get_mut(at..at + 8) {
+                published.copy_from_slice(&now_ms.to_be_bytes());
+            }
+        }
     }
 
     /// The next part of the open message's body.
@@ -504,6 +516,15 @@ mod tests {
         message.forget();
         assert!(weak.upgrade().is_none() && message.is_paged() && message.body_bytes().is_empty());
         assert_eq!((message.body_len(), message.priority(), message.held_bytes()), (12, 3, HANDLE_BYTES));
+    }
+
+    #[test]
+    fn a_message_that_waited_is_published_when_its_transaction_commits() {
+        let mut draft = draft();
+        draft.published(7_777);
+        let blob = draft.seal();
+        assert!((0..2).all(|n| blob.message(n).unwrap().published_ms() == 7_777));
+        assert_eq!(blob.message(0).unwrap().body(), b"Hello World!");
     }
 
     #[test]

@@ -326,8 +326,10 @@ impl Publisher {
         self.between(now_ms, Sink::Inbox(Some(receipt), None), between);
     }
 
-    /// As [`Publisher::flush`], but what must last is added to `changes` and not put into the inbox.
+    /// As [`Publisher::flush`], but what must last is added to `changes` and not put into the inbox. What was held back
+    /// until now is published now: else it would expire earlier once it is read back from the log.
     pub(super) fn flush_into(&mut self, now_ms: i64, changes: &mut Vec<Box<dyn Change>>) -> Refused {
+        self.draft.published(now_ms);
         self.hand_over(now_ms, Sink::Changes(changes))
     }
 
