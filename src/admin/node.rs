@@ -69,7 +69,8 @@ pub(crate) fn set_memory_watermark(request: &Request) -> Reply {
         };
         let bytes = bytes
             .ok_or_else(|| Reply::bad_request("a part of the memory, or an absolute number of bytes"))?;
-        request.state.broker.core.memory.set_limit(usize::try_from(bytes).unwrap_or(usize::MAX));
+        let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        request.state.broker.core.memory.set_limit(size(bytes), size(process::resident_bytes()));
         Ok(Reply::empty(StatusCode::NO_CONTENT))
     };
     set().unwrap_or_else(|reply| reply)

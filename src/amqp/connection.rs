@@ -1,9 +1,9 @@
 //! An AMQP connection without its socket: bytes and time in, bytes out.
 //!
 //! ```text
-//! Greeting ──header──► Start ──start-ok──► Tune ──tune-ok──► Opening ──open──► Open ──close──► Over
-//!    │                   │                   │                  │               │ fault         ▲
-//!    └──────── junk, bad login, bad tune: answered and ─────────┴───────────► Closing ─close-ok─┘
+//! Greeting ──header──► Start ──start-ok──► Tune ──tune-ok──► Opening ──open──► Open ──close──► Closed ──► Over
+//!    │                   │                   │                  │               │ fault                  ▲
+//!    └──────── junk, bad login, bad tune: answered and ─────────┴───────────► Closing ──────close-ok─────┘
 //! ```
 //!
 //! Here are frames and how things end; the handshake and what the pump asks are in files of their own. Frames are taken
@@ -37,7 +37,8 @@ use crate::{
     net::pump::Output,
 };
 
-/// How long a peer may take to answer our `connection.close`; no longer than its heartbeat (RabbitMQ's `CLOSING_TIMEOUT`).
+/// How long a peer may take to answer our `connection.close`, or to close the socket after our `close-ok`; no longer than
+/// its heartbeat (RabbitMQ's `CLOSING_TIMEOUT`).
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// RabbitMQ keeps a peer that it closes without a word waiting this long, to slow down guessing.
@@ -73,6 +74,11 @@ enum Phase {
     Open(Box<Session>),
     /// We said `close`: everything but the answer is ignored.
     Closing {
+        until: Instant,
+        frame_max: u32,
+    },
+    /// The peer said `close` and has its answer: the socket is the peer's to close.
+    Closed {
         until: Instant,
         frame_max: u32,
     },
@@ -126,7 +132,7 @@ impl Connection {
     fn frame_max(&self) -> u32 {
         match &self.phase {
             Phase::Open(session) => session.frame_max,
-            Phase::Closing { frame_max, .. } => *frame_max,
+            Phase::Closing { frame_max, .. } | Phase::Closed { frame_max, .. } => *frame_max,
             Phase::Greeting { .. }
             | Phase::Start { .. }
             | Phase::Tune { .. }
@@ -168,13 +174,18 @@ impl Connection {
             | Phase::Tune { .. }
             | Phase::Opening { .. }
             | Phase::Open(_)
-            | Phase::Closing { .. } => at,
+            | Phase::Closing { .. }
+            | Phase::Closed { .. } => at,
         }
     }
 
     fn takes_frames(&self) -> bool {
         match &self.phase {
-            Phase::Start { .. } | Phase::Tune { .. } | Phase::Opening { .. } | Phase::Closing { .. } => true,
+            Phase::Start { .. }
+            | Phase::Tune { .. }
+            | Phase::Opening { .. }
+            | Phase::Closing { .. }
+            | Phase::Closed { .. } => true,
             // A publisher under an alarm is not read further than its publish.
             Phase::Open(session) => session.waiting.is_none() && session.alarm != Alarm::Blocked,
             Phase::Greeting { .. } | Phase::Silent { .. } | Phase::Over => false,
@@ -242,7 +253,11 @@ impl Connection {
     fn is_stranger(&self) -> bool {
         match &self.phase {
             Phase::Greeting { .. } | Phase::Start { .. } | Phase::Tune { .. } | Phase::Opening { .. } => true,
-            Phase::Open(_) | Phase::Closing { .. } | Phase::Silent { .. } | Phase::Over => false,
+            Phase::Open(_)
+            | Phase::Closing { .. }
+            | Phase::Closed { .. }
+            | Phase::Silent { .. }
+            | Phase::Over => false,
         }
     }
 
@@ -283,7 +298,7 @@ impl Connection {
             }
         };
         let id = method.id();
-        if matches!(self.phase, Phase::Closing { .. }) {
+        if matches!(self.phase, Phase::Closing { .. } | Phase::Closed { .. }) {
             self.while_closing(&method);
         } else if number == 0 {
             self.on_connection_method(now, method, id);
@@ -298,9 +313,8 @@ impl Connection {
         if matches!(method, Method::Connection(connection::Method::CloseOk(_))) {
             self.phase = Phase::Over;
         } else if matches!(method, Method::Connection(connection::Method::Close(_))) {
-            // Both sides closed at once.
+            // Both sides closed at once, and its answer to ours is still to come; or several of its threads did.
             frame::put_method(self.output.buffer(), 0, &connection::CloseOk {});
-            self.phase = Phase::Over;
         }
     }
 
@@ -334,7 +348,7 @@ impl Connection {
                 return;
             }
             if matches!(method, Method::Channel(channel::Method::Close(_))) {
-                // Both sides closed at once: its answer to ours is still to come.
+                // Both sides closed at once, and its answer to ours is still to come; or several of its threads did.
                 handle::channel::close(&mut cx, &mut taken);
             }
             if !matches!(method, Method::Channel(channel::Method::CloseOk(_))) {
@@ -379,7 +393,7 @@ impl Connection {
 
     fn close(&mut self, now: Instant, reply: &Reply, method: MethodId) {
         match &self.phase {
-            Phase::Closing { .. } | Phase::Silent { .. } | Phase::Over => return,
+            Phase::Closing { .. } | Phase::Closed { .. } | Phase::Silent { .. } | Phase::Over => return,
             Phase::Greeting { .. } => {
                 self.phase = Phase::Over;
                 return;
@@ -390,10 +404,9 @@ impl Connection {
             }
             Phase::Start { .. } | Phase::Tune { .. } | Phase::Opening { .. } | Phase::Open(_) => {}
         }
-        let (frame_max, heartbeat) = (self.frame_max(), self.heartbeat.interval);
+        let frame_max = self.frame_max();
         self.abandon();
-        let patience = if heartbeat.is_zero() { CLOSE_TIMEOUT } else { heartbeat.min(CLOSE_TIMEOUT) };
-        self.phase = Phase::Closing { until: now + patience, frame_max };
+        self.phase = Phase::Closing { until: now + self.patience(), frame_max };
         let close = connection::Close {
             reply_code: reply.code,
             reply_text: &reply.text,
@@ -401,6 +414,12 @@ impl Connection {
             method_id: method.method,
         };
         frame::put_method(self.output.buffer(), 0, &close);
+    }
+
+    /// How long a peer may take over its part of the goodbye.
+    fn patience(&self) -> Duration {
+        let heartbeat = self.heartbeat.interval;
+        if heartbeat.is_zero() { CLOSE_TIMEOUT } else { heartbeat.min(CLOSE_TIMEOUT) }
     }
 
     /// The connection is over, whatever it was; the socket closes once the output is written.

@@ -87,8 +87,11 @@ impl Connection {
                 }
             }
             (Phase::Open(session), connection::Method::Close(_)) => {
+                let frame_max = session.frame_max;
                 self.tear_down(session);
                 frame::put_method(self.output.buffer(), 0, &connection::CloseOk {});
+                // streadway/amqp takes an end that comes with the answer for an error (its TestConcurrentClose).
+                self.phase = Phase::Closed { until: now + self.patience(), frame_max };
             }
             (phase, _) => {
                 self.phase = phase;
@@ -103,7 +106,7 @@ impl Connection {
             Phase::Tune { .. } => "tuning",
             Phase::Opening { .. } => "opening",
             Phase::Open(_) => "running",
-            Phase::Closing { .. } | Phase::Silent { .. } | Phase::Over => "closed",
+            Phase::Closing { .. } | Phase::Closed { .. } | Phase::Silent { .. } | Phase::Over => "closed",
         }
     }
 

@@ -152,6 +152,7 @@ impl pump::Connection for Connection {
             | Phase::Tune { until, .. }
             | Phase::Opening { until, .. }
             | Phase::Closing { until, .. }
+            | Phase::Closed { until, .. }
             | Phase::Silent { until } => Some(*until),
             Phase::Open(session) => {
                 let Heartbeat { interval, last_received, last_sent } = self.heartbeat;
@@ -186,7 +187,7 @@ impl pump::Connection for Connection {
                 tracing::warn!(peer = %self.peer, "handshake timeout");
                 self.phase = Phase::Over;
             }
-            Phase::Closing { .. } | Phase::Silent { .. } => self.phase = Phase::Over,
+            Phase::Closing { .. } | Phase::Closed { .. } | Phase::Silent { .. } => self.phase = Phase::Over,
             Phase::Over => {}
         }
     }
@@ -199,6 +200,7 @@ impl pump::Connection for Connection {
             | Phase::Tune { .. }
             | Phase::Opening { .. }
             | Phase::Closing { .. }
+            | Phase::Closed { .. }
             | Phase::Silent { .. }
             | Phase::Over => true,
         }
@@ -218,6 +220,10 @@ impl pump::Connection for Connection {
     }
 
     fn on_shutdown(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Closed { .. } | Phase::Silent { .. }) {
+            // Nobody waits for a word.
+            self.phase = Phase::Over;
+        }
         self.fail(now, 0, &Fault::Shutdown, MethodId::NONE);
     }
 
