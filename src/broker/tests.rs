@@ -4,6 +4,7 @@ mod dead_letter_crashes;
 mod dead_letters;
 mod deadlines;
 mod order;
+mod seams;
 
 use std::sync::Arc;
 

@@ -80,7 +80,7 @@ impl State {
 
     /// That run has been looked at.
     pub fn saw_paged_head(&mut self, first: Seq, blob: &Arc<Blob>) {
-        let Some(run) = self.runs.of(first) else { return };
+        let Some(run) = self.runs.of_mut(first) else { return };
         let oldest = (0..run.count).find(|n| run.has(*n)).and_then(|n| blob.message(run.ordinals.at(n)));
         let expires_ms =
             oldest.map(|message| self.limits.expires_ms(message.published_ms(), message.expiration_ms()));

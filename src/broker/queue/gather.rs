@@ -15,7 +15,12 @@ pub(super) struct Gathered {
     body_bytes: usize,
     /// Its messages, where they must be in the log before anybody sees them.
     pub(super) entries: Vec<Entry>,
+    /// They are there.
+    pub(super) arrived: bool,
 }
+
+/// A run has no more: its index entry is rewritten when one of its messages is acknowledged, and must go into a flush.
+const MESSAGES_MAX: usize = 32 * 1024;
 
 impl Gathered {
     /// The run, once.
@@ -39,16 +44,21 @@ impl Gathering {
         self.0.iter_mut().find(|gathered| gathered.first.level() == level)
     }
 
-    /// Adds the next message of a level.
+    /// Adds the next message of a level. A run that is full is ended by it.
     #[inline]
-    pub(super) fn add(&mut self, seq: Seq, ordinal: u32, body_len: usize) {
-        if let Some(gathered) = self.open(seq.level()) {
-            gathered.ordinals.push(ordinal);
-            gathered.body_bytes += body_len;
-        } else {
-            let ordinals = vec![ordinal];
-            self.0.push(Gathered { first: seq, ordinals, body_bytes: body_len, entries: Vec::new() });
-        }
+    pub(super) fn add(&mut self, seq: Seq, ordinal: u32, body_len: usize) -> Option<Gathered> {
+        let full = match self.open(seq.level()) {
+            Some(gathered) if gathered.ordinals.len() < MESSAGES_MAX => {
+                gathered.ordinals.push(ordinal);
+                gathered.body_bytes += body_len;
+                return None;
+            }
+            Some(_) => self.end(seq.level()),
+            None => None,
+        };
+        let (ordinals, entries) = (vec![ordinal], Vec::new());
+        self.0.push(Gathered { first: seq, ordinals, body_bytes: body_len, entries, arrived: false });
+        full
     }
 
     /// Keeps the message that was added last.

@@ -383,6 +383,12 @@ impl LevelRuns {
         self.0.get(seq.level())?.of(seq)
     }
 
+    /// Whether the log still has a message of this number, for all one knows.
+    #[must_use]
+    pub fn holds(&self, seq: Seq) -> bool {
+        self.0.get(seq.level()).is_some_and(|runs| runs.holds(seq))
+    }
+
     #[inline]
     pub fn of_mut(&mut self, seq: Seq) -> Option<&mut Run> {
         self.0.get_mut(seq.level())?.of_mut(seq)

@@ -313,10 +313,13 @@ impl Queue {
         }
     }
 
-    fn load(self: &Arc<Self>, runs: Vec<Seq>) {
+    pub(super) fn load(self: &Arc<Self>, runs: Vec<Seq>) {
         let places: Vec<_> = {
-            let state = self.state.lock();
-            runs.into_iter().map(|first| (first, state.runs.of(first).and_then(|run| run.place))).collect()
+            // They may have been packed again since they were asked for: opened, lest they seem to be gone.
+            let mut state = self.state.lock();
+            runs.into_iter()
+                .map(|first| (first, state.runs.of_mut(first).and_then(|run| run.place)))
+                .collect()
         };
         let queue = self.clone();
         self.core.read(places, move |read| queue.loaded(&read));
@@ -327,9 +330,10 @@ impl Queue {
         let mut state = self.state.lock();
         let mut moving = false;
         for ReadBack { first, place, blob } in read {
-            let run = state.runs.of(*first).filter(|_| blob.is_none());
-            moving = run.is_some_and(|run| run.moving);
-            if moving || run.is_some_and(|run| run.place != *place) {
+            let run = if blob.is_none() { state.runs.of_mut(*first) } else { None };
+            let (moves, elsewhere) = run.map_or((false, false), |run| (run.moving, run.place != *place));
+            moving = moves;
+            if moves || elsewhere {
                 break; // moved while it was read: it is asked for again
             }
             state.loaded(*first, blob.as_ref());
@@ -635,8 +639,8 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        let state = self.state.get_mut();
-        let held = state.ready.held_bytes() + state.drops.held_bytes();
-        self.core.memory.add(-held.cast_signed());
+        // What was told, not what is held: a mover may have taken dead letters since.
+        let told = self.state.get_mut().held_told();
+        self.core.memory.add(-told.cast_signed());
     }
 }

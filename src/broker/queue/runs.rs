@@ -191,6 +191,20 @@ impl Runs {
         (seq < run.end()).then_some(run)
     }
 
+    /// Whether the log still has a message of this number, for all one knows: what of a packed block is gone is not
+    /// looked at.
+    #[must_use]
+    pub fn holds(&self, seq: Seq) -> bool {
+        match self.block(seq).and_then(|block| self.blocks.get(block)) {
+            Some(Block::Packed(packed)) => seq < packed.end,
+            Some(Block::Open { .. }) => {
+                let n = |run: &Run| u32::try_from(seq.0 - run.first.0).unwrap_or(u32::MAX);
+                self.of(seq).is_some_and(|run| run.has(n(run)))
+            }
+            None => false,
+        }
+    }
+
     /// The run that holds a sequence number. Opens its block.
     pub fn of_mut(&mut self, seq: Seq) -> Option<&mut Run> {
         let (block, index) = self.find(seq)?;
@@ -539,6 +553,21 @@ mod tests {
         runs.acknowledge(Seq(10));
         runs.acknowledge(Seq(10));
         assert_eq!(runs.of(Seq(11)).unwrap().left(), 1);
+    }
+
+    #[test]
+    fn a_packed_message_is_still_held() {
+        let mut runs = Runs::default();
+        for n in 0..BLOCK_RUNS as u64 {
+            let mut run = Run::new(Seq(n), 1, Ordinals::From(0), 1);
+            (run.place, run.durable) = (Some(PLACE), true);
+            runs.push_stored(run);
+        }
+        runs.pack(Seq(0), Seq(BLOCK_RUNS as u64));
+        assert!(runs.of(Seq(1)).is_none() && runs.holds(Seq(1)));
+        assert!(!runs.holds(Seq(BLOCK_RUNS as u64)));
+        runs.acknowledge(Seq(1));
+        assert!(!runs.holds(Seq(1)) && runs.holds(Seq(2)));
     }
 
     #[test]

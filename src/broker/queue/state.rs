@@ -201,7 +201,9 @@ impl State {
             let seq = self.positions.next(level);
             self.totals.published += 1;
             if self.lasts(&message) {
-                gathering.add(seq, ordinal, message.body_len());
+                if let Some(full) = gathering.add(seq, ordinal, message.body_len()) {
+                    self.begin_run(full, &mut persisted);
+                }
             } else if let Some(gathered) = gathering.end(level) {
                 self.begin_run(gathered, &mut persisted);
             }
@@ -348,7 +350,7 @@ impl State {
         }
     }
 
-    pub(super) fn settle_effects(&mut self, effects: &mut Effects) {
+    pub(in crate::broker) fn settle_effects(&mut self, effects: &mut Effects) {
         if self.runs.unflushed() && !self.flushing {
             self.flushing = true;
             effects.flush = Some(self.runs.unflushed_bytes());
@@ -362,9 +364,19 @@ impl State {
         }
         effects.move_dead |= self.claim_move();
         self.rearm(effects);
+        effects.held_delta += self.held_delta();
+    }
+
+    /// Bytes in memory more (or less) than were told last.
+    pub(super) fn held_delta(&mut self) -> isize {
         let held = self.ready.held_bytes() + self.drops.held_bytes();
-        effects.held_delta += held.cast_signed() - self.held_told.cast_signed();
-        self.held_told = held;
+        held.cast_signed() - std::mem::replace(&mut self.held_told, held).cast_signed()
+    }
+
+    /// Bytes in memory, as they were told last.
+    #[must_use]
+    pub(super) fn held_told(&self) -> usize {
+        self.held_told
     }
 
     /// Runs to be read back: of what was put back without its body first.
@@ -410,9 +422,10 @@ impl State {
         if let Some(run) = self.runs.of_mut(first) {
             run.durable = true;
         }
-        let arrived = self.take_arriving(first);
-        let arrives = arrived.is_some();
-        arrived.into_iter().flat_map(|gathered| gathered.entries).for_each(|entry| self.ready.push(entry));
+        if let Some(gathered) = self.arriving.iter_mut().find(|gathered| gathered.first == first) {
+            gathered.arrived = true;
+        }
+        let arrives = self.show_arrived();
         // Now, not with the next publish: none comes while the memory alarm is on.
         if self.ready.tail_full() {
             self.page_out();
@@ -423,13 +436,19 @@ impl State {
 
     /// The log takes no more: what was on its way is nowhere.
     pub fn run_refused(&mut self, first: Seq) {
-        self.take_arriving(first);
+        self.arriving.retain(|gathered| gathered.first != first);
+        self.show_arrived();
     }
 
-    /// Runs arrive in their order.
-    fn take_arriving(&mut self, first: Seq) -> Option<Gathered> {
-        let index = self.arriving.iter().position(|gathered| gathered.first == first)?;
-        self.arriving.remove(index)
+    /// Messages are shown in their order, though the runs of a transaction or of dead letters may come into the log
+    /// behind later ones. True when there are any.
+    fn show_arrived(&mut self) -> bool {
+        let mut shown = false;
+        while let Some(gathered) = self.arriving.pop_front_if(|gathered| gathered.arrived) {
+            gathered.entries.into_iter().for_each(|entry| self.ready.push(entry));
+            shown = true;
+        }
+        shown
     }
 
     /// What was asked for has been read, or not: more may be asked for.
@@ -571,10 +590,7 @@ impl State {
             return;
         }
         let runs = &self.runs;
-        self.counts.note(entry.seq, entry.returns, |seq| {
-            let has = |run: &Run| u32::try_from(seq.0 - run.first.0).is_ok_and(|n| run.has(n));
-            runs.of(seq).is_some_and(has)
-        });
+        self.counts.note(entry.seq, entry.returns, |seq| runs.holds(seq));
         self.ready.put_return(entry);
     }
 

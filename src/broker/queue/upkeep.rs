@@ -53,7 +53,10 @@ impl Queue {
 
     /// What a mover takes next; with `None` it is done.
     pub(in crate::broker) fn take_dead(&self) -> Option<Moving> {
-        self.state.lock().take_dead()
+        let (moving, held_delta) = self.with_state(|state| (state.take_dead(), state.held_delta()));
+        // At once: nothing else may ever happen to this queue, and the memory alarm would stay on.
+        self.core().memory.add(held_delta);
+        moving
     }
 
     /// These were let go and are nowhere now, or where no Change of ours is needed for them.

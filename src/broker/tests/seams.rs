@@ -1,0 +1,141 @@
+//! Where features meet: a run that is packed while it is read, a transaction's publishes that come into the log behind
+//! later ones, dead letters and the memory alarm.
+
+use std::time::Duration;
+
+use super::*;
+use crate::broker::{queue::state::Effects, txn::channel::All};
+
+/// Takes one message; what must be read back for the next is left to the caller.
+fn take_quietly(world: &World, queue: &Arc<Queue>) -> Effects {
+    let (now_ms, outlet) = (world.clock.now_ms(), Arc::default());
+    let mut effects = Effects::default();
+    queue.with_state(|state| {
+        let _ = state.get(now_ms, true, &outlet, &mut effects);
+        effects.reserve.drain(..).for_each(|to| state.reserved(to));
+    });
+    effects
+}
+
+#[test]
+fn runs_that_are_packed_again_before_they_are_read_back_are_not_lost() {
+    let world = World::new();
+    let queue = world.queue("q", &[]);
+    let mut publisher = world.publisher();
+    let mut publish = |n: u8| {
+        world.put(&mut publisher, "q", PERSISTENT, &[n; 200]);
+        world.flush(&mut publisher);
+        world.commit();
+    };
+    (0..14).for_each(&mut publish);
+    let load = loop {
+        let effects = take_quietly(&world, &queue);
+        if !effects.load.is_empty() {
+            break effects.load;
+        }
+    };
+    let packed = |queue: &Arc<Queue>| queue.with_state(|state| state.runs.of(load[0]).is_none());
+    assert!(!packed(&queue));
+    let mut published = 14;
+    while !packed(&queue) {
+        publish(published);
+        published += 1;
+        assert!(published < 60, "another publish must pack what is about to be read");
+    }
+    let ready = queue.with_state(|state| state.ready.len());
+    queue.load(load);
+    assert_eq!(drain(&world, &queue).len(), ready);
+}
+
+#[test]
+fn what_a_transaction_puts_into_a_quorum_queue_may_come_into_the_log_late() {
+    let world = World::new();
+    let queue = world.queue_with("q", &[], &[("x-queue-type", "quorum")]);
+    let (mut first, mut later) = (world.publisher(), world.publisher());
+    let mut changes = Vec::new();
+    let mut publish = |n: u8| {
+        world.put(&mut later, "q", PERSISTENT, &[n; 200]);
+        world.flush(&mut later);
+        world.commit();
+    };
+    world.put(&mut first, "q", PERSISTENT, &[0; 200]);
+    first.flush_into(world.clock.now_ms(), &mut changes);
+    (1..40).for_each(&mut publish);
+    assert_eq!(queue.counts().0, 0, "those behind it wait for it");
+    world.store.submit(Box::new(All(changes)));
+    world.commit();
+    (40..60).for_each(&mut publish);
+    let firsts: Vec<u8> = drain(&world, &queue).iter().map(|body| body[0]).collect();
+    assert_eq!(firsts, (0..60).collect::<Vec<_>>());
+}
+
+#[test]
+fn dead_letters_that_have_moved_count_no_more() {
+    let world = World::new();
+    let memory = &world.broker.core.memory;
+    // The target takes them, and keeps nothing.
+    world.queue("dead", &[("x-max-length", 0)]);
+    let texts = [("x-dead-letter-exchange", ""), ("x-dead-letter-routing-key", "dead")];
+    world.queue_with("q", &[("x-message-ttl", 10)], &texts);
+    let mut publisher = world.publisher();
+    for _ in 0..3 {
+        world.put(&mut publisher, "q", PERSISTENT, &[0; 100]);
+    }
+    world.flush(&mut publisher);
+    world.commit();
+    assert!(memory.held_bytes() > 300);
+    world.clock.advance(Duration::from_millis(10));
+    world.broker.on_deadlines(world.clock.now_ms());
+    world.commit();
+    assert_eq!(memory.held_bytes(), 0);
+}
+
+#[test]
+fn a_queue_that_goes_with_dead_letters_on_their_way_gives_back_what_it_held() {
+    let world = World::new();
+    let held_bytes = world.broker.core.memory.held_bytes();
+    let queue = world.queue_with("q", &[], &[("x-dead-letter-exchange", "amq.fanout")]);
+    let mut publisher = world.publisher();
+    world.put(&mut publisher, "q", PERSISTENT, &[0; 100]);
+    world.flush(&mut publisher);
+    world.commit();
+    // Somebody moves it, and is not done when the queue is deleted.
+    let mut effects = Effects::default();
+    queue.with_state(|state| {
+        let entry = state.ready.pop().unwrap();
+        state.let_go(entry, crate::broker::dead_letter::Reason::Expired);
+        state.settle_effects(&mut effects);
+    });
+    assert!(effects.move_dead);
+    world.broker.core.memory.add(effects.held_delta);
+    world.vhost.delete_queue(&queue, false, false).unwrap();
+    queue.with_state(super::super::queue::state::State::take_dead).unwrap();
+    world.commit();
+    drop((queue, publisher));
+    assert_eq!(world.broker.core.memory.held_bytes(), held_bytes);
+}
+
+#[test]
+fn a_huge_batch_whose_messages_alternate_between_queues_is_acknowledged_in_the_end() {
+    let world = World::ephemeral();
+    let queues = ["a", "b"].map(|name| world.queue(name, &[]));
+    let mut publisher = world.publisher();
+    let n = 300_000;
+    for i in 0..n {
+        world.put(&mut publisher, ["a", "b"][i % 2], PERSISTENT, b"");
+    }
+    world.flush(&mut publisher);
+    world.commit();
+    for _ in 0..3 {
+        assert!(!matches!(queues[0].get(true, &Arc::default()), Got::Empty));
+        world.commit();
+    }
+    world.commit();
+    // A flush that cannot write its first entry would be followed by another one for ever.
+    let mut tries = 0;
+    while queues.iter().any(|queue| queue.with_state(|state| state.runs.unflushed())) {
+        world.commit();
+        tries += 1;
+        assert!(tries < 1_000, "the log never learns of it");
+    }
+}
