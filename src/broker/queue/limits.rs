@@ -27,11 +27,17 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Whether there are too many ready messages.
+    /// Whether there are too many ready messages, and the oldest go. A queue that refuses publishes keeps what comes
+    /// back to it, and what it has when a policy makes it shorter (rabbit_amqqueue_process: maybe_drop_head).
     #[must_use]
     pub fn exceeded(&self, ready: &Levels) -> bool {
-        self.max_length.is_some_and(|max| ready.len() as u64 > max)
-            || self.max_length_bytes.is_some_and(|max| ready.body_bytes() as u64 > max)
+        match self.overflow {
+            OverflowMode::DropHead => {
+                self.max_length.is_some_and(|max| ready.len() as u64 > max)
+                    || self.max_length_bytes.is_some_and(|max| ready.body_bytes() as u64 > max)
+            }
+            OverflowMode::RejectPublish | OverflowMode::RejectPublishDlx => false,
+        }
     }
 
     /// Whether a message with a body of that size is refused.

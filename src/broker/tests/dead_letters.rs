@@ -106,6 +106,21 @@ fn a_full_queue_may_dead_letter_what_it_refuses() {
 }
 
 #[test]
+fn what_comes_back_to_a_full_queue_that_refuses_publishes_stays() {
+    let world = World::new();
+    let (queue, dead) = source(&world, &[("x-max-length", 1)], &[("x-overflow", "reject-publish")]);
+    let mut publisher = world.publisher();
+    world.put(&mut publisher, "source", PERSISTENT, b"1");
+    world.flush(&mut publisher);
+    let entry = got(&world, &queue, false).unwrap();
+    world.put(&mut publisher, "source", PERSISTENT, b"2");
+    world.flush(&mut publisher);
+    queue.requeue(None, std::iter::once(entry), true);
+    assert_eq!(drain(&world, &queue), [b"1", b"2"]);
+    assert_eq!(dead.figures().ready, 0);
+}
+
+#[test]
 fn what_consumers_take_of_a_batch_makes_room_for_the_rest_of_it() {
     let world = World::new();
     let queue = world.queue_with("q", &[("x-max-length", 1)], &[("x-overflow", "reject-publish")]);
