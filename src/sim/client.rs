@@ -39,6 +39,11 @@ pub(super) enum Seen {
         delivery_tag: u64,
         multiple: bool,
     },
+    /// A publisher confirm that says no.
+    Nack {
+        delivery_tag: u64,
+        multiple: bool,
+    },
     /// The consumer's queue is gone.
     Cancelled(String),
     /// An error that no client here provokes.
@@ -52,6 +57,10 @@ pub(super) struct Message {
     pub(super) consumer_tag: Option<String>,
     pub(super) delivery_tag: u64,
     pub(super) redelivered: bool,
+    pub(super) exchange: String,
+    pub(super) routing_key: String,
+    /// Flags and list, as on the wire.
+    pub(super) properties: Vec<u8>,
     pub(super) body: Vec<u8>,
 }
 
@@ -172,11 +181,22 @@ impl Client {
     }
 
     pub(super) fn put_publish(&mut self, exchange: &str, routing_key: &str, persistent: bool, body: &[u8]) {
-        let method = basic::Publish { exchange, routing_key, ..basic::Publish::default() };
-        let mut properties = BytesMut::new();
         let delivery_mode = Some(if persistent { 2 } else { 1 });
-        Properties { delivery_mode, ..Properties::default() }.encode(&mut properties);
-        content::encode(&mut self.socket, CHANNEL, &method, &properties, body, FRAME_MAX);
+        let properties = Properties { delivery_mode, ..Properties::default() };
+        self.put_content(exchange, routing_key, &properties, body);
+    }
+
+    pub(super) fn put_content(
+        &mut self,
+        exchange: &str,
+        routing_key: &str,
+        properties: &Properties<'_>,
+        body: &[u8],
+    ) {
+        let method = basic::Publish { exchange, routing_key, ..basic::Publish::default() };
+        let mut encoded = BytesMut::new();
+        properties.encode(&mut encoded);
+        content::encode(&mut self.socket, CHANNEL, &method, &encoded, body, FRAME_MAX);
     }
 
     /// The server reads what is in the socket, if it reads.
@@ -232,6 +252,7 @@ impl Client {
                 Frame::Method(payload) => self.on_method(&Method::decode(payload).unwrap()),
                 Frame::Header(header) => {
                     let message = self.partial.as_mut().expect("a header follows its method");
+                    message.properties = header.properties.to_vec();
                     message.body.reserve_exact(usize::try_from(header.body_bytes).unwrap());
                     self.perhaps_whole();
                 }
@@ -271,12 +292,12 @@ impl Client {
                 None => return,
             },
             Method::Exchange(_) => Seen::Answer("exchange"),
+            Method::Tx(_) => Seen::Answer("tx"),
             Method::Access(_)
             | Method::Channel(_)
             | Method::Confirm(_)
             | Method::Connection(_)
-            | Method::Queue(_)
-            | Method::Tx(_) => Seen::Closed(format!("{method:?}")),
+            | Method::Queue(_) => Seen::Closed(format!("{method:?}")),
         };
         self.seen.push_back(seen);
     }
@@ -284,15 +305,27 @@ impl Client {
     fn on_basic(&mut self, method: &basic::Method<'_>) -> Option<Seen> {
         Some(match method {
             basic::Method::Deliver(m) => {
-                let consumer_tag = Some(m.consumer_tag.to_owned());
-                let (delivery_tag, redelivered) = (m.delivery_tag, m.redelivered);
-                self.partial = Some(Message { consumer_tag, delivery_tag, redelivered, body: Vec::new() });
+                self.partial = Some(Message {
+                    consumer_tag: Some(m.consumer_tag.to_owned()),
+                    delivery_tag: m.delivery_tag,
+                    redelivered: m.redelivered,
+                    exchange: m.exchange.to_owned(),
+                    routing_key: m.routing_key.to_owned(),
+                    properties: Vec::new(),
+                    body: Vec::new(),
+                });
                 return None;
             }
             basic::Method::GetOk(m) => {
-                let (delivery_tag, redelivered) = (m.delivery_tag, m.redelivered);
-                self.partial =
-                    Some(Message { consumer_tag: None, delivery_tag, redelivered, body: Vec::new() });
+                self.partial = Some(Message {
+                    consumer_tag: None,
+                    delivery_tag: m.delivery_tag,
+                    redelivered: m.redelivered,
+                    exchange: m.exchange.to_owned(),
+                    routing_key: m.routing_key.to_owned(),
+                    properties: Vec::new(),
+                    body: Vec::new(),
+                });
                 return None;
             }
             basic::Method::GetEmpty(_) => Seen::Answer("get-empty"),
@@ -301,6 +334,7 @@ impl Client {
             basic::Method::CancelOk(_) => Seen::Answer("cancel"),
             basic::Method::RecoverOk(_) => Seen::Answer("recover"),
             basic::Method::Ack(m) => Seen::Confirm { delivery_tag: m.delivery_tag, multiple: m.multiple },
+            basic::Method::Nack(m) => Seen::Nack { delivery_tag: m.delivery_tag, multiple: m.multiple },
             basic::Method::Cancel(m) => Seen::Cancelled(m.consumer_tag.to_owned()),
             basic::Method::Qos(_)
             | basic::Method::Consume(_)
@@ -309,8 +343,7 @@ impl Client {
             | basic::Method::Get(_)
             | basic::Method::Reject(_)
             | basic::Method::RecoverAsync(_)
-            | basic::Method::Recover(_)
-            | basic::Method::Nack(_) => Seen::Closed(format!("{method:?}")),
+            | basic::Method::Recover(_) => Seen::Closed(format!("{method:?}")),
         })
     }
 }

@@ -243,7 +243,7 @@ pub(super) enum About {
 }
 
 /// `*` is one word, `#` any number of them. As slow and plain as can be.
-fn topic_matches(pattern: &[&str], key: &[&str]) -> bool {
+pub(super) fn topic_matches(pattern: &[&str], key: &[&str]) -> bool {
     match (pattern.split_first(), key.split_first()) {
         (None, None) => true,
         (Some((&"#", pattern_rest)), _) => {

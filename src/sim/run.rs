@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     client::{Client, Held, Message, Seen},
+    fates::Fates,
     model::{DIRECT, FANOUT, Model, TOPIC},
     records::Records,
     world::World,
@@ -24,6 +25,8 @@ pub(super) struct Fingerprint {
     /// Submitted and durable after each step.
     tickets: Vec<(Ticket, Ticket)>,
     messages: u64,
+    /// How many messages died of what.
+    pub(super) died: BTreeMap<&'static str, u64>,
     random: u64,
 }
 
@@ -32,6 +35,7 @@ pub(super) struct Run {
     pub(super) model: Model,
     pub(super) clients: Vec<Option<Client>>,
     pub(super) records: Records,
+    pub(super) fates: Fates,
     /// What `basic.get` must give now, if it answers at once: the message, or nothing.
     pub(super) front: Option<Option<u64>>,
 }
@@ -40,8 +44,9 @@ impl Run {
     pub(super) fn new(seed: u64) -> Self {
         let mut world = World::new(seed);
         let records = Records::new(&mut world);
+        let fates = Fates::new(&mut world);
         let clients = (0..CLIENTS).map(|_| None).collect();
-        let mut run = Self { world, model: Model::default(), clients, records, front: None };
+        let mut run = Self { world, model: Model::default(), clients, records, fates, front: None };
         run.declare_exchanges();
         run
     }
@@ -71,19 +76,27 @@ impl Run {
             tickets.push((self.world.submitted(), self.world.store.durable_to()));
         }
         self.finish();
-        Fingerprint { tickets, messages: self.model.next_id, random: self.world.rng.random() }
+        let messages = self.model.next_id + self.fates.messages();
+        Fingerprint { tickets, messages, died: self.fates.died().clone(), random: self.world.rng.random() }
     }
 
     fn step(&mut self) {
         match self.world.below(100) {
-            0..55 => self.client_step(),
-            55..65 => self.records.step(&mut self.world),
+            0..28 => self.client_step(),
+            28..60 => {
+                self.fates.step(&mut self.world);
+                if std::mem::take(&mut self.fates.crash_now) {
+                    self.crash();
+                }
+            }
+            60..65 => self.records.step(&mut self.world),
             65..80 => self.poll_one(),
             80..94 => self.turn(),
             94 => self.world.fault(),
             95..97 => {
                 let by = Duration::from_millis(1 << self.world.below(11));
-                self.world.advance(by);
+                let left = self.fates.advance(&self.world, by);
+                self.world.advance(left);
                 self.after_turn();
             }
             97..99 => self.crash(),
@@ -103,6 +116,7 @@ impl Run {
     fn after_turn(&mut self) {
         self.model.on_turn(self.world.store.durable_to(), self.world.submitted());
         self.records.on_turn(&self.world);
+        self.fates.on_turn(&self.world);
     }
 
     fn poll_one(&mut self) {
@@ -242,6 +256,7 @@ impl Run {
             self.disconnect(at);
         }
         self.audit_alive();
+        self.fates.rest(&self.world);
         self.crash();
     }
 }

@@ -1,0 +1,258 @@
+//! What must have come back after a crash, read from the log itself before anybody asks the broker for anything.
+//!
+//! - A message that was surely in a queue, and did not end there, is there; one that ended in a move is where the move
+//!   brought it, or still where it was.
+//! - What is in the log together is there together: never both ends of a move.
+//! - What ended for sure does not come back, and nothing comes that was never there; each queue is in its order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Fates,
+    model::STREAM,
+    observe,
+    parts::{Copy, Letter, Place, Settings},
+    router,
+};
+use crate::{
+    broker::{
+        message::Blob,
+        queue::{Seq, runs::Run},
+        topic::fetch::Isolation,
+    },
+    data::record::Batches,
+    sim::{run::read_body, world::World},
+    store::{Space, Ticket},
+};
+
+/// A message in the log.
+#[derive(Debug)]
+struct Found {
+    letter: Letter,
+    published_ms: i64,
+    seq: Seq,
+    /// How often the log knows that it came back to a quorum queue.
+    returns: u32,
+}
+
+/// Copies by queue and position.
+type Places = BTreeSet<(String, u64)>;
+
+impl Fates {
+    /// Everybody has seen what there is; then the power fails.
+    pub(in crate::sim) fn before_crash(&mut self, world: &World) {
+        self.poll(world);
+        self.peers.iter_mut().for_each(|peer| *peer = None);
+    }
+
+    /// A clean end: everything is durable.
+    pub(in crate::sim) fn before_restart(&mut self, world: &World) {
+        self.rest(world);
+        for at in 0..self.peers.len() {
+            self.disconnect(world, at);
+            self.rest(world);
+        }
+    }
+
+    /// `durable` is what survives for sure.
+    pub(in crate::sim) fn audit(&mut self, world: &mut World, durable: Ticket) {
+        self.say(world, || format!("crashed; {durable:?} was durable"));
+        self.model.life = world.life;
+        self.model.consumers.clear();
+        self.model.forget_arriving();
+        self.served.clear();
+        self.model.queues.retain(|_, queue| queue.settings.durable);
+        self.audit_queues(world);
+        let mut log = read_log(world);
+        let places = self.match_log(&log);
+        self.check_groups(&places);
+        self.check_lost(&places, durable);
+        self.audit_stream(world, durable);
+        for (name, queue) in &mut self.model.queues {
+            let found = log.remove(&queue.id).unwrap_or_default();
+            queue.recovered();
+            queue.copies.retain(|copy| places.contains(&(name.clone(), copy.made)));
+            for copy in &mut queue.copies {
+                let Some(found) = found.iter().find(|found| found.letter == copy.letter) else { continue };
+                assert_eq!(found.published_ms, copy.published_ms, "{copy:?} was published at another time");
+                // The last count may not be in the log; one that it may have died of is not.
+                let known = found.returns <= copy.returns && (!copy.counted || found.returns == copy.returns);
+                assert!(known, "{copy:?} came back {} times", found.returns);
+                copy.place = Place::Ready;
+                (copy.answered, copy.by, copy.returned, copy.returns) = (true, None, 0, found.returns);
+            }
+        }
+        self.model.groups.clear();
+        self.go_on(world);
+    }
+
+    /// Queues that last are there, and no others.
+    fn audit_queues(&self, world: &World) {
+        let queues = world.vhost().queues();
+        let found = queues.iter().filter(|queue| queue.name.starts_with("x."));
+        let found: BTreeMap<String, u64> = found.map(|queue| (queue.name.to_string(), queue.id.0)).collect();
+        let known: BTreeMap<String, u64> =
+            self.model.queues.iter().map(|(name, queue)| (name.clone(), queue.id)).collect();
+        assert_eq!(found, known, "the queues that are there");
+    }
+
+    /// Which copies are in the log: each message there is one, in the order of its level.
+    fn match_log(&self, log: &BTreeMap<u64, Vec<Found>>) -> Places {
+        let mut places = Places::new();
+        for (name, queue) in &self.model.queues {
+            let mut newest: BTreeMap<u8, u64> = BTreeMap::new();
+            for found in log.get(&queue.id).into_iter().flatten() {
+                let mut copies = queue.copies.iter();
+                let copy = copies.find(|copy| {
+                    copy.letter == found.letter
+                        && self.model.lasts(name, &copy.letter)
+                        && !places.contains(&(name.clone(), copy.made))
+                });
+                let copy = copy.unwrap_or_else(|| panic!("{found:?} of {name} comes back"));
+                let before = newest.insert(queue.level(&copy.letter), copy.made);
+                assert!(before < Some(copy.made), "{found:?} comes back behind {before:?} in {name}");
+                places.insert((name.clone(), copy.made));
+            }
+        }
+        places
+    }
+
+    /// What is in the log together is there together.
+    fn check_groups(&self, places: &Places) {
+        let mut before: BTreeMap<usize, &Copy> = BTreeMap::new();
+        let mut after: BTreeMap<usize, &Copy> = BTreeMap::new();
+        for (name, made) in places {
+            let copies = &self.model.queues[name].copies;
+            let copy = copies.iter().find(|copy| copy.made == *made).expect("it was matched");
+            if let Place::Ended(end) = &copy.place
+                && let Some((group, _)) = &end.moved
+            {
+                before.insert(*group, copy);
+            }
+            if let Some(group) = copy.by {
+                after.insert(group, copy);
+            }
+        }
+        for (group, copy) in &before {
+            let both = after.get(group);
+            assert!(both.is_none(), "half of a move is in the log: {copy:?} and {both:?}");
+        }
+    }
+
+    /// What was surely there is there, or where it went.
+    fn check_lost(&self, places: &Places, durable: Ticket) {
+        for (name, queue) in &self.model.queues {
+            for copy in queue.copies.iter().filter(|copy| copy.sure(durable)) {
+                assert!(self.accounted_for(name, copy, places), "{name} has lost {copy:?}");
+            }
+        }
+    }
+
+    fn accounted_for(&self, name: &str, copy: &Copy, places: &Places) -> bool {
+        if places.contains(&(name.to_owned(), copy.made)) || !self.model.lasts(name, &copy.letter) {
+            return true;
+        }
+        let Place::Ended(end) = &copy.place else { return false };
+        let Some((_, targets)) = &end.moved else { return true };
+        targets.iter().all(|(target, made)| {
+            let Some(queue) = self.model.queues.get(target) else { return true };
+            // One that is not known any more has ended since.
+            let copy = queue.copies.iter().find(|copy| copy.made == *made);
+            copy.is_none_or(|copy| self.accounted_for(target, copy, places))
+        })
+    }
+
+    /// The stream has all that are sure, each once; dead letters in order. What is published to it directly is gathered
+    /// into batches, and may be before or after dead letters.
+    fn audit_stream(&mut self, world: &World, durable: Ticket) {
+        let mut known: Vec<(Letter, Ticket, bool)> =
+            self.model.stream.drain(..).map(|(letter, ticket)| (letter, ticket, false)).collect();
+        let mut newest = None;
+        for id in read_stream(world) {
+            let times = known.iter().filter(|(letter, ..)| letter.id == id).count();
+            let at = known.iter().position(|(letter, _, found)| letter.id == id && !found);
+            let at = at.unwrap_or_else(|| panic!("message {id} is in the stream once too often"));
+            known[at].2 = true;
+            if times == 1 && !known[at].0.deaths.is_empty() {
+                assert!(newest < Some(at), "{:?} comes behind later ones in the stream", known[at].0);
+                newest = Some(at);
+            }
+        }
+        let lost = known.iter().find(|(_, ticket, found)| !found && *ticket <= durable);
+        assert!(lost.is_none(), "the stream has lost {lost:?}");
+        let found = known.into_iter().filter(|(.., found)| *found);
+        self.model.stream = found.map(|(letter, ..)| (letter, Ticket(0))).collect();
+    }
+
+    /// Each queue is looked at in turn: what has expired meanwhile goes, and what is too much now.
+    fn go_on(&mut self, world: &mut World) {
+        let now_ms = world.clock.now_ms();
+        self.model.now_ms = now_ms;
+        let mut names: Vec<(u64, String)> =
+            self.model.queues.iter().map(|(name, queue)| (queue.id, name.clone())).collect();
+        names.sort();
+        for (_, name) in &names {
+            self.model.queue(name).used_ms = now_ms;
+            let Settings { ttl_ms, .. } = self.model.effective(name);
+            for copy in &mut self.model.queue(name).copies {
+                let ttl = ttl_ms.into_iter().chain(copy.letter.expiration_ms).min();
+                copy.expires_ms = ttl.map_or(i64::MAX, |ttl| copy.published_ms + ttl);
+            }
+        }
+        for (_, name) in names {
+            let (ready, _) = world.vhost().find_queue(&name).expect("it was found").counts();
+            self.model.ticket = world.submitted();
+            self.model.touch(&name, &router(world));
+            assert_eq!(ready, self.model.ready(&name), "ready in {name}");
+        }
+        self.rest(world);
+    }
+}
+
+/// All messages of all queues in the log, by the queue's id, in their order.
+fn read_log(world: &World) -> BTreeMap<u64, Vec<Found>> {
+    let mut found: BTreeMap<u64, Vec<Found>> = BTreeMap::new();
+    let counts: BTreeMap<Vec<u8>, u32> = world
+        .store
+        .scan(Space::State, b"c")
+        .unwrap()
+        .into_iter()
+        .filter(|(key, _)| key.len() == 17)
+        .map(|(key, value)| (key[1..].to_vec(), u32::from(u16::from_be_bytes([value[0], value[1]]))))
+        .collect();
+    for (key, value) in world.store.scan(Space::Index, b"q").unwrap() {
+        let number = |at: usize| u64::from_be_bytes(key[at..at + 8].try_into().unwrap());
+        let run = Run::decode(Seq(number(9)), &value).expect("an index entry can be read");
+        let place = run.place.expect("it says where it lies");
+        let blob = Blob::read(world.store.read(place).unwrap(), place).expect("a chunk is a batch");
+        for n in (0..run.count).filter(|n| run.has(*n)) {
+            let message = blob.message(run.ordinals.at(n)).expect("the chunk holds it");
+            // Those of everyday queues have headers of their own; they are compared elsewhere.
+            let (exchange, key) = (message.exchange(), message.routing_key());
+            let letter = observe::letter(message.properties(), message.body(), exchange, key);
+            let seq = Seq(run.first.0 + u64::from(n));
+            let published_ms = message.published_ms();
+            let counted = [number(1).to_be_bytes(), seq.0.to_be_bytes()].concat();
+            let returns = counts.get(&counted).copied().unwrap_or(0);
+            found.entry(number(1)).or_default().push(Found { letter, published_ms, seq, returns });
+        }
+    }
+    found.values_mut().for_each(|found| found.sort_by_key(|found| found.seq));
+    found
+}
+
+/// The numbers of the messages in the stream.
+fn read_stream(world: &World) -> Vec<u64> {
+    let topic = world.vhost().find_stream(STREAM).expect("a stream lasts");
+    let partition = &topic.partitions[0];
+    let start = partition.offsets().log_start;
+    let fetched = crate::sim::ready(partition.fetch(start, usize::MAX, Isolation::ReadUncommitted));
+    let fetched = fetched.unwrap().unwrap();
+    let mut ids = Vec::new();
+    for batch in fetched.batches.into_iter().flat_map(Batches::new) {
+        for record in &batch.unwrap().payload(1 << 20).unwrap() {
+            ids.push(read_body(record.unwrap().value.unwrap()));
+        }
+    }
+    ids
+}

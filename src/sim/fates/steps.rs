@@ -1,0 +1,439 @@
+//! What is done next: one method, or one batch of publishes, chosen at random among what makes sense.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Fates, PEERS, Peer, Pending,
+    model::{BINDINGS, FAN, Model, STREAM},
+    parts::{Consumer, Letter, Place, Policy, Queue, Settings},
+    router,
+};
+use crate::{
+    amqp::wire::{Properties, basic, confirm, exchange, queue},
+    broker::policy,
+    data::value::{Table, Value},
+    sim::{client::Client, run, world::World},
+};
+
+const QUEUES: [&str; 6] = ["x.0", "x.1", "x.2", "x.3", "x.4", "x.5"];
+const KEYS: [&str; 5] = ["k.1", "k.2", "k.3", "m", "k.s"];
+const BATCH_MAX: usize = 4;
+const CONSUMERS_MAX: usize = 3;
+
+impl Fates {
+    pub(in crate::sim) fn new(world: &mut World) -> Self {
+        let body_bytes = world.pick(&[8, 60, 200]);
+        let peers = (0..PEERS).map(|_| None).collect();
+        let traced = std::env::var_os("WARREN_SIM_TRACE").is_some();
+        let mut fates = Self {
+            model: Model::default(),
+            peers,
+            next_id: 0,
+            body_bytes,
+            traced,
+            crash_now: false,
+            served: Vec::new(),
+            by_turns: false,
+        };
+        fates.connect(world, 0);
+        let declare = exchange::Declare {
+            exchange: FAN,
+            r#type: "topic",
+            durable: true,
+            ..exchange::Declare::default()
+        };
+        fates.peer(0).client.put(&declare);
+        fates.ask(world, 0, "exchange");
+        let stream = vec![("x-queue-type", text("stream"))];
+        fates.put_declare(0, STREAM, true, stream);
+        fates.ask(world, 0, "declare");
+        fates.bind(world, 0, STREAM);
+        fates
+    }
+
+    pub(in crate::sim) fn step(&mut self, world: &mut World) {
+        self.poll(world);
+        let at = world.below(PEERS);
+        if self.peers[at].is_none() {
+            self.connect(world, at);
+            return;
+        }
+        let busy = self.peer(at).pending.is_some();
+        match world.below(100) {
+            0..2 => self.disconnect(world, at),
+            _ if busy => {}
+            2..14 => self.declare(world, at),
+            14..44 => self.publish(world, at),
+            44..58 => self.get(world, at),
+            58..80 => self.settle(world, at),
+            80..85 => self.consume(world, at),
+            85..88 => self.cancel(world, at),
+            88..91 => self.set_policy(world),
+            91..93 => self.purge(world, at),
+            93 => self.delete(world, at),
+            94..96 => self.recover(world, at),
+            96 => self.close_channel(world, at),
+            _ => self.transact(world, at),
+        }
+        self.after(world);
+    }
+
+    fn connect(&mut self, world: &World, at: usize) {
+        self.peers[at] = Some(Peer {
+            client: Client::connect(world),
+            tx: None,
+            confirms: false,
+            published: 0,
+            expected: BTreeMap::new(),
+            held: BTreeMap::new(),
+            pending: None,
+            tags: 0,
+        });
+    }
+
+    /// Sends what was put, and waits for its answer.
+    pub(super) fn ask(&mut self, world: &World, at: usize, answer: &'static str) {
+        self.send(world, at, answer);
+        self.await_answer(world, at);
+    }
+
+    /// Sends what was put: the broker does it at once, and the model must before anybody sees what comes of it.
+    pub(super) fn send(&mut self, world: &World, at: usize, answer: &'static str) {
+        let client = &mut self.peer(at).client;
+        client.waits_for = Some((answer, None));
+        client.exchange(world);
+        self.model.ticket = world.submitted();
+    }
+
+    pub(super) fn await_answer(&mut self, world: &World, at: usize) {
+        world.heal();
+        for _ in 0..1_000 {
+            self.peer(at).client.poll_if_woken(world);
+            self.look(at, world);
+            if self.peer(at).client.waits_for.is_none() {
+                return;
+            }
+            world.turn();
+        }
+        panic!("never answered: {:?}", self.peer(at).client.waits_for);
+    }
+
+    fn existing(&self, world: &mut World) -> Option<String> {
+        let names: Vec<String> = self.model.queues.keys().cloned().collect();
+        (!names.is_empty()).then(|| world.pick(&names))
+    }
+
+    fn put_declare(&mut self, at: usize, name: &str, durable: bool, arguments: Vec<(&str, Value)>) {
+        let arguments = arguments.into_iter().map(|(arg, value)| (arg.to_owned(), value)).collect();
+        let arguments = Table(arguments);
+        let declare = queue::Declare { queue: name, durable, arguments, ..queue::Declare::default() };
+        self.peer(at).client.put(&declare);
+    }
+
+    fn bind(&mut self, world: &World, at: usize, name: &str) {
+        let Some((_, pattern)) = BINDINGS.iter().find(|(queue, _)| *queue == name) else { return };
+        let bind = queue::Bind { queue: name, exchange: FAN, routing_key: pattern, ..queue::Bind::default() };
+        self.peer(at).client.put(&bind);
+        self.ask(world, at, "bind");
+    }
+
+    fn declare(&mut self, world: &mut World, at: usize) {
+        let name = world.pick(&QUEUES);
+        let settings = match self.model.queues.get(name) {
+            Some(queue) => queue.settings.clone(),
+            None => settings(world),
+        };
+        self.rest(world);
+        self.say(world, || format!("{at} declares {name} {settings:?}"));
+        let arguments = arguments(&settings, self.body_bytes);
+        self.put_declare(at, name, settings.durable, arguments);
+        self.ask(world, at, "declare");
+        let id = world.vhost().find_queue(name).expect("it was declared").id.0;
+        let used_ms = world.clock.now_ms();
+        if let Some(queue) = self.model.queues.get_mut(name) {
+            queue.used_ms = used_ms;
+            return;
+        }
+        let queue = Queue::new(settings, id, used_ms);
+        self.model.queues.insert(name.to_owned(), queue);
+        self.bind(world, at, name);
+        self.rest(world);
+    }
+
+    /// One read's worth of publishes, to one place.
+    fn publish(&mut self, world: &mut World, at: usize) {
+        let fan = self.peer(at).tx.is_none() && world.chance(30);
+        let Some(queue) = self.existing(world) else { return };
+        let (exchange, key) = if fan { (FAN, world.pick(&KEYS)) } else { ("", queue.as_str()) };
+        if self.peer(at).tx.is_some() && self.model.queues[&queue].settings.reject.is_some() {
+            return; // the commit would close the channel
+        }
+        let peer = self.peer(at);
+        if peer.published == 0 && peer.tx.is_none() && !peer.confirms && world.chance(80) {
+            peer.confirms = true;
+            peer.client.put(&confirm::Select { nowait: true });
+        }
+        let count = if self.live() { 1 } else { 1 + world.below(BATCH_MAX) };
+        let letters: Vec<Letter> = (0..count).map(|_| self.letter(world, exchange, key)).collect();
+        self.say(world, || format!("{at} publishes {letters:?}"));
+        letters.iter().for_each(|letter| self.put_publish(at, letter));
+        let peer = self.peer(at);
+        peer.client.exchange(world);
+        if let Some(deferred) = &mut peer.tx {
+            deferred.publishes.extend(letters.into_iter().map(|letter| (queue.clone(), letter)));
+            return;
+        }
+        self.model.ticket = world.submitted();
+        let route = router(world);
+        let mut refused = vec![false; letters.len()];
+        for target in self.model.targets(exchange, key, &route) {
+            if target == STREAM {
+                let ticket = self.model.ticket;
+                self.model.stream.extend(letters.iter().map(|letter| (letter.clone(), ticket)));
+                continue;
+            }
+            let taken = self.model.enter(&target, letters.clone(), None);
+            taken.iter().zip(&mut refused).for_each(|(made, refused)| *refused |= made.is_none());
+            self.model.move_all(&target, &route);
+        }
+        let peer = self.peer(at);
+        for (letter, refused) in letters.iter().zip(refused) {
+            peer.published += 1;
+            if peer.confirms {
+                peer.expected.insert(peer.published, (letter.id, refused));
+            }
+        }
+    }
+
+    fn letter(&mut self, world: &mut World, exchange: &str, key: &str) -> Letter {
+        let id = self.next_id;
+        self.next_id += 1;
+        let expiration_ms = if world.chance(20) { Some(world.pick(&[0, 5, 50, 500])) } else { None };
+        Letter {
+            id,
+            persistent: world.chance(75),
+            priority: if world.chance(50) { u8::try_from(world.below(7)).unwrap() } else { 0 },
+            expiration_ms,
+            exchange: exchange.to_owned(),
+            key: key.to_owned(),
+            deaths: Vec::new(),
+        }
+    }
+
+    fn put_publish(&mut self, at: usize, letter: &Letter) {
+        let body = run::body(letter.id, self.body_bytes - 8);
+        let expiration = letter.expiration_ms.map(|ms| ms.to_string());
+        let properties = Properties {
+            delivery_mode: Some(if letter.persistent { 2 } else { 1 }),
+            priority: Some(letter.priority).filter(|&priority| priority > 0),
+            expiration: expiration.as_ref().map(String::as_bytes),
+            ..Properties::default()
+        };
+        self.peer(at).client.put_content(&letter.exchange, &letter.key, &properties, &body);
+    }
+
+    fn get(&mut self, world: &mut World, at: usize) {
+        let Some(queue) = self.existing(world) else { return };
+        let settings = &self.model.queues[&queue].settings;
+        if settings.quorum && settings.single_active {
+            return; // refused
+        }
+        let no_ack = world.chance(25);
+        self.say(world, || format!("{at} gets from {queue} {no_ack}"));
+        let used_ms = world.clock.now_ms();
+        self.model.queue(&queue).used_ms = used_ms;
+        let peer = self.peer(at);
+        peer.client.put(&basic::Get { queue: &queue, no_ack, ..basic::Get::default() });
+        peer.pending = Some(Pending::Get { queue, no_ack });
+        peer.client.exchange(world);
+        self.look(at, world);
+    }
+
+    /// Not where a publish is refused: whether a consumer has made room by then is the log's doing.
+    fn consume(&mut self, world: &mut World, at: usize) {
+        let Some(queue) = self.existing(world) else { return };
+        let settings = self.model.effective(&queue);
+        if settings.reject.is_some() || self.model.consumers.len() >= CONSUMERS_MAX {
+            return;
+        }
+        // A failover to another consumer of a channel that closes is seen by nobody.
+        let twice = self.model.consumers.iter().any(|c| c.client == at && c.queue == queue);
+        if twice && settings.single_active {
+            return;
+        }
+        let limited = settings.max_length.or(settings.max_bodies).is_some() || settings.ttl_ms.is_some();
+        let no_ack = !limited && world.chance(15);
+        let prefetch = if no_ack { 0 } else { 1 + world.below(3) };
+        self.rest(world);
+        let peer = self.peer(at);
+        peer.tags += 1;
+        let tag = format!("x{}", peer.tags);
+        let priority = if world.chance(50) { i32::try_from(world.below(3)).unwrap() - 1 } else { 0 };
+        self.say(world, || format!("{at} consumes {queue} {tag} {prefetch}"));
+        let peer = self.peer(at);
+        let prefetch_count = u16::try_from(prefetch).unwrap();
+        peer.client.put(&basic::Qos { prefetch_count, ..basic::Qos::default() });
+        self.ask(world, at, "qos");
+        let consumer = Consumer {
+            client: at,
+            tag: tag.clone(),
+            queue: queue.clone(),
+            prefetch,
+            held: 0,
+            priority,
+            newest: 0,
+        };
+        let arguments = if priority == 0 { Vec::new() } else { vec![("x-priority", Value::I32(priority))] };
+        let consume = basic::Consume {
+            queue: &queue,
+            consumer_tag: &tag,
+            no_ack,
+            arguments: table(arguments),
+            ..basic::Consume::default()
+        };
+        self.peer(at).client.put(&consume);
+        self.send(world, at, "consume");
+        self.model.consumers.push(consumer);
+        self.model.touch(&queue, &router(world));
+        self.await_answer(world, at);
+    }
+
+    fn cancel(&mut self, world: &mut World, at: usize) {
+        let consumers = self.model.consumers.iter().enumerate();
+        let own: Vec<usize> = consumers.filter(|(_, c)| c.client == at).map(|(index, _)| index).collect();
+        if own.is_empty() {
+            return;
+        }
+        self.rest(world);
+        let consumer = self.model.consumers.remove(world.pick(&own));
+        self.say(world, || format!("{at} cancels {consumer:?}"));
+        self.peer(at).client.put(&basic::Cancel { consumer_tag: &consumer.tag, nowait: false });
+        self.send(world, at, "cancel");
+        self.cancelled(world, &consumer.queue);
+        self.await_answer(world, at);
+    }
+
+    /// A limit or a dead-letter exchange, from now on; or none again.
+    fn set_policy(&mut self, world: &mut World) {
+        let Some(queue) = self.existing(world) else { return };
+        self.rest(world);
+        let name = format!("p-{queue}");
+        let vhost = world.vhost();
+        if self.model.policies.contains_key(&queue) && world.chance(40) {
+            vhost.clear_policy(policy::Sort::User, &name);
+            self.model.policies.remove(&queue);
+        } else {
+            let (dlx, dlrk) = if world.chance(60) { dead_letter(world) } else { (None, None) };
+            let max_length = world.chance(50).then(|| world.below(5));
+            let mut definition = Vec::new();
+            definition.extend(max_length.map(|max| ("max-length", number(max))));
+            definition.extend(dlx.as_ref().map(|dlx| ("dead-letter-exchange", text(dlx))));
+            definition.extend(dlrk.as_ref().map(|dlrk| ("dead-letter-routing-key", text(dlrk))));
+            if definition.is_empty() {
+                return;
+            }
+            let value = table(vec![
+                ("pattern", text(&format!("^{}$", queue.replace('.', "\\.")))),
+                ("definition", Value::Table(table(definition))),
+                ("apply-to", text("queues")),
+            ]);
+            let parsed = policy::Policy::parse(policy::Sort::User, &name, &value).unwrap();
+            vhost.set_policy(policy::Sort::User, parsed);
+            self.model.policies.insert(queue.clone(), Policy { max_length, dlx, dlrk });
+        }
+        self.say(world, || format!("policy of {queue}: {:?}", self.model.policies.get(&queue)));
+        self.model.ticket = world.submitted();
+        self.model.touch(&queue, &router(world));
+        self.rest(world);
+    }
+
+    fn purge(&mut self, world: &mut World, at: usize) {
+        let Some(queue) = self.existing(world) else { return };
+        self.say(world, || format!("{at} purges {queue}"));
+        self.peer(at).client.put(&queue::Purge { queue: &queue, ..queue::Purge::default() });
+        self.ask(world, at, "purge");
+        let copies = &self.model.queues[&queue].copies;
+        let ready = copies.iter().filter(|copy| copy.place == Place::Ready);
+        let mades: Vec<u64> = ready.map(|copy| copy.made).collect();
+        mades.into_iter().for_each(|made| self.model.end(&queue, made));
+    }
+
+    fn delete(&mut self, world: &mut World, at: usize) {
+        let Some(queue) = self.existing(world) else { return };
+        self.rest(world);
+        self.say(world, || format!("{at} deletes {queue}"));
+        self.peer(at).client.put(&queue::Delete { queue: &queue, ..queue::Delete::default() });
+        self.ask(world, at, "delete");
+        self.model.queues.remove(&queue);
+        self.forget(&queue);
+        self.rest(world);
+    }
+}
+
+fn text(text: &str) -> Value {
+    Value::LongStr(text.to_owned().into_bytes().into())
+}
+
+fn number(n: usize) -> Value {
+    Value::I64(i64::try_from(n).unwrap())
+}
+
+fn table(fields: Vec<(&str, Value)>) -> Table {
+    Table(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// A queue's name, the fan, or nothing that exists; with a key or without.
+fn dead_letter(world: &mut World) -> (Option<String>, Option<String>) {
+    let (exchange, key) = match world.below(100) {
+        0..45 => ("", Some(world.pick(&QUEUES))),
+        45..55 => ("", Some(STREAM)),
+        55..65 => ("", None),
+        65..80 => (FAN, Some(world.pick(&KEYS))),
+        80..92 => (FAN, None),
+        _ => ("x.none", None),
+    };
+    (Some(exchange.to_owned()), key.map(str::to_owned))
+}
+
+fn settings(world: &mut World) -> Settings {
+    let (dlx, dlrk) = if world.chance(65) { dead_letter(world) } else { (None, None) };
+    let quorum = world.chance(12);
+    let priorities = !quorum && world.chance(25);
+    Settings {
+        durable: quorum || world.chance(85),
+        quorum,
+        max_priority: if priorities { Some(world.pick(&[1, 3, 9])) } else { None },
+        // From 4.0 there is a limit where nobody asks for one.
+        delivery_limit: quorum.then(|| world.pick(&[0, 1, 2, 20])),
+        ttl_ms: if world.chance(30) { Some(world.pick(&[0, 10, 100, 700])) } else { None },
+        max_length: if world.chance(30) { Some(world.pick(&[0, 1, 3, 6])) } else { None },
+        max_bodies: if world.chance(15) { Some(world.pick(&[2, 5])) } else { None },
+        reject: if !quorum && world.chance(30) { Some(world.chance(50)) } else { None },
+        dlx,
+        dlrk,
+        unused_ms: if world.chance(8) { Some(world.pick(&[500, 3_000])) } else { None },
+        single_active: world.chance(15),
+    }
+}
+
+fn arguments(settings: &Settings, body_bytes: usize) -> Vec<(&'static str, Value)> {
+    let mut arguments = Vec::new();
+    if settings.quorum {
+        arguments.push(("x-queue-type", text("quorum")));
+    }
+    let limit = settings.delivery_limit.filter(|&limit| limit != 20);
+    arguments.extend(limit.map(|limit| ("x-delivery-limit", Value::I64(limit.into()))));
+    arguments.extend(settings.max_priority.map(|max| ("x-max-priority", Value::I64(max.into()))));
+    arguments.extend(settings.ttl_ms.map(|ms| ("x-message-ttl", Value::I64(ms))));
+    arguments.extend(settings.max_length.map(|max| ("x-max-length", number(max))));
+    arguments.extend(settings.max_bodies.map(|max| ("x-max-length-bytes", number(max * body_bytes))));
+    let overflow = |dlx| if dlx { "reject-publish-dlx" } else { "reject-publish" };
+    arguments.extend(settings.reject.map(|dlx| ("x-overflow", text(overflow(dlx)))));
+    arguments.extend(settings.dlx.as_ref().map(|dlx| ("x-dead-letter-exchange", text(dlx))));
+    arguments.extend(settings.dlrk.as_ref().map(|dlrk| ("x-dead-letter-routing-key", text(dlrk))));
+    arguments.extend(settings.unused_ms.map(|ms| ("x-expires", Value::I64(ms))));
+    if settings.single_active {
+        arguments.push(("x-single-active-consumer", Value::Bool(true)));
+    }
+    arguments
+}
