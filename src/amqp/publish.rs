@@ -121,9 +121,8 @@ impl Desk<'_> {
     ) -> Result<(Routed, Option<bytes::BytesMut>), Fault> {
         let decoded = Properties::decode(raw_properties).map_err(|e| Fault::Malformed(e.into()));
         let user_id_first = self.vhost.core.profile.user_id_checked_first;
-        let reply_to = channel.reply_to.clone();
         let asks_for_reply = decoded.as_ref().is_ok_and(|p| p.reply_to == Some(reply::QUEUE.as_bytes()));
-        let looked = decoded.and_then(|p| look(p, self.user, user_id_first, reply_to.as_deref()));
+        let looked = decoded.and_then(|p| look(p, self.user, user_id_first, channel.reply_to.as_deref()));
         let (properties, traits, copies) = looked.map_err(|wrong| self.exchange_first(method, wrong))?;
         if self.user.topic_permissions.contains_key(&self.vhost.name)
             && (copies.is_some() || !channel.publisher.remembers(method.exchange, method.routing_key))
