@@ -226,14 +226,21 @@ impl Consumer {
 /// The channel's consumers, by tag for the client and by id for the core.
 #[derive(Debug, Default)]
 pub struct Consumers {
-    by_id: HashMap<ConsumerId, Consumer>,
+    /// Few, and ids rise: found by searching.
+    by_id: Vec<Consumer>,
     by_tag: HashMap<Arc<str>, ConsumerId>,
 }
 
 impl Consumers {
     pub fn put(&mut self, consumer: Consumer) {
         self.by_tag.insert(consumer.consumer_tag.clone(), consumer.id);
-        self.by_id.insert(consumer.id, consumer);
+        let at = self.by_id.partition_point(|other| other.id < consumer.id);
+        self.by_id.insert(at, consumer);
+    }
+
+    #[inline]
+    fn at(&self, id: ConsumerId) -> Option<usize> {
+        self.by_id.binary_search_by_key(&id, |consumer| consumer.id).ok()
     }
 
     #[must_use]
@@ -243,25 +250,23 @@ impl Consumers {
 
     #[must_use]
     pub fn by_id(&self, id: ConsumerId) -> Option<&Consumer> {
-        self.by_id.get(&id)
+        self.by_id.get(self.at(id)?)
     }
 
     #[must_use]
     pub fn by_tag(&self, tag: &str) -> Option<&Consumer> {
-        self.by_id.get(self.by_tag.get(tag)?)
+        self.by_id(*self.by_tag.get(tag)?)
     }
 
     pub fn remove(&mut self, id: ConsumerId) -> Option<Consumer> {
-        let consumer = self.by_id.remove(&id)?;
+        let consumer = self.by_id.remove(self.at(id)?);
         self.by_tag.remove(&consumer.consumer_tag);
         Some(consumer)
     }
 
     #[must_use]
     pub fn all(&self) -> Vec<Consumer> {
-        let mut all: Vec<_> = self.by_id.values().cloned().collect();
-        all.sort_by_key(|c| c.id);
-        all
+        self.by_id.clone()
     }
 
     #[must_use]

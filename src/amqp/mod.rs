@@ -4,6 +4,7 @@
 //! `handle/` calls the core, `fault.rs` has every reply text. Nothing here knows another door.
 
 pub mod channel;
+pub mod channels;
 pub mod confirms;
 pub mod connection;
 pub mod copies;

@@ -1,12 +1,13 @@
 //! An open connection's state, and the small things every handler does with it.
 
-use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, task::Waker, time::Instant};
+use std::{future::Future, pin::Pin, sync::Arc, task::Waker, time::Instant};
 
 use bytes::BytesMut;
 
 use super::{
     Settings,
     channel::{Channel, Feed, Held, How, Phase},
+    channels::Channels,
     fault::{self, Fault, Resource},
     wire::{Arguments, frame},
 };
@@ -37,7 +38,7 @@ pub struct Session {
     pub users_version: u64,
     pub outlet: Arc<Outlet>,
     pub info: Arc<ConnectionInfo>,
-    pub channels: HashMap<u16, Channel>,
+    pub channels: Channels,
     pub frame_max: u32,
     pub channel_max: u16,
     pub capabilities: Capabilities,

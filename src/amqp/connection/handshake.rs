@@ -13,6 +13,7 @@ use std::{
 use super::{Connection, Login, Phase, SILENT_CLOSE_DELAY};
 use crate::{
     amqp::{
+        channels::Channels,
         fault::{Fault, Reply},
         handle, login,
         session::{Alarm, Context, Session, fault_of},
@@ -213,7 +214,7 @@ impl Connection {
             users_version,
             outlet,
             info,
-            channels: std::collections::HashMap::new(),
+            channels: Channels::default(),
             frame_max: tuned.frame_max,
             channel_max: tuned.channel_max,
             capabilities: login.capabilities,

@@ -44,7 +44,7 @@ pub fn open(cx: &mut Context<'_>, number: u16) {
     let channel = Channel::new(session.generations, session.vhost.clone(), origin);
     session.tell_channel_created(&channel);
     session.info.channels.lock().insert(number, channel.info.clone());
-    session.channels.insert(number, channel);
+    session.channels.insert(number, Box::new(channel));
     session.broker.core.meters.channels_opened.add(1);
     cx.send(number, &OpenOk { reserved_1: &[] });
 }

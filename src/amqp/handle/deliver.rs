@@ -6,6 +6,7 @@ use super::delivery_count;
 use crate::{
     amqp::{
         channel::{Channel, Feed, Held, Mode, Phase},
+        channels::Channels,
         confirms::Answer,
         session::{Alarm, Context, Waiting},
         wire::{basic, connection, content, frame},
@@ -122,13 +123,13 @@ fn on_event(cx: &mut Context<'_>, held: Option<&mut Channel>, event: Event, coun
 }
 
 fn pick<'c>(
-    channels: &'c mut std::collections::HashMap<u16, Channel>,
+    channels: &'c mut Channels,
     held: Option<&'c mut Channel>,
     number: u16,
 ) -> Option<&'c mut Channel> {
     match held {
         Some(channel) if channel.number == number => Some(channel),
-        Some(_) | None => channels.get_mut(&number),
+        Some(_) | None => channels.get_mut(&number).map(Box::as_mut),
     }
 }
 
