@@ -24,6 +24,9 @@ use crate::store;
 /// Small under test, so that a simulated consumer stalls.
 pub const OUTLET_BYTES_MAX: usize = if cfg!(test) { 4 * 1024 } else { 512 * 1024 };
 
+/// More deliveries than this go into an empty mailbox with their list, not one by one.
+const MOVED_MAX: usize = 16;
+
 /// Something for a connection.
 #[derive(Debug)]
 pub enum Event {
@@ -90,7 +93,11 @@ impl Outlet {
                 return false;
             }
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
-            inner.events.append(deliveries);
+            if inner.events.is_empty() && deliveries.len() > MOVED_MAX {
+                std::mem::swap(&mut inner.events, deliveries);
+            } else {
+                inner.events.append(deliveries);
+            }
             inner.waker.take()
         };
         wake(waker);

@@ -136,6 +136,7 @@ impl Ready {
 
     /// The oldest message, if it is in memory.
     #[must_use]
+    #[inline]
     pub fn front(&self) -> Option<&Entry> {
         let front = match (self.returned.first_key_value(), self.head.front()) {
             (Some((_, back)), Some(head)) if head.seq < back.seq => Some(head),
@@ -146,6 +147,7 @@ impl Ready {
     }
 
     /// Takes the oldest message, if it is in memory.
+    #[inline]
     pub fn pop(&mut self) -> Option<Entry> {
         let from_returned = match (self.returned.first_key_value(), self.head.front()) {
             (Some((seq, _)), Some(head)) => *seq < head.seq,

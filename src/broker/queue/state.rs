@@ -249,7 +249,7 @@ impl State {
     /// Serves consumers as far as they and the messages go.
     fn serve(&mut self, now_ms: i64, effects: &mut Effects) {
         let alive_ms = self.waits_since_ms.take().unwrap_or(now_ms);
-        let mut parcel = Parcel::default();
+        let mut parcel = Parcel::of(self.ready.len());
         while let Some(id) = self.consumers.next_turn() {
             // What expires in this very millisecond may still go: with a TTL of 0 that is all it may.
             self.drop_expired(alive_ms.saturating_sub(1));
