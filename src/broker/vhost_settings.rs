@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::policy::Policies;
 use crate::data::value::{Table, Value};
@@ -34,6 +34,8 @@ pub struct VhostSettings {
     pub metadata: RwLock<Arc<Metadata>>,
     pub limits: RwLock<Option<VhostLimits>>,
     pub policies: RwLock<Arc<Policies>>,
+    /// One at a time works them into what exists: who looked earlier must not have the last word.
+    pub(super) applying: Mutex<()>,
     gone: AtomicBool,
 }
 

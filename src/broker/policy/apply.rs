@@ -57,24 +57,35 @@ impl Vhost {
 
     /// Works the policies into every exchange, queue and stream.
     pub(crate) fn apply_policies(self: &Arc<Self>) {
+        let _applying = self.settings.applying.lock();
         for exchange in self.exchanges() {
             exchange.apply(self.settings.policies().applied(Object::Exchange(&exchange.name)));
         }
         for queue in self.queues() {
-            self.apply_policies_to(&queue);
+            self.apply_to(&queue);
         }
         for topic in self.topics() {
-            self.apply_policies_to_stream(&topic);
+            self.apply_to_stream(&topic);
         }
     }
 
     /// Works the policies into one queue. Called again behind a declaration: a policy that changed meanwhile is seen.
     pub(crate) fn apply_policies_to(&self, queue: &Arc<Queue>) {
+        let _applying = self.settings.applying.lock();
+        self.apply_to(queue);
+    }
+
+    fn apply_to(&self, queue: &Arc<Queue>) {
         let kind = kind_of(&queue.options.arguments);
         queue.apply(self.settings.policies().applied(Object::Queue(&queue.name, kind)));
     }
 
     pub(crate) fn apply_policies_to_stream(&self, topic: &Arc<Topic>) {
+        let _applying = self.settings.applying.lock();
+        self.apply_to_stream(topic);
+    }
+
+    fn apply_to_stream(&self, topic: &Arc<Topic>) {
         if topic.stream_arguments.is_some() {
             topic.apply(self.settings.policies().applied(Object::Queue(&topic.name, QueueKind::Stream)));
         }
