@@ -37,8 +37,6 @@ pub struct Profile {
     pub queue_type_assumed: bool,
     /// What an error about a stream calls it: `stream queues queue 'q' …` or `stream queue 'q' …`.
     pub stream_texts: StreamTexts,
-    /// A wrong `x-stream-offset` closes the channel (406) rather than the connection (541).
-    pub stream_offset_checked: bool,
 
     // What is allowed.
     /// A passive declare needs one of the three permissions on the name.
@@ -112,7 +110,6 @@ pub static V3_12: Profile = Profile {
     access_named: false,
     queue_type_assumed: false,
     stream_texts: StreamTexts::Old,
-    stream_offset_checked: true,
     passive_declare_needs_access: false,
     transient_nonexcl_queues: true,
     global_qos: true,

@@ -560,7 +560,10 @@ impl Batch<'_, '_> {
             let keys = routing::more_keys(&headers);
             let route = route_copies(self.vhost, &exchange, &publish, &keys, Some(&headers));
             for queue in route.queues.iter().filter(|q| !old.queues.iter().any(|o| o.id == q.id)) {
-                let _ = self.sink.publish(queue, self.now_ms, self.blob, &[ordinal]);
+                match self.sink.publish(queue, self.now_ms, self.blob, &[ordinal]) {
+                    Ok(Overflow::Rejected(list)) => self.refused.rejected.extend(list),
+                    Ok(Overflow::None) | Err(Gone) => {}
+                }
             }
         }
     }

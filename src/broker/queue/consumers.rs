@@ -230,10 +230,16 @@ impl Consumers {
         }
     }
 
-    fn leave(&mut self, id: ConsumerId, priority: i64) {
-        if let Some(turn) = self.turns.iter_mut().find(|turn| turn.priority == priority) {
+    fn unwait(&mut self, id: ConsumerId, priority: i64) {
+        let Some(turn) = self.turns.iter_mut().find(|turn| turn.priority == priority) else { return };
+        // Nearly always it is the one whose turn it is: others are not looked at.
+        if turn.waiting.pop_front_if(|first| *first == id).is_none() {
             turn.waiting.retain(|&c| c != id);
         }
+    }
+
+    fn leave(&mut self, id: ConsumerId, priority: i64) {
+        self.unwait(id, priority);
         if !self.all.iter().any(|c| c.spec.priority == priority) {
             self.turns.retain(|turn| turn.priority != priority);
         }
@@ -253,7 +259,7 @@ impl Consumers {
         if let Some(consumer) = self.find(id) {
             consumer.waiting = false;
             let priority = consumer.spec.priority;
-            self.leave(id, priority);
+            self.unwait(id, priority);
         }
     }
 
