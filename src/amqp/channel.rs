@@ -15,7 +15,6 @@ use tokio::{sync::Semaphore, task::AbortHandle};
 
 use super::{confirms::Confirms, overdue::DeliveryTimes, prefetch::Unacked};
 use crate::broker::{
-    arguments::QueueKind,
     publish::Publisher,
     queue::{ConsumerId, Entry, Queue, consumers::ChannelCredit, paging::Forgotten},
     registry::ChannelInfo,
@@ -368,12 +367,6 @@ impl Channel {
             How::Drop => queue.with_bodies(consumer, entries, move |queue, entries| {
                 queue.reject(consumer, entries.into_iter());
             }),
-            // What came back too often is let go, with its body.
-            How::Requeue { failed } if queue.kind == QueueKind::Quorum => {
-                queue.with_bodies(consumer, entries, move |queue, entries| {
-                    queue.requeue(consumer, entries.into_iter(), failed);
-                });
-            }
             How::Requeue { failed } => queue.requeue(consumer, entries.into_iter(), failed),
         });
     }

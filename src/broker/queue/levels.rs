@@ -8,11 +8,10 @@
 //! memory, is `ready.rs`'s. Each level has a range of sequence numbers of its
 //! own, which rise in it, and runs of its own.
 
-use std::collections::VecDeque;
-
 use super::{
     Entry, Seq,
     ready::{Middle, Ready, Written},
+    returned::Returned,
     runs::{IndexChange, Run, Runs},
 };
 use crate::{broker::message::Message, store::Place};
@@ -77,9 +76,7 @@ pub struct Levels {
     /// The highest level that has anything; 0 when none has.
     top: usize,
     window_bytes: usize,
-    returns: VecDeque<Entry>,
-    returns_held: usize,
-    returns_bodies: usize,
+    returns: Returned,
     /// High messages that went since the last chance for a normal one.
     high_gone: u8,
     len: usize,
@@ -100,9 +97,7 @@ impl Levels {
             levels: std::iter::repeat_with(Ready::default).take(count).collect(),
             top: 0,
             window_bytes: (WINDOW_BYTES / count).max(LEVEL_WINDOW_BYTES_MIN),
-            returns: VecDeque::new(),
-            returns_held: 0,
-            returns_bodies: 0,
+            returns: Returned::default(),
             high_gone: 0,
             len: 0,
         }
@@ -133,13 +128,13 @@ impl Levels {
     /// Bytes of bodies, in memory or not.
     #[must_use]
     pub fn body_bytes(&self) -> usize {
-        self.returns_bodies + self.levels.iter().map(Ready::body_bytes).sum::<usize>()
+        self.returns.body_bytes() + self.levels.iter().map(Ready::body_bytes).sum::<usize>()
     }
 
     /// Bytes held in memory.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.returns_held + self.levels.iter().map(Ready::held_bytes).sum::<usize>()
+        self.returns.held_bytes() + self.levels.iter().map(Ready::held_bytes).sum::<usize>()
     }
 
     /// Adds the newest message.
@@ -165,10 +160,8 @@ impl Levels {
 
     /// Puts a message before all that were never delivered, behind those that came back before it.
     pub fn put_return(&mut self, entry: Entry) {
-        self.returns_bodies += entry.message.body_len();
-        self.returns_held += entry.message.held_bytes();
         self.len += 1;
-        self.returns.push_back(entry);
+        self.returns.push(entry);
     }
 
     /// The level whose turn it is.
@@ -199,12 +192,10 @@ impl Levels {
     /// Takes the message that leaves next, if it is in memory.
     #[inline]
     pub fn pop(&mut self) -> Option<Entry> {
-        if self.returns.front().is_some_and(|entry| entry.message.is_paged()) {
+        if self.returns.front_paged() {
             return None;
         }
-        if let Some(entry) = self.returns.pop_front() {
-            self.returns_bodies -= entry.message.body_len();
-            self.returns_held -= entry.message.held_bytes();
+        if let Some(entry) = self.returns.pop() {
             self.len -= 1;
             return Some(entry);
         }
@@ -245,34 +236,15 @@ impl Levels {
     /// Messages that came back without their bodies and must be read now, until their bodies come to `bytes_max`.
     #[must_use]
     pub fn returned_wanted(&self, bytes_max: usize) -> Vec<Seq> {
-        if self.returns.front().is_some_and(|entry| entry.message.is_paged()) {
-            let mut bytes = 0;
-            let within = |entry: &&Entry| {
-                let first = bytes == 0;
-                bytes += entry.message.body_len().max(1);
-                first || bytes <= bytes_max
-            };
-            return self.returns.iter().take_while(within).map(|entry| entry.seq).collect();
+        if self.returns.front_paged() {
+            return self.returns.first(bytes_max);
         }
         self.levels.get(self.top).map(|level| level.returned_wanted(bytes_max)).unwrap_or_default()
     }
 
     /// Messages that came back have been read; those for which there is no body are lost.
     pub fn restore(&mut self, from: Seq, end: Seq, message: impl Fn(Seq) -> Option<Message>) {
-        let here = |seq: Seq| from <= seq && seq < end;
-        for entry in self.returns.iter_mut().filter(|entry| here(entry.seq) && entry.message.is_paged()) {
-            if let Some(message) = message(entry.seq) {
-                self.returns_held += message.held_bytes() - entry.message.held_bytes();
-                entry.message = message;
-            }
-        }
-        let lost = |entry: &Entry| here(entry.seq) && entry.message.is_paged();
-        for entry in self.returns.iter().filter(|entry| lost(entry)) {
-            self.returns_bodies -= entry.message.body_len();
-            self.returns_held -= entry.message.held_bytes();
-            self.len -= 1;
-        }
-        self.returns.retain(|entry| !lost(entry));
+        self.len -= self.returns.restore(from, end, &message);
         self.change(from.level(), |level| level.restore(from, end, message));
     }
 
@@ -331,7 +303,7 @@ impl Levels {
 
     /// Drops everything; returns the sequence numbers that were in memory, and what was not.
     pub fn clear(&mut self) -> (Vec<Seq>, Vec<Middle>) {
-        let mut seqs: Vec<_> = self.returns.drain(..).map(|entry| entry.seq).collect();
+        let mut seqs: Vec<_> = std::mem::take(&mut self.returns).into_seqs().collect();
         let mut middles = Vec::new();
         for level in &mut self.levels {
             let (in_memory, middle) = level.clear();

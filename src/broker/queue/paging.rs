@@ -24,6 +24,22 @@ pub enum Forgotten {
 /// A message that is read while its chunk moves is looked for anew, so often.
 const TRIES: usize = 10;
 
+/// Bodies that are read at once.
+const PART_BYTES_MAX: usize = if cfg!(test) { 512 } else { 1024 * 1024 };
+
+/// The next deliveries, until their bodies come to [`PART_BYTES_MAX`]; one at least.
+fn part(entries: &mut impl Iterator<Item = Entry>) -> Vec<Entry> {
+    let mut bytes = 0;
+    let mut part = Vec::new();
+    while bytes < PART_BYTES_MAX
+        && let Some(entry) = entries.next()
+    {
+        bytes += entry.message.body_len().max(1);
+        part.push(entry);
+    }
+    part
+}
+
 impl Queue {
     /// Lets go of a delivery's body, if the log has it.
     #[must_use]
@@ -43,25 +59,33 @@ impl Queue {
         }
     }
 
-    /// Hands over deliveries with their bodies, which may have to be read first. What cannot be read is put back.
+    /// Hands over deliveries with their bodies, which may have to be read first: then part by part, as memory need not
+    /// hold them all. What cannot be read is put back.
     pub fn with_bodies(
         self: &Arc<Self>,
         consumer: Option<ConsumerId>,
         entries: Vec<Entry>,
-        then: impl FnOnce(&Arc<Self>, Vec<Entry>) + Send + 'static,
+        then: impl Fn(&Arc<Self>, Vec<Entry>) + Send + 'static,
     ) {
         if entries.iter().all(|entry| !entry.message.is_paged()) {
             then(self, entries);
             return;
         }
-        let queue = self.clone();
+        let (queue, core) = (self.clone(), self.core.clone());
         let read = move || {
-            let (unread, entries) =
-                queue.read_bodies(entries).into_iter().partition(|e| e.message.is_paged());
-            queue.requeue(consumer, <Vec<Entry>>::into_iter(unread), false);
-            then(&queue, entries);
+            let mut entries = entries.into_iter().peekable();
+            while entries.peek().is_some() {
+                let part = queue.read_bodies(part(&mut entries));
+                let (unread, read) = <Vec<Entry>>::into_iter(part).partition(|e| e.message.is_paged());
+                queue.put_back(consumer, <Vec<Entry>>::into_iter(unread), false);
+                then(&queue, read);
+                if let Some(runtime) = &queue.core.runtime {
+                    // What is let go may go on to other queues, and must not be read faster than it can be written.
+                    runtime.block_on(queue.core.store.relieved());
+                }
+            }
         };
-        match &self.core.runtime {
+        match &core.runtime {
             None => read(),
             Some(runtime) => drop(runtime.spawn_blocking(read)),
         }

@@ -579,12 +579,17 @@ impl State {
         self.given_back(consumer, n);
     }
 
+    /// Whether a message that came back so often is to be let go.
+    pub(super) fn is_too_often(&self, Count { acquired, failed }: Count) -> bool {
+        let counted = if self.delivery_failures_counted { failed } else { acquired };
+        self.delivery_limit.is_some_and(|limit| u32::from(counted) > limit)
+    }
+
     /// A quorum queue's message came back. When that was once too often it is let go.
     fn count_return(&mut self, mut entry: Entry, failed: bool) {
         entry.returns = entry.returns.more(failed);
-        let Count { acquired, failed } = entry.returns;
-        let counted = if self.delivery_failures_counted { failed } else { acquired };
-        if self.delivery_limit.is_some_and(|limit| u32::from(counted) > limit) && !entry.message.is_paged() {
+        // Without its body it could not be read back: it is lost when it is wanted.
+        if self.is_too_often(entry.returns) && !entry.message.is_paged() {
             self.counts.gone(entry.seq);
             self.let_go(entry, Reason::DeliveryLimit);
             return;

@@ -4,7 +4,11 @@
 use std::time::Duration;
 
 use super::*;
-use crate::broker::{queue::state::Effects, txn::channel::All};
+use crate::broker::{
+    policy::{Policy, Sort},
+    queue::state::Effects,
+    txn::channel::All,
+};
 
 /// Takes one message; what must be read back for the next is left to the caller.
 fn take_quietly(world: &World, queue: &Arc<Queue>) -> Effects {
@@ -137,5 +141,66 @@ fn a_huge_batch_whose_messages_alternate_between_queues_is_acknowledged_in_the_e
         world.commit();
         tries += 1;
         assert!(tries < 1_000, "the log never learns of it");
+    }
+}
+
+#[test]
+fn bodies_are_read_only_for_what_came_back_too_often() {
+    let world = World::new();
+    let texts =
+        [("x-queue-type", "quorum"), ("x-dead-letter-exchange", ""), ("x-dead-letter-routing-key", "dead")];
+    let (dead, queue) = (world.queue("dead", &[]), world.queue_with("q", &[("x-delivery-limit", 1)], &texts));
+    let mut publisher = world.publisher();
+    for n in 0..10_u8 {
+        world.put(&mut publisher, "q", PERSISTENT, &[n; 300]);
+        world.flush(&mut publisher);
+        world.commit();
+    }
+    for round in 0..2 {
+        let outlet = Arc::<Outlet>::default();
+        let mut entries = Vec::new();
+        while entries.len() < 10 {
+            match queue.get(false, &outlet) {
+                Got::Message { entry, .. } => entries.push(entry),
+                Got::Wait => world.commit(),
+                Got::Empty => panic!("there are ten"),
+            }
+        }
+        for entry in &mut entries {
+            assert_eq!(queue.forget_body(entry), crate::broker::queue::paging::Forgotten::Yes);
+        }
+        queue.requeue(None, entries.into_iter(), true);
+        world.commit();
+        let held_bytes = queue.with_state(|state| state.ready.held_bytes());
+        assert!(held_bytes < 2 * WINDOW_BYTES, "{held_bytes}");
+        assert_eq!((queue.counts().0, dead.counts().0), if round == 0 { (10, 0) } else { (0, 10) });
+    }
+    let firsts: Vec<_> = drain(&world, &dead).iter().map(|body| (body[0], body.len())).collect();
+    assert_eq!(firsts, (0..10).map(|n| (n, 300)).collect::<Vec<_>>());
+}
+
+#[test]
+fn policies_that_are_set_at_the_same_time_leave_what_counts_in_the_end() {
+    let world = World::ephemeral();
+    let queues: Vec<_> = (0..8).map(|n| world.queue(&format!("q{n}"), &[])).collect();
+    let set = |name: &str, n: i64| {
+        let text = |text: &str| Value::LongStr(text.to_owned().into());
+        let definition = Value::Table(Table(vec![("max-length".to_owned(), Value::I64(n))]));
+        let fields = [("pattern", text("^q")), ("definition", definition), ("priority", Value::I64(n))];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value));
+        let policy = Policy::parse(Sort::User, name, &Table(fields.into())).unwrap();
+        world.vhost.set_policy(Sort::User, policy);
+    };
+    for round in 0..200 {
+        std::thread::scope(|scope| {
+            let set = &set;
+            ["a", "b", "c"].into_iter().zip(0..).for_each(|(name, n)| {
+                scope.spawn(move || set(name, round * 3 + n));
+            });
+        });
+        for queue in &queues {
+            let counts = queue.with_state(|state| state.limits.max_length);
+            assert_eq!(counts, Some(round as u64 * 3 + 2), "{round}");
+        }
     }
 }
