@@ -9,7 +9,6 @@ pub mod confirms;
 pub mod connection;
 pub mod copies;
 pub mod events;
-pub mod expiration;
 pub mod fault;
 pub mod handle;
 pub mod login;

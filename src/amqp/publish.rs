@@ -11,7 +11,6 @@ use super::{
     Settings,
     channel::{Batch, Channel, Content, Mode, Phase, Publish},
     copies::{self, Copies},
-    expiration,
     fault::{Fault, NO_ROUTE, Resource},
     handle::tx::TX_BYTES_MAX,
     session::{Alarm, Context, Session, fault_of},
@@ -27,6 +26,7 @@ use crate::{
         reply::{self, ReplyTo},
         vhost::Vhost,
     },
+    data::{expiration, term},
     net::pump::Output,
 };
 
@@ -268,7 +268,7 @@ fn look<'a>(
     if properties.reply_to == Some(reply::QUEUE.as_bytes()) {
         properties.reply_to = Some(reply_to.ok_or(Fault::NoFastReplyConsumer)?.name.as_bytes());
     }
-    let expiration_ms = properties.expiration.map(expiration::parse).transpose()?;
+    let expiration_ms = properties.expiration.map(to_live_ms).transpose()?;
     let copies = copies::of(&properties)?;
     let traits = Traits {
         persistent: properties.persistent(),
@@ -276,6 +276,10 @@ fn look<'a>(
         expiration_ms,
     };
     Ok((properties, traits, copies))
+}
+
+pub(super) fn to_live_ms(given: &[u8]) -> Result<u64, Fault> {
+    expiration::parse(given).map_err(|reason| Fault::Expiration { value: term::text(given), reason })
 }
 
 /// Properties as they are on the wire.
@@ -366,18 +370,27 @@ pub fn on_header(cx: &mut Context<'_>, number: u16, header: &Header<'_>) -> Resu
     // What will be refused for its size is counted, not kept.
     let kept =
         if header.body_bytes > bytes_max { 0 } else { usize::try_from(header.body_bytes).unwrap_or(0) };
-    // Room for all of it at once: growing would copy it, and hold it twice meanwhile. A header may promise much, but
-    // pages of this room become memory only as the body comes.
+    // A header may promise much, on each of many channels: room for the rest is made once the body comes.
     channel.content = Content::Body {
         publish,
         properties: header.properties.to_vec(),
-        body: bytes::BytesMut::with_capacity(kept),
+        body: bytes::BytesMut::with_capacity(kept.min(BODY_BYTES_FIRST)),
         size: header.body_bytes,
         left: header.body_bytes,
         overrun: false,
     };
     Ok(())
 }
+
+/// The room that a body gets for its next part: for all of the rest, too, if that stands in some proportion to what has
+/// come. Growing by and by would copy it again and again, and hold it twice meanwhile.
+fn room(there: usize, part: usize, left: usize) -> usize {
+    part + left.min(BODY_GROWTH * (there + part))
+}
+
+/// The room that a body has before anything of it is there, and by how much of what is there it grows.
+const BODY_BYTES_FIRST: usize = 256 * 1024;
+const BODY_GROWTH: usize = 16;
 
 /// RabbitMQ's limit of a content whatever is configured (4.2).
 const CONTENT_BYTES_MAX: u64 = 512 * 1024 * 1024;
@@ -403,6 +416,9 @@ pub fn on_body(cx: &mut Context<'_>, number: u16, part: &[u8]) -> Result<(), Fau
     };
     *left = left.checked_sub(part.len() as u64).ok_or(Fault::BodyBeyondContentSize)?;
     if size <= bytes_max {
+        if body.capacity() - body.len() < part.len() {
+            body.reserve(room(body.len(), part.len(), usize::try_from(*left).unwrap_or(0)));
+        }
         body.extend_from_slice(part);
     }
     if *left > 0 {
@@ -455,4 +471,23 @@ pub fn whole(rest: &[u8], channel: u16, frame_max: u32) -> Option<(&[u8], &[u8],
         body,
         header_len + body_len,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_of_a_body_stands_in_proportion_to_what_has_come() {
+        const BODY: usize = 128 << 20;
+        let (mut capacity, mut grown) = (BODY_BYTES_FIRST, 0);
+        for there in (0..BODY).step_by(8_192) {
+            if capacity - there < 8_192 {
+                capacity = there + room(there, 8_192, BODY - there - 8_192);
+                grown += 1;
+            }
+            assert!(capacity <= BODY_BYTES_FIRST.max((BODY_GROWTH + 1) * (there + 8_192)));
+        }
+        assert_eq!((capacity, grown), (BODY, 3));
+    }
 }

@@ -68,12 +68,14 @@ pub struct Draft {
 impl Draft {
     /// Opens a message whose body of `body_bytes` follows in [`Draft::body`] calls.
     pub fn open(&mut self, publish: &Publish<'_>, now_ms: i64, body_bytes: usize) {
+        // What is counted here must be what is written below.
+        let (exchange, routing_key) = (short(publish.exchange), short(publish.routing_key));
         let start = self.bytes.len();
         let rest = FIXED_BYTES - 4
             + 1
-            + publish.exchange.len()
+            + exchange.len()
             + 1
-            + publish.routing_key.len()
+            + routing_key.len()
             + 4
             + publish.properties.len()
             + body_bytes;
@@ -84,8 +86,8 @@ impl Draft {
         self.bytes.extend_from_slice(&now_ms.to_be_bytes());
         self.bytes.extend_from_slice(&publish.traits.expiration_ms.unwrap_or(u64::MAX).to_be_bytes());
         self.bytes.push(publish.traits.priority);
-        put_short(&mut self.bytes, publish.exchange);
-        put_short(&mut self.bytes, publish.routing_key);
+        put_short(&mut self.bytes, exchange);
+        put_short(&mut self.bytes, routing_key);
         self.bytes.extend_from_slice(&length_u32(publish.properties.len()).to_be_bytes());
         self.bytes.extend_from_slice(publish.properties);
     }
@@ -453,9 +455,14 @@ fn hidden(bytes: &[u8], flags: u8, end: usize) -> Option<std::ops::Range<usize>>
     Some(to.checked_sub(read_u32(bytes, to)? as usize)?..to)
 }
 
+/// A short string has at most 255 bytes. The doors check it where it enters; keys of `CC` headers and of dead letters come
+/// from long strings, and are cut.
+fn short(s: &str) -> &str {
+    s.get(..s.floor_char_boundary(255)).unwrap_or_default()
+}
+
 fn put_short(out: &mut Vec<u8>, s: &str) {
-    // A short string has at most 255 bytes; the doors check it where it enters.
-    let bytes = s.as_bytes().get(..s.len().min(255)).unwrap_or_default();
+    let bytes = short(s).as_bytes();
     out.push(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
     out.extend_from_slice(bytes);
 }
@@ -505,6 +512,17 @@ mod tests {
         let m = blob.message(1).unwrap();
         assert_eq!((m.routing_key(), m.body(), m.persistent()), ("", &b""[..], true));
         assert!(blob.message(2).is_none());
+    }
+
+    #[test]
+    fn a_key_that_no_short_string_holds_is_cut_and_nothing_else_is() {
+        let (key, mut draft) = (format!("{}€", "k".repeat(254)), Draft::default());
+        let traits = Traits { persistent: true, priority: 0, expiration_ms: None };
+        draft.open(&Publish { exchange: "ex", routing_key: &key, properties: b"\0\0", traits }, 7, 4);
+        draft.body(b"body");
+        let blob = draft.seal();
+        let m = blob.message(0).unwrap();
+        assert_eq!((m.routing_key(), m.body()), (&key[..254], &b"body"[..]));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The bottom: values and records that every layer may name, and that name nothing themselves.
 
+pub mod expiration;
 pub mod field;
 pub mod record;
 pub mod term;

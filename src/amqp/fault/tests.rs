@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     amqp::{
-        expiration,
+        publish,
         wire::{MethodId, Snippet},
     },
     broker::profile::{V3_12, V3_13, V4_2},
@@ -19,7 +19,7 @@ fn samples() -> Vec<(&'static str, Fault)> {
     let queue = || Resource::queue("Q", "/");
     let exchange = || Resource::exchange("X", "/");
     let s = str::to_owned;
-    let expired = |value: &str| expiration::parse(value.as_bytes()).unwrap_err();
+    let expired = |value: &str| publish::to_live_ms(value.as_bytes()).unwrap_err();
     let (five, six) = (Value::I32(5), Value::I32(6));
     let differs = |received: Option<&Value>, current: Option<&Value>| Fault::Inequivalent {
         arg: s("x-message-ttl"),

@@ -1,7 +1,6 @@
 //! The `expiration` property: a decimal string of milliseconds, refused in RabbitMQ's words.
 
-use super::fault::Fault;
-use crate::data::term;
+use super::term;
 
 /// Ten years, RabbitMQ's bound for every time it keeps.
 const EXPIRATION_MS_MAX: i128 = 315_360_000_000;
@@ -9,12 +8,8 @@ const EXPIRATION_MS_MAX: i128 = 315_360_000_000;
 /// Milliseconds to live.
 ///
 /// # Errors
-/// The fault to answer with when it is not a number in bounds and nothing else.
-pub fn parse(expiration: &[u8]) -> Result<u64, Fault> {
-    read(expiration).map_err(|reason| Fault::Expiration { value: term::text(expiration), reason })
-}
-
-fn read(expiration: &[u8]) -> Result<u64, String> {
+/// RabbitMQ's reason when it is not a number in bounds and nothing else.
+pub fn parse(expiration: &[u8]) -> Result<u64, String> {
     let signed = matches!(expiration.first(), Some(b'-' | b'+'));
     let (sign, digits) = expiration.split_at_checked(usize::from(signed)).unwrap_or((&[], expiration));
     let len = digits.iter().take_while(|b| b.is_ascii_digit()).count();
@@ -53,7 +48,7 @@ mod tests {
     #[test]
     fn only_a_whole_number_of_milliseconds_in_bounds_is_taken() {
         let check = |value: &str, expected: Result<u64, &str>| {
-            assert_eq!(read(value.as_bytes()), expected.map_err(str::to_owned));
+            assert_eq!(parse(value.as_bytes()), expected.map_err(str::to_owned));
         };
         check("0", Ok(0));
         check("60000", Ok(60_000));
