@@ -231,6 +231,8 @@ def test_definitions_go_from_one_broker_to_the_next(warren):
     put(warren, "queues/v/q", {"durable": True, "arguments": {"x-max-length": 3}})
     status, _ = api(warren, "POST", "bindings/v/e/x/q/q", {"routing_key": "a.#", "arguments": {"n": 1}})
     assert status == 201
+    for source in ["amq.topic", "amq.fanout", "amq.match", "amq.direct"]:
+        assert api(warren, "POST", f"bindings/v/e/{source}/e/x", {"routing_key": ""})[0] == 201
     definitions = api(warren, "GET", "definitions")[1]
     assert api(warren, "DELETE", "vhosts/v")[0] == 204
     assert api(warren, "DELETE", "users/u")[0] == 204
@@ -301,3 +303,93 @@ def test_events_tell_who_administered_what(warren):
     method, properties, _ = channel.basic_get(events, auto_ack=True)
     assert method.routing_key == "user.authentication.failure"
     assert (properties.headers["name"], properties.headers["auth_mechanism"]) == ("root", "PLAIN")
+
+
+def test_what_is_published_over_http_is_checked_as_on_a_channel(warren):
+    put(warren, "queues/%2F/q", {"durable": True})
+    add_user(warren, write="^(amq.default|amq.topic|q)$", tags="management")
+    put(warren, "topic-permissions/%2F/u", {"exchange": "amq.topic", "write": "^a", "read": "^b"})
+    message = {"payload": "m", "payload_encoding": "string", "properties": {}, "routing_key": "q"}
+
+    def publish(exchange="amq.default", **changed):
+        return api(warren, "POST", f"exchanges/%2F/{exchange}/publish", message | changed, user="u:p")
+
+    def of(**properties):
+        return {"properties": properties}
+
+    for changed, status, expected in [
+        (of(user_id="other"), 400, "user_id property set to 'other' but authenticated user was 'u'"),
+        (of(expiration="9" * 17), 400, "invalid expiration '99999999999999999': {value_too_large,99999999999999999}"),
+        (of(reply_to="amq.rabbitmq.reply-to"), 400, "fast reply consumer does not exist"),
+        (of(headers={"CC": "q"}), 400, 'invalid message: {unacceptable_type_in_header,"CC",longstr}'),
+    ]:
+        answer = publish(**changed)
+        assert answer == (status, {"error": "bad_request", "reason": f"406 PRECONDITION_FAILED - {expected}"})
+    assert publish(**of(message_id=5)) == (400, {"error": "bad_request", "reason": ["not_string", "message_id"]})
+    assert publish(routing_key="k" * 256)[0] == 400
+    assert api(warren, "PUT", "queues/%2F/" + "q" * 256, {})[1]["reason"].startswith("queue should be less than")
+    assert publish("amq.topic", routing_key="a.b")[0] == 200
+    assert publish("amq.topic", routing_key="b.a")[0] == 401
+    assert publish("amq.topic", routing_key="a.b", **of(headers={"BCC": ["b.a"]}))[0] == 401
+    for key, status in [("b.c", 201), ("a.c", 401)]:
+        bound = api(warren, "POST", "bindings/%2F/e/amq.topic/q/q", {"routing_key": key}, user="u:p")
+        assert bound[0] == status
+    copies = of(user_id="u", headers={"CC": ["q"], "BCC": ["nowhere"], "h": 1})
+    assert publish(routing_key="nowhere", **copies) == (200, {"routed": True})
+    method, properties, body = connect(warren, "guest", "guest").channel().basic_get("q", auto_ack=True)
+    assert (method.routing_key, properties.user_id, body) == ("nowhere", "u", b"m")
+    assert properties.headers == {"CC": ["q"], "h": 1}
+    assert publish(**of(delivery_mode=2)) == (200, {"routed": True})
+    warren.kill()
+    warren.restart()
+    assert count(connect(warren, "guest", "guest").channel(), "q") == 1, "an answer means on disk"
+
+
+def test_what_is_rejected_over_http_is_dead_lettered(warren):
+    put(warren, "queues/%2F/dead", {"durable": True})
+    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
+    put(warren, "queues/%2F/q", {"durable": True, "arguments": arguments})
+    channel = connect(warren, "guest", "guest").channel()
+    channel.confirm_delivery()
+    for n in range(3):
+        channel.basic_publish("", "q", b"%d" % n)
+
+    def get(mode, count=1):
+        body = {"count": count, "ackmode": mode, "encoding": "auto"}
+        return [row["payload"] for row in api(warren, "POST", "queues/%2F/q/get", body)[1]]
+
+    assert get("ack_requeue_true", 5) == ["0", "1", "2"]
+    assert get("reject_requeue_false") == ["0"]
+    assert get("ack_requeue_false") == ["1"]
+    assert (count(channel, "q"), count(channel, "dead")) == (1, 1)
+    _, properties, body = channel.basic_get("dead", auto_ack=True)
+    assert body == b"0" and properties.headers["x-death"][0]["reason"] == "rejected"
+
+
+def test_over_http_too_a_declaration_needs_what_its_arguments_reach(warren):
+    add_user(warren, write="^mine", tags="management")
+
+    def declare(path, arguments):
+        return api(warren, "PUT", path, {"arguments": arguments}, user="u:p")[0]
+
+    assert declare("queues/%2F/mine-1", {"x-dead-letter-exchange": "other"}) == 401
+    assert declare("queues/%2F/mine-1", {"x-dead-letter-exchange": "mine"}) == 201
+    assert declare("exchanges/%2F/mine-2", {"alternate-exchange": "other"}) == 401
+    assert declare("exchanges/%2F/mine-2", {"alternate-exchange": "mine"}) == 201
+
+
+def test_an_exclusive_queue_is_its_connections_alone_over_http_too(warren):
+    channel = connect(warren, "guest", "guest").channel()
+    channel.queue_declare("q", exclusive=True)
+    get = {"count": 1, "ackmode": "ack_requeue_false", "encoding": "auto"}
+    for method, path, body in [
+        ("DELETE", "queues/%2F/q/contents", None),
+        ("POST", "bindings/%2F/e/amq.direct/q/q", {"routing_key": "k"}),
+        ("POST", "queues/%2F/q/get", get),
+        ("PUT", "queues/%2F/q", {}),
+        ("DELETE", "queues/%2F/q", None),
+    ]:
+        status, answer = api(warren, method, path, body)
+        assert (status, "exclusive access to locked queue 'q'" in answer["reason"]) == (400, True), (method, path)
+    assert api(warren, "GET", "bindings/%2F/e/amq.direct/q/q")[0] == 200, "looking is allowed"
+    assert count(channel, "q") == 0

@@ -102,8 +102,8 @@ pub(crate) fn post(request: &Request) -> Change {
     let body = request.object()?;
     request.open_vhost()?;
     let Ends { vhost, source, target } = ends(request)?;
-    allow(request, &vhost, &source, &target)?;
-    let (key, arguments) = (body.text_or_empty("routing_key"), body.arguments()?);
+    let (key, arguments) = (body.short("routing_key")?, body.arguments()?);
+    allow(request, &vhost, &source, &target, &key)?;
     let properties = properties_key(&key, &arguments);
     let location = format!("{}/{}", quote(target.name()), quote(&properties));
     let bound = bind(&vhost, &source.name, target, &key, arguments);
@@ -123,14 +123,24 @@ pub(crate) fn delete(request: &Request) -> Change {
         binding.target.id() == target.id() && is_named(&row, request.parameter(4))
     });
     let binding = found.ok_or_else(Reply::not_found)?;
-    allow(request, &vhost, &source, &target)?;
+    allow(request, &vhost, &source, &target, &binding.routing_key)?;
     let unbound = vhost.unbind(&source.name, &binding.id());
     Done::nothing(unbound.map_err(|refusal| refused::reply(&refusal, &vhost.name))?)
 }
 
-fn allow(request: &Request, vhost: &Vhost, source: &Exchange, target: &Target) -> Result<(), Reply> {
+fn allow(
+    request: &Request,
+    vhost: &Vhost,
+    source: &Exchange,
+    target: &Target,
+    routing_key: &str,
+) -> Result<(), Reply> {
+    if let Target::Queue(queue) = target {
+        queues::unlocked(vhost, &queue.name)?;
+    }
     request.allow(Access::Write, &vhost.name, target.name())?;
-    request.allow(Access::Read, &vhost.name, &source.name)
+    request.allow(Access::Read, &vhost.name, &source.name)?;
+    request.allow_topics(Access::Read, vhost, &source.name, [&routing_key.to_owned()].into_iter())
 }
 
 fn of_exchange(request: &Request, mine: impl Fn(&BindingRow, &str) -> bool) -> Reply {
@@ -156,7 +166,7 @@ pub(crate) fn to_exchange(request: &Request) -> Reply {
     of_exchange(request, |row, name| row.destination == name && row.destination_type == "exchange")
 }
 
-/// Bindings as definitions have them: those that last.
+/// Bindings as definitions have them: those that last, in an order that is always the same.
 #[must_use]
 pub(crate) fn definitions(vhost: &Vhost) -> Vec<Value> {
     let mut rows = Vec::new();
@@ -170,5 +180,10 @@ pub(crate) fn definitions(vhost: &Vhost) -> Vec<Value> {
             }));
         }
     }
+    rows.sort_by_cached_key(|row: &Value| {
+        let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        let names = ["source", "destination_type", "destination", "routing_key"].map(text);
+        (names, row["arguments"].to_string())
+    });
     rows
 }

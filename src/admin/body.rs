@@ -63,6 +63,12 @@ impl Body {
         self.text(name).unwrap_or_default()
     }
 
+    /// A field as text that fits into a short string; absent is empty.
+    pub fn short(&self, name: &str) -> Result<String, Reply> {
+        let text = self.text_or_empty(name);
+        fits(name, &text).map(|()| text)
+    }
+
     /// A field as true or false, which may be a string; absent is false.
     pub fn flag(&self, name: &str) -> Result<bool, Reply> {
         self.flag_or(name, false)
@@ -110,6 +116,14 @@ impl Body {
             }
             Json::Null | Json::Bool(_) | Json::Number(_) | Json::Object(_) => None,
         }
+    }
+}
+
+/// Refuses what no short string of AMQP can hold.
+pub fn fits(what: &str, name: &str) -> Result<(), Reply> {
+    match name.len() {
+        0..=255 => Ok(()),
+        n => Err(Reply::bad_request(&format!("{what} should be less than 255 bytes, actually was {n}\n"))),
     }
 }
 

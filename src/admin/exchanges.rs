@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     admin::{
-        body::Body,
+        body::{Body, fits},
         json::table,
         refused,
         request::{Change, Done, Reply, Request},
@@ -37,9 +37,14 @@ pub(crate) fn options(body: &Body) -> Result<ExchangeOptions, Reply> {
 pub(crate) fn put(request: &Request) -> Change {
     let body = request.object()?;
     let (vhost, name) = (request.open_vhost()?, real_name(request.parameter(1)));
+    fits("exchange", name)?;
     let existed = vhost.find_exchange(name).is_some();
     let options = options(&body)?;
     request.allow(Access::Configure, &vhost.name, name)?;
+    if !existed && let Some(alternate) = options.alternate() {
+        request.allow(Access::Read, &vhost.name, name)?;
+        request.allow(Access::Write, &vhost.name, alternate)?;
+    }
     let declared = vhost.declare_exchange(name, options);
     let pending = declared.map_err(|refusal| refused::reply(&refusal, &vhost.name))?;
     Done::put((!existed, pending))

@@ -18,21 +18,38 @@ use crate::{
     },
     broker::{
         message::{Publish, Traits},
-        outlet::Outlet,
-        publish::{Publisher, Routed},
+        outlet::{Event, Outlet},
+        publish::{Headers, Publisher, Routed},
         queue::{Entry, Queue, state::Got},
-        refusal::Access,
+        receipt::Receipt,
+        refusal::{Access, Refusal},
+        reply,
+        trace::Origin,
         vhost::Vhost,
     },
-    data::field::{Properties, table as field_table},
+    data::{
+        expiration,
+        field::{Properties, table as field_table},
+        term,
+        value::{Table, Value as Typed},
+    },
 };
 
-/// `POST /api/exchanges/:vhost/:exchange/publish`.
-pub(crate) fn publish(request: &Request) -> Reply {
-    publish_one(request).unwrap_or_else(|reply| reply)
+/// `POST /api/exchanges/:vhost/:exchange/publish`: answered once the message is where a confirm would say it is.
+pub(crate) fn publish(request: Request) -> Later<'static, Reply> {
+    Box::pin(async move {
+        match publish_one(&request) {
+            Ok((routed, outlet)) => match settled(&outlet).await {
+                true => Reply::json(json!({ "routed": routed })),
+                false => Reply::bad_request("rejected"),
+            },
+            Err(reply) => reply,
+        }
+    })
 }
 
-fn publish_one(request: &Request) -> Result<Reply, Reply> {
+/// Hands one message to its queues; the outlet hears whether they took it.
+fn publish_one(request: &Request) -> Result<(bool, Arc<Outlet>), Reply> {
     let body = request.object_with(&["payload", "payload_encoding", "properties", "routing_key"])?;
     let (vhost, exchange) = (request.open_vhost()?, real_name(request.parameter(1)));
     let payload = body.text_or_empty("payload");
@@ -41,33 +58,67 @@ fn publish_one(request: &Request) -> Result<Reply, Reply> {
         "base64" => base64(&payload)?,
         other => return Err(Reply::bad_request_json(json!(["unsupported_encoding", other]))),
     };
-    let (properties, traits) = properties(&body)?;
+    let routing_key = body.short("routing_key")?;
+    let asked = properties(&body, &request.principal.name)?;
     request.allow(Access::Write, &vhost.name, exchange)?;
-    let routing_key = body.text_or_empty("routing_key");
-    let publish = Publish { exchange, routing_key: &routing_key, properties: &properties, traits };
-    let headers = || {
-        let decoded = Properties::decode(&properties).ok()?.header_table().ok()?;
-        Some(crate::broker::publish::Headers { table: decoded, alone: false })
-    };
+    let keys = std::iter::once(&routing_key).chain(&asked.keys).chain(&asked.hidden);
+    request.allow_topics(Access::Write, &vhost, exchange, keys)?;
+    let publish =
+        Publish { exchange, routing_key: &routing_key, properties: &asked.list, traits: asked.traits };
+    let headers = || Some(Headers { table: asked.headers.clone()?, alone: false });
     let now_ms = request.state.broker.core.clock.now_ms();
-    let mut publisher = Publisher::new(vhost.clone());
-    let routed = publisher.publish(now_ms, &publish, headers, &payload);
+    let (connection, user) = ("management".into(), request.principal.name.as_str().into());
+    let mut publisher = Publisher::of(vhost.clone(), Arc::new(Origin { connection, channel: 1, user }));
+    let routed = if asked.keys.is_empty() && asked.hidden.is_empty() {
+        publisher.publish(now_ms, &publish, headers, &payload)
+    } else {
+        publisher.publish_copies(now_ms, &publish, (&asked.keys, &asked.hidden), headers, &payload)
+    };
     let routed = routed.map_err(|refusal| {
         let text = refused::text(&refusal, &vhost.name);
         let code = if text.starts_with("no ") { "404 NOT_FOUND" } else { "403 ACCESS_REFUSED" };
         Reply::bad_request(&format!("{code} - {text}"))
     })?;
-    publisher.flush(now_ms, None);
-    Ok(Reply::json(json!({ "routed": matches!(routed, Routed::Taken) })))
+    let outlet = Arc::<Outlet>::default();
+    let receipt = Receipt::new(outlet.clone(), 1, 0, (1, 1));
+    if publisher.flush(now_ms, Some(&receipt)).rejected.is_empty() {
+        receipt.done();
+    } else {
+        receipt.refuse();
+    }
+    Ok((routed == Routed::Taken, outlet))
 }
 
-/// The property list that a JSON object asks for, and what of it concerns queues.
-fn properties(body: &Body) -> Result<(BytesMut, Traits), Reply> {
+/// What the receipt of one message says.
+async fn settled(outlet: &Outlet) -> bool {
+    let told = |cx: &mut std::task::Context<'_>| {
+        let mut events = Vec::new();
+        outlet.drain(&mut events, cx.waker());
+        match events.first() {
+            Some(event) => Poll::Ready(matches!(event, Event::Confirm { .. })),
+            None => Poll::Pending,
+        }
+    };
+    poll_fn(told).await
+}
+
+/// What a publish asks for besides its payload.
+struct Asked {
+    /// The property list, without what nobody is to see.
+    list: BytesMut,
+    traits: Traits,
+    headers: Option<Table>,
+    /// Of `CC` and of `BCC`.
+    keys: Vec<String>,
+    hidden: Vec<String>,
+}
+
+/// The properties that a JSON object asks for, checked as those of a channel of that user.
+fn properties(body: &Body, user: &str) -> Result<Asked, Reply> {
     let given = match body.0.get("properties") {
         Some(Value::Object(map)) => Body(map.clone()),
         Some(_) | None => Body::default(),
     };
-    let text = |name: &str| given.text(name).map(String::into_bytes);
     let number = |name: &'static str| -> Result<Option<u64>, Reply> {
         match given.0.get(name) {
             None => Ok(None),
@@ -77,15 +128,19 @@ fn properties(body: &Body) -> Result<(BytesMut, Traits), Reply> {
         }
     };
     let octet = |name| number(name).map(|n| n.map(|n| u8::try_from(n).unwrap_or(u8::MAX)));
-    let mut headers = BytesMut::new();
-    let has_headers = match given.0.get("headers") {
-        Some(Value::Object(map)) => {
-            field_table::encode(&table_of(map), &mut headers);
-            true
-        }
-        Some(_) | None => false,
+    let mut headers = match given.0.get("headers") {
+        Some(Value::Object(map)) => Some(table_of(map)),
+        Some(_) | None => None,
     };
-    let texts: [Option<Vec<u8>>; 9] = [
+    let (keys, hidden) = match &mut headers {
+        Some(headers) => more_keys(headers)?,
+        None => Default::default(),
+    };
+    let mut encoded = BytesMut::new();
+    if let Some(headers) = &headers {
+        field_table::encode(headers, &mut encoded);
+    }
+    let names = [
         "content_type",
         "content_encoding",
         "correlation_id",
@@ -93,12 +148,17 @@ fn properties(body: &Body) -> Result<(BytesMut, Traits), Reply> {
         "expiration",
         "message_id",
         "type",
+        "user_id",
         "app_id",
         "cluster_id",
-    ]
-    .map(text);
-    if texts.iter().flatten().any(|text| text.len() > 255) {
-        return Err(Reply::bad_request("a property has more than 255 bytes"));
+    ];
+    let mut texts = [const { None::<String> }; 10];
+    for (text, name) in texts.iter_mut().zip(names) {
+        *text = match given.0.get(name) {
+            None => None,
+            Some(Value::String(_)) => Some(given.short(name)?),
+            Some(_) => return Err(Reply::bad_request_json(json!(["not_string", name]))),
+        };
     }
     let [
         content_type,
@@ -108,32 +168,40 @@ fn properties(body: &Body) -> Result<(BytesMut, Traits), Reply> {
         expiration,
         message_id,
         kind,
+        user_id,
         app_id,
         cluster_id,
-    ] = &texts;
+    ] = texts.each_ref().map(|text| text.as_deref().map(str::as_bytes));
     let properties = Properties {
-        content_type: content_type.as_deref(),
-        content_encoding: content_encoding.as_deref(),
+        content_type,
+        content_encoding,
         // The list writes the length itself.
-        headers: headers.get(4..).filter(|_| has_headers),
+        headers: headers.as_ref().and(encoded.get(4..)),
         delivery_mode: octet("delivery_mode")?,
         priority: octet("priority")?,
-        correlation_id: correlation_id.as_deref(),
-        reply_to: reply_to.as_deref(),
-        expiration: expiration.as_deref(),
-        message_id: message_id.as_deref(),
+        correlation_id,
+        reply_to,
+        expiration,
+        message_id,
         timestamp: number("timestamp")?,
-        r#type: kind.as_deref(),
-        app_id: app_id.as_deref(),
-        cluster_id: cluster_id.as_deref(),
-        ..Properties::default()
+        r#type: kind,
+        user_id,
+        app_id,
+        cluster_id,
     };
-    let expiration_ms = match given.text("expiration") {
-        None => None,
-        Some(text) => Some(text.parse().map_err(|_| {
-            Reply::bad_request(&format!("406 PRECONDITION_FAILED - invalid expiration '{text}': no_integer"))
-        })?),
-    };
+    let refused = |reason: String| Reply::bad_request(&format!("406 PRECONDITION_FAILED - {reason}"));
+    if let Some(claimed) = user_id.filter(|claimed| *claimed != user.as_bytes()) {
+        let claimed = String::from_utf8_lossy(claimed);
+        let reason = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
+        return Err(refused(reason));
+    }
+    if reply_to == Some(reply::QUEUE.as_bytes()) {
+        return Err(refused("fast reply consumer does not exist".to_owned()));
+    }
+    let expiration_ms = expiration.map(expiration::parse).transpose().map_err(|reason| {
+        let given = String::from_utf8_lossy(expiration.unwrap_or_default());
+        refused(format!("invalid expiration '{given}': {reason}"))
+    })?;
     let traits = Traits {
         persistent: properties.persistent(),
         priority: properties.priority.unwrap_or(0),
@@ -141,7 +209,28 @@ fn properties(body: &Body) -> Result<(BytesMut, Traits), Reply> {
     };
     let mut list = BytesMut::new();
     properties.encode(&mut list);
-    Ok((list, traits))
+    Ok(Asked { list, traits, headers, keys, hidden })
+}
+
+/// The keys of `CC` and of `BCC`, which is taken out: nobody is to see it.
+fn more_keys(headers: &mut Table) -> Result<(Vec<String>, Vec<String>), Reply> {
+    let keys = |header: &str| -> Result<Vec<String>, Reply> {
+        match headers.field(header) {
+            None => Ok(Vec::new()),
+            Some(Typed::Array(values)) => {
+                let texts = values.iter().filter_map(|value| std::str::from_utf8(value.octets()?).ok());
+                Ok(texts.map(str::to_owned).collect())
+            }
+            Some(other) => {
+                let (header, kind) = (term::string(header.as_bytes()), other.type_name());
+                let reason = format!("invalid message: {{unacceptable_type_in_header,{header},{kind}}}");
+                Err(Reply::bad_request(&format!("406 PRECONDITION_FAILED - {reason}")))
+            }
+        }
+    };
+    let found = (keys("CC")?, keys("BCC")?);
+    headers.0.retain(|(name, _)| name != "BCC");
+    Ok(found)
 }
 
 /// What becomes of the messages that are shown.
@@ -174,27 +263,50 @@ async fn get_some(request: &Request) -> Result<Reply, Reply> {
     let count = body.integer("count")?.unwrap_or(0).clamp(0, GET_MAX);
     let truncate = body.integer("truncate")?.and_then(|n| usize::try_from(n).ok());
     request.allow(Access::Read, &vhost.name, name)?;
-    let queue = the_queue(&vhost, name)?;
-    let (mut rows, mut held) = (Vec::new(), Vec::new());
-    while (rows.len() as i64) < count {
-        let Some((entry, left)) = next(&queue).await else { break };
+    let mut taken = Taken { queue: the_queue(&vhost, name)?, entries: Vec::new() };
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    while (rows.len() as i64) < count && bytes < GET_BYTES_MAX {
+        let Some((entry, left)) = next(&taken.queue).await else { break };
+        let body_bytes = entry.message.body().len();
+        bytes += truncate.unwrap_or(body_bytes).min(body_bytes);
         rows.push(row(&entry, left, truncate, base64_always));
-        held.push(entry);
+        taken.entries.push(entry);
     }
-    match mode {
-        Mode::Requeue => queue.requeue(None, held.into_iter(), false),
-        Mode::Acknowledge => queue.settle(None, held.into_iter().map(|entry| entry.seq), true),
-        Mode::Reject => queue.settle(None, held.into_iter().map(|entry| entry.seq), false),
-    }
+    taken.become_of(mode);
     Ok(Reply::json(rows.into()))
+}
+
+/// Messages that were taken out. They go back when nobody waits for the answer any more.
+struct Taken {
+    queue: Arc<Queue>,
+    entries: Vec<Entry>,
+}
+
+impl Taken {
+    fn become_of(&mut self, mode: Mode) {
+        let entries = std::mem::take(&mut self.entries).into_iter();
+        match mode {
+            Mode::Requeue => self.queue.requeue(None, entries, false),
+            Mode::Acknowledge => self.queue.settle(None, entries.map(|entry| entry.seq), true),
+            Mode::Reject => self.queue.reject(None, entries),
+        }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if !self.entries.is_empty() {
+            self.become_of(Mode::Requeue);
+        }
+    }
 }
 
 fn the_queue(vhost: &Vhost, name: &str) -> Result<Arc<Queue>, Reply> {
     match queues::find(vhost, name) {
-        Some(Named::Queue(queue)) if queue.options.exclusive.is_some() => Err(Reply::bad_request(&format!(
-            "405 RESOURCE_LOCKED - cannot obtain exclusive access to locked queue '{name}' in vhost '{}'",
-            vhost.name
-        ))),
+        Some(Named::Queue(queue)) if queue.options.exclusive.is_some() => {
+            let text = refused::text(&Refusal::Locked(name.to_owned()), &vhost.name);
+            Err(Reply::bad_request(&format!("405 RESOURCE_LOCKED - {text}")))
+        }
         Some(Named::Queue(queue)) => Ok(queue),
         Some(Named::Stream(_)) => Err(Reply::bad_request(&format!(
             "540 NOT_IMPLEMENTED - basic.get not supported by stream queues queue '{name}' in vhost '{}'",
@@ -284,3 +396,6 @@ fn properties_json(list: &[u8]) -> Value {
 
 /// One answer shows no more than this.
 const GET_MAX: i64 = 10_000;
+
+/// Nor does it take a message more once it has bodies of this size: an answer is made whole, in memory.
+const GET_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     admin::{
+        body::fits,
         refused,
         request::{Change, Done, Reply, Request},
     },
@@ -33,6 +34,17 @@ pub(crate) enum Named {
 /// The queue or stream of that name.
 pub(crate) fn find(vhost: &Vhost, name: &str) -> Option<Named> {
     vhost.find_queue(name).map(Named::Queue).or_else(|| vhost.find_stream(name).map(Named::Stream))
+}
+
+/// As [`find`], for what changes the queue: an exclusive one is its connection's alone, over HTTP as on a channel.
+pub(crate) fn unlocked(vhost: &Vhost, name: &str) -> Result<Named, Reply> {
+    let found = find(vhost, name).ok_or_else(Reply::not_found)?;
+    match &found {
+        Named::Queue(queue) if queue.options.exclusive.is_some() => {
+            Err(refused::reply(&Refusal::Locked(name.to_owned()), &vhost.name))
+        }
+        Named::Queue(_) | Named::Stream(_) => Ok(found),
+    }
 }
 
 /// How to declare a queue.
@@ -64,6 +76,7 @@ pub(crate) fn declare(vhost: &Vhost, name: &str, given: Declaration) -> Result<(
 pub(crate) fn put(request: &Request) -> Change {
     let body = request.object()?;
     let (vhost, name) = (request.open_vhost()?, request.parameter(1));
+    fits("queue", name)?;
     if let Some(node) = body.text("node")
         && node != request.state.identity.node
     {
@@ -78,6 +91,12 @@ pub(crate) fn put(request: &Request) -> Change {
         return Err(Reply::not_authorized("Access refused."));
     }
     request.allow(Access::Configure, &vhost.name, name)?;
+    if let Some(exchange) = given.arguments.field("x-dead-letter-exchange").and_then(|value| value.octets())
+        && find(&vhost, name).is_none()
+    {
+        request.allow(Access::Read, &vhost.name, name)?;
+        request.allow(Access::Write, &vhost.name, &String::from_utf8_lossy(exchange))?;
+    }
     Done::put(declare(&vhost, name, given).map_err(|refusal| refused::reply(&refusal, &vhost.name))?)
 }
 
@@ -85,7 +104,7 @@ pub(crate) fn put(request: &Request) -> Change {
 pub(crate) fn delete(request: &Request) -> Change {
     let (vhost, name) = (request.open_vhost()?, request.parameter(1));
     let asked = |flag: &str| request.query.value(flag) == Some("true");
-    let found = find(&vhost, name).ok_or_else(Reply::not_found)?;
+    let found = unlocked(&vhost, name)?;
     request.allow(Access::Configure, &vhost.name, name)?;
     let deleted = match found {
         Named::Queue(queue) => vhost.delete_queue(&queue, asked("if-unused"), asked("if-empty")),
@@ -99,7 +118,7 @@ pub(crate) fn delete(request: &Request) -> Change {
 pub(crate) fn purge(request: &Request) -> Change {
     let (vhost, name) = (request.open_vhost()?, request.parameter(1));
     request.allow(Access::Read, &vhost.name, name)?;
-    match find(&vhost, name).ok_or_else(Reply::not_found)? {
+    match unlocked(&vhost, name)? {
         Named::Queue(queue) => {
             queue.purge();
             Done::nothing(None)

@@ -61,7 +61,11 @@ pub fn text(refusal: &Refusal, vhost: &str) -> String {
         Refusal::InUse(subject) => format!("{} in use", on(subject, vhost)),
         Refusal::NotEmpty(name) => format!("{} not empty", named(Kind::Queue, name, vhost)),
         Refusal::Locked(name) => {
-            format!("cannot obtain exclusive access to locked {}", named(Kind::Queue, name, vhost))
+            format!(
+                "cannot obtain exclusive access to locked {}. It could be originally declared on another connection \
+                 or the exclusive property value does not match that of the original declaration.",
+                named(Kind::Queue, name, vhost)
+            )
         }
         Refusal::InternalExchange(name) => {
             format!("cannot publish to internal {}", named(Kind::Exchange, name, vhost))

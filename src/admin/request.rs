@@ -71,6 +71,24 @@ impl Request {
         }
     }
 
+    /// Whether who asks may use these routing keys with an exchange, where that is a topic exchange.
+    pub fn allow_topics<'a>(
+        &self,
+        access: Access,
+        vhost: &Vhost,
+        exchange: &str,
+        mut keys: impl Iterator<Item = &'a String>,
+    ) -> Result<(), Reply> {
+        let of_topics = vhost.find_exchange(exchange).is_some_and(|found| found.options.kind == "topic");
+        let may =
+            |key: &String| self.user().is_some_and(|user| user.may_topic(access, &vhost.name, exchange, key));
+        if !of_topics || self.principal.is_administrator() || keys.all(may) {
+            Ok(())
+        } else {
+            Err(Reply::not_authorized("Access refused."))
+        }
+    }
+
     fn user(&self) -> Option<Arc<User>> {
         self.state.broker.users.user(&self.principal.name)
     }

@@ -126,7 +126,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "api/exchanges/:vhost/:exchange", Management, Now(topology::exchange)),
     route("PUT", "api/exchanges/:vhost/:exchange", Management, Lasting(exchanges::put)),
     route("DELETE", "api/exchanges/:vhost/:exchange", Management, Lasting(exchanges::delete)),
-    route("POST", "api/exchanges/:vhost/:exchange/publish", Management, Now(messages::publish)),
+    route("POST", "api/exchanges/:vhost/:exchange/publish", Management, Slow(messages::publish)),
     route("GET", "api/exchanges/:vhost/:exchange/bindings/source", Management, Now(bindings::from_exchange)),
     route("GET", "api/exchanges/:vhost/:exchange/bindings/destination", Management, Now(bindings::to_exchange)),
     route("GET", "api/queues", Management, Now(topology::queues)),
