@@ -140,20 +140,8 @@ fn properties(body: &Body, user: &str) -> Result<Asked, Reply> {
     if let Some(headers) = &headers {
         field_table::encode(headers, &mut encoded);
     }
-    let names = [
-        "content_type",
-        "content_encoding",
-        "correlation_id",
-        "reply_to",
-        "expiration",
-        "message_id",
-        "type",
-        "user_id",
-        "app_id",
-        "cluster_id",
-    ];
     let mut texts = [const { None::<String> }; 10];
-    for (text, name) in texts.iter_mut().zip(names) {
+    for (text, name) in texts.iter_mut().zip(TEXTS) {
         *text = match given.0.get(name) {
             None => None,
             Some(Value::String(_)) => Some(given.short(name)?),
@@ -189,27 +177,32 @@ fn properties(body: &Body, user: &str) -> Result<Asked, Reply> {
         app_id,
         cluster_id,
     };
+    let traits = judge(&properties, user)?;
+    let mut list = BytesMut::new();
+    properties.encode(&mut list);
+    Ok(Asked { list, traits, headers, keys, hidden })
+}
+
+/// What of the properties concerns queues, in a user's name.
+fn judge(properties: &Properties<'_>, user: &str) -> Result<Traits, Reply> {
     let refused = |reason: String| Reply::bad_request(&format!("406 PRECONDITION_FAILED - {reason}"));
-    if let Some(claimed) = user_id.filter(|claimed| *claimed != user.as_bytes()) {
+    if let Some(claimed) = properties.user_id.filter(|claimed| *claimed != user.as_bytes()) {
         let claimed = String::from_utf8_lossy(claimed);
         let reason = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
         return Err(refused(reason));
     }
-    if reply_to == Some(reply::QUEUE.as_bytes()) {
+    if properties.reply_to == Some(reply::QUEUE.as_bytes()) {
         return Err(refused("fast reply consumer does not exist".to_owned()));
     }
-    let expiration_ms = expiration.map(expiration::parse).transpose().map_err(|reason| {
-        let given = String::from_utf8_lossy(expiration.unwrap_or_default());
+    let expiration_ms = properties.expiration.map(expiration::parse).transpose().map_err(|reason| {
+        let given = String::from_utf8_lossy(properties.expiration.unwrap_or_default());
         refused(format!("invalid expiration '{given}': {reason}"))
     })?;
-    let traits = Traits {
+    Ok(Traits {
         persistent: properties.persistent(),
         priority: properties.priority.unwrap_or(0),
         expiration_ms,
-    };
-    let mut list = BytesMut::new();
-    properties.encode(&mut list);
-    Ok(Asked { list, traits, headers, keys, hidden })
+    })
 }
 
 /// The keys of `CC` and of `BCC`, which is taken out: nobody is to see it.
@@ -232,6 +225,20 @@ fn more_keys(headers: &mut Table) -> Result<(Vec<String>, Vec<String>), Reply> {
     headers.0.retain(|(name, _)| name != "BCC");
     Ok(found)
 }
+
+/// Properties that are text.
+const TEXTS: [&str; 10] = [
+    "content_type",
+    "content_encoding",
+    "correlation_id",
+    "reply_to",
+    "expiration",
+    "message_id",
+    "type",
+    "user_id",
+    "app_id",
+    "cluster_id",
+];
 
 /// What becomes of the messages that are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

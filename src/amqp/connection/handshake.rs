@@ -24,6 +24,7 @@ use crate::{
     },
     broker::{
         outlet::{Event, Outlet},
+        queue::ConnectionId,
         registry::{ConnectionInfo, LimitReached, Limits},
         vhost_settings::MAX_CONNECTIONS,
     },
@@ -179,21 +180,7 @@ impl Connection {
             return self.refuse_open(now, until, &Fault::VhostRefused { vhost: name.to_owned(), user });
         }
         let (id, outlet) = (self.broker.core.ids.connection(), Arc::<Outlet>::default());
-        let info = Arc::new(ConnectionInfo {
-            id,
-            protocol: "AMQP 0-9-1",
-            peer: self.peer,
-            local: self.local,
-            user: login.user.name.clone(),
-            vhost: vhost.name.clone(),
-            client_properties: login.client_properties,
-            connected_at_ms: self.broker.core.clock.now_ms(),
-            channel_max: tuned.channel_max,
-            frame_max: tuned.frame_max,
-            heartbeat_s: tuned.heartbeat,
-            outlet: outlet.clone(),
-            channels: parking_lot::Mutex::default(),
-        });
+        let info = Arc::new(self.info(id, &login, vhost.name.clone(), tuned, &outlet));
         if let Err(reached) = self.broker.connections.admit(info.clone(), &limits) {
             return self.refuse_open(now, until, &limit_fault(reached, name, user));
         }
@@ -232,6 +219,32 @@ impl Connection {
         session.tell_created();
         self.phase = Phase::Open(Box::new(session));
         frame::put_method(self.output.buffer(), 0, &connection::OpenOk { reserved_1: "" });
+    }
+
+    /// What others may know of the connection.
+    fn info(
+        &self,
+        id: ConnectionId,
+        login: &Login,
+        vhost: Arc<str>,
+        tuned: &connection::TuneOk,
+        outlet: &Arc<Outlet>,
+    ) -> ConnectionInfo {
+        ConnectionInfo {
+            id,
+            protocol: "AMQP 0-9-1",
+            peer: self.peer,
+            local: self.local,
+            user: login.user.name.clone(),
+            vhost,
+            client_properties: login.client_properties.clone(),
+            connected_at_ms: self.broker.core.clock.now_ms(),
+            channel_max: tuned.channel_max,
+            frame_max: tuned.frame_max,
+            heartbeat_s: tuned.heartbeat,
+            outlet: outlet.clone(),
+            channels: parking_lot::Mutex::default(),
+        }
     }
 
     /// `connection.open` is refused.
