@@ -8,7 +8,6 @@
 mod support;
 
 use std::{
-    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -68,37 +67,14 @@ fn go_suite(suite: &str, module: &str) {
     let doors = broker.doors();
     // streadway's 5672 is only a default; both take the address from the environment.
     copied(&sources, directory.path(), &[("15672", doors.admin.port())]).expect("the module can be copied");
-    let run = |tests: &str| {
-        let mut go = Command::new("go");
-        go.current_dir(directory.path());
-        go.args(["test", "-tags", "integration", "-json", "-count=1", "-timeout=500s", "-run", tests, "."]);
-        go.env("AMQP_URL", format!("amqp://guest:guest@{}/", doors.amqp));
-        process::within(&mut go, Duration::from_secs(600))
-    };
-    let done = report::suite(&format!("foreign {suite}"), || run("."));
-    let (mut outcomes, mut said) = (gaps::from_go(&done.said), format!("{}\n{}", done.said, done.errors));
-    // Their clocks are strict (a millisecond here and there), also against RabbitMQ: once more, and alone.
-    let failed: BTreeSet<&str> =
-        outcomes.iter().filter(|outcome| !outcome.passed).filter_map(|outcome| top(&outcome.test)).collect();
-    if !failed.is_empty() {
-        let names: Vec<&str> = failed.iter().copied().collect();
-        report::say(&format!("foreign {suite}: again {}", names.join(" ")));
-        let again = run(&format!("^({})$", names.join("|")));
-        let second = gaps::from_go(&again.said);
-        outcomes = outcomes
-            .iter()
-            .filter(|first| !top(&first.test).is_some_and(|name| failed.contains(name)))
-            .cloned()
-            .chain(second)
-            .collect();
-        said = format!("{said}\n{}\n{}", again.said, again.errors);
-    }
-    judge(suite, outcomes, &said);
-}
-
-/// The test function of `package/TestFunction/subtest`.
-fn top(test: &str) -> Option<&str> {
-    test.split('/').nth(1)
+    let mut go = Command::new("go");
+    go.current_dir(directory.path());
+    go.args(["test", "-tags", "integration", "-json", "-count=1", "-timeout=500s", "."]);
+    go.env("AMQP_URL", format!("amqp://guest:guest@{}/", doors.amqp));
+    broker.lend_ctl(&mut go, "RABBITMQ_RABBITMQCTL_PATH");
+    let done =
+        report::suite(&format!("foreign {suite}"), || process::within(&mut go, Duration::from_secs(600)));
+    judge(suite, gaps::from_go(&done.said), &format!("{}\n{}", done.said, done.errors));
 }
 
 #[test]

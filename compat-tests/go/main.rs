@@ -14,6 +14,7 @@ fn both_libraries() {
     let broker = Broker::durable(&[]);
     go.args(["test", "-json", "-p=1", "-count=1", "-timeout=120s", "./..."]);
     go.env("AMQP_URL", format!("amqp://guest:guest@{}/", broker.doors().amqp));
+    broker.lend_ctl(&mut go, "RABBITMQCTL");
     // Compiling the libraries counts too, the first time.
     let done = report::suite("go", || process::within(&mut go, Duration::from_secs(300)));
     let outcomes = gaps::from_go(&done.said);

@@ -21,6 +21,7 @@ fn amqplib_and_kafkajs() {
         let mut node = Command::new("node");
         node.current_dir(&directory).args(["--no-warnings", "--test-reporter=tap", program]);
         node.env("AMQP_URL", format!("amqp://guest:guest@{}/", broker.doors().amqp));
+        broker.lend_ctl(&mut node, "RABBITMQCTL");
         node.env("KAFKA", broker.doors().kafka.to_string());
         let done = report::suite(&format!("node {program}"), || process::within(&mut node, LIMIT));
         outcomes.extend(gaps::from_tap(&done.said));

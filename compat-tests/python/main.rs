@@ -44,6 +44,8 @@ fn pika() {
         "test_connections.py",
         "test_plugins.py",
         "test_reply_to.py",
+        "test_order.py",
+        "test_permissions.py",
     ];
     pytest("python pika", &python, Some(&broker), &files);
 }

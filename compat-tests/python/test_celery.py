@@ -199,7 +199,12 @@ def test_consumers_are_added_and_cancelled_by_remote_control(worker, tmp_path):
     worker.app.control.add_consumer(extra, destination=[node], reply=True, timeout=5)
     assert worker.send("note", str(path), "extra", queue=extra).get(timeout=20) == "extra"
     worker.app.control.cancel_consumer(extra, destination=[node], reply=True, timeout=5)
-    assert [queue["name"] for queue in worker.app.control.inspect([node], timeout=5).active_queues()[node]] == [worker.name]
+
+    def active():
+        return [queue["name"] for queue in worker.app.control.inspect([node], timeout=5).active_queues()[node]]
+
+    # The worker answers first, and cancels in its next turn.
+    wait_for(lambda: active() == [worker.name])
 
 
 def test_events_are_seen_by_who_captures_them(worker):

@@ -151,8 +151,9 @@ def test_a_quorum_queue_counts_how_often_a_message_came_back(channel, quorum, ve
     assert seen == [(first, False), (1, True), (2, True)]
 
 
-def test_a_quorum_queue_gives_what_came_back_before_the_rest(channel, quorum):
-    queue = quorum()
+def test_a_quorum_queue_gives_what_came_back_before_the_rest(channel, quorum, version):
+    # Without a limit, which all have since 4.0, RabbitMQ 3 puts behind the rest what a client rejects.
+    queue = quorum(delivery_limit=5) if version < (4, 0) else quorum()
     publish(channel, queue, (None, b"a"), (None, b"b"), (None, b"c"))
     methods = [get(channel, queue)[0] for _ in range(2)]
     for method in reversed(methods):

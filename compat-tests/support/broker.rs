@@ -56,6 +56,12 @@ impl Broker {
         self.doors
     }
 
+    /// Lets a suite raise alarms: the variable under which it looks for a `rabbitmqctl`, and that one's way to us.
+    pub(crate) fn lend_ctl(&self, command: &mut Command, variable: &str) {
+        command.env(variable, ctl()).env("WARREN_URL", format!("http://{}", self.doors.admin));
+        command.env_remove("WARREN_USER").env_remove("WARREN_PASSWORD");
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.directory.path().join("data")
     }
@@ -115,6 +121,14 @@ impl Drop for Broker {
 /// The binary under test: this build's, or the one named by `WARREN_BIN`.
 pub(crate) fn binary() -> PathBuf {
     std::env::var_os("WARREN_BIN").map_or_else(|| env!("CARGO_BIN_EXE_warren").into(), PathBuf::from)
+}
+
+/// The `rabbitmqctl` beside it.
+pub(crate) fn ctl() -> PathBuf {
+    std::env::var_os("WARREN_BIN").map_or_else(
+        || env!("CARGO_BIN_EXE_rabbitmqctl").into(),
+        |binary| Path::new(&binary).with_file_name("rabbitmqctl"),
+    )
 }
 
 fn any() -> SocketAddr {
