@@ -125,17 +125,19 @@ impl Fates {
             let copies = &self.model.queues[name].copies;
             let copy = copies.iter().find(|copy| copy.made == *made).expect("it was matched");
             if let Place::Ended(end) = &copy.place
-                && let Some((group, _)) = &end.moved
+                && let Some((group, targets)) = &end.moved
             {
+                let both = targets.iter().find(|target| places.contains(target));
+                assert!(both.is_none(), "both ends of a move are in the log: {copy:?} and {both:?}");
                 before.insert(*group, copy);
             }
             if let Some(group) = copy.by {
                 after.insert(group, copy);
             }
         }
-        for (group, copy) in &before {
+        for (group, copy) in before.iter().filter(|(group, _)| self.model.groups[**group].whole) {
             let both = after.get(group);
-            assert!(both.is_none(), "half of a move is in the log: {copy:?} and {both:?}");
+            assert!(both.is_none(), "half of a transaction is in the log: {copy:?} and {both:?}");
         }
     }
 

@@ -292,15 +292,15 @@ impl Model {
                 if dead.is_empty() {
                     break;
                 }
-                let group = self.new_group();
+                let group = self.new_group(false);
                 self.move_batch(&source, dead, group, route, &mut sources);
             }
             self.queue(&source).moving = false;
         }
     }
 
-    pub(super) fn new_group(&mut self) -> usize {
-        self.groups.push(Group { ticket: self.ticket });
+    pub(super) fn new_group(&mut self, whole: bool) -> usize {
+        self.groups.push(Group { ticket: self.ticket, whole });
         self.groups.len() - 1
     }
 

@@ -103,6 +103,8 @@ impl Copy {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Group {
     pub(super) ticket: Ticket,
+    /// A transaction's. Dead letters of one moment may go in several parts, as they are read back from the log.
+    pub(super) whole: bool,
 }
 
 /// What a queue was declared with.

@@ -124,7 +124,7 @@ impl Fates {
     /// Publishes queue by queue, then deliveries in order: all of it is in the log or nothing is.
     fn commit(&mut self, world: &World, at: usize, deferred: Deferred) {
         let route = router(world);
-        let group = self.model.new_group();
+        let group = self.model.new_group(true);
         let mut batches: Vec<(String, Vec<Letter>)> = Vec::new();
         for (queue, letter) in deferred.publishes {
             match batches.iter_mut().find(|(name, _)| *name == queue) {
