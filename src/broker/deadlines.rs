@@ -87,6 +87,7 @@ impl Deadlines {
 impl Broker {
     /// Looks at everybody whose deadline has come.
     pub fn on_deadlines(&self, now_ms: i64) {
+        self.transactions.on_deadlines(now_ms);
         while let Some(waiter) = self.core.deadlines.take_due(now_ms) {
             match waiter {
                 Waiter::Queue(queue) => {

@@ -22,7 +22,7 @@ async fn watch_queues(broker: &Arc<Broker>) {
     loop {
         broker.on_deadlines(clock.now_ms());
         let sleep = async {
-            match deadlines.next_ms() {
+            match deadlines.next_ms().into_iter().chain(broker.transactions.next_ms()).min() {
                 Some(at_ms) => tokio::time::sleep_until((clock.now() + until(clock, at_ms)).into()).await,
                 None => std::future::pending().await,
             }
@@ -63,6 +63,7 @@ pub async fn tidy(broker: &Arc<Broker>) {
     let now_ms = broker.core.clock.now_ms();
     broker.core.topics.on_housekeeping(now_ms);
     broker.groups.expire_offsets(now_ms);
+    broker.transactions.on_housekeeping(now_ms);
     for sparse in broker.core.store.sparse_segments() {
         let moving = broker.clone();
         // Reads what still lives there: not on a runtime worker.

@@ -61,7 +61,7 @@ use self::{
     registry::Connections,
     reply::Replies,
     topic::Topics,
-    txn::producer::ProducerIds,
+    txn::{coordinator::Transactions, producer::ProducerIds},
     vhost::Vhost,
 };
 use crate::{
@@ -157,8 +157,9 @@ pub struct Broker {
     pub core: Arc<Core>,
     pub users: Users,
     pub connections: Connections,
-    pub groups: Groups,
+    pub groups: Arc<Groups>,
     pub producer_ids: Arc<ProducerIds>,
+    pub transactions: Arc<Transactions>,
     /// Random, made with the data directory.
     pub cluster_id: Arc<str>,
     vhosts: RwLock<Vec<Arc<Vhost>>>,

@@ -17,7 +17,7 @@ use super::{
     refusal::Refusal,
     reply::Replies,
     topic::{Topics, tail::Budget, writes::Writes},
-    txn::producer::ProducerIds,
+    txn::{coordinator::Transactions, producer::ProducerIds},
     vhost::{Vhost, server_name},
     vhost_settings::{Metadata, VhostSettings},
 };
@@ -63,7 +63,7 @@ impl Broker {
     /// When the store cannot be read, or what it holds makes no sense.
     pub fn recover(store: Store, settings: Settings) -> Result<Arc<Self>, RecoveryError> {
         let topics = Topics::recover(store.clone(), Budget::new(settings.tail_bytes_max))?;
-        let groups = Groups::recover(store.clone(), settings.groups, settings.clock.now())?;
+        let groups = Arc::new(Groups::recover(store.clone(), settings.groups, settings.clock.now())?);
         let producer_ids = ProducerIds::recover(store.clone())?;
         let core = Arc::new(Core {
             profile: settings.profile,
@@ -79,12 +79,14 @@ impl Broker {
             events: Events::default(),
         });
         let cluster_id = cluster_id(&core.store)?;
+        let transactions = Transactions::recover(core.clone(), groups.clone(), producer_ids.clone())?;
         let broker = Self {
             core: core.clone(),
             users: Users::default(),
             connections: super::registry::Connections::default(),
             groups,
             producer_ids,
+            transactions,
             cluster_id,
             vhosts: parking_lot::RwLock::default(),
             globals: parking_lot::RwLock::default(),

@@ -181,6 +181,7 @@ impl From<&Refused> for ErrorCode {
             Refused::UnknownTopicOrPartition => Self::UnknownTopicOrPartition,
             Refused::OutOfOrderSequence => Self::OutOfOrderSequenceNumber,
             Refused::InvalidProducerEpoch => Self::InvalidProducerEpoch,
+            Refused::InvalidTxnState => Self::InvalidTxnState,
             Refused::Storage(_) => Self::KafkaStorageError,
         }
     }

@@ -204,7 +204,7 @@ impl Reader {
         let mut next = self.first(start).await?;
         loop {
             let waiter = Waiter::new(1);
-            self.partition.wait(next, &waiter);
+            self.partition.wait(next, Isolation::ReadCommitted, &waiter);
             let fetched = match self.partition.fetch(next, READ_BYTES_MAX, Isolation::ReadCommitted).await {
                 // What was to be read has been deleted by retention: RabbitMQ goes on at the first there is.
                 Err(FetchError::OutOfRange(offsets)) if offsets.log_start > next => {
@@ -222,7 +222,7 @@ impl Reader {
                 waiter.fired().await;
                 continue;
             }
-            for bytes in fetched.batches {
+            for bytes in fetched.without_aborted()?.batches {
                 let batch = Batch::decode(bytes).map_err(|error| FetchError::Damaged(error.to_string()))?;
                 self.deliver(&batch, next).await?;
                 next = Offset(batch.header().last_offset() + 1).max(next);
@@ -232,17 +232,18 @@ impl Reader {
 
     async fn first(&self, start: Start) -> Result<Offset, FetchError> {
         let offsets = self.partition.offsets();
+        let end = offsets.end(Isolation::ReadCommitted);
         Ok(match start {
             Start::First => offsets.log_start,
-            Start::Next => offsets.high_watermark,
+            Start::Next => end,
             Start::At(offset) => Offset(offset).max(offsets.log_start),
             // RabbitMQ's "last" is the start of the last chunk; ours are batches.
-            Start::Last => self.last_batch(offsets.log_start, offsets.high_watermark).await?,
+            Start::Last => self.last_batch(offsets.log_start, end).await?,
             Start::Time(ms) => self
                 .partition
                 .offset_for_time(ms, Isolation::ReadCommitted)
                 .await?
-                .map_or(offsets.high_watermark, |timed| timed.offset),
+                .map_or(end, |timed| timed.offset),
         })
     }
 

@@ -29,7 +29,7 @@ pub struct Committed {
 }
 
 impl Committed {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(in crate::broker) fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
         w.i64(self.offset.0);
         w.i32(self.leader_epoch);
@@ -39,7 +39,7 @@ impl Committed {
         w.finish()
     }
 
-    pub(super) fn decode(value: &bytes::Bytes) -> Option<Self> {
+    pub(in crate::broker) fn decode(value: &bytes::Bytes) -> Option<Self> {
         let r = &mut Reader::new(value.clone());
         let (offset, leader_epoch, commit_ms) = (Offset(r.i64()?), r.i32()?, r.i64()?);
         let expire_ms = Some(r.i64()?).filter(|ms| *ms >= 0);

@@ -247,6 +247,59 @@ impl Groups {
         later
     }
 
+    /// TxnOffsetCommit: whether `by` may commit, and what it commits. The group is made if need be.
+    ///
+    /// # Errors
+    /// As OffsetCommit.
+    pub fn check_transactional(
+        &self,
+        now: Instant,
+        key: &GroupKey,
+        by: Committer<'_>,
+        offsets: &[(TopicPartition, Committed)],
+    ) -> Result<(), GroupError> {
+        let group = match self.find(key) {
+            Some(group) => group,
+            None if by.generation_id >= 0 => return Err(GroupError::IllegalGeneration),
+            None => self.find_or_make(key)?,
+        };
+        let bytes_max = self.settings.offset_metadata_bytes_max;
+        if offsets.iter().any(|(_, committed)| committed.metadata.len() > bytes_max) {
+            return Err(GroupError::OffsetMetadataTooLarge);
+        }
+        let mut inner = group.inner.lock();
+        // A transaction may be in no generation: its producer may be older than KIP-447 (TxnOffsetCommit v3).
+        if by.generation_id < 0 && by.member_id.is_empty() && by.group_instance_id.is_none() {
+            return Ok(());
+        }
+        inner.classic.validate_commit(now, by.member_id, by.group_instance_id, by.generation_id)
+    }
+
+    /// A transaction's offsets are on their way to disk with its end: they are the group's from here on.
+    pub(in crate::broker) fn on_transaction_submitted(
+        &self,
+        key: &GroupKey,
+        offsets: impl Iterator<Item = TopicPartition>,
+    ) {
+        let made = || Arc::new(Group::new(key.clone(), Classic::new(self.settings.limits.clone()), false));
+        // Under the table's lock, so that no expiry takes the group away in between.
+        let mut table = self.table.lock();
+        let group = table.entry(key.clone()).or_insert_with(made).clone();
+        let mut inner = group.inner.lock();
+        offsets.for_each(|at| inner.offsets.on_submitted(at));
+    }
+
+    /// They are on disk.
+    pub(in crate::broker) fn on_transaction_committed(
+        &self,
+        key: &GroupKey,
+        offsets: impl Iterator<Item = (TopicPartition, Committed)>,
+    ) {
+        let Some(group) = self.find(key) else { return };
+        let mut inner = group.inner.lock();
+        offsets.for_each(|(at, committed)| inner.offsets.on_committed(at, committed));
+    }
+
     /// OffsetFetch of one partition. Unknown group, or nothing committed: `None` (offset -1, no error).
     #[must_use]
     pub fn committed(&self, key: &GroupKey, at: TopicPartition) -> Option<Committed> {

@@ -16,7 +16,7 @@ use super::{
     writes::DELTA_OVERHEAD_BYTES,
 };
 use crate::{
-    broker::txn::producer::{Claim, ProducedBatch, Verdict},
+    broker::txn::producer::{Claim, Part as TxnPart, ProducedBatch, Verdict},
     data::record::{Batch, BatchError, Batches},
     store::{Change, Space, StoreError, Ticket, Turn},
 };
@@ -58,6 +58,8 @@ pub enum Refused {
     OutOfOrderSequence,
     #[error("a newer epoch of this producer has written")]
     InvalidProducerEpoch,
+    #[error("the batch does not belong to a transaction that its partition is part of")]
+    InvalidTxnState,
     #[error("{0}")]
     Storage(String),
 }
@@ -125,16 +127,18 @@ impl Partition {
         let mut fired = Vec::new();
         let bases: Vec<Offset> = staged.batches.iter().map(|b| b.base).collect();
         let bytes = staged.batches.iter().map(|b| b.bytes.len()).sum();
+        let ended = staged.producers.iter().any(|p| matches!(p.part, TxnPart::Commit | TxnPart::Abort));
         let overfull_bytes = self.config.read().overfull_bytes();
         let (appended, overfull) = {
             let mut state = self.state.lock();
             state.index.push(staged.entry);
             let overfull = overfull_bytes.is_some_and(|max| state.index.bytes() > max);
             state.high_watermark = Offset(staged.entry.last().0 + 1);
-            state.last_stable_offset = state.high_watermark;
+            staged.producers.iter().for_each(|p| state.transactions.on_committed(p));
+            state.find_last_stable_offset();
             staged.batches.into_iter().for_each(|b| state.tail.push(b));
-            let high_watermark = state.high_watermark;
-            state.waiters.on_committed(high_watermark, bytes, &mut fired);
+            let offsets = state.offsets();
+            state.waiters.on_committed(offsets, bytes, ended, &mut fired);
             let appended = Appended {
                 base_offset: staged.entry.base,
                 log_append_time_ms: staged.log_append_time_ms,
@@ -189,14 +193,31 @@ pub fn append_all(
 ) -> Ticket {
     let parts =
         parts.into_iter().map(|(partition, checked)| Part { partition, input: Input::Checked(checked) });
+    submit_all(store, parts.collect(), extra, done)
+}
+
+/// Ends a producer's transaction: `markers` in all of its partitions, and `extra`, in one atomic Change.
+pub(in crate::broker) fn append_markers(
+    store: &crate::store::Store,
+    markers: Vec<(Arc<Partition>, Checked)>,
+    committed: bool,
+    extra: (usize, Extra),
+    done: impl FnOnce(AllAppended) + Send + 'static,
+) -> Ticket {
+    let kind = if committed { TxnPart::Commit } else { TxnPart::Abort };
+    let parts =
+        markers.into_iter().map(|(partition, marker)| Part { partition, input: Input::Marker(marker, kind) });
+    submit_all(store, parts.collect(), Some(extra), done)
+}
+
+fn submit_all(
+    store: &crate::store::Store,
+    parts: Vec<Part>,
+    extra: Option<(usize, Extra)>,
+    done: impl FnOnce(AllAppended) + Send + 'static,
+) -> Ticket {
     let (extra_bytes_max, extra) = extra.map_or((0, None), |(bytes, extra)| (bytes, Some(extra)));
-    store.submit(Box::new(AppendChange {
-        parts: parts.collect(),
-        extra,
-        extra_bytes_max,
-        decision: Decision::None,
-        done,
-    }))
+    store.submit(Box::new(AppendChange { parts, extra, extra_bytes_max, decision: Decision::None, done }))
 }
 
 /// An append to one partition as part of a larger Change; nobody hears of its outcome.
@@ -208,7 +229,11 @@ pub(in crate::broker) fn change(partition: Arc<Partition>, checked: Checked) -> 
 /// What a part brings: batches, or the partition's own gathered records, which are taken when the turn is formed.
 pub(super) enum Input {
     Checked(Checked),
-    Gathered { bytes_max: usize },
+    Gathered {
+        bytes_max: usize,
+    },
+    /// The end of a producer's transaction, in a control batch; nothing if the topic is gone.
+    Marker(Checked, TxnPart),
 }
 
 struct Part {
@@ -269,14 +294,20 @@ impl<F: FnOnce(AllAppended) + Send> AppendChange<F> {
 
 impl Part {
     fn examine(&self, state: &State) -> Result<(), Refused> {
-        if state.gone {
-            return Err(Refused::UnknownTopicOrPartition);
-        }
-        let Input::Checked(checked) = &self.input else { return Ok(()) };
+        let checked = match &self.input {
+            // The end of a transaction is not kept up by a topic that is gone.
+            Input::Marker(..) => return Ok(()),
+            Input::Checked(_) | Input::Gathered { .. } if state.gone => {
+                return Err(Refused::UnknownTopicOrPartition);
+            }
+            Input::Gathered { .. } => return Ok(()),
+            Input::Checked(checked) => checked,
+        };
         match checked.batches.first().and_then(claim).map(|c| state.producers.verdict(c)) {
             None | Some(Verdict::Append | Verdict::Duplicate(_)) => Ok(()),
             Some(Verdict::OutOfOrderSequence) => Err(Refused::OutOfOrderSequence),
             Some(Verdict::InvalidProducerEpoch) => Err(Refused::InvalidProducerEpoch),
+            Some(Verdict::InvalidTxnState) => Err(Refused::InvalidTxnState),
         }
     }
 
@@ -289,7 +320,8 @@ impl Part {
 
     fn decide(&mut self) -> PartDecision {
         let checked = match &mut self.input {
-            Input::Checked(checked) => {
+            Input::Marker(..) if self.partition.is_gone() => return PartDecision::Nothing,
+            Input::Checked(checked) | Input::Marker(checked, _) => {
                 std::mem::replace(checked, Checked { batches: Vec::new(), log_append_time_ms: -1 })
             }
             Input::Gathered { .. } => match self.partition.take_gathered() {
@@ -308,29 +340,35 @@ impl Part {
                 log_start_offset: state.log_start,
             });
         }
-        PartDecision::Append(stage_batches(&mut state, checked))
+        let marker = match &self.input {
+            Input::Marker(_, part) => Some(*part),
+            Input::Checked(_) | Input::Gathered { .. } => None,
+        };
+        PartDecision::Append(stage_batches(&mut state, checked, marker))
     }
 }
 
 /// Gives the batches their offsets. The place is not known yet.
-fn stage_batches(state: &mut State, checked: Checked) -> Staged {
+fn stage_batches(state: &mut State, checked: Checked, marker: Option<TxnPart>) -> Staged {
     let base = state.log_end;
     let (mut producers, mut batches, mut max_timestamp) = (Vec::new(), Vec::new(), i64::MIN);
     for batch in checked.batches {
-        let claim = claim(&batch);
+        let has_producer = batch.header().producer_id >= 0;
         let batch = batch.stamped(state.log_end.0, LEADER_EPOCH);
         let header = batch.header();
         let (first, last) = (Offset(header.base_offset), Offset(header.last_offset()));
         max_timestamp = max_timestamp.max(header.max_timestamp);
-        if let Some(claim) = claim {
+        if has_producer {
+            let part = if header.attributes.is_transactional() { TxnPart::Data } else { TxnPart::None };
             let produced = ProducedBatch {
-                producer_id: claim.producer_id,
-                producer_epoch: claim.producer_epoch,
-                base_sequence: claim.base_sequence,
-                last_sequence: claim.last_sequence,
+                producer_id: header.producer_id,
+                producer_epoch: header.producer_epoch,
+                base_sequence: header.base_sequence,
+                last_sequence: header.last_sequence(),
                 base_offset: first,
                 last_offset: last,
                 timestamp: header.max_timestamp,
+                part: marker.unwrap_or(part),
             };
             state.producers.on_appended(produced);
             producers.push(produced);
@@ -345,18 +383,19 @@ fn stage_batches(state: &mut State, checked: Checked) -> Staged {
 
 fn claim(batch: &Batch) -> Option<Claim> {
     let header = batch.header();
-    (header.producer_id >= 0).then(|| Claim {
+    (header.producer_id >= 0 && !header.attributes.is_control()).then(|| Claim {
         producer_id: header.producer_id,
         producer_epoch: header.producer_epoch,
         base_sequence: header.base_sequence,
         last_sequence: header.last_sequence(),
+        is_transactional: header.attributes.is_transactional(),
     })
 }
 
 impl<F: FnOnce(AllAppended) + Send + 'static> Change for AppendChange<F> {
     fn bytes_max(&self) -> usize {
         let part = |part: &Part| match &part.input {
-            Input::Checked(checked) => {
+            Input::Checked(checked) | Input::Marker(checked, _) => {
                 let bytes: usize = checked.batches.iter().map(|b| b.bytes().len()).sum();
                 bytes + entry_bytes_max(checked.batches.len()) + 2 * DELTA_OVERHEAD_BYTES
             }

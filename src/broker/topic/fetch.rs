@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{
     Offset,
     partition::{LEADER_EPOCH, Offsets, Partition, State},
+    transactions::Aborted,
 };
 use crate::{
     data::record::{Batch, Batches},
@@ -50,9 +51,34 @@ pub enum FetchError {
 pub struct Fetched {
     pub batches: Vec<Bytes>,
     pub offsets: Offsets,
+    /// Read committed: what of it belongs to aborted transactions, by their first offsets.
+    pub aborted: Vec<Aborted>,
 }
 
 impl Fetched {
+    /// For readers that know nothing of transactions: batches that were aborted have no records.
+    ///
+    /// # Errors
+    /// When a batch is damaged.
+    pub fn without_aborted(mut self) -> Result<Self, FetchError> {
+        if self.aborted.is_empty() {
+            return Ok(self);
+        }
+        for bytes in &mut self.batches {
+            let batch = Batch::decode(bytes.clone()).map_err(|e| FetchError::Damaged(e.to_string()))?;
+            let header = batch.header();
+            let covers = |a: &Aborted| {
+                a.producer_id == header.producer_id
+                    && (a.first_offset.0..a.last_offset.0).contains(&header.base_offset)
+            };
+            if header.attributes.is_transactional() && self.aborted.iter().any(covers) {
+                *bytes = batch.emptied().into_bytes();
+            }
+        }
+        self.aborted.clear();
+        Ok(self)
+    }
+
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.batches.iter().map(Bytes::len).sum()
@@ -67,6 +93,7 @@ pub struct Read {
     bytes_max: usize,
     isolation: Isolation,
     pub offsets: Offsets,
+    aborted: Vec<Aborted>,
 }
 
 #[derive(Debug)]
@@ -100,7 +127,8 @@ impl Read {
             Piece::Cached(bytes) => Some(bytes),
             Piece::Stored(_) => None,
         };
-        Ok(Fetched { batches: self.pieces.into_iter().filter_map(bytes).collect(), offsets: self.offsets })
+        let batches = self.pieces.into_iter().filter_map(bytes).collect();
+        Ok(Fetched { batches, offsets: self.offsets, aborted: self.aborted })
     }
 }
 
@@ -115,8 +143,12 @@ impl Partition {
         if offset < offsets.log_start || offset > offsets.high_watermark {
             return Err(FetchError::OutOfRange(offsets));
         }
-        let pieces = state.plan(offset, offsets.end(isolation), bytes_max);
-        Ok(Read { pieces, from: offset, bytes_max, isolation, offsets })
+        let (pieces, end) = state.plan(offset, offsets.end(isolation), bytes_max);
+        let aborted = match isolation {
+            Isolation::ReadCommitted => state.transactions.aborted(offset, end),
+            Isolation::ReadUncommitted => Vec::new(),
+        };
+        Ok(Read { pieces, from: offset, bytes_max, isolation, offsets, aborted })
     }
 
     /// Reads from `offset` on, from memory or from the store.
@@ -167,7 +199,7 @@ impl Partition {
                 }
             }
         }
-        Ok(Fetched { batches, offsets: read.offsets })
+        Ok(Fetched { batches, offsets: read.offsets, aborted: read.aborted })
     }
 
     /// One hop to a reader thread for all of them: a hop for each costs more than reading a small batch.
@@ -267,13 +299,14 @@ fn take_batch(bytes: Bytes, left: &mut usize, batches: &mut Vec<Bytes>) {
 }
 
 impl State {
-    fn plan(&self, offset: Offset, end: Offset, bytes_max: usize) -> Vec<Piece> {
+    /// What to read, and before which offset it ends.
+    fn plan(&self, offset: Offset, end: Offset, bytes_max: usize) -> (Vec<Piece>, Offset) {
         let tail_start = self.tail.start().unwrap_or(self.high_watermark);
         let stored = self
             .index
             .since_offset(offset)
             .take_while(|e| offset < tail_start && e.base < tail_start && e.base < end)
-            .map(|e| Piece::Stored(e.place));
+            .map(|e| (Piece::Stored(e.place), e.last()));
         // An append of several batches may be in the tail in part only: its place then covers the rest.
         let covered =
             self.index.since_offset(offset).take_while(|e| e.base < tail_start).last().map(|e| e.last());
@@ -282,16 +315,17 @@ impl State {
             .since_offset(offset)
             .filter(|b| offset >= tail_start || covered.is_none_or(|last| b.base > last))
             .take_while(|b| b.base < end)
-            .map(|b| Piece::Cached(b.bytes.clone()));
-        let (mut pieces, mut left) = (Vec::new(), bytes_max);
-        for piece in stored.chain(cached) {
+            .map(|b| (Piece::Cached(b.bytes.clone()), b.last));
+        let (mut pieces, mut left, mut end) = (Vec::new(), bytes_max, offset);
+        for (piece, last) in stored.chain(cached) {
             let bytes = piece.bytes();
             if !pieces.is_empty() && bytes > left {
                 break;
             }
             left = left.saturating_sub(bytes);
             pieces.push(piece);
+            end = Offset(last.0 + 1);
         }
-        pieces
+        (pieces, end)
     }
 }

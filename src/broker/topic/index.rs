@@ -1,7 +1,8 @@
 //! Where the batches of a partition lie: one entry for each append, in memory and in the store.
 //!
 //! ```text
-//! value   last offset delta u32 | max timestamp i64 | segment u32 | offset u32 | length u32 | producers u32 | producer…
+//! value   last offset delta u32 | max timestamp i64 | segment u32 | offset u32 | length u32 | producers u32 | producer… | part…
+//! part    of each producer's batch in a transaction u8, all of them or none (then all are of no transaction)
 //! producer (one for each batch that has one: recovery needs no chunk)
 //!         id i64 | epoch i16 | base sequence i32 | last sequence i32 | base offset i64 | last offset i64 | timestamp i64
 //! ```
@@ -14,7 +15,10 @@ use super::{
     Offset,
     keys::{Reader, Writer},
 };
-use crate::{broker::txn::producer::ProducedBatch, store::Place};
+use crate::{
+    broker::txn::producer::{Part, ProducedBatch},
+    store::Place,
+};
 
 /// One append: one chunk of whole batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +58,9 @@ impl Entry {
             w.i64(p.last_offset.0);
             w.i64(p.timestamp);
         }
+        if producers.iter().any(|p| p.part != Part::None) {
+            producers.iter().for_each(|p| w.u8(p.part.number()));
+        }
         w.finish()
     }
 
@@ -71,7 +78,13 @@ impl Entry {
                 base_offset: Offset(r.i64()?),
                 last_offset: Offset(r.i64()?),
                 timestamp: r.i64()?,
+                part: Part::None,
             });
+        }
+        if !r.is_done() {
+            for producer in &mut producers {
+                producer.part = Part::from_number(r.u8()?)?;
+            }
         }
         r.is_done().then_some((Self { base, last_offset_delta, max_timestamp, place }, producers))
     }
@@ -79,7 +92,7 @@ impl Entry {
 
 /// The bytes of one entry in a turn, at most, for `batches` batches.
 pub(super) fn entry_bytes_max(batches: usize) -> usize {
-    17 + 28 + batches * 46
+    17 + 28 + batches * 47
 }
 
 /// The entries of one partition.
@@ -237,11 +250,15 @@ mod tests {
             base_offset: Offset(40),
             last_offset: Offset(42),
             timestamp: 1_000,
+            part: Part::None,
         };
         let e = entry(40, 42, 1_000, 99);
-        let value = Bytes::from(e.encode(&[produced]));
-        assert!(value.len() + 17 <= entry_bytes_max(1));
-        assert_eq!(Entry::decode(Offset(40), &value), Some((e, vec![produced])));
-        assert_eq!(Entry::decode(Offset(40), &value.slice(1..)), None);
+        for part in [Part::None, Part::Data, Part::Commit, Part::Abort] {
+            let produced = ProducedBatch { part, ..produced };
+            let value = Bytes::from(e.encode(&[produced]));
+            assert!(value.len() + 17 <= entry_bytes_max(1));
+            assert_eq!(Entry::decode(Offset(40), &value), Some((e, vec![produced])));
+            assert_eq!(Entry::decode(Offset(40), &value.slice(1..)), None);
+        }
     }
 }

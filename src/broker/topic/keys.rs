@@ -12,6 +12,7 @@
 //! state  'i'                                                          first producer id not yet reserved u64
 //! state  'g' | vhost str | group str                                  the group (group/record.rs)
 //! state  'o' | vhost str | group str | topic id 16 | partition u32    committed offset (group/offsets.rs)
+//! state  'x' | vhost str | transactional id str                       the transaction (txn/transaction.rs)
 //!        str: length u16, then that many bytes
 //! ```
 
@@ -22,7 +23,10 @@ use uuid::Uuid;
 
 use super::{Offset, PartitionId};
 use crate::{
-    broker::group::{GroupKey, offsets::TopicPartition},
+    broker::{
+        group::{GroupKey, offsets::TopicPartition},
+        txn::coordinator::TransactionalId,
+    },
     store::key::{Key, Parts},
 };
 
@@ -32,6 +36,8 @@ pub(crate) const DROPPED_PARTITIONS: &[u8] = b"D";
 pub(crate) const NEXT_PRODUCER_ID: &[u8] = b"i";
 pub(crate) const GROUPS: &[u8] = &[GROUP];
 pub(crate) const COMMITTED_OFFSETS: &[u8] = &[COMMITTED_OFFSET];
+pub(crate) const TRANSACTIONS: &[u8] = &[TRANSACTION];
+const TRANSACTION: u8 = b'x';
 const GROUP: u8 = b'g';
 const COMMITTED_OFFSET: u8 = b'o';
 
@@ -81,6 +87,16 @@ pub(crate) fn parse_group(key: &[u8]) -> Option<GroupKey> {
     let mut parts = Parts(key.strip_prefix(GROUPS)?);
     let group = GroupKey { vhost: parts.str()?.into(), id: parts.str()?.into() };
     parts.0.is_empty().then_some(group)
+}
+
+pub(crate) fn transaction(key: &TransactionalId) -> Vec<u8> {
+    Key::new(TRANSACTION).str(&key.vhost.0).str(&key.id).into_vec()
+}
+
+pub(crate) fn parse_transaction(key: &[u8]) -> Option<TransactionalId> {
+    let mut parts = Parts(key.strip_prefix(TRANSACTIONS)?);
+    let id = TransactionalId { vhost: parts.str()?.into(), id: parts.str()?.into() };
+    parts.0.is_empty().then_some(id)
 }
 
 pub(crate) fn committed_offset(key: &GroupKey, at: TopicPartition) -> Vec<u8> {

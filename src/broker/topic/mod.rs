@@ -19,6 +19,7 @@ pub mod table;
 pub mod tail;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod transactions;
 pub mod trim;
 pub mod waiters;
 pub(crate) mod writes;

@@ -18,12 +18,17 @@ use parking_lot::{Mutex, RwLock};
 use super::{
     Offset, PartitionId,
     config::TopicConfig,
+    fetch::Isolation,
     gather::Gathering,
     index::Index,
     tail::{Budget, Tail},
+    transactions::Transactions,
     waiters::{Waiter, Waiters},
 };
-use crate::{broker::txn::producer::Producers, store::Store};
+use crate::{
+    broker::txn::producer::{ProducerIdentity, Producers},
+    store::Store,
+};
 
 /// One node leads everything, always.
 pub const LEADER_EPOCH: i32 = 0;
@@ -71,6 +76,8 @@ pub(super) struct State {
     pub(super) next_log_start: Offset,
     /// As of `log_end`: the committer's.
     pub(super) producers: Producers,
+    /// As of the high watermark.
+    pub(super) transactions: Transactions,
     pub(super) tail: Tail,
     pub(super) waiters: Waiters,
     /// The topic has been deleted.
@@ -86,6 +93,13 @@ pub struct Offsets {
 }
 
 impl State {
+    /// Moves the last stable offset to where it now is.
+    pub(super) fn find_last_stable_offset(&mut self) {
+        let first_open = self.transactions.first_open().map(|first| first.max(self.log_start));
+        self.last_stable_offset =
+            first_open.map_or(self.high_watermark, |first| first.min(self.high_watermark));
+    }
+
     pub(super) fn new(budget: Arc<Budget>) -> Self {
         Self {
             log_start: Offset(0),
@@ -96,6 +110,7 @@ impl State {
             removed_to: Offset(0),
             next_log_start: Offset(0),
             producers: Producers::default(),
+            transactions: Transactions::default(),
             tail: Tail::new(budget),
             waiters: Waiters::default(),
             gone: false,
@@ -154,14 +169,19 @@ impl Partition {
     }
 
     /// Fires `waiter` once there is more to read from `offset` on (at once, if there is already).
-    pub fn wait(&self, offset: Offset, waiter: &Arc<Waiter>) {
+    pub fn wait(&self, offset: Offset, isolation: Isolation, waiter: &Arc<Waiter>) {
         let mut state = self.state.lock();
-        if state.gone || offset < state.high_watermark {
+        if state.gone || offset < state.offsets().end(isolation) {
             drop(state);
             waiter.fire();
         } else {
-            state.waiters.add(offset, waiter);
+            state.waiters.add(offset, isolation, waiter);
         }
+    }
+
+    /// The committer's: this partition is part of that producer's transaction from here on.
+    pub(in crate::broker) fn add_to_transaction(&self, producer: ProducerIdentity) {
+        self.state.lock().producers.on_added(producer);
     }
 
     /// Forgets idle producers (`producer.id.expiration.ms`).

@@ -139,11 +139,15 @@ impl Topics {
             };
             self.store.retain(entry.place);
             state.index.push(entry);
-            producers.into_iter().for_each(|p| state.producers.on_appended(p));
+            for produced in producers {
+                state.producers.on_appended(produced);
+                state.transactions.on_committed(&produced);
+            }
         }
         let end = state.index.last().map_or(0, |e| e.last().0 + 1).max(log_start);
-        (state.log_end, state.high_watermark, state.last_stable_offset) =
-            (Offset(end), Offset(end), Offset(end));
+        (state.log_end, state.high_watermark) = (Offset(end), Offset(end));
+        state.transactions.remove_before(Offset(log_start));
+        state.find_last_stable_offset();
         let partition = Partition::new(id, number, config, self.store.clone(), self.budget.clone(), state);
         partition.finish_trim();
         Ok(partition)

@@ -137,6 +137,9 @@ impl Change for Trim {
             }
             if !this.dropping {
                 state.log_start = state.log_start.max(this.to);
+                let log_start = state.log_start;
+                state.transactions.remove_before(log_start);
+                state.find_last_stable_offset();
             }
             state.log_start
         };

@@ -15,7 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::Offset;
+use super::{Offset, fetch::Isolation, partition::Offsets};
 
 /// Somebody who waits.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Waiter {
 /// The waiters of one partition.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    list: Vec<(Offset, Weak<Waiter>)>,
+    list: Vec<(Offset, Isolation, Weak<Waiter>)>,
     /// The list is swept of dropped waiters when it has grown to this.
     sweep_at: usize,
 }
@@ -80,32 +80,37 @@ pub(super) struct Waiters {
 impl Waiters {
     /// Waits for records from `offset` on. When the list is full of others, the newcomer is fired at once: it answers
     /// with what there is and comes again.
-    pub(super) fn add(&mut self, offset: Offset, waiter: &Arc<Waiter>) {
+    pub(super) fn add(&mut self, offset: Offset, isolation: Isolation, waiter: &Arc<Waiter>) {
         if self.list.len() >= self.sweep_at {
-            self.list.retain(|(_, w)| w.upgrade().is_some_and(|w| !w.has_fired()));
+            self.list.retain(|(.., w)| w.upgrade().is_some_and(|w| !w.has_fired()));
             self.sweep_at = (self.list.len() * 2).max(SWEEP_AT_MIN);
         }
         if self.list.len() >= WAITERS_MAX {
             waiter.fire();
         } else {
-            self.list.push((offset, Arc::downgrade(waiter)));
+            self.list.push((offset, isolation, Arc::downgrade(waiter)));
         }
     }
 
-    /// `bytes` bytes have been committed and the log now ends at `high_watermark`: who has enough, to be fired
-    /// without the lock.
+    /// `bytes` bytes have been committed and the log now ends at `offsets`: who has enough, to be fired without the
+    /// lock. With `ended` a transaction's end is among them: whoever waits for it gets all of it.
     pub(super) fn on_committed(
         &mut self,
-        high_watermark: Offset,
+        offsets: Offsets,
         bytes: usize,
+        ended: bool,
         fired: &mut Vec<Arc<Waiter>>,
     ) {
         if self.list.is_empty() {
             return;
         }
-        self.list.retain(|(offset, waiter)| {
+        self.list.retain(|(offset, isolation, waiter)| {
             let Some(waiter) = waiter.upgrade() else { return false };
-            if *offset >= high_watermark || !waiter.on_bytes(bytes) {
+            let bytes = match isolation {
+                Isolation::ReadCommitted if ended => usize::MAX,
+                Isolation::ReadCommitted | Isolation::ReadUncommitted => bytes,
+            };
+            if *offset >= offsets.end(*isolation) || !waiter.on_bytes(bytes) {
                 return true;
             }
             fired.push(waiter);
@@ -115,7 +120,7 @@ impl Waiters {
 
     /// Everybody, whatever they wait for.
     pub(super) fn take_all(&mut self) -> Vec<Arc<Waiter>> {
-        std::mem::take(&mut self.list).into_iter().filter_map(|(_, w)| w.upgrade()).collect()
+        std::mem::take(&mut self.list).into_iter().filter_map(|(.., w)| w.upgrade()).collect()
     }
 }
 
@@ -128,8 +133,20 @@ mod tests {
     use super::*;
 
     fn committed(waiters: &mut Waiters, high_watermark: i64, bytes: usize) -> usize {
+        committed_to(waiters, high_watermark, high_watermark, bytes, false)
+    }
+
+    fn committed_to(
+        waiters: &mut Waiters,
+        high_watermark: i64,
+        last_stable_offset: i64,
+        bytes: usize,
+        ended: bool,
+    ) -> usize {
         let mut fired = Vec::new();
-        waiters.on_committed(Offset(high_watermark), bytes, &mut fired);
+        let (high_watermark, last_stable_offset) = (Offset(high_watermark), Offset(last_stable_offset));
+        let offsets = Offsets { log_start: Offset(0), high_watermark, last_stable_offset };
+        waiters.on_committed(offsets, bytes, ended, &mut fired);
         fired.iter().for_each(|w| w.fire());
         fired.len()
     }
@@ -138,8 +155,8 @@ mod tests {
     fn a_waiter_fires_when_its_bytes_have_come_from_all_partitions_together() {
         let (mut a, mut b) = (Waiters::default(), Waiters::default());
         let waiter = Waiter::new(100);
-        a.add(Offset(0), &waiter);
-        b.add(Offset(0), &waiter);
+        a.add(Offset(0), Isolation::ReadUncommitted, &waiter);
+        b.add(Offset(0), Isolation::ReadUncommitted, &waiter);
         assert_eq!(committed(&mut a, 1, 60), 0);
         assert!(!waiter.has_fired());
         assert_eq!(committed(&mut b, 1, 40), 1);
@@ -150,22 +167,33 @@ mod tests {
     fn records_before_the_offset_waited_for_do_not_count() {
         let mut waiters = Waiters::default();
         let waiter = Waiter::new(1);
-        waiters.add(Offset(5), &waiter);
+        waiters.add(Offset(5), Isolation::ReadUncommitted, &waiter);
         assert_eq!(committed(&mut waiters, 5, 10), 0);
         assert_eq!(committed(&mut waiters, 6, 10), 1);
+    }
+
+    #[test]
+    fn who_reads_what_is_committed_waits_for_the_transactions_end() {
+        let mut waiters = Waiters::default();
+        let (all, stable) = (Waiter::new(50), Waiter::new(50));
+        waiters.add(Offset(0), Isolation::ReadUncommitted, &all);
+        waiters.add(Offset(0), Isolation::ReadCommitted, &stable);
+        assert_eq!(committed_to(&mut waiters, 3, 0, 60, false), 1);
+        assert!(all.has_fired() && !stable.has_fired());
+        assert_eq!(committed_to(&mut waiters, 4, 4, 10, true), 1);
     }
 
     #[test]
     fn dropped_waiters_are_swept_and_a_full_list_answers_the_newcomer() {
         let mut waiters = Waiters::default();
         for _ in 0..1_000 {
-            waiters.add(Offset(0), &Waiter::new(1));
+            waiters.add(Offset(0), Isolation::ReadUncommitted, &Waiter::new(1));
         }
         assert!(waiters.list.len() <= SWEEP_AT_MIN);
         let held: Vec<_> = (0..WAITERS_MAX).map(|_| Waiter::new(1)).collect();
-        held.iter().for_each(|w| waiters.add(Offset(0), w));
+        held.iter().for_each(|w| waiters.add(Offset(0), Isolation::ReadUncommitted, w));
         let late = Waiter::new(1);
-        waiters.add(Offset(0), &late);
+        waiters.add(Offset(0), Isolation::ReadUncommitted, &late);
         assert!(late.has_fired());
     }
 }

@@ -1,4 +1,6 @@
-//! Producers and transactions. In this version: AMQP's transactions of a channel, and idempotent producers.
+//! Producers and transactions: AMQP's of a channel, and Kafka's (KIP-98, KIP-890).
 
 pub mod channel;
+pub mod coordinator;
 pub mod producer;
+pub mod transaction;

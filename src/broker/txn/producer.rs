@@ -1,4 +1,4 @@
-//! Idempotent producers: their ids, and what each partition remembers of them (KIP-98, KIP-360).
+//! Producers: their ids, and what each partition remembers of them and of their transactions (KIP-98, KIP-360).
 //!
 //! A partition decides on the committer's thread, in the order of the log: a retry of a batch that is still under way
 //! is decided after it, and finds it.
@@ -26,6 +26,33 @@ pub struct ProducedBatch {
     pub last_offset: Offset,
     /// Its largest timestamp, or the broker's time with LogAppendTime.
     pub timestamp: i64,
+    pub part: Part,
+}
+
+/// What a batch is to its producer's transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    None,
+    Data,
+    Commit,
+    Abort,
+}
+
+impl Part {
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Data => 1,
+            Self::Commit => 2,
+            Self::Abort => 3,
+        }
+    }
+
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::None, Self::Data, Self::Commit, Self::Abort].into_iter().find(|part| part.number() == number)
+    }
 }
 
 /// What a batch's sequence numbers say.
@@ -37,6 +64,8 @@ pub enum Verdict {
     Duplicate(ProducedBatch),
     OutOfOrderSequence,
     InvalidProducerEpoch,
+    /// It belongs to a transaction that this partition is not part of; or to none, and its producer has one open here.
+    InvalidTxnState,
 }
 
 /// A batch that asks to be appended.
@@ -46,30 +75,42 @@ pub struct Claim {
     pub producer_epoch: i16,
     pub base_sequence: i32,
     pub last_sequence: i32,
+    pub is_transactional: bool,
 }
 
 /// The producers that one partition remembers.
 #[derive(Debug, Default)]
-pub struct Producers(HashMap<i64, Producer>);
+pub struct Producers {
+    known: HashMap<i64, Producer>,
+    /// Who has a transaction that this partition was added to, and in which epoch: by the coordinator's Changes.
+    ongoing: HashMap<i64, i16>,
+}
 
 #[derive(Debug)]
 struct Producer {
     epoch: i16,
     /// The last batches of this epoch, oldest first.
     batches: VecDeque<ProducedBatch>,
+    last_timestamp: i64,
 }
 
 impl Producers {
+    /// This partition is part of a transaction of that producer.
+    pub fn on_added(&mut self, producer: ProducerIdentity) {
+        self.ongoing.insert(producer.id, producer.epoch);
+    }
+
     /// Decides; does not remember.
     #[must_use]
     pub fn verdict(&self, claim: Claim) -> Verdict {
         // A producer nobody knows may begin anywhere: its state may have expired or been removed with its records.
-        let Some(producer) = self.0.get(&claim.producer_id) else { return Verdict::Append };
+        let Some(producer) = self.known.get(&claim.producer_id) else { return self.in_transaction(claim) };
         if claim.producer_epoch < producer.epoch {
             return Verdict::InvalidProducerEpoch;
         }
         if claim.producer_epoch > producer.epoch {
-            return if claim.base_sequence == 0 { Verdict::Append } else { Verdict::OutOfOrderSequence };
+            let begins = claim.base_sequence == 0;
+            return if begins { self.in_transaction(claim) } else { Verdict::OutOfOrderSequence };
         }
         let same = |b: &&ProducedBatch| {
             (b.base_sequence, b.last_sequence) == (claim.base_sequence, claim.last_sequence)
@@ -78,18 +119,35 @@ impl Producers {
             return Verdict::Duplicate(*known);
         }
         let expected = producer.batches.back().map_or(0, |b| next_sequence(b.last_sequence));
-        if claim.base_sequence == expected { Verdict::Append } else { Verdict::OutOfOrderSequence }
+        if claim.base_sequence == expected { self.in_transaction(claim) } else { Verdict::OutOfOrderSequence }
+    }
+
+    /// A batch that comes after its transaction's end would stay open for ever (KIP-890).
+    fn in_transaction(&self, claim: Claim) -> Verdict {
+        let ongoing = self.ongoing.get(&claim.producer_id);
+        if claim.is_transactional == (ongoing == Some(&claim.producer_epoch)) {
+            Verdict::Append
+        } else {
+            Verdict::InvalidTxnState
+        }
     }
 
     /// Remembers a batch that got its place in the log.
     pub fn on_appended(&mut self, batch: ProducedBatch) {
-        let producer = self
-            .0
-            .entry(batch.producer_id)
-            .or_insert_with(|| Producer { epoch: batch.producer_epoch, batches: VecDeque::new() });
+        let (epoch, last_timestamp) = (batch.producer_epoch, batch.timestamp);
+        let made = || Producer { epoch, batches: VecDeque::new(), last_timestamp };
+        let producer = self.known.entry(batch.producer_id).or_insert_with(made);
+        producer.last_timestamp = last_timestamp;
         if producer.epoch != batch.producer_epoch {
             producer.epoch = batch.producer_epoch;
             producer.batches.clear();
+        }
+        match batch.part {
+            Part::None | Part::Data => {}
+            Part::Commit | Part::Abort => {
+                self.ongoing.remove(&batch.producer_id);
+                return;
+            }
         }
         if producer.batches.len() == BATCHES_REMEMBERED {
             producer.batches.pop_front();
@@ -99,21 +157,23 @@ impl Producers {
 
     /// Forgets producers that have written nothing since `before_ms` (`producer.id.expiration.ms`).
     pub fn expire(&mut self, before_ms: i64) {
-        self.0.retain(|_, p| p.batches.back().is_some_and(|b| b.timestamp >= before_ms));
+        let ongoing = &self.ongoing;
+        self.known.retain(|id, p| p.last_timestamp >= before_ms || ongoing.contains_key(id));
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.known.clear();
+        self.ongoing.clear();
     }
 
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.known.len()
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.known.is_empty()
     }
 }
 
@@ -182,7 +242,7 @@ mod tests {
     use super::*;
 
     fn claim(producer_epoch: i16, base_sequence: i32, last_sequence: i32) -> Claim {
-        Claim { producer_id: 1, producer_epoch, base_sequence, last_sequence }
+        Claim { producer_id: 1, producer_epoch, base_sequence, last_sequence, is_transactional: false }
     }
 
     fn append(producers: &mut Producers, c: Claim, base_offset: i64) {
@@ -195,7 +255,43 @@ mod tests {
             base_offset: Offset(base_offset),
             last_offset: Offset(base_offset),
             timestamp: base_offset,
+            part: if c.is_transactional { Part::Data } else { Part::None },
         });
+    }
+
+    fn end(producers: &mut Producers, part: Part, producer_epoch: i16) {
+        let (base_offset, last_offset) = (Offset(90), Offset(90));
+        let (base_sequence, last_sequence, timestamp) = (-1, -1, 90);
+        let producer_id = 1;
+        producers.on_appended(ProducedBatch {
+            producer_id,
+            producer_epoch,
+            base_sequence,
+            last_sequence,
+            base_offset,
+            last_offset,
+            timestamp,
+            part,
+        });
+    }
+
+    #[test]
+    fn a_transactional_batch_needs_its_transaction_and_others_must_not_come_in_between() {
+        let mut producers = Producers::default();
+        let in_transaction = |c: Claim| Claim { is_transactional: true, ..c };
+        assert_eq!(producers.verdict(in_transaction(claim(0, 0, 0))), Verdict::InvalidTxnState);
+        producers.on_added(ProducerIdentity { id: 1, epoch: 0 });
+        append(&mut producers, in_transaction(claim(0, 0, 0)), 1);
+        assert_eq!(producers.verdict(claim(0, 1, 1)), Verdict::InvalidTxnState);
+        end(&mut producers, Part::Commit, 0);
+        assert_eq!(producers.verdict(in_transaction(claim(0, 1, 1))), Verdict::InvalidTxnState);
+        producers.on_added(ProducerIdentity { id: 1, epoch: 0 });
+        append(&mut producers, in_transaction(claim(0, 1, 1)), 2);
+        end(&mut producers, Part::Abort, 1);
+        assert_eq!(producers.verdict(in_transaction(claim(0, 2, 2))), Verdict::InvalidProducerEpoch);
+        producers.on_added(ProducerIdentity { id: 1, epoch: 1 });
+        assert_eq!(producers.verdict(in_transaction(claim(1, 2, 2))), Verdict::OutOfOrderSequence);
+        append(&mut producers, in_transaction(claim(1, 0, 0)), 3);
     }
 
     #[test]

@@ -258,6 +258,20 @@ impl Batch {
         Self { header, bytes: bytes.freeze() }
     }
 
+    /// The batch without its records, in the same place: what a reader gets who must not see them. (Kafka's compaction
+    /// leaves such batches.)
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        let batch_length = i32::try_from(HEADER_BYTES - PREFIX_BYTES).unwrap_or_default();
+        let uncompressed = Attributes(self.header.attributes.0 & !7);
+        let header = BatchHeader { batch_length, record_count: 0, attributes: uncompressed, ..self.header };
+        let mut bytes = BytesMut::with_capacity(HEADER_BYTES);
+        header.encode(&mut bytes);
+        let crc = crc32c::crc32c(bytes.get(ATTRIBUTES_AT..).unwrap_or_default());
+        overwrite(&mut bytes, CRC_AT, &crc.to_be_bytes());
+        Self { header: BatchHeader { crc, ..header }, bytes: bytes.freeze() }
+    }
+
     /// The records, decompressed if need be to at most `bytes_max`.
     pub fn payload(&self, bytes_max: usize) -> Result<Payload, BatchError> {
         let records = self.bytes.slice(HEADER_BYTES.min(self.bytes.len())..);
@@ -363,6 +377,15 @@ mod tests {
         assert_eq!(Batch::decode(stamped.bytes().clone()).as_ref(), Ok(&stamped));
         assert_eq!(stamped.check_produced(), Ok(()));
         assert_eq!(batch.bytes(), &shared, "a shared batch is copied, not changed");
+    }
+
+    #[test]
+    fn an_emptied_batch_keeps_its_place_and_nothing_else() {
+        let batch = batch_of(&[b"a", b"b"]).stamped(70, 3);
+        let emptied = batch.emptied();
+        assert_eq!(Batch::decode(emptied.bytes().clone()).as_ref(), Ok(&emptied));
+        assert_eq!((emptied.check_crc(), emptied.header().last_offset()), (Ok(()), 71));
+        assert_eq!(emptied.payload(1 << 10).unwrap().iter().count(), 0);
     }
 
     #[test]

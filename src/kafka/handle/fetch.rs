@@ -21,13 +21,17 @@ use crate::{
         Offset,
         fetch::{FetchError, Fetched, Isolation, Read},
         partition::{Offsets, Partition},
+        transactions::Aborted,
         waiters::Waiter,
     },
     data::record::BatchHeader,
     kafka::{
         call::Call,
         fault::ErrorCode,
-        wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData},
+        wire::fetch::{
+            AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse,
+            PartitionData,
+        },
     },
 };
 
@@ -177,12 +181,12 @@ impl Asked {
     fn wait(&self, plan: &Plan, waiter: &Arc<Waiter>) {
         for (asked, planned) in self.partitions.iter().zip(&plan.reads) {
             let end = match planned {
-                Planned::Read(read) => read.offsets.high_watermark,
-                Planned::Nothing(offsets) => offsets.high_watermark,
+                Planned::Read(read) => read.offsets.end(self.isolation),
+                Planned::Nothing(offsets) => offsets.end(self.isolation),
                 Planned::Refused(..) => continue,
             };
             if let Ok(partition) = &asked.found {
-                partition.wait(end, waiter);
+                partition.wait(end, self.isolation, waiter);
             }
         }
     }
@@ -200,7 +204,9 @@ impl Asked {
                     Ok(fetched) => check_zstd(call.version, fetched),
                     Err(error) => Err(self.refuse(&error)),
                 },
-                (Planned::Nothing(offsets), _) => Ok(Fetched { batches: Vec::new(), offsets }),
+                (Planned::Nothing(offsets), _) => {
+                    Ok(Fetched { batches: Vec::new(), offsets, aborted: Vec::new() })
+                }
                 (refused, _) => Err(refused),
             };
             let data = match loaded {
@@ -221,11 +227,16 @@ impl Asked {
         meters.kafka_bytes_fetched.add(u64::try_from(fetched.bytes()).unwrap_or_default());
         PartitionData {
             partition_index,
-            aborted_transactions: (self.isolation == Isolation::ReadCommitted).then(Vec::new),
+            aborted_transactions: (self.isolation == Isolation::ReadCommitted)
+                .then(|| fetched.aborted.iter().map(aborted).collect()),
             records: Some(fetched.batches.into_iter().collect()),
             ..with_offsets(fetched.offsets)
         }
     }
+}
+
+fn aborted(range: &Aborted) -> AbortedTransaction {
+    AbortedTransaction { producer_id: range.producer_id, first_offset: range.first_offset.0 }
 }
 
 fn record_count(batch: &Bytes) -> i64 {

@@ -131,7 +131,7 @@ impl Log for Bound {
             Ok(fetched) => fetched,
             Err(read) => self.runtime.block_on(partition.load(read)).map_err(|error| error.to_string())?,
         };
-        Ok(fetched.batches)
+        Ok(fetched.without_aborted().map_err(|error| error.to_string())?.batches)
     }
 
     fn offset_for_time(&self, topic: &str, partition: i32, timestamp_ms: i64) -> Option<i64> {

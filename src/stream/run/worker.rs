@@ -13,7 +13,7 @@ use super::{
     table::PrintedLines,
 };
 use crate::{
-    broker::topic::{partition::Partition, waiters::Waiter},
+    broker::topic::{fetch::Isolation, partition::Partition, waiters::Waiter},
     stream::{plan::physical::JobPlan, state::Phase},
 };
 
@@ -202,7 +202,8 @@ impl Worker {
     fn register(&self, job: &Job) -> Arc<Waiter> {
         let waiter = Waiter::new(1);
         for partition in self.partitions(job) {
-            partition.wait(partition.offsets().high_watermark, &waiter);
+            let end = partition.offsets().end(Isolation::ReadCommitted);
+            partition.wait(end, Isolation::ReadCommitted, &waiter);
         }
         waiter
     }

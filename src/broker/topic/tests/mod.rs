@@ -309,15 +309,15 @@ fn a_waiting_fetch_is_woken_by_the_commit_and_by_the_deletion() {
     let topic = world.topic("t", 1, &[]);
     let p = &topic.partitions[0];
     let waiter = Waiter::new(1);
-    p.wait(Offset(0), &waiter);
+    p.wait(Offset(0), Isolation::ReadUncommitted, &waiter);
     submit(p, p.check(batch(&["a"]).into_bytes(), NOW_MS, false).unwrap());
     assert!(!waiter.has_fired());
     commit(&world.store);
     assert!(waiter.has_fired());
     let at_once = Waiter::new(1);
-    p.wait(Offset(0), &at_once);
+    p.wait(Offset(0), Isolation::ReadUncommitted, &at_once);
     let until_deleted = Waiter::new(1);
-    p.wait(Offset(1), &until_deleted);
+    p.wait(Offset(1), Isolation::ReadUncommitted, &until_deleted);
     assert!(at_once.has_fired() && !until_deleted.has_fired());
     world.topics.delete(&topic);
     assert!(until_deleted.has_fired());
