@@ -41,6 +41,11 @@ macro_rules! for_each_message {
             delete_topics DeleteTopicsRequest DeleteTopicsResponse;
             delete_records DeleteRecordsRequest DeleteRecordsResponse;
             init_producer_id InitProducerIdRequest InitProducerIdResponse;
+            add_partitions_to_txn AddPartitionsToTxnRequest AddPartitionsToTxnResponse;
+            add_offsets_to_txn AddOffsetsToTxnRequest AddOffsetsToTxnResponse;
+            end_txn EndTxnRequest EndTxnResponse;
+            txn_offset_commit TxnOffsetCommitRequest TxnOffsetCommitResponse;
+            describe_transactions DescribeTransactionsRequest DescribeTransactionsResponse;
             offset_for_leader_epoch OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse;
             describe_configs DescribeConfigsRequest DescribeConfigsResponse;
             sasl_authenticate SaslAuthenticateRequest SaslAuthenticateResponse;

@@ -32,9 +32,14 @@ macro_rules! for_each_api {
             21 DeleteRecords           delete_records            DeleteRecordsRequest           DeleteRecordsResponse           0..=2  from 0;
             22 InitProducerId          init_producer_id          InitProducerIdRequest          InitProducerIdResponse          0..=6  from 0;
             23 OffsetForLeaderEpoch    offset_for_leader_epoch   OffsetForLeaderEpochRequest    OffsetForLeaderEpochResponse    2..=4  from 2;
+            24 AddPartitionsToTxn      add_partitions_to_txn     AddPartitionsToTxnRequest      AddPartitionsToTxnResponse      0..=5  from 0;
+            25 AddOffsetsToTxn         add_offsets_to_txn        AddOffsetsToTxnRequest         AddOffsetsToTxnResponse         0..=4  from 0;
+            26 EndTxn                  end_txn                   EndTxnRequest                  EndTxnResponse                  0..=5  from 0;
+            28 TxnOffsetCommit         txn_offset_commit         TxnOffsetCommitRequest         TxnOffsetCommitResponse         0..=5  from 0;
             32 DescribeConfigs         describe_configs          DescribeConfigsRequest         DescribeConfigsResponse         1..=4  from 1;
             42 DeleteGroups            delete_groups             DeleteGroupsRequest            DeleteGroupsResponse            0..=2  from 0;
             60 DescribeCluster         describe_cluster          DescribeClusterRequest         DescribeClusterResponse         0..=2  from 0;
+            65 DescribeTransactions    describe_transactions     DescribeTransactionsRequest    DescribeTransactionsResponse    0..=0  from 0;
             75 DescribeTopicPartitions describe_topic_partitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse 0..=0  from 0;
         }
     };

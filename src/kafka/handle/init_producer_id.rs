@@ -1,15 +1,23 @@
-//! InitProducerId (API key 22), versions 0–6: an id for an idempotent producer.
+//! InitProducerId (API key 22), versions 0–6: an id for an idempotent producer; for a transactional one its epoch,
+//! which fences all before it.
 //!
 //! Version 3: a producer may bring the id it has (KIP-360); without a transactional id it gets a new one all the same,
-//! as from Kafka. Until there are transactions a transactional producer is refused with
-//! TRANSACTIONAL_ID_AUTHORIZATION_FAILED, the one error that every client takes as final: librdkafka goes on asking
-//! after UNSUPPORTED_VERSION.
+//! as from Kafka. Version 4: PRODUCER_FENCED. Version 6: two-phase commit (KIP-939), which Kafka refuses as we do
+//! unless it is configured.
 
-use crate::kafka::{
-    call::Call,
-    fault::ErrorCode,
-    wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse},
+use super::transactions::{TIMEOUT_MS_MAX, error, identity, transactional_id};
+use crate::{
+    broker::txn::producer::ProducerIdentity,
+    kafka::{
+        call::Call,
+        fault::ErrorCode,
+        wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse},
+    },
 };
+
+const FENCED_FROM: i16 = 4;
+const NONE: i64 = -1;
+const NO_EPOCH: i16 = -1;
 
 pub async fn handle(call: Call, request: InitProducerIdRequest) -> InitProducerIdResponse {
     let outcome = match request.transactional_id.as_deref() {
@@ -17,14 +25,7 @@ pub async fn handle(call: Call, request: InitProducerIdRequest) -> InitProducerI
             tracing::error!(%error, "no producer id");
             ErrorCode::CoordinatorNotAvailable
         }),
-        Some("") => Err(ErrorCode::InvalidRequest),
-        Some(transactional_id) => {
-            tracing::warn!(
-                transactional_id,
-                "a transactional producer is refused: there are no transactions"
-            );
-            Err(ErrorCode::TransactionalIdAuthorizationFailed)
-        }
+        Some(id) => init(&call, id, &request).await,
     };
     match outcome {
         Ok(producer) => InitProducerIdResponse {
@@ -38,4 +39,26 @@ pub async fn handle(call: Call, request: InitProducerIdRequest) -> InitProducerI
             ..InitProducerIdResponse::default()
         },
     }
+}
+
+async fn init(call: &Call, id: &str, request: &InitProducerIdRequest) -> Result<ProducerIdentity, ErrorCode> {
+    let key = transactional_id(call, id)?;
+    if request.enable_2pc {
+        return Err(ErrorCode::TransactionalIdAuthorizationFailed);
+    }
+    if request.keep_prepared_txn {
+        return Err(ErrorCode::UnsupportedVersion);
+    }
+    let timeout_ms = request.transaction_timeout_ms;
+    if !(1..=TIMEOUT_MS_MAX).contains(&timeout_ms) {
+        return Err(ErrorCode::InvalidTransactionTimeout);
+    }
+    let expected = match (request.producer_id, request.producer_epoch) {
+        (NONE, NO_EPOCH) => None,
+        (NONE, _) | (_, NO_EPOCH) => return Err(ErrorCode::InvalidRequest),
+        (id, epoch) => Some(identity(id, epoch)),
+    };
+    let transactions = &call.door().broker.transactions;
+    let initialised = transactions.init(call.now_ms(), &key, timeout_ms, expected);
+    initialised.await.map_err(|e| error(call, FENCED_FROM, e))
 }

@@ -3,6 +3,8 @@
 //! A handler does everything that orders itself against other requests before it first waits; what it then waits for is
 //! the disk, more records, a rebalance, or the clock of its connection.
 
+pub mod add_offsets_to_txn;
+pub mod add_partitions_to_txn;
 pub mod api_versions;
 mod authorized;
 mod broker_configs;
@@ -14,6 +16,8 @@ pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
 pub mod describe_topic_partitions;
+pub mod describe_transactions;
+pub mod end_txn;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -28,6 +32,8 @@ pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
+mod transactions;
+pub mod txn_offset_commit;
 
 use super::{LEADER_EPOCH, fault::ErrorCode};
 

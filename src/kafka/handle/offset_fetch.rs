@@ -1,7 +1,7 @@
 //! OffsetFetch (API key 9), versions 1–10: what a group has committed.
 //!
-//! Version 2: null topics are all. Version 5: leader epoch. Version 7: require_stable (no transaction leaves an offset
-//! unstable here). Version 8: many groups at once. Version 10: topics by id. A group or topic that nobody knows has no
+//! Version 2: null topics are all. Version 5: leader epoch. Version 7: require_stable, so that nobody begins before an
+//! offset that an open transaction will commit (KIP-447). Version 8: many groups at once. Version 10: topics by id. A group or topic that nobody knows has no
 //! offset (-1), which is no error.
 
 use uuid::Uuid;
@@ -27,7 +27,8 @@ const IDS_FROM: i16 = 10;
 
 pub async fn handle(call: Call, request: OffsetFetchRequest) -> OffsetFetchResponse {
     if call.version >= GROUPS_FROM {
-        let groups = request.groups.into_iter().map(|group| fetch(&call, group)).collect();
+        let stable = request.require_stable;
+        let groups = request.groups.into_iter().map(|group| fetch(&call, group, stable)).collect();
         return OffsetFetchResponse { groups, ..OffsetFetchResponse::default() };
     }
     let topics = request.topics.map(|topics| {
@@ -40,25 +41,30 @@ pub async fn handle(call: Call, request: OffsetFetchRequest) -> OffsetFetchRespo
     });
     let group =
         OffsetFetchRequestGroup { group_id: request.group_id, topics, ..OffsetFetchRequestGroup::default() };
-    let topics = fetch(&call, group).topics.into_iter().map(before_groups).collect();
+    let topics = fetch(&call, group, request.require_stable).topics.into_iter().map(before_groups).collect();
     OffsetFetchResponse { topics, ..OffsetFetchResponse::default() }
 }
 
-fn fetch(call: &Call, asked: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
+fn fetch(call: &Call, asked: OffsetFetchRequestGroup, stable: bool) -> OffsetFetchResponseGroup {
     let key = call.group(&asked.group_id);
     let topics = match asked.topics {
-        Some(topics) => topics.into_iter().map(|topic| some(call, &key, topic)).collect(),
-        None => all(call, &key),
+        Some(topics) => topics.into_iter().map(|topic| some(call, &key, topic, stable)).collect(),
+        None => all(call, &key, stable),
     };
     OffsetFetchResponseGroup { group_id: asked.group_id, topics, error_code: ErrorCode::None.code() }
 }
 
-fn some(call: &Call, key: &GroupKey, asked: OffsetFetchRequestTopics) -> OffsetFetchResponseTopics {
+fn some(
+    call: &Call,
+    key: &GroupKey,
+    asked: OffsetFetchRequestTopics,
+    stable: bool,
+) -> OffsetFetchResponseTopics {
     let topic = call.topic(IDS_FROM, &asked.name, asked.topic_id);
     let partition = |partition| match &topic {
         Ok(topic) => {
             let at = TopicPartition { topic: topic.id, partition };
-            answer(partition, call.groups().committed(key, at), ErrorCode::None)
+            committed(call, key, at, stable, || call.groups().committed(key, at))
         }
         Err(ErrorCode::UnknownTopicId) => answer(partition, None, ErrorCode::UnknownTopicId),
         Err(_) => answer(partition, None, ErrorCode::None),
@@ -71,11 +77,11 @@ fn some(call: &Call, key: &GroupKey, asked: OffsetFetchRequestTopics) -> OffsetF
 }
 
 /// Everything the group has committed, topic by topic.
-fn all(call: &Call, key: &GroupKey) -> Vec<OffsetFetchResponseTopics> {
+fn all(call: &Call, key: &GroupKey, stable: bool) -> Vec<OffsetFetchResponseTopics> {
     let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
-    for (at, committed) in call.groups().all_committed(key) {
+    for (at, offset) in call.groups().all_committed(key) {
         let Ok(topic) = call.topic_of_id(at.topic) else { continue };
-        let partition = answer(at.partition, Some(committed), ErrorCode::None);
+        let partition = committed(call, key, at, stable, || Some(offset));
         match topics.last_mut() {
             Some(last) if last.topic_id == topic.id => last.partitions.push(partition),
             Some(_) | None => topics.push(OffsetFetchResponseTopics {
@@ -86,6 +92,20 @@ fn all(call: &Call, key: &GroupKey) -> Vec<OffsetFetchResponseTopics> {
         }
     }
     topics
+}
+
+/// What is committed, unless it is about to change and the client wants to wait for that.
+fn committed(
+    call: &Call,
+    key: &GroupKey,
+    at: TopicPartition,
+    stable: bool,
+    offset: impl FnOnce() -> Option<Committed>,
+) -> OffsetFetchResponsePartitions {
+    if stable && call.door().broker.transactions.has_pending(key, at) {
+        return answer(at.partition, None, ErrorCode::UnstableOffsetCommit);
+    }
+    answer(at.partition, offset(), ErrorCode::None)
 }
 
 fn answer(

@@ -1,6 +1,7 @@
 //! Produce (API key 0), versions 3–13; 0–2 are refused in the answer.
 //!
-//! Version 7: zstd. Version 8: error messages. Version 9: flexible. Version 13: topics by id. Versions 0–2 are
+//! Version 7: zstd. Version 8: error messages. Version 9: flexible. Version 11: TRANSACTION_ABORTABLE. Version 12: a
+//! batch adds its partition to its transaction (KIP-890). Version 13: topics by id. Versions 0–2 are
 //! advertised for librdkafka (KAFKA-18659), and none of its releases sends them.
 //!
 //! Every partition's batch goes to the committer before anything is waited for, so requests that overlap append in the
@@ -10,11 +11,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
+use super::transactions::error;
 use crate::{
-    broker::topic::{
-        append::{Appended, Refused},
-        partition::Partition,
+    broker::{
+        group::offsets::TopicPartition,
+        topic::{
+            append::{Appended, Refused},
+            partition::Partition,
+        },
+        txn::{coordinator::TransactionalId, producer::ProducerIdentity},
     },
     data::record::{Attributes, BatchHeader, Codec},
     kafka::{
@@ -32,6 +39,8 @@ const LEADER: i16 = 1;
 const SERVED_FROM: i16 = 3;
 const IDS_FROM: i16 = 13;
 const ZSTD_FROM: i16 = 7;
+const ABORTABLE_FROM: i16 = 11;
+const IMPLIED_FROM: i16 = 12;
 
 /// A partition's batch on its way to disk.
 struct Appending {
@@ -43,6 +52,9 @@ struct Appending {
 pub async fn handle(call: Call, request: ProduceRequest) -> Reply<ProduceResponse> {
     let acks = request.acks;
     let refusal = refuse_whole(&call, &request);
+    let transactional_id = request
+        .transactional_id
+        .map(|id| TransactionalId { vhost: call.door().vhost.clone(), id: id.into() });
     let mut at_work = Vec::with_capacity(request.topic_data.len());
     for data in request.topic_data {
         let topic = call.topic(IDS_FROM, &data.name, data.topic_id);
@@ -53,7 +65,9 @@ pub async fn handle(call: Call, request: ProduceRequest) -> Reply<ProduceRespons
                 (None, Err(error)) => Err(Fault::from(*error)),
                 (None, Ok(topic)) => match topic.partition(p.index) {
                     None => Err(ErrorCode::UnknownTopicOrPartition.into()),
-                    Some(partition) => append(&call, partition, p.records, acks),
+                    Some(partition) => {
+                        append(&call, topic.id, partition, p.records, acks, transactional_id.as_ref())
+                    }
                 },
             };
             partitions.push((p.index, appending));
@@ -78,8 +92,8 @@ fn refuse_whole(call: &Call, request: &ProduceRequest) -> Option<Fault> {
         Some(ErrorCode::UnsupportedVersion.into())
     } else if !matches!(request.acks, ALL | NO_ANSWER | LEADER) {
         Some(ErrorCode::InvalidRequiredAcks.into())
-    } else if request.transactional_id.is_some() {
-        Some(Fault::new(ErrorCode::InvalidTxnState, NO_TRANSACTIONS))
+    } else if request.transactional_id.as_deref() == Some("") {
+        Some(ErrorCode::InvalidRequest.into())
     } else {
         None
     }
@@ -87,18 +101,22 @@ fn refuse_whole(call: &Call, request: &ProduceRequest) -> Option<Fault> {
 
 fn append(
     call: &Call,
+    topic: Uuid,
     partition: &Arc<Partition>,
     records: Option<Bytes>,
     acks: i16,
+    transactional_id: Option<&TransactionalId>,
 ) -> Result<Appending, Fault> {
     let none = "a produce request must contain exactly one record batch per partition";
     let records = records.ok_or_else(|| Fault::new(ErrorCode::InvalidRecord, none))?;
     let bytes = records.len().try_into().unwrap_or_default();
-    let mut record_count = 0;
+    let (mut record_count, mut transaction) = (0, None);
     // What has no header is refused by the log, which says what is wrong with it.
     if let Ok(header) = BatchHeader::decode(&records) {
         if header.attributes.is_transactional() {
-            return Err(Fault::new(ErrorCode::InvalidTxnState, NO_TRANSACTIONS));
+            let id = transactional_id.ok_or(ErrorCode::TransactionalIdAuthorizationFailed)?;
+            let producer = ProducerIdentity { id: header.producer_id, epoch: header.producer_epoch };
+            transaction = Some((id, producer));
         }
         if call.version < ZSTD_FROM && is_zstd(header.attributes) {
             return Err(ErrorCode::UnsupportedCompressionType.into());
@@ -106,13 +124,17 @@ fn append(
         record_count = header.record_count.try_into().unwrap_or_default();
     }
     let checked = partition.check(records, call.now_ms(), acks == ALL)?;
+    if let Some((id, producer)) = transaction.filter(|_| call.version >= IMPLIED_FROM) {
+        let at = TopicPartition { topic, partition: partition.number };
+        let added = call.door().broker.transactions.add_partition_of_batch(call.now_ms(), id, producer, at);
+        // The producer's own epoch is over: in Kafka it is the log that says so.
+        added.map_err(|e| Fault::from(error(call, i16::MAX, e)))?;
+    }
     let (done, outcome) = oneshot::channel();
     // Whoever asked may be gone when it is on disk.
     partition.append(checked, move |appended| drop(done.send(appended)));
     Ok(Appending { outcome, records: record_count, bytes })
 }
-
-const NO_TRANSACTIONS: &str = "this version has no transactions";
 
 pub(super) fn is_zstd(attributes: Attributes) -> bool {
     attributes.codec() == Ok(Codec::Zstd)
@@ -127,7 +149,7 @@ async fn outcome(call: &Call, index: i32, appending: Result<Appending, Fault>) -
                 meters.kafka_bytes_produced.add(bytes);
                 Ok(appended)
             }
-            Ok(Err(refused)) => Err(Fault::from(refused)),
+            Ok(Err(refused)) => Err(refusal_of(call, refused)),
             Err(_) => Err(ErrorCode::KafkaStorageError.into()),
         },
         Err(fault) => Err(fault),
@@ -148,6 +170,14 @@ async fn outcome(call: &Call, index: i32, appending: Result<Appending, Fault>) -
             ..PartitionProduceResponse::default()
         },
     }
+}
+
+fn refusal_of(call: &Call, refused: Refused) -> Fault {
+    let fault = Fault::from(refused);
+    if fault.code == ErrorCode::InvalidTxnState && call.version >= ABORTABLE_FROM {
+        return Fault { code: ErrorCode::TransactionAbortable, ..fault };
+    }
+    fault
 }
 
 /// With acks=0 the only way to tell of an error is to hang up.

@@ -70,12 +70,12 @@ fn produced(response: &ProduceResponse) -> (i16, i64) {
     (error_code, base_offset)
 }
 
-fn data(response: &FetchResponse) -> &PartitionData {
+pub(super) fn data(response: &FetchResponse) -> &PartitionData {
     &response.responses[0].partitions[0]
 }
 
 /// Offsets and values.
-fn records(data: &PartitionData) -> Vec<(i64, String)> {
+pub(super) fn records(data: &PartitionData) -> Vec<(i64, String)> {
     let set = data.records.clone().unwrap().into_bytes();
     let mut all = Vec::new();
     for batch in Batches::new(set) {
@@ -130,9 +130,9 @@ fn what_cannot_be_produced_is_refused_by_its_own_error() {
     let mut transactional = BatchBuilder::new().transactional();
     transactional.push(NOW_MS, None, None, std::iter::empty::<(&str, Option<&[u8]>)>());
     let records = transactional.build().into_bytes();
-    check(7, &request("t", Uuid::nil(), -1, Some(records)), ErrorCode::InvalidTxnState);
-    let named = ProduceRequest { transactional_id: Some("tx".into()), ..produce("t", -1, &["a"]) };
-    check(7, &named, ErrorCode::InvalidTxnState);
+    check(7, &request("t", Uuid::nil(), -1, Some(records)), ErrorCode::TransactionalIdAuthorizationFailed);
+    let nameless = ProduceRequest { transactional_id: Some(String::new()), ..produce("t", -1, &["a"]) };
+    check(7, &nameless, ErrorCode::InvalidRequest);
 }
 
 #[test]
@@ -162,10 +162,9 @@ fn an_idempotent_producers_retry_gets_the_original_offset() {
     };
     assert_eq!((send(0), send(2), send(0)), ((OK, 0), (OK, 2), (OK, 0)));
     assert_eq!(send(7), (ErrorCode::OutOfOrderSequenceNumber.code(), -1));
-    let transactional = InitProducerIdRequest { transactional_id: Some("tx".into()), ..Default::default() };
-    let refused: InitProducerIdResponse = client.call(4, &transactional);
-    let expected = ErrorCode::TransactionalIdAuthorizationFailed.code();
-    assert_eq!((refused.error_code, refused.producer_id), (expected, -1));
+    let nameless = InitProducerIdRequest { transactional_id: Some(String::new()), ..Default::default() };
+    let refused: InitProducerIdResponse = client.call(4, &nameless);
+    assert_eq!((refused.error_code, refused.producer_id), (ErrorCode::InvalidRequest.code(), -1));
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod connection;
 mod groups;
 mod log;
 mod topics;
+mod transactions;
 
 use std::{
     sync::Arc,
