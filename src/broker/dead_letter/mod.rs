@@ -1,6 +1,6 @@
 //! Dead-lettering: what a queue let go of is published again, to the queue's dead-letter exchange.
 //!
-//! A queue keeps what it let go (`queue/drops.rs`) until its lock is free; [`move_all`] then publishes it, so that two
+//! A queue keeps what it let go (`queue/drops.rs`) until its lock is free; `move_all` then publishes it, so that two
 //! queues are never locked at once. Everything that is taken at once moves in ONE Change: the targets' entries and the
 //! end of the source's are in the log together or not at all. So a persistent message of a durable queue survives a crash
 //! in exactly one of both, where RabbitMQ's `at-most-once` may lose it, and `at-least-once` may have it twice. A move to

@@ -2,7 +2,7 @@
 //!
 //! One policy and one operator policy count for an object: of those that match, the one with the highest priority.
 //! [`keys`] says what may stand in a definition, [`merge`] whose word counts where arguments and policies differ,
-//! [`apply`] works a change of them into what exists. (RabbitMQ 4.2 `rabbit_policy`, `rabbit_policies`.)
+//! `apply` works a change of them into what exists. (RabbitMQ 4.2 `rabbit_policy`, `rabbit_policies`.)
 
 pub(crate) mod apply;
 pub mod keys;

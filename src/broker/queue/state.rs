@@ -121,7 +121,7 @@ pub enum Got {
         ready: usize,
     },
     Empty,
-    /// The message is being read from the log; [`Event::Loaded`] says when to ask again.
+    /// The message is being read from the log; [`Event::Loaded`](crate::broker::outlet::Event::Loaded) says when to ask again.
     Wait,
 }
 

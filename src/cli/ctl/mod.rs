@@ -1,7 +1,7 @@
 //! `rabbitmqctl`, by that name: the commands of it that operators and the clients' own suites call.
 //!
 //! It speaks to a running server over its admin door; nodes, cookies and Erlang it knows only as options to skip, as
-//! with one node they choose nothing. Output, errors and exit codes are RabbitMQ's. [`commands::COMMANDS`] is THE table
+//! with one node they choose nothing. Output, errors and exit codes are RabbitMQ's. `commands::COMMANDS` is THE table
 //! of what it does.
 #![expect(
     clippy::indexing_slicing,
