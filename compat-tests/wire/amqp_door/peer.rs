@@ -1,6 +1,9 @@
 //! A client that shows every frame it gets as a short line: `deliver 1 c x`, `channel.close 404 50.10 NOT_FOUND - …`.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{Shutdown, SocketAddr},
+};
 
 use super::{
     frames::{get_barrier, method_on, open_channel, open_vhost, start_ok, tune_ok},
@@ -86,6 +89,8 @@ impl Peer {
             self.send(&method_on(0, 10, 50, &[0; 7]));
             assert_eq!(self.next(what).0, "10.51", "{what}");
         }
+        // RabbitMQ leaves the socket to the client, and ends with it.
+        self.wire.stream().shutdown(Shutdown::Write).expect("the socket is open");
         let end = self.wire.next_frame().map(|frame| frame.is_some());
         assert!(matches!(&end, Err(e) if e.kind() == io::ErrorKind::UnexpectedEof), "{what}: {end:?}");
     }
