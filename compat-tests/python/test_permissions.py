@@ -169,6 +169,8 @@ def test_an_alternate_exchange_by_policy_takes_what_is_unroutable(warren):
     channel.queue_declare("rest")
     channel.queue_bind("rest", "amq.fanout")
     channel.basic_publish("ax", "k", b"lost")
+    # Answered behind the publish, so that the policy comes after both.
+    assert count(channel, "rest") == 0
     put(warren, "policies/%2F/ae", {"pattern": "^ax$", "definition": {"alternate-exchange": "amq.fanout"}})
     channel.basic_publish("ax", "k", b"kept")
     assert wait_for(lambda: count(channel, "rest") == 1)
