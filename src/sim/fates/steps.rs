@@ -356,6 +356,8 @@ impl Fates {
         let ready = copies.iter().filter(|copy| copy.place == Place::Ready);
         let mades: Vec<u64> = ready.map(|copy| copy.made).collect();
         mades.into_iter().for_each(|made| self.model.end(&queue, made));
+        // The purged queue is a new one, in which no high message has gone yet.
+        self.model.queue(&queue).left = 0;
     }
 
     fn delete(&mut self, world: &mut World, at: usize) {
