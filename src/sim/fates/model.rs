@@ -109,6 +109,22 @@ impl Model {
         Some(&mut queue.copies[at])
     }
 
+    /// What has never been delivered waits for the log before it leaves: a message that comes back meanwhile, and leaves
+    /// before it, goes first. Gives the copy, if that is what happened.
+    pub(super) fn overtake(&mut self, name: &str, letter: &Letter) -> Option<u64> {
+        self.front(name).filter(|front| front.delivered && front.letter == *letter)?;
+        let queue = self.queues.get_mut(name)?;
+        let level = |copy: &Copy| queue.level(&copy.letter);
+        let waiting = queue.copies.iter().enumerate();
+        let waiting = waiting.filter(|(_, copy)| copy.place == Place::Handed && !copy.delivered);
+        let (last, _) = waiting.max_by_key(|(_, copy)| (u8::MAX - level(copy), copy.made))?;
+        queue.copies[last].place = Place::Ready;
+        queue.left = if queue.left == 0 { HIGH_WEIGHT } else { queue.left - 1 };
+        let front = self.take(name).filter(|front| front.letter == *letter)?;
+        front.place = Place::Handed;
+        Some(front.made)
+    }
+
     /// The message that leaves next.
     pub(super) fn front(&self, name: &str) -> Option<&Copy> {
         Some(&self.queues.get(name)?.copies[self.front_at(name)?])

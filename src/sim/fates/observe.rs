@@ -114,7 +114,7 @@ impl Fates {
             },
         };
         let made = match &message.consumer_tag {
-            Some(_) => self.handed(&queue, &letter),
+            Some(_) => self.handed(&queue, &letter).or_else(|| self.model.overtake(&queue, &letter)),
             None if self.model.front(&queue).is_some_and(|copy| copy.letter == letter) => {
                 self.model.take(&queue).map(|copy| copy.made)
             }
