@@ -109,10 +109,11 @@ impl Model {
         Some(&mut queue.copies[at])
     }
 
-    /// What has never been delivered waits for the log before it leaves: a message that comes back meanwhile, and leaves
-    /// before it, goes first. Gives the copy, if that is what happened.
+    /// What has never been delivered waits for the log before it leaves: a message that comes back meanwhile, or dies into
+    /// the queue, and is the head then, goes first. Gives the copy, if that is what happened.
     pub(super) fn overtake(&mut self, name: &str, letter: &Letter) -> Option<u64> {
-        self.front(name).filter(|front| front.delivered && front.letter == *letter)?;
+        self.front(name)
+            .filter(|front| (front.delivered || front.by.is_some()) && front.letter == *letter)?;
         let queue = self.queues.get_mut(name)?;
         let level = |copy: &Copy| queue.level(&copy.letter);
         let waiting = queue.copies.iter().enumerate();
