@@ -136,10 +136,7 @@ fn properties(body: &Body, user: &str) -> Result<Asked, Reply> {
         Some(headers) => more_keys(headers)?,
         None => Default::default(),
     };
-    let mut encoded = BytesMut::new();
-    if let Some(headers) = &headers {
-        field_table::encode(headers, &mut encoded);
-    }
+    let contents = headers.as_ref().map(field_table::contents);
     let mut texts = [const { None::<String> }; 10];
     for (text, name) in texts.iter_mut().zip(TEXTS) {
         *text = match given.0.get(name) {
@@ -163,8 +160,7 @@ fn properties(body: &Body, user: &str) -> Result<Asked, Reply> {
     let properties = Properties {
         content_type,
         content_encoding,
-        // The list writes the length itself.
-        headers: headers.as_ref().and(encoded.get(4..)),
+        headers: contents.as_deref(),
         delivery_mode: octet("delivery_mode")?,
         priority: octet("priority")?,
         correlation_id,

@@ -5,10 +5,7 @@
 
 use bytes::BytesMut;
 
-use super::{
-    fault::Fault,
-    wire::{Properties, table},
-};
+use super::{fault::Fault, wire::Properties};
 use crate::data::value::{Table, Value};
 
 /// More keys, and the properties that receivers see.
@@ -38,13 +35,7 @@ pub fn of(properties: &Properties<'_>) -> Result<Option<Copies>, Fault> {
         return Ok(None);
     }
     headers.0.retain(|(name, _)| name != "BCC");
-    let mut encoded = BytesMut::new();
-    table::encode(&headers, &mut encoded);
-    // The view wants the table's contents without their length.
-    let shown = Properties { headers: encoded.get(4..), ..*properties };
-    let mut properties = BytesMut::new();
-    shown.encode(&mut properties);
-    Ok(Some(Copies { keys, hidden, properties }))
+    Ok(Some(Copies { keys, hidden, properties: properties.with_headers(&headers) }))
 }
 
 /// Elements that are no strings count for nothing, in RabbitMQ too.
@@ -64,6 +55,7 @@ fn key(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::field::table;
 
     fn properties(headers: &[(&str, Value)]) -> BytesMut {
         let headers =

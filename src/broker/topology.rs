@@ -24,10 +24,7 @@ use super::{
     routing,
     vhost::Vhost,
 };
-use crate::data::{
-    field::{Properties, table},
-    value::Table,
-};
+use crate::data::{field::Properties, value::Table};
 
 /// How many bindings from each exchange lead to a target: what must be told when the target goes.
 #[derive(Debug, Default)]
@@ -342,10 +339,7 @@ impl Vhost {
         headers: Table,
         body: &[u8],
     ) {
-        let (mut contents, mut encoded) = (bytes::BytesMut::new(), bytes::BytesMut::new());
-        table::encode(&headers, &mut contents);
-        // The view wants the table's contents without their length.
-        Properties { headers: contents.get(4..), ..*properties }.encode(&mut encoded);
+        let encoded = properties.with_headers(&headers);
         let publish = Publish {
             exchange: &exchange.name,
             routing_key,

@@ -11,10 +11,7 @@ use crate::{
         profile::Profile,
         queue::{Entry, Queue, returns::Count},
     },
-    data::{
-        field::{Properties, table},
-        value::{Table, Value},
-    },
+    data::{field::Properties, value::Value},
 };
 
 /// The properties as the consumer sees them; `None` when they are the publisher's.
@@ -37,19 +34,14 @@ fn with_count(properties: &[u8], returns: Count, profile: &Profile) -> Option<By
         (true, true, _) => &[("x-acquired-count", acquired), ("x-delivery-count", failed)],
     };
     let properties = Properties::decode(properties).ok()?;
-    let mut table =
-        if properties.headers.is_some() { properties.header_table().ok()? } else { Table::default() };
+    let mut table = properties.header_table().ok()?;
     for (name, value) in headers {
         table.0.retain(|(other, _)| other != name);
         table.0.push(((*name).to_owned(), Value::I64(*value)));
     }
     // RabbitMQ keeps a table sorted once it has set something in it.
     table.0.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let (mut encoded, mut out) = (BytesMut::new(), BytesMut::new());
-    table::encode(&table, &mut encoded);
-    // The view wants the table's contents without their length.
-    Properties { headers: encoded.get(4..), ..properties }.encode(&mut out);
-    Some(out)
+    Some(properties.with_headers(&table))
 }
 
 #[cfg(test)]

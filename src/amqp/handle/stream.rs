@@ -17,7 +17,6 @@ use crate::{
         wire::{
             Properties,
             basic::{Consume, ConsumeOk},
-            table,
         },
     },
     broker::{
@@ -308,18 +307,10 @@ fn properties(message: &Message, offset: i64) -> BytesMut {
     let (mapping::Properties::HeadersOnly(list)
     | mapping::Properties::Whole(list)
     | mapping::Properties::Stale(list)) = &message.properties;
-    let mut properties = Properties::decode(list).unwrap_or_default();
     let mut headers = message.headers.clone();
     headers.0.retain(|(name, _)| name != OFFSET_HEADER);
     headers.0.push((OFFSET_HEADER.to_owned(), Value::I64(offset)));
-    let mut encoded = BytesMut::new();
-    table::encode(&headers, &mut encoded);
-    // The view wants the table's contents without their length.
-    let contents = encoded.get(4..).unwrap_or_default();
-    properties.headers = Some(contents);
-    let mut out = BytesMut::new();
-    properties.encode(&mut out);
-    out
+    Properties::decode(list).unwrap_or_default().with_headers(&headers)
 }
 
 const OFFSET_HEADER: &str = "x-stream-offset";

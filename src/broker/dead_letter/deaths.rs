@@ -15,7 +15,7 @@ use super::Reason;
 use crate::{
     broker::{message::Message, profile::Profile},
     data::{
-        field::{Properties, table},
+        field::Properties,
         value::{Table, Value},
     },
 };
@@ -71,12 +71,8 @@ impl Letter {
         // Once RabbitMQ adds a header, it sorts them all, and drops doubles.
         headers.0.sort_by(|(a, _), (b, _)| a.cmp(b));
         headers.0.dedup_by(|(b, _), (a, _)| a == b);
-        let mut encoded = BytesMut::new();
-        table::encode(&headers, &mut encoded);
-        let mut out = BytesMut::new();
-        // The view wants the table's contents without their length.
-        Properties { headers: encoded.get(4..), expiration: None, ..properties }.encode(&mut out);
-        Self { properties: out, headers, copies }
+        let properties = Properties { expiration: None, ..properties }.with_headers(&headers);
+        Self { properties, headers, copies }
     }
 
     /// Whether it died in that queue before, and has not been rejected anywhere since.

@@ -32,10 +32,7 @@ use super::{
     vhost::Vhost,
 };
 use crate::{
-    data::{
-        field::{Properties, table},
-        value::{Table, Value},
-    },
+    data::{field::Properties, value::Value},
     store::{Change, Place},
 };
 
@@ -278,7 +275,7 @@ fn send_on(publisher: &mut Publisher, now_ms: i64, exchange: &Arc<Exchange>, mes
     let keys = if message.own_key_only() { Vec::new() } else { routing::more_keys(&headers) };
     headers.0.retain(|(name, _)| name != "BCC");
     delayed::negate(&mut headers);
-    let encoded = with_headers(&properties, &headers);
+    let encoded = properties.with_headers(&headers);
     let publish = Publish {
         exchange: message.exchange(),
         routing_key: message.routing_key(),
@@ -297,7 +294,7 @@ fn send_on(publisher: &mut Publisher, now_ms: i64, exchange: &Arc<Exchange>, mes
 }
 
 /// The properties of a message as it is held: with all keys that it is routed by, as the publish's own `BCC` is gone.
-pub(super) fn held_properties(publish: &Publish<'_>, keys: &[String]) -> Option<Vec<u8>> {
+pub(super) fn held_properties(publish: &Publish<'_>, keys: &[String]) -> Option<bytes::BytesMut> {
     let properties = Properties::decode(publish.properties).ok()?;
     let mut headers = properties.header_table().ok()?;
     let shown = routing::more_keys(&headers);
@@ -307,15 +304,7 @@ pub(super) fn held_properties(publish: &Publish<'_>, keys: &[String]) -> Option<
     }
     let hidden = hidden.into_iter().map(|key| Value::LongStr(key.clone().into())).collect();
     headers.0.push(("BCC".to_owned(), Value::Array(hidden)));
-    Some(with_headers(&properties, &headers))
-}
-
-fn with_headers(properties: &Properties<'_>, headers: &Table) -> Vec<u8> {
-    let (mut contents, mut encoded) = (bytes::BytesMut::new(), bytes::BytesMut::new());
-    table::encode(headers, &mut contents);
-    // The view wants the table's contents without their length.
-    Properties { headers: contents.get(4..), ..*properties }.encode(&mut encoded);
-    encoded.to_vec()
+    Some(properties.with_headers(&headers))
 }
 
 /// The key of a message.

@@ -114,7 +114,7 @@ impl World {
         body: &str,
     ) -> Routed {
         let table = Table(headers);
-        let encoded = super::with_headers(&Properties::default(), &table);
+        let encoded = Properties::default().with_headers(&table);
         let traits = Traits { persistent: true, ..Traits::default() };
         let publish = Publish { exchange: "d", routing_key: "k", properties: &encoded, traits };
         let headers = || Some(Headers { table: table.clone(), alone: true });

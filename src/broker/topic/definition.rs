@@ -6,7 +6,7 @@
 //!        str: length u32, then that many bytes
 //! ```
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{
     PartitionId, VhostName,
@@ -38,9 +38,7 @@ impl Definition {
             w.bytes(value.as_bytes());
         }
         if let Some(arguments) = &self.stream_arguments {
-            let mut encoded = BytesMut::new();
-            table::encode(arguments, &mut encoded);
-            w.bytes(encoded.get(4..).unwrap_or_default());
+            w.bytes(&table::contents(arguments));
         }
         w.finish()
     }

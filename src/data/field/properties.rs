@@ -123,6 +123,14 @@ impl<'a> Properties<'a> {
         short(out, self.cluster_id);
     }
 
+    /// The same flags and list, but with these headers.
+    #[must_use]
+    pub fn with_headers(&self, headers: &Table) -> BytesMut {
+        let (contents, mut out) = (table::contents(headers), BytesMut::new());
+        Properties { headers: Some(&contents), ..*self }.encode(&mut out);
+        out
+    }
+
     fn flags(&self) -> u16 {
         let flag = |present: bool, flag: u16| if present { flag } else { 0 };
         flag(self.content_type.is_some(), CONTENT_TYPE)

@@ -120,6 +120,14 @@ pub fn encode(table: &Table, out: &mut BytesMut) {
     });
 }
 
+/// A table's contents, without their length: what [`decode`] reads.
+#[must_use]
+pub fn contents(table: &Table) -> BytesMut {
+    let mut out = BytesMut::new();
+    encode(table, &mut out);
+    out.split_off(4)
+}
+
 fn put_value(value: &Value, out: &mut BytesMut) {
     match value {
         Value::Array(array) => {
