@@ -1,11 +1,8 @@
 //! Kafka's error codes, and the one place where the core's and the records' refusals become them.
 
-use crate::{
-    broker::{
-        group::error::GroupError,
-        topic::{CreateRefused, append::Refused, config::ConfigError, fetch::FetchError, trim::TrimRefused},
-    },
-    data::record::BatchError,
+use crate::broker::{
+    group::error::GroupError,
+    topic::{CreateRefused, append::Refused, config::ConfigError, fetch::FetchError, trim::TrimRefused},
 };
 
 macro_rules! error_codes {
@@ -148,35 +145,15 @@ error_codes! {
     129 RebootstrapRequired "REBOOTSTRAP_REQUIRED";
 }
 
-/// What Kafka answers to a producer whose batch is not as it must be: CORRUPT_MESSAGE, which clients retry, where
-/// the bytes may have been damaged on the way; INVALID_RECORD, which they do not, where the client wrote them so.
-impl From<BatchError> for ErrorCode {
-    fn from(error: BatchError) -> Self {
-        match error {
-            BatchError::Short
-            | BatchError::Length(_)
-            | BatchError::Checksum { .. }
-            | BatchError::Compressed => Self::CorruptMessage,
-            BatchError::Magic(_)
-            | BatchError::Count { .. }
-            | BatchError::Codec(_)
-            | BatchError::Control
-            | BatchError::Sequence(_)
-            | BatchError::Record(_) => Self::InvalidRecord,
-            BatchError::TooLarge(_) => Self::MessageTooLarge,
-            BatchError::Window(_) => Self::UnsupportedCompressionType,
-        }
-    }
-}
-
 impl From<&Refused> for ErrorCode {
     fn from(refused: &Refused) -> Self {
         match refused {
             Refused::CorruptMessage(_) => Self::CorruptMessage,
             Refused::InvalidRecord(_) => Self::InvalidRecord,
-            Refused::UnsupportedCompressionType(_) => Self::UnsupportedCompressionType,
+            Refused::Records(records) if records.is_of_timestamps() => Self::InvalidTimestamp,
+            Refused::Records(_) => Self::InvalidRecord,
+            Refused::Unexpected(_) => Self::UnknownServerError,
             Refused::MessageTooLarge { .. } => Self::MessageTooLarge,
-            Refused::InvalidTimestamp { .. } => Self::InvalidTimestamp,
             Refused::NotEnoughReplicas => Self::NotEnoughReplicas,
             Refused::UnknownTopicOrPartition => Self::UnknownTopicOrPartition,
             Refused::OutOfOrderSequence => Self::OutOfOrderSequenceNumber,

@@ -33,7 +33,7 @@ use crate::{
         },
     },
     data::{
-        record::{self, Batch},
+        record::{self, Batch, DECOMPRESSED_BYTES_MAX},
         term,
         value::{Table, Value},
     },
@@ -41,9 +41,6 @@ use crate::{
 
 /// Bytes read from the log at once.
 const READ_BYTES_MAX: usize = 256 * 1024;
-
-/// What an opened batch may grow to.
-const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Where a consumer begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,7 +258,7 @@ impl Reader {
             return Ok(());
         }
         let damaged = |error: &dyn std::fmt::Display| FetchError::Damaged(error.to_string());
-        let payload = batch.payload(BATCH_BYTES_MAX).map_err(|error| damaged(&error))?;
+        let payload = batch.payload(DECOMPRESSED_BYTES_MAX).map_err(|error| damaged(&error))?;
         for record in &payload {
             let record = record.map_err(|error| damaged(&error))?;
             if record.offset < from.0 || self.filter.as_ref().is_some_and(|filter| !filter.passes(&record)) {

@@ -9,15 +9,17 @@ use bytes::Bytes;
 
 use super::{
     Offset,
+    config::TopicConfig,
     index::{Entry, entry_bytes_max},
     keys,
     partition::{LEADER_EPOCH, Partition, State},
     tail::CachedBatch,
+    validate::{self, RecordsRefused},
     writes::DELTA_OVERHEAD_BYTES,
 };
 use crate::{
     broker::txn::producer::{Claim, Part as TxnPart, ProducedBatch, Verdict},
-    data::record::{Batch, BatchError, Batches},
+    data::record::{Batch, BatchError},
     store::{Change, Space, StoreError, Ticket, Turn},
 };
 
@@ -26,6 +28,15 @@ use crate::{
 pub struct Checked {
     batches: Vec<Batch>,
     log_append_time_ms: i64,
+}
+
+impl Checked {
+    fn new(batches: Vec<Batch>, config: &TopicConfig, now_ms: i64) -> Self {
+        // Stamped here once for the copy this makes of bytes that others hold too (a request's frame): the committer's
+        // thread then stamps in place, and the tail does not keep whole frames alive.
+        let batches = batches.into_iter().map(|batch| batch.stamped(0, LEADER_EPOCH)).collect();
+        Self { batches, log_append_time_ms: if config.log_append_time { now_ms } else { -1 } }
+    }
 }
 
 /// An append that is in the log.
@@ -44,12 +55,14 @@ pub enum Refused {
     CorruptMessage(BatchError),
     #[error("{0}")]
     InvalidRecord(String),
+    /// Single records of it are not as they must be.
     #[error("{0}")]
-    UnsupportedCompressionType(BatchError),
+    Records(RecordsRefused),
+    /// Kafka's UNKNOWN_SERVER_ERROR.
+    #[error("{0}")]
+    Unexpected(String),
     #[error("a batch of {bytes} bytes is over the topic's max.message.bytes of {bytes_max}")]
     MessageTooLarge { bytes: usize, bytes_max: usize },
-    #[error("timestamp {timestamp} is out of range: it must lie between {earliest} and {latest}")]
-    InvalidTimestamp { timestamp: i64, earliest: i64, latest: i64 },
     #[error("acks=all with min.insync.replicas over 1, and there is one node")]
     NotEnoughReplicas,
     #[error("the topic has been deleted")]
@@ -77,38 +90,16 @@ impl Partition {
         if acks_all && config.min_insync_replicas > 1 {
             return Err(Refused::NotEnoughReplicas);
         }
-        let mut batches = Batches::new(record_set);
-        let batch = batches.next().unwrap_or(Err(BatchError::Short)).map_err(malformed)?;
-        let bytes = batch.bytes().len();
-        if bytes > config.max_message_bytes {
-            return Err(Refused::MessageTooLarge { bytes, bytes_max: config.max_message_bytes });
-        }
-        batch.check_produced().map_err(malformed)?;
-        if batches.next().is_some() {
-            return Err(Refused::InvalidRecord(
-                "a record set must contain exactly one record batch".to_owned(),
-            ));
-        }
-        if !config.log_append_time {
-            let latest = now_ms.saturating_add(config.timestamp_after_max_ms);
-            let earliest = now_ms.saturating_sub(config.timestamp_before_max_ms);
-            check_timestamps(&batch, earliest, latest)?;
-        }
-        Ok(self.check_built(vec![batch], now_ms))
+        let batch = validate::only_batch(record_set, config.max_message_bytes)?;
+        let batch = validate::validated(batch, &config, now_ms)?;
+        Ok(Checked::new(vec![batch], &config, now_ms))
     }
 
     /// For batches of the broker's own making.
     pub fn check_built(&self, batches: Vec<Batch>, now_ms: i64) -> Checked {
-        let log_append_time = self.config.read().log_append_time;
-        // Stamped here once for the copy this makes of bytes that others hold too (a request's frame): the committer's
-        // thread then stamps in place, and the tail does not keep whole frames alive.
-        let own = |batch: Batch| batch.stamped(0, LEADER_EPOCH);
-        let batches = if log_append_time {
-            batches.into_iter().map(|b| own(b.with_log_append_time(now_ms))).collect()
-        } else {
-            batches.into_iter().map(own).collect()
-        };
-        Checked { batches, log_append_time_ms: if log_append_time { now_ms } else { -1 } }
+        let config = self.config();
+        let batches = batches.into_iter().map(|batch| validate::own(batch, &config, now_ms)).collect();
+        Checked::new(batches, &config, now_ms)
     }
 
     /// Puts the records into the committer's inbox; `done` runs on its thread once they are durable, or refused.
@@ -153,35 +144,6 @@ impl Partition {
         }
         appended
     }
-}
-
-fn malformed(error: BatchError) -> Refused {
-    match error {
-        BatchError::Short | BatchError::Length(_) | BatchError::Checksum { .. } => {
-            Refused::CorruptMessage(error)
-        }
-        BatchError::Codec(_) => Refused::UnsupportedCompressionType(error),
-        BatchError::Magic(_)
-        | BatchError::Count { .. }
-        | BatchError::Control
-        | BatchError::Sequence(_)
-        | BatchError::Record(_)
-        | BatchError::Compressed
-        | BatchError::TooLarge(_)
-        | BatchError::Window(_) => Refused::InvalidRecord(error.to_string()),
-    }
-}
-
-fn check_timestamps(batch: &Batch, earliest: i64, latest: i64) -> Result<(), Refused> {
-    let outside = |timestamp| Refused::InvalidTimestamp { timestamp, earliest, latest };
-    let header = batch.header();
-    if header.max_timestamp > latest {
-        return Err(outside(header.max_timestamp));
-    }
-    if header.base_timestamp < earliest && header.base_timestamp >= 0 {
-        return Err(outside(header.base_timestamp));
-    }
-    Ok(())
 }
 
 /// Appends to all of these partitions, and writes `extra`, in one atomic Change.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::retention;
+use crate::data::record::{Codec, Compression};
 
 /// The type of a config, as DescribeConfigs gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,12 +70,12 @@ const MAX: &str = "9223372036854775807";
 /// All topic configs, by name.
 #[rustfmt::skip]
 pub const CONFIGS: &[ConfigKey] = &[
-    key("cleanup.policy", List, "delete", Only(&["delete"], &["delete", "compact"]), "log.cleanup.policy", "What happens to old records: they are deleted."),
-    key("compression.gzip.level", Int, "-1", Any, "compression.gzip.level", "Kept and shown; batches are stored as producers compressed them."),
-    key("compression.lz4.level", Int, "9", Any, "compression.lz4.level", "Kept and shown; batches are stored as producers compressed them."),
-    key("compression.type", Str, "producer", Only(&["producer"], &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "compression.type", "Batches are stored as producers compressed them."),
-    key("compression.zstd.level", Int, "3", Any, "compression.zstd.level", "Kept and shown; batches are stored as producers compressed them."),
-    key("delete.retention.ms", Long, "86400000", AtLeast(0), "log.cleaner.delete.retention.ms", "Kept and shown; concerns compacted topics."),
+    key("cleanup.policy", List, "delete", Only(&["delete"], &["compact", "delete"]), "log.cleanup.policy", "What happens to old records: they are deleted."),
+    key("compression.gzip.level", Int, "-1", AtLeast(-1), "compression.gzip.level", "The level, if compression.type is gzip."),
+    key("compression.lz4.level", Int, "9", AtLeast(1), "compression.lz4.level", "The level, if compression.type is lz4."),
+    key("compression.type", Str, "producer", OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "compression.type", "How batches are stored: as producers compressed them, or in one way."),
+    key("compression.zstd.level", Int, "3", AtLeast(-131_072), "compression.zstd.level", "The level, if compression.type is zstd."),
+    key("delete.retention.ms", Long, "86400000", AtLeast(0), "log.cleaner.delete.retention.ms", "How long a compacted topic keeps the mark of a deleted key."),
     key("file.delete.delay.ms", Long, "60000", AtLeast(0), "log.segment.delete.delay.ms", "Kept and shown; there are no files of a topic's own."),
     key("flush.messages", Long, MAX, AtLeast(1), "log.flush.interval.messages", "Kept and shown; the broker's durability setting decides."),
     key("flush.ms", Long, MAX, AtLeast(0), "log.flush.interval.ms", "Kept and shown; the broker's durability setting decides."),
@@ -126,12 +127,22 @@ pub struct TopicConfig {
     pub timestamp_before_max_ms: i64,
     pub log_append_time: bool,
     pub min_insync_replicas: i64,
+    /// How batches are stored; `None`: as they come.
+    pub compression: Option<Compression>,
+    pub cleanup: Cleanup,
     retention_ms: i64,
     retention_bytes: i64,
     segment_bytes: i64,
     /// What a policy adds to the two above; not the topic's own, and not stored with it.
     policy_ms: Option<i64>,
     policy_bytes: Option<i64>,
+}
+
+/// What happens to old records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cleanup {
+    pub delete: bool,
+    pub compact: bool,
 }
 
 impl Default for TopicConfig {
@@ -211,6 +222,14 @@ impl TopicConfig {
             timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
             log_append_time: value("message.timestamp.type") == "LogAppendTime",
             min_insync_replicas: number("min.insync.replicas"),
+            compression: compression(&value("compression.type"), |level| {
+                i32::try_from(number(level)).unwrap_or_default()
+            }),
+            cleanup: {
+                let policy = value("cleanup.policy");
+                let has = |one: &str| policy.split(',').any(|part| part.trim() == one);
+                Cleanup { delete: has("delete"), compact: has("compact") }
+            },
             retention_ms: number("retention.ms"),
             retention_bytes: number("retention.bytes"),
             segment_bytes: number("segment.bytes"),
@@ -219,6 +238,18 @@ impl TopicConfig {
             set,
         }
     }
+}
+
+fn compression(name: &str, level: impl Fn(&str) -> i32) -> Option<Compression> {
+    let (codec, level) = match name {
+        "uncompressed" => (Codec::None, 0),
+        "gzip" => (Codec::Gzip, level("compression.gzip.level")),
+        "snappy" => (Codec::Snappy, 0),
+        "lz4" => (Codec::Lz4, level("compression.lz4.level")),
+        "zstd" => (Codec::Zstd, level("compression.zstd.level")),
+        _ => return None,
+    };
+    Some(Compression { codec, level })
 }
 
 /// The config of that name.
@@ -311,13 +342,8 @@ mod tests {
         );
         check(
             "cleanup.policy",
-            "compact",
-            "Invalid value compact for configuration cleanup.policy: this version of Warren does delete only",
-        );
-        check(
-            "cleanup.policy",
             "shred",
-            "Invalid value shred for configuration cleanup.policy: String must be one of: delete, compact",
+            "Invalid value shred for configuration cleanup.policy: String must be one of: compact, delete",
         );
         check(
             "preallocate",

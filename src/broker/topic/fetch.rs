@@ -11,7 +11,7 @@ use super::{
     transactions::Aborted,
 };
 use crate::{
-    data::record::{Batch, Batches},
+    data::record::{Batch, Batches, DECOMPRESSED_BYTES_MAX},
     store::{Place, StoreError},
 };
 
@@ -284,9 +284,6 @@ fn read_times(batch: &Batch, records: &mut Vec<TimedOffset>) -> Result<(), Fetch
     }
     Ok(())
 }
-
-/// What one batch may grow to when it is opened to look for a time.
-const DECOMPRESSED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 fn take_batch(bytes: Bytes, left: &mut usize, batches: &mut Vec<Bytes>) {
     if batches.is_empty() || bytes.len() <= *left {

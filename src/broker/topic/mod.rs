@@ -21,6 +21,7 @@ pub mod tail;
 pub(crate) mod tests;
 pub mod transactions;
 pub mod trim;
+pub mod validate;
 pub mod waiters;
 pub(crate) mod writes;
 

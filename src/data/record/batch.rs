@@ -206,22 +206,21 @@ impl Batch {
         }
     }
 
-    /// What Kafka asks of a batch that a client produces: checksum, a record for every offset, a codec it knows,
-    /// no control batch, a sequence where there is a producer id.
+    /// What Kafka asks of the envelope of a batch that a client produces: checksum, a record for every offset, no
+    /// control batch, a sequence where there is a producer id.
     pub fn check_produced(&self) -> Result<(), BatchError> {
         let BatchHeader { attributes, record_count, last_offset_delta, .. } = self.header;
         self.check_crc()?;
-        attributes.codec()?;
-        if attributes.is_control() {
-            return Err(BatchError::Control);
-        }
         if record_count <= 0 || last_offset_delta != record_count - 1 {
             return Err(BatchError::Count { count: record_count, last_offset_delta });
+        }
+        if attributes.is_control() {
+            return Err(BatchError::Control);
         }
         if self.header.producer_id >= 0 && self.header.base_sequence < 0 {
             return Err(BatchError::Sequence(self.header.base_sequence));
         }
-        Ok(())
+        attributes.codec().map(|_| ())
     }
 
     /// The batch at its place in the log, without a copy of its records: the first 16 bytes anew, and the rest.
@@ -248,28 +247,47 @@ impl Batch {
     /// Gives all records the broker's time (`message.timestamp.type=LogAppendTime`) and sums them anew.
     #[must_use]
     pub fn with_log_append_time(self, now_ms: i64) -> Self {
-        let attributes = Attributes(self.header.attributes.0 | Attributes::LOG_APPEND_TIME);
+        self.with_times(true, now_ms)
+    }
+
+    /// Says whose time the records have and which is the latest. Sums them anew if that is not what the batch says.
+    #[must_use]
+    pub fn with_times(self, log_append_time: bool, max_timestamp: i64) -> Self {
+        let bit = Attributes::LOG_APPEND_TIME;
+        let attributes = self.header.attributes.0;
+        let attributes = Attributes(if log_append_time { attributes | bit } else { attributes & !bit });
+        if (attributes, max_timestamp) == (self.header.attributes, self.header.max_timestamp) {
+            return self;
+        }
         let mut bytes = into_mut(self.bytes);
         overwrite(&mut bytes, ATTRIBUTES_AT, &attributes.0.to_be_bytes());
-        overwrite(&mut bytes, MAX_TIMESTAMP_AT, &now_ms.to_be_bytes());
+        overwrite(&mut bytes, MAX_TIMESTAMP_AT, &max_timestamp.to_be_bytes());
         let crc = crc32c::crc32c(bytes.get(ATTRIBUTES_AT..).unwrap_or_default());
         overwrite(&mut bytes, CRC_AT, &crc.to_be_bytes());
-        let header = BatchHeader { attributes, max_timestamp: now_ms, crc, ..self.header };
+        let header = BatchHeader { attributes, max_timestamp, crc, ..self.header };
         Self { header, bytes: bytes.freeze() }
+    }
+
+    /// The same with other records, which are already as `codec` says.
+    #[must_use]
+    pub fn with_records(&self, codec: Codec, record_count: i32, records: &[u8]) -> Self {
+        let length = HEADER_BYTES - PREFIX_BYTES + records.len();
+        let attributes = Attributes(self.header.attributes.0 & !7 | i16::from(codec.number()));
+        let batch_length = i32::try_from(length).expect("payloads are limited far below 2 GiB");
+        let header = BatchHeader { batch_length, record_count, attributes, ..self.header };
+        let mut bytes = BytesMut::with_capacity(HEADER_BYTES + records.len());
+        header.encode(&mut bytes);
+        bytes.put_slice(records);
+        let crc = crc32c::crc32c(bytes.get(ATTRIBUTES_AT..).unwrap_or_default());
+        overwrite(&mut bytes, CRC_AT, &crc.to_be_bytes());
+        Self { header: BatchHeader { crc, ..header }, bytes: bytes.freeze() }
     }
 
     /// The batch without its records, in the same place: what a reader gets who must not see them. (Kafka's compaction
     /// leaves such batches.)
     #[must_use]
     pub fn emptied(&self) -> Self {
-        let batch_length = i32::try_from(HEADER_BYTES - PREFIX_BYTES).unwrap_or_default();
-        let uncompressed = Attributes(self.header.attributes.0 & !7);
-        let header = BatchHeader { batch_length, record_count: 0, attributes: uncompressed, ..self.header };
-        let mut bytes = BytesMut::with_capacity(HEADER_BYTES);
-        header.encode(&mut bytes);
-        let crc = crc32c::crc32c(bytes.get(ATTRIBUTES_AT..).unwrap_or_default());
-        overwrite(&mut bytes, CRC_AT, &crc.to_be_bytes());
-        Self { header: BatchHeader { crc, ..header }, bytes: bytes.freeze() }
+        self.with_records(Codec::None, 0, &[])
     }
 
     /// The records, decompressed if need be to at most `bytes_max`.

@@ -1,11 +1,10 @@
-//! Opens compressed records. Never compresses: batches are stored as producers send them.
+//! Opens compressed records, and compresses those of topics that have a `compression.type` of their own.
 //!
-//! Every codec stops at the caller's limit, whatever the compressed bytes promise; a zstd frame is also held to a
-//! window limit, because its decoder keeps the whole window.
+//! Every codec stops at the caller's limit, whatever the compressed bytes promise.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use nom::{IResult, Parser, bytes::complete::tag, number::complete::be_i32};
 
 use super::BatchError;
@@ -20,8 +19,12 @@ pub enum Codec {
     Zstd,
 }
 
-/// The largest zstd window: what RFC 8878 §3.1.1.1.2 asks every decoder to support, and what levels up to 19 use.
-pub const ZSTD_WINDOW_BYTES_MAX: u64 = 8 << 20;
+/// A codec and how hard it tries (`compression.gzip.level` and its like; the scale is the codec's).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compression {
+    pub codec: Codec,
+    pub level: i32,
+}
 
 impl Codec {
     /// The codec of an attribute number.
@@ -33,6 +36,18 @@ impl Codec {
             3 => Ok(Self::Lz4),
             4 => Ok(Self::Zstd),
             unknown => Err(BatchError::Codec(unknown)),
+        }
+    }
+
+    /// As attributes have it.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Gzip => 1,
+            Self::Snappy => 2,
+            Self::Lz4 => 3,
+            Self::Zstd => 4,
         }
     }
 
@@ -102,56 +117,66 @@ fn snappy_block(block: &[u8], out: &mut BytesMut, bytes_max: usize) -> Result<()
     if written == len { Ok(()) } else { Err(BatchError::Compressed) }
 }
 
-/// Frames one after another; skippable ones are skipped.
+/// Frames one after another; skippable ones are skipped. The window may be what zstd allows by default, 128 MiB: of
+/// that, only what is written to costs memory.
 fn zstd(input: &[u8], bytes_max: usize) -> Result<Bytes, BatchError> {
-    let mut out = Vec::new();
-    let mut rest = input;
-    while !rest.is_empty() {
-        if let Ok((after, _)) = zstd_skippable(rest) {
-            rest = after;
-            continue;
-        }
-        let window = zstd_window(rest).ok_or(BatchError::Compressed)?;
-        if window > ZSTD_WINDOW_BYTES_MAX {
-            return Err(BatchError::Window(window));
-        }
-        let decoder =
-            ruzstd::decoding::StreamingDecoder::new(&mut rest).map_err(|_| BatchError::Compressed)?;
-        append(decoder, &mut out, bytes_max)?;
+    if input.is_empty() {
+        return Ok(Bytes::new());
     }
-    Ok(out.into())
+    let decoder = zstd::stream::read::Decoder::with_buffer(input).map_err(|_| BatchError::Compressed)?;
+    read_all(decoder, bytes_max)
 }
 
-/// RFC 8878 §3.1.2: magic 0x184D2A50 to 5F, size, data.
-fn zstd_skippable(input: &[u8]) -> IResult<&[u8], &[u8]> {
-    let low_nibble =
-        nom::combinator::verify(nom::number::complete::le_u32, |magic| magic & !0xf == 0x184D_2A50);
-    nom::sequence::preceded(low_nibble, nom::multi::length_data(nom::number::complete::le_u32)).parse(input)
+impl Compression {
+    /// The records compressed, in the form in which Java clients write them.
+    ///
+    /// # Errors
+    /// When the codec does not know the level.
+    pub fn compress(self, records: Bytes) -> io::Result<Bytes> {
+        match self.codec {
+            Codec::None => Ok(records),
+            Codec::Gzip => {
+                let level = u32::try_from(self.level)
+                    .map_or(flate2::Compression::default(), flate2::Compression::new);
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+                encoder.write_all(&records)?;
+                encoder.finish().map(Bytes::from)
+            }
+            Codec::Snappy => xerial(&records),
+            Codec::Lz4 => lz4(&records, self.level),
+            Codec::Zstd => zstd::stream::encode_all(&records[..], self.level).map(Bytes::from),
+        }
+    }
 }
 
-/// The window that a frame asks for (RFC 8878 §3.1.1.1): from its window descriptor, or the content size of a
-/// single-segment frame.
-fn zstd_window(frame: &[u8]) -> Option<u64> {
-    let (&descriptor, rest) = frame.strip_prefix(&0xFD2F_B528_u32.to_le_bytes())?.split_first()?;
-    let single_segment = descriptor & 0x20 != 0;
-    if !single_segment {
-        let window = *rest.first()?;
-        let base = 1_u64 << (10 + u32::from(window >> 3));
-        return Some(base + base / 8 * u64::from(window & 7));
+/// The blocks of the Java library.
+const XERIAL_BLOCK_BYTES: usize = 32 << 10;
+
+fn xerial(records: &[u8]) -> io::Result<Bytes> {
+    let mut out = BytesMut::from(&b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01"[..]);
+    let mut encoder = snap::raw::Encoder::new();
+    for block in records.chunks(XERIAL_BLOCK_BYTES) {
+        let block = encoder.compress_vec(block)?;
+        out.put_u32(u32::try_from(block.len()).map_err(io::Error::other)?);
+        out.put_slice(&block);
     }
-    let dictionary_id_bytes = match descriptor & 3 {
-        0 => 0,
-        1 => 1,
-        2 => 2,
-        _ => 4,
-    };
-    let size = rest.get(dictionary_id_bytes..)?;
-    match descriptor >> 6 {
-        0 => size.first().copied().map(u64::from),
-        1 => size.first_chunk().map(|two| u64::from(u16::from_le_bytes(*two)) + 256),
-        2 => size.first_chunk().map(|four| u32::from_le_bytes(*four).into()),
-        _ => size.first_chunk().map(|eight| u64::from_le_bytes(*eight)),
-    }
+    Ok(out.freeze())
+}
+
+/// Kafka's default level stands for the fast compressor, any other for the thorough one (KIP-390).
+pub const LZ4_LEVEL_DEFAULT: i32 = 9;
+
+fn lz4(records: &[u8], level: i32) -> io::Result<Bytes> {
+    let level = if level == LZ4_LEVEL_DEFAULT { 0 } else { u32::try_from(level).unwrap_or(0).max(3) };
+    let mut encoder = lz4::EncoderBuilder::new()
+        .block_size(lz4::BlockSize::Max64KB)
+        .block_mode(lz4::BlockMode::Independent)
+        .checksum(lz4::ContentChecksum::NoChecksum)
+        .level(level)
+        .build(Vec::new())?;
+    encoder.write_all(records)?;
+    let (out, finished) = encoder.finish();
+    finished.map(|()| out.into())
 }
 
 /// What producers do, for tests.
@@ -176,17 +201,11 @@ pub(crate) mod compress {
     }
 
     pub(crate) fn xerial(data: &[u8]) -> Vec<u8> {
-        let mut out = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".to_vec();
-        for block in data.chunks(32 << 10) {
-            let block = snappy(block);
-            out.extend_from_slice(&u32::try_from(block.len()).unwrap().to_be_bytes());
-            out.extend_from_slice(&block);
-        }
-        out
+        super::xerial(data).unwrap().to_vec()
     }
 
     pub(crate) fn zstd(data: &[u8]) -> Vec<u8> {
-        ruzstd::encoding::compress_to_vec(data, ruzstd::encoding::CompressionLevel::Fastest)
+        zstd::stream::encode_all(data, 3).unwrap()
     }
 }
 
@@ -225,10 +244,28 @@ mod tests {
     }
 
     #[test]
-    fn a_zstd_window_over_the_limit_is_refused_before_it_is_allocated() {
-        // Window descriptor 0x88: exponent 17, 128 MiB.
-        let frame = Bytes::from_static(b"\x28\xb5\x2f\xfd\x00\x88\x01\x00\x00");
-        assert_eq!(Codec::Zstd.decompress(frame, 1 << 30), Err(BatchError::Window(128 << 20)));
+    fn a_zstd_window_over_the_limit_is_refused() {
+        // Window descriptor 0xa0: exponent 20, 1 GiB.
+        let frame = Bytes::from_static(b"\x28\xb5\x2f\xfd\x00\xa0\x01\x00\x00");
+        assert_eq!(Codec::Zstd.decompress(frame, 1 << 30), Err(BatchError::Compressed));
+    }
+
+    #[test]
+    fn what_is_compressed_at_any_level_opens_again() {
+        let data: Bytes = (0..100_000_u32).flat_map(|n| (n / 9).to_le_bytes()).collect::<Vec<u8>>().into();
+        let levels = [
+            (Codec::None, 0..=0),
+            (Codec::Gzip, -1..=9),
+            (Codec::Snappy, 0..=0),
+            (Codec::Lz4, 1..=17),
+            (Codec::Zstd, -7..=6),
+        ];
+        for (codec, levels) in levels {
+            for level in levels {
+                let packed = Compression { codec, level }.compress(data.clone()).unwrap();
+                assert_eq!(codec.decompress(packed, data.len()), Ok(data.clone()), "{codec:?} {level}");
+            }
+        }
     }
 
     #[test]

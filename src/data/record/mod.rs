@@ -18,17 +18,20 @@ mod java_tests;
 
 pub use batch::{Attributes, Batch, BatchHeader, Batches, HEADER_BYTES};
 pub use builder::{BatchBuilder, ControlType, Producer};
-pub use compression::Codec;
+pub use compression::{Codec, Compression};
 pub use record::{Payload, Record};
+
+/// What a batch's records may come to when they are decompressed, whoever opens it.
+pub const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
 
 /// Why bytes are not a record batch, or not one that a producer may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
     #[error("record batch is cut short")]
     Short,
-    #[error("record batch length {0} is impossible")]
+    #[error("Record size {0} is less than the minimum record overhead (14)")]
     Length(i32),
-    #[error("record batch has magic {0}, not 2")]
+    #[error("Invalid magic found in record: {0}")]
     Magic(i8),
     #[error("record batch checksum does not match: stated {stated:#010x}, computed {computed:#010x}")]
     Checksum { stated: u32, computed: u32 },
@@ -46,6 +49,6 @@ pub enum BatchError {
     Compressed,
     #[error("records are over {0} bytes when decompressed")]
     TooLarge(usize),
-    #[error("zstd window of {0} bytes is over the limit")]
-    Window(u64),
+    #[error("records in the append should have the base offset 0, and have {0}")]
+    BaseOffset(i64),
 }

@@ -44,6 +44,12 @@ impl Payload {
         self.bytes.slice_ref(part)
     }
 
+    /// Whether the timestamps are the broker's.
+    #[must_use]
+    pub fn is_log_append_time(&self) -> bool {
+        self.header.attributes.is_log_append_time()
+    }
+
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes

@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{check_leader_epoch, produce::is_zstd};
+use super::check_leader_epoch;
 use crate::{
     broker::topic::{
         Offset,
@@ -36,7 +36,6 @@ use crate::{
 };
 
 const IDS_FROM: i16 = 13;
-const ZSTD_FROM: i16 = 10;
 
 /// `fetch.max.bytes` of the broker.
 const RESPONSE_BYTES_MAX: usize = 55 * 1024 * 1024;
@@ -200,10 +199,9 @@ impl Asked {
         let mut responses: Vec<FetchableTopicResponse> = self.topics.iter().map(response).collect();
         for (asked, planned) in self.partitions.iter().zip(plan.reads) {
             let loaded = match (planned, &asked.found) {
-                (Planned::Read(read), Ok(partition)) => match partition.load(read).await {
-                    Ok(fetched) => check_zstd(call.version, fetched),
-                    Err(error) => Err(self.refuse(&error)),
-                },
+                (Planned::Read(read), Ok(partition)) => {
+                    partition.load(read).await.map_err(|error| self.refuse(&error))
+                }
                 (Planned::Nothing(offsets), _) => {
                     Ok(Fetched { batches: Vec::new(), offsets, aborted: Vec::new() })
                 }
@@ -241,15 +239,6 @@ fn aborted(range: &Aborted) -> AbortedTransaction {
 
 fn record_count(batch: &Bytes) -> i64 {
     BatchHeader::decode(batch).map_or(0, |header| header.record_count.into())
-}
-
-/// A client too old for zstd must not be given any (KIP-110).
-fn check_zstd(version: i16, fetched: Fetched) -> Result<Fetched, Planned> {
-    let is_zstd = |batch: &Bytes| BatchHeader::decode(batch).is_ok_and(|header| is_zstd(header.attributes));
-    if version < ZSTD_FROM && fetched.batches.iter().any(is_zstd) {
-        return Err(Planned::Refused(ErrorCode::UnsupportedCompressionType, None));
-    }
-    Ok(fetched)
 }
 
 fn with_offsets(offsets: Offsets) -> PartitionData {

@@ -11,15 +11,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use super::transactions::error;
 use crate::{
     broker::{
         group::offsets::TopicPartition,
         topic::{
+            Topic,
             append::{Appended, Refused},
             partition::Partition,
+            validate::{RecordFault, RecordsRefused},
         },
         txn::{coordinator::TransactionalId, producer::ProducerIdentity},
     },
@@ -27,7 +28,10 @@ use crate::{
     kafka::{
         call::{Call, Reply},
         fault::{ErrorCode, Fault},
-        wire::produce::{PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse},
+        wire::produce::{
+            BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse,
+            TopicProduceResponse,
+        },
     },
 };
 
@@ -41,6 +45,18 @@ const IDS_FROM: i16 = 13;
 const ZSTD_FROM: i16 = 7;
 const ABORTABLE_FROM: i16 = 11;
 const IMPLIED_FROM: i16 = 12;
+
+/// Why a partition's batch is refused, and because of which of its records.
+struct Failure {
+    fault: Fault,
+    records: Vec<BatchIndexAndErrorMessage>,
+}
+
+impl<F: Into<Fault>> From<F> for Failure {
+    fn from(fault: F) -> Self {
+        Self { fault: fault.into(), records: Vec::new() }
+    }
+}
 
 /// A partition's batch on its way to disk.
 struct Appending {
@@ -61,12 +77,12 @@ pub async fn handle(call: Call, request: ProduceRequest) -> Reply<ProduceRespons
         let mut partitions = Vec::with_capacity(data.partition_data.len());
         for p in data.partition_data {
             let appending = match (&refusal, &topic) {
-                (Some(fault), _) => Err(fault.clone()),
-                (None, Err(error)) => Err(Fault::from(*error)),
+                (Some(fault), _) => Err(fault.clone().into()),
+                (None, Err(error)) => Err((*error).into()),
                 (None, Ok(topic)) => match topic.partition(p.index) {
                     None => Err(ErrorCode::UnknownTopicOrPartition.into()),
                     Some(partition) => {
-                        append(&call, topic.id, partition, p.records, acks, transactional_id.as_ref())
+                        append(&call, topic, partition, p.records, acks, transactional_id.as_ref())
                     }
                 },
             };
@@ -101,12 +117,12 @@ fn refuse_whole(call: &Call, request: &ProduceRequest) -> Option<Fault> {
 
 fn append(
     call: &Call,
-    topic: Uuid,
+    topic: &Topic,
     partition: &Arc<Partition>,
     records: Option<Bytes>,
     acks: i16,
     transactional_id: Option<&TransactionalId>,
-) -> Result<Appending, Fault> {
+) -> Result<Appending, Failure> {
     let none = "a produce request must contain exactly one record batch per partition";
     let records = records.ok_or_else(|| Fault::new(ErrorCode::InvalidRecord, none))?;
     let bytes = records.len().try_into().unwrap_or_default();
@@ -123,9 +139,13 @@ fn append(
         }
         record_count = header.record_count.try_into().unwrap_or_default();
     }
-    let checked = partition.check(records, call.now_ms(), acks == ALL)?;
+    let checked = match partition.check(records, call.now_ms(), acks == ALL) {
+        Ok(checked) => checked,
+        Err(Refused::Records(refused)) => return Err(of_records(&refused, topic, partition)),
+        Err(refused) => return Err(refused.into()),
+    };
     if let Some((id, producer)) = transaction.filter(|_| call.version >= IMPLIED_FROM) {
-        let at = TopicPartition { topic, partition: partition.number };
+        let at = TopicPartition { topic: topic.id, partition: partition.number };
         let added = call.door().broker.transactions.add_partition_of_batch(call.now_ms(), id, producer, at);
         // The producer's own epoch is over: in Kafka it is the log that says so.
         added.map_err(|e| Fault::from(error(call, i16::MAX, e)))?;
@@ -136,11 +156,22 @@ fn append(
     Ok(Appending { outcome, records: record_count, bytes })
 }
 
-pub(super) fn is_zstd(attributes: Attributes) -> bool {
+fn of_records(refused: &RecordsRefused, topic: &Topic, partition: &Partition) -> Failure {
+    let error = |(index, fault): &(i32, RecordFault)| BatchIndexAndErrorMessage {
+        batch_index: *index,
+        batch_index_error_message: Some(fault.message(&topic.name, partition.number)),
+    };
+    let code =
+        if refused.is_of_timestamps() { ErrorCode::InvalidTimestamp } else { ErrorCode::InvalidRecord };
+    let message = refused.message(&topic.name, partition.number);
+    Failure { fault: Fault::new(code, message), records: refused.errors.iter().map(error).collect() }
+}
+
+fn is_zstd(attributes: Attributes) -> bool {
     attributes.codec() == Ok(Codec::Zstd)
 }
 
-async fn outcome(call: &Call, index: i32, appending: Result<Appending, Fault>) -> PartitionProduceResponse {
+async fn outcome(call: &Call, index: i32, appending: Result<Appending, Failure>) -> PartitionProduceResponse {
     let appended = match appending {
         Ok(Appending { outcome, records, bytes }) => match outcome.await {
             Ok(Ok(appended)) => {
@@ -149,10 +180,10 @@ async fn outcome(call: &Call, index: i32, appending: Result<Appending, Fault>) -
                 meters.kafka_bytes_produced.add(bytes);
                 Ok(appended)
             }
-            Ok(Err(refused)) => Err(refusal_of(call, refused)),
+            Ok(Err(refused)) => Err(refusal_of(call, refused).into()),
             Err(_) => Err(ErrorCode::KafkaStorageError.into()),
         },
-        Err(fault) => Err(fault),
+        Err(failure) => Err(failure),
     };
     match appended {
         Ok(appended) => PartitionProduceResponse {
@@ -162,8 +193,9 @@ async fn outcome(call: &Call, index: i32, appending: Result<Appending, Fault>) -
             log_start_offset: appended.log_start_offset.0,
             ..PartitionProduceResponse::default()
         },
-        Err(Fault { code, message }) => PartitionProduceResponse {
+        Err(Failure { fault: Fault { code, message }, records }) => PartitionProduceResponse {
             index,
+            record_errors: records,
             error_code: code.code(),
             base_offset: -1,
             error_message: Some(message).filter(|m| !m.is_empty()),

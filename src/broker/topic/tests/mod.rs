@@ -208,11 +208,42 @@ fn a_batch_is_refused_before_it_gets_an_offset() {
     let mut flipped = good.to_vec();
     flipped[62] ^= 1;
     assert!(matches!(check(flipped.into(), false), Refused::CorruptMessage(_)));
-    assert!(matches!(check(Bytes::new(), false), Refused::CorruptMessage(_)));
+    assert!(matches!(check(Bytes::new(), false), Refused::InvalidRecord(_)));
     assert!(matches!(check([&good[..], &good[..]].concat().into(), false), Refused::InvalidRecord(_)));
     let future = batch_at(NOW_MS + 3_600_001, &["a"], Producer::NONE).into_bytes();
-    assert!(matches!(check(future, false), Refused::InvalidTimestamp { .. }));
+    assert!(matches!(check(future, false), Refused::Records(refused) if refused.is_of_timestamps()));
     assert!(p.check(good, NOW_MS, false).is_ok());
+}
+
+#[test]
+fn a_topic_may_compress_what_comes_and_leave_alone_what_is_so_already() {
+    use crate::data::record::Codec;
+    let world = World::new();
+    let long = "word ".repeat(100);
+    let plain = batch(&[&long, &long]);
+    let mut as_it_came = plain.clone();
+    for (n, (kind, codec)) in [
+        ("uncompressed", Codec::None),
+        ("gzip", Codec::Gzip),
+        ("snappy", Codec::Snappy),
+        ("lz4", Codec::Lz4),
+        ("zstd", Codec::Zstd),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let topic = world.topic(&format!("t{n}"), 1, &[("compression.type", kind)]);
+        let p = &topic.partitions[0];
+        for batch in [&plain, &as_it_came] {
+            world.append(p, batch).unwrap();
+        }
+        let fetched = ready(p.fetch(Offset(0), 1 << 20, Isolation::ReadUncommitted)).unwrap();
+        let kept = Batches::new(fetched.batches[1].clone()).next().unwrap().unwrap();
+        assert_eq!(kept.header().attributes.codec(), Ok(codec));
+        assert_eq!(records(&fetched.batches), [0, 1, 2, 3].map(|offset| (offset, long.clone())), "{kind}");
+        // The next topic gets it in this form.
+        as_it_came = kept.stamped(0, 0);
+    }
 }
 
 #[test]
