@@ -365,6 +365,13 @@ impl Message {
         self.traits & PAGED != 0
     }
 
+    /// Whether it comes before another one of its batch; `None`: they are not of one batch, for all one knows.
+    #[must_use]
+    pub fn precedes(&self, other: &Self) -> Option<bool> {
+        let same_place = || self.blob.place().is_some() && self.blob.place() == other.blob.place();
+        (Arc::ptr_eq(&self.blob, &other.blob) || same_place()).then_some(self.names < other.names)
+    }
+
     /// The body as a slice that shares the batch's allocation.
     #[must_use]
     pub fn body_bytes(&self) -> Bytes {

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::{
-    Entry, Seq,
+    Seq,
     runs::{Ordinals, Run},
 };
 
@@ -13,10 +13,6 @@ pub(super) struct Gathered {
     pub(super) first: Seq,
     ordinals: Vec<u32>,
     body_bytes: usize,
-    /// Its messages, where they must be in the log before anybody sees them.
-    pub(super) entries: Vec<Entry>,
-    /// They are there.
-    pub(super) arrived: bool,
 }
 
 /// A run has no more: its index entry is rewritten when one of its messages is acknowledged, and must go into a flush.
@@ -56,16 +52,8 @@ impl Gathering {
             Some(_) => self.end(seq.level()),
             None => None,
         };
-        let (ordinals, entries) = (vec![ordinal], Vec::new());
-        self.0.push(Gathered { first: seq, ordinals, body_bytes: body_len, entries, arrived: false });
+        self.0.push(Gathered { first: seq, ordinals: vec![ordinal], body_bytes: body_len });
         full
-    }
-
-    /// Keeps the message that was added last.
-    pub(super) fn hold(&mut self, entry: Entry) {
-        if let Some(gathered) = self.open(entry.seq.level()) {
-            gathered.entries.push(entry);
-        }
     }
 
     /// A message that is not in the log ends its level's run.

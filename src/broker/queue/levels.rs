@@ -173,8 +173,10 @@ impl Levels {
         let [normal, high] = self.levels.as_slice() else { return self.top };
         match (normal.front(), high.front()) {
             // An older high one is not overtaken.
-            (Some(a), Some(b)) if a.message.published_ms() <= b.message.published_ms() => 0,
+            (Some(a), Some(b)) if older(a, b) => 0,
             (Some(_), None) if high.is_empty() => 0,
+            // Which is older is not known before it is read.
+            (None, Some(_)) if !normal.is_empty() => 0,
             (Some(_) | None, Some(_) | None) => self.top,
         }
     }
@@ -239,7 +241,7 @@ impl Levels {
         if self.returns.front_paged() {
             return self.returns.first(bytes_max);
         }
-        self.levels.get(self.top).map(|level| level.returned_wanted(bytes_max)).unwrap_or_default()
+        self.levels.get(self.turn()).map(|level| level.returned_wanted(bytes_max)).unwrap_or_default()
     }
 
     /// Messages that came back have been read; those for which there is no body are lost.
@@ -315,6 +317,12 @@ impl Levels {
         self.grow_to(levels - 1);
         (seqs, middles)
     }
+}
+
+/// Whether a message came into the queue before another, of another level: each batch begins, in every level, behind all
+/// that came before ([`Positions::align`](super::positions::Positions::align)); within a batch its own order counts.
+fn older(a: &Entry, b: &Entry) -> bool {
+    a.message.precedes(&b.message).unwrap_or_else(|| a.seq.in_level() < b.seq.in_level())
 }
 
 /// The runs of all levels, each asked by its sequence numbers.

@@ -4,6 +4,7 @@
 //! so that no acknowledgement overtakes its publish. Everything else that follows ([`state::Effects`]) happens once
 //! the lock is free. Never are two queues locked at once.
 
+mod arriving;
 pub mod change;
 pub mod consumers;
 pub mod deadline;
@@ -78,6 +79,13 @@ impl Seq {
     #[inline]
     pub fn level(self) -> usize {
         (self.0 >> Self::LEVEL_SHIFT) as usize
+    }
+
+    /// The position within its level.
+    #[must_use]
+    #[inline]
+    pub fn in_level(self) -> u64 {
+        self.0 & ((1 << Self::LEVEL_SHIFT) - 1)
     }
 }
 
@@ -366,8 +374,9 @@ impl Queue {
     pub(super) fn run_durable(self: &Arc<Self>, first: Seq) {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
-        if state.run_durable(first, &mut effects) {
-            self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
+        let now_ms = self.core.clock.now_ms();
+        if state.run_durable(now_ms, first, &mut effects) {
+            self.deliver_locked(&mut state, now_ms, &mut effects);
         }
         self.inbox(&mut effects);
         drop(state);
@@ -375,8 +384,14 @@ impl Queue {
     }
 
     /// A run will never be in the log.
-    pub(super) fn run_refused(&self, first: Seq) {
-        self.with_state(|state| state.run_refused(first));
+    pub(super) fn run_refused(self: &Arc<Self>, first: Seq) {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        let now_ms = self.core.clock.now_ms();
+        state.run_refused(now_ms, first, &mut effects);
+        self.deliver_locked(&mut state, now_ms, &mut effects);
+        drop(state);
+        self.follow(effects);
     }
 
     /// A run's chunk lies where `place` says, and can be read there.

@@ -64,6 +64,14 @@ impl Positions {
         seq
     }
 
+    /// All levels go on behind the one that is furthest, so that positions tell older messages from younger ones.
+    pub fn align(&mut self) {
+        let furthest = self.0.iter().map(|position| position.next.in_level()).max().unwrap_or(0);
+        for (level, position) in self.0.iter_mut().enumerate() {
+            position.next = Seq(Seq::first_of(level).0 + furthest);
+        }
+    }
+
     /// A message goes to a consumer.
     #[inline]
     pub fn hand_over(&mut self, seq: Seq) {

@@ -3,17 +3,18 @@
 //! Who holds an unacknowledged message is the channel's business: it gives the [`Entry`] back, settled or returned.
 //! Here is only how many there are. (AMQP 0-9-1 §1.8.3; RabbitMQ's classic queue.)
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::{
     ConsumerId, Entry, Seq,
+    arriving::{Arrival, Arriving},
     consumers::{ConsumerSpec, Consumers, Strategy},
     deadline::{Earlier, Lifetime},
     drops::Drops,
     gather::{Gathered, Gathering},
-    levels::{LevelRuns, Levels},
+    levels::{LevelRuns, Levels, Order},
     limits::Limits,
     parcel::Parcel,
     positions::Positions,
@@ -95,8 +96,8 @@ pub struct State {
     pub consumers: Consumers,
     pub runs: LevelRuns,
     pub counts: Counts,
-    /// Runs of a quorum queue that are on their way into the log.
-    arriving: VecDeque<Gathered>,
+    /// What of a quorum queue is on its way into the log.
+    arriving: Arriving,
     pub unacked: usize,
     pub totals: Totals,
     pub(super) drops: Drops,
@@ -146,7 +147,7 @@ impl State {
             consumers: Consumers::new(strategy),
             runs: LevelRuns::new(asked.order),
             counts: Counts::default(),
-            arriving: VecDeque::new(),
+            arriving: Arriving::default(),
             unacked: 0,
             totals: Totals::default(),
             drops: Drops::default(),
@@ -181,14 +182,17 @@ impl State {
         effects: &mut Effects,
         mut persisted: impl FnMut(Seq),
     ) -> Overflow {
-        let mut gathering = Gathering::default();
+        let (mut gathering, mut arrival) = (Gathering::default(), Arrival::default());
         let mut refused = Vec::new();
+        if self.ready.order() == Order::TwoWeighted {
+            self.positions.align();
+        }
         for &ordinal in ordinals {
             let Some(message) = blob.message(ordinal) else { continue };
             if self.limits.refuses(&self.ready, message.body_len()) {
                 // RabbitMQ takes them one by one: what a consumer can have of those before is no longer here.
                 for gathered in std::mem::take(&mut gathering).into_runs() {
-                    self.begin_run(gathered, &mut persisted);
+                    self.begin_run(gathered, &mut arrival, &mut persisted);
                 }
                 self.serve(now_ms, effects);
                 if self.limits.refuses(&self.ready, message.body_len()) {
@@ -202,22 +206,23 @@ impl State {
             self.totals.published += 1;
             if self.lasts(&message) {
                 if let Some(full) = gathering.add(seq, ordinal, message.body_len()) {
-                    self.begin_run(full, &mut persisted);
+                    self.begin_run(full, &mut arrival, &mut persisted);
                 }
             } else if let Some(gathered) = gathering.end(level) {
-                self.begin_run(gathered, &mut persisted);
+                self.begin_run(gathered, &mut arrival, &mut persisted);
             }
             let expires_ms = self.limits.expires_ms(now_ms, message.expiration_ms());
             let entry = Entry { seq, message, expires_ms, redelivered: false, returns: Count::default() };
             if self.quorum {
-                gathering.hold(entry);
+                arrival.entries.push(entry);
             } else {
                 self.ready.push(entry);
             }
         }
         for gathered in gathering.into_runs() {
-            self.begin_run(gathered, &mut persisted);
+            self.begin_run(gathered, &mut arrival, &mut persisted);
         }
+        self.arriving.push(arrival);
         if refused.is_empty() { Overflow::None } else { Overflow::Rejected(refused) }
     }
 
@@ -227,23 +232,27 @@ impl State {
         self.durable && (self.quorum || message.persistent())
     }
 
-    fn begin_run(&mut self, mut gathered: Gathered, persisted: &mut impl FnMut(Seq)) {
-        self.runs.push(gathered.run());
-        let first = gathered.first;
+    fn begin_run(&mut self, mut gathered: Gathered, arrival: &mut Arrival, persisted: &mut impl FnMut(Seq)) {
+        let (first, run) = (gathered.first, gathered.run());
         if self.quorum {
-            self.arriving.push_back(gathered);
+            arrival.expect(first, run.end());
         }
+        self.runs.push(run);
         persisted(first);
     }
 
     /// Serves consumers as far as they and the messages go, and keeps the limits.
     pub fn deliver(&mut self, now_ms: i64, effects: &mut Effects) {
+        self.serve_and_keep(now_ms, effects);
+        self.page_out();
+        self.settle_effects(effects);
+    }
+
+    fn serve_and_keep(&mut self, now_ms: i64, effects: &mut Effects) {
         self.serve(now_ms, effects);
         if self.waits_since_ms.is_none() {
             self.keep_limits(now_ms, effects);
         }
-        self.page_out();
-        self.settle_effects(effects);
     }
 
     /// Serves consumers as far as they and the messages go.
@@ -418,14 +427,12 @@ impl State {
     }
 
     /// A run's turn is durable. True when there is something to deliver by it.
-    pub fn run_durable(&mut self, first: Seq, effects: &mut Effects) -> bool {
+    pub fn run_durable(&mut self, now_ms: i64, first: Seq, effects: &mut Effects) -> bool {
         if let Some(run) = self.runs.of_mut(first) {
             run.durable = true;
         }
-        if let Some(gathered) = self.arriving.iter_mut().find(|gathered| gathered.first == first) {
-            gathered.arrived = true;
-        }
-        let arrives = self.show_arrived();
+        self.arriving.arrived(first);
+        let arrives = self.show_arrived(now_ms, effects);
         // Now, not with the next publish: none comes while the memory alarm is on.
         if self.ready.tail_full() {
             self.page_out();
@@ -435,18 +442,24 @@ impl State {
     }
 
     /// The log takes no more: what was on its way is nowhere.
-    pub fn run_refused(&mut self, first: Seq) {
-        self.arriving.retain(|gathered| gathered.first != first);
-        self.show_arrived();
+    pub fn run_refused(&mut self, now_ms: i64, first: Seq, effects: &mut Effects) {
+        self.arriving.refused(first);
+        self.show_arrived(now_ms, effects);
     }
 
-    /// Messages are shown in their order, though the runs of a transaction or of dead letters may come into the log
-    /// behind later ones. True when there are any.
-    fn show_arrived(&mut self) -> bool {
+    /// True when there are any. Where levels take turns, whose turn it is depends on what came before: messages of both
+    /// come one by one, as RabbitMQ has each as a command of its own.
+    fn show_arrived(&mut self, now_ms: i64, effects: &mut Effects) -> bool {
         let mut shown = false;
-        while let Some(gathered) = self.arriving.pop_front_if(|gathered| gathered.arrived) {
-            gathered.entries.into_iter().for_each(|entry| self.ready.push(entry));
+        while let Some(arrival) = self.arriving.next() {
             shown = true;
+            let one_by_one = arrival.mixed() && self.ready.order() == Order::TwoWeighted;
+            for entry in arrival.entries {
+                self.ready.push(entry);
+                if one_by_one {
+                    self.serve_and_keep(now_ms, effects);
+                }
+            }
         }
         shown
     }

@@ -175,3 +175,36 @@ fn a_queue_of_another_type_is_told_apart() {
     let crate::broker::refusal::Refusal::Inequivalent { arg, .. } = refused else { panic!("{refused:?}") };
     assert_eq!(arg, "x-queue-type");
 }
+
+#[test]
+fn what_a_quorum_queue_gets_in_one_batch_comes_into_it_one_by_one() {
+    // Of the three that are too many the first is the high one, which is ahead then; two normal ones follow, in turn.
+    let world = World::new();
+    let queue = quorum(&world, vec![("x-max-length", Value::I64(2))]);
+    publish(&world, &[(0, "a"), (9, "b"), (0, "c"), (0, "d"), (0, "e")], true);
+    world.commit();
+    assert_eq!(texts(drain(&world, &queue)), ["d", "e"]);
+
+    // Three are dropped as they come: the high one when it has come, and the normal one whose turn it is then.
+    let world = World::new();
+    let queue = quorum(&world, vec![("x-max-length", Value::I64(2))]);
+    publish(&world, &[(0, "a"), (0, "b"), (0, "c"), (0, "d"), (9, "e")], true);
+    world.commit();
+    assert_eq!(texts(drain(&world, &queue)), ["e", "d"]);
+}
+
+#[test]
+fn high_messages_of_a_quorum_queue_are_not_overtaken_by_younger_normal_ones() {
+    let world = World::new();
+    let queue = quorum(&world, Vec::new());
+    publish(&world, &[(9, "h1"), (9, "h2"), (9, "h3"), (9, "h4"), (0, "n1"), (0, "n2")], true);
+    world.commit();
+    assert_eq!(texts(drain(&world, &queue)), ["h1", "h2", "h3", "h4", "n1", "n2"]);
+    for (n, body) in ["h1", "h2", "h3", "h4", "n1"].into_iter().enumerate() {
+        publish(&world, &[(if n < 4 { 9 } else { 0 }, body)], true);
+    }
+    world.commit();
+    let world = world.again();
+    let queue = world.vhost.find_queue("q").unwrap();
+    assert_eq!(texts(drain(&world, &queue)), ["h1", "h2", "h3", "h4", "n1"]);
+}

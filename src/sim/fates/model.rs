@@ -95,7 +95,7 @@ impl Model {
         }
         // Two of the high ones went: now a normal one, unless it is younger.
         let normal = ready().filter(|(_, copy)| level(copy) == 0).min_by_key(|(_, copy)| copy.made);
-        let normal = normal.filter(|(_, copy)| copy.published_ms <= front.published_ms);
+        let normal = normal.filter(|(_, copy)| copy.made < front.made);
         Some(normal.map_or(top, |(at, _)| at))
     }
 
@@ -239,14 +239,18 @@ impl Model {
         taken
     }
 
-    /// What went to quorum queues is in the log, in its order: it is there now.
+    /// What went to quorum queues is in the log, in its order: it is there now, one after the other.
     pub(super) fn arrive(&mut self, route: Router<'_>) {
         while let Some((name, mades)) = self.arriving.pop_front() {
-            let Some(queue) = self.queues.get_mut(&name) else { continue };
-            for copy in queue.copies.iter_mut().filter(|copy| mades.contains(&copy.made)) {
+            for made in mades {
+                let Some(copy) = self.copy(&name, made) else { continue };
                 copy.place = Place::Ready;
+                self.serve(&name);
+                self.keep(&name);
             }
-            self.touch(&name, route);
+            if self.queues.contains_key(&name) {
+                self.touch(&name, route);
+            }
         }
     }
 

@@ -18,6 +18,18 @@ fn entry(seq: u64, priority: u8) -> Entry {
     Entry { seq: Seq(seq), message, expires_ms: i64::MAX, redelivered: false, returns: Count::default() }
 }
 
+/// One batch of messages with these priorities.
+fn batch(priorities: &[u8]) -> Vec<Message> {
+    let mut draft = Draft::default();
+    for &priority in priorities {
+        let traits = Traits { priority, ..Traits::default() };
+        draft.open(&Publish { exchange: "", routing_key: "q", properties: &[0, 0], traits }, 0, 1);
+        draft.body(&[0]);
+    }
+    let blob = draft.seal();
+    (0..priorities.len()).map(|n| blob.message(u32::try_from(n).unwrap()).unwrap()).collect()
+}
+
 fn drain(ready: &mut Levels) -> Vec<u64> {
     std::iter::from_fn(|| ready.pop()).map(|entry| entry.seq.0).collect()
 }
@@ -103,6 +115,34 @@ fn two_high_messages_go_for_each_normal_one() {
     let order = drain(&mut ready).into_iter().map(|seq| if seq < high { "normal" } else { "high" });
     let expected = ["high", "high", "normal"].repeat(3);
     assert_eq!(order.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_normal_message_does_not_overtake_a_high_one_that_is_older() {
+    let messages = batch(&[5, 5, 5, 0, 5]);
+    let mut ready = Levels::new(Order::TwoWeighted);
+    for (seq, message) in messages.into_iter().enumerate() {
+        let level = Seq::first_of(usize::from(message.priority() > NORMAL_MAX)).0;
+        ready.push(Entry { message, ..entry(level + seq as u64, 0) });
+    }
+    let order: Vec<_> = drain(&mut ready).into_iter().map(|seq| Seq(seq).in_level()).collect();
+    assert_eq!(order, [0, 1, 2, 4, 3], "the third goes before the fourth, which is younger");
+}
+
+#[test]
+fn a_normal_message_that_is_not_read_yet_is_waited_for_when_it_is_its_turn() {
+    let high = Seq::first_of(1).0;
+    let mut ready = Levels::new(Order::TwoWeighted);
+    ready.push_paged(Seq(0), Seq(1), 1, WINDOW_BYTES / 4);
+    (1..4).for_each(|n| ready.push(entry(high + n, 5)));
+    assert_eq!(
+        (ready.pop().map(|e| e.seq.0), ready.pop().map(|e| e.seq.0)),
+        (Some(high + 1), Some(high + 2))
+    );
+    assert!(ready.front().is_none() && ready.pop().is_none());
+    assert_eq!(ready.wanted(), Some(Seq(0)));
+    ready.loaded(Seq(1), 1, std::iter::once(entry(0, 0)));
+    assert_eq!(drain(&mut ready), [0, high + 3]);
 }
 
 #[test]
