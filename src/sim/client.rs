@@ -212,9 +212,14 @@ impl Client {
 
     /// What the pump does when the connection's task was woken.
     pub(super) fn poll_if_woken(&mut self, world: &World) {
-        if self.woken.0.load(Ordering::Relaxed) {
+        if self.woken() {
             self.exchange(world);
         }
+    }
+
+    /// Something waits for it.
+    pub(super) fn woken(&self) -> bool {
+        self.woken.0.load(Ordering::Relaxed)
     }
 
     fn poll(&mut self, world: &World) {

@@ -133,12 +133,14 @@ impl Fates {
         world.heal();
         for _ in 0..10_000 {
             self.poll(world);
-            if !world.turn() {
+            if world.turn() {
+                self.model.on_turn(world.store.durable_to(), world.submitted());
+            } else if !self.peers.iter().flatten().any(|peer| peer.client.woken()) {
+                // What a deadline has brought into motion may need no turn of the log.
                 self.check_at_rest();
                 self.model.at_rest();
                 return;
             }
-            self.model.on_turn(world.store.durable_to(), world.submitted());
         }
         panic!("it does not come to rest");
     }
