@@ -390,3 +390,41 @@ def test_a_redeclaration_compares_these_arguments(channel, name):
     )
     arguments = {"x-dead-letter-exchange": "b"}
     refused(channel, 406, text, lambda: channel.queue_declare(name, exclusive=True, arguments=arguments))
+
+
+@pytest.mark.warren
+def test_what_a_full_target_refuses_is_kept_over_a_kill_and_moves_once_there_is_room(warren):
+    arguments = {
+        "x-queue-type": "quorum",
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": "dead",
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+    narrow = {"x-max-length": 1, "x-overflow": "reject-publish"}
+
+    def open_channel():
+        channel = pika.BlockingConnection(pika.URLParameters(warren.amqp_url)).channel()
+        channel.confirm_delivery()
+        return channel
+
+    channel = open_channel()
+    channel.queue_declare("source", durable=True, arguments=arguments)
+    channel.queue_declare("dead", durable=True, arguments=narrow)
+    for body in (b"a", b"b", b"c"):
+        channel.basic_publish("", "source", body, pika.BasicProperties(delivery_mode=2))
+    for _ in range(3):
+        reject(channel, "source")
+    wait_for(lambda: count(channel, "dead") == 1, channel.connection)
+    # Confirmed behind the notes of what died, which therefore are in the log.
+    channel.queue_declare("other", durable=True)
+    channel.basic_publish("", "other", b"x", pika.BasicProperties(delivery_mode=2))
+    time.sleep(0.1)
+    warren.restart()
+    channel = open_channel()
+    assert channel.basic_get("source")[0] is None
+    for body in (b"a", b"b", b"c"):
+        wait_for(lambda: count(channel, "dead") == 1, channel.connection)
+        _, properties, got = channel.basic_get("dead", auto_ack=True)
+        assert (got, properties.headers["x-first-death-reason"]) == (body, "rejected")
+    assert count(channel, "source") == 0

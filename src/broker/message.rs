@@ -354,9 +354,25 @@ impl Message {
 
     /// Lets the batch go; what the log holds of it must be read back before anybody looks at names, properties or body.
     pub fn forget(&mut self) {
-        static NOTHING: LazyLock<Arc<Blob>> = LazyLock::new(|| Draft::default().seal());
         self.blob = NOTHING.clone();
         self.traits |= PAGED;
+    }
+
+    /// A message that is in the log only, with a body of about that size.
+    #[must_use]
+    pub fn paged(body_bytes: usize) -> Self {
+        let mut message = Self {
+            blob: NOTHING.clone(),
+            names: 0,
+            properties_len: 0,
+            body_len: length_u32(body_bytes),
+            exchange_len: 0,
+            routing_key_len: 0,
+            traits: 0,
+            priority: 0,
+        };
+        message.forget();
+        message
     }
 
     /// Whether its batch is not in memory.
@@ -449,6 +465,9 @@ impl Message {
         HANDLE_BYTES + self.body_len as usize + self.properties_len as usize
     }
 }
+
+/// The batch of messages that are not in memory.
+static NOTHING: LazyLock<Arc<Blob>> = LazyLock::new(|| Draft::default().seal());
 
 /// The handle and its place in a queue, in the memory accounting.
 const HANDLE_BYTES: usize = 96;

@@ -219,9 +219,9 @@ impl Broker {
             }
         }
         for (key, value) in store.scan(Space::State, returns::PREFIX)? {
-            let (id, seq, count) = returns::read(&key, &value).ok_or_else(|| unreadable(&key))?;
+            let (id, seq, noted) = returns::read(&key, &value).ok_or_else(|| unreadable(&key))?;
             match queues.get(&id) {
-                Some(queue) => queue.with_state(|state| state.counts.recover(seq, count)),
+                Some(queue) => queue.with_state(|state| state.counts.recover(seq, noted)),
                 None => orphans.delete(Space::State, key.to_vec()),
             }
         }

@@ -1,5 +1,6 @@
 //! Queues and exchanges with the store behind them, stepped by hand.
 
+mod at_least_once;
 mod dead_letter_crashes;
 mod dead_letters;
 mod deadlines;

@@ -219,7 +219,7 @@ pub fn settings(arguments: &Table, profile: &Profile) -> Settings {
             message_ttl_ms: number("x-message-ttl"),
             unused_ms_max: number("x-expires"),
         },
-        dead_letter: dead_letter(arguments),
+        dead_letter: dead_letter(kind, arguments),
         order: order(kind, number("x-max-priority"), profile),
         single_active_consumer: arguments.field("x-single-active-consumer") == Some(&Value::Bool(true)),
         single_active_follows_priority: quorum && profile.single_active_follows_priority,
@@ -239,10 +239,15 @@ fn text<'a>(arguments: &'a Table, arg: &str) -> Option<&'a str> {
     std::str::from_utf8(arguments.field(arg)?.octets()?).ok()
 }
 
-fn dead_letter(arguments: &Table) -> Option<DeadLetter> {
+fn dead_letter(kind: QueueKind, arguments: &Table) -> Option<DeadLetter> {
+    // A queue that drops its head cannot keep what died: RabbitMQ falls back to `at-most-once`.
+    let at_least_once = kind == QueueKind::Quorum
+        && text(arguments, "x-dead-letter-strategy") == Some("at-least-once")
+        && overflow(arguments) == OverflowMode::RejectPublish;
     dead_letter_exchange(arguments).map(|exchange| DeadLetter {
         exchange: exchange.into(),
         routing_key: text(arguments, "x-dead-letter-routing-key").map(Into::into),
+        at_least_once,
     })
 }
 

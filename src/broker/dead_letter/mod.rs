@@ -4,7 +4,8 @@
 //! queues are never locked at once. Everything that is taken at once moves in ONE Change: the targets' entries and the
 //! end of the source's are in the log together or not at all. So a persistent message of a durable queue survives a crash
 //! in exactly one of both, where RabbitMQ's `at-most-once` may lose it, and `at-least-once` may have it twice. A move to
-//! a stream or topic is the same. What no binding takes is lost, as is what a full target with `reject-publish` refuses.
+//! a stream or topic is the same. What no binding takes is lost, as is what a full target with `reject-publish` refuses;
+//! but a quorum queue whose strategy is `at-least-once` keeps it until all have it (`queue/kept.rs`).
 //!
 //! [`deaths`] makes the message's new headers. (RabbitMQ `rabbit_dead_letter`, 4.2.)
 
@@ -18,15 +19,17 @@ use std::sync::Arc;
 use self::deaths::{Death, Letter};
 use super::{
     Pending,
-    exchange::Envelope,
+    exchange::{Envelope, TargetId},
     holding::Holding,
     message::{Draft, Publish, Traits},
     meters::Meters,
     publish::Headers,
     queue::{
-        Entry, Queue,
+        Entry, Gone, Queue, Taken,
         change::Moved,
         drops::{Dead, MOVE_BYTES_MAX},
+        kept::Tried,
+        state::Overflow,
     },
     routing::Route,
     stream,
@@ -45,6 +48,8 @@ pub struct DeadLetter {
     pub exchange: Arc<str>,
     /// In place of the message's own keys.
     pub routing_key: Option<Arc<str>>,
+    /// What a target does not take stays with the queue, which tries again (`x-dead-letter-strategy`).
+    pub at_least_once: bool,
 }
 
 /// Why a queue let go of a message.
@@ -67,6 +72,22 @@ impl Reason {
             Self::DeliveryLimit => "delivery_limit",
         }
     }
+
+    /// As the log has it.
+    pub(super) fn octet(self) -> u8 {
+        match self {
+            Self::Expired => 1,
+            Self::Maxlen => 2,
+            Self::Rejected => 3,
+            Self::DeliveryLimit => 4,
+        }
+    }
+
+    pub(super) fn of_octet(octet: u8) -> Option<Self> {
+        [Self::Expired, Self::Maxlen, Self::Rejected, Self::DeliveryLimit]
+            .into_iter()
+            .find(|reason| reason.octet() == octet)
+    }
 }
 
 /// Moves everything that a queue let go, and what the targets let go for it. The caller has claimed it
@@ -77,21 +98,50 @@ pub(super) fn move_all(queue: &Arc<Queue>) {
         while let Some(moving) = source.take_dead() {
             let mut moves = Moves::default();
             let now_ms = source.core().clock.now_ms();
+            let mut kept = None;
+            let tried = moving.dead.iter().filter(|dead| dead.tried.is_some()).count();
+            let mut dead = moving.dead;
             if let Some(dead_letter) = &moving.dead_letter {
-                moves.publish(now_ms, &source, dead_letter, &moving.dead);
+                let fates = moves.publish(now_ms, &source, dead_letter, &dead);
+                if dead_letter.at_least_once {
+                    kept = Some(keep_back(now_ms, &mut dead, fates));
+                }
             }
-            let seqs = moving.dead.iter().map(|dead| dead.entry.seq);
+            let seqs: Vec<_> = dead.iter().map(|dead| dead.entry.seq).collect();
             if moves.changes.is_empty() || !source.survives() {
-                source.forget_dead(seqs);
+                source.forget_dead(seqs.iter().copied());
             } else {
-                moves.changes.push(Box::new(Moved::new(source.clone(), seqs.collect())));
+                moves.changes.push(Box::new(Moved::new(source.clone(), seqs.clone())));
             }
             if !moves.changes.is_empty() {
                 source.core().store.submit(Box::new(All(moves.changes)));
             }
+            if let Some(kept) = kept {
+                source.dead_moved(&seqs, kept, tried);
+            }
             sources.append(&mut moves.sources);
         }
+        if source.retry_dead() {
+            sources.push(source);
+        }
     }
+}
+
+/// Takes those out of the dead letters that not every target has taken.
+fn keep_back(now_ms: i64, dead: &mut Vec<Dead>, fates: Vec<Fate>) -> Vec<Dead> {
+    let mut kept = Vec::new();
+    for (mut letter, fate) in std::mem::take(dead).into_iter().zip(fates) {
+        let untaken = fate.taken_by.is_empty() && letter.taken_by().is_empty();
+        if !fate.refused && !untaken {
+            dead.push(letter);
+            continue;
+        }
+        let tried =
+            letter.tried.get_or_insert_with(|| Box::new(Tried { died_ms: Some(now_ms), ..Tried::default() }));
+        tried.taken_by.extend(fate.taken_by);
+        kept.push(letter);
+    }
+    kept
 }
 
 fn meter(meters: &Meters, reason: Reason) -> &Counter {
@@ -118,8 +168,7 @@ impl Moves {
     /// go before, and a crash between has them twice.
     pub(super) fn rejected(&mut self, now_ms: i64, queue: &Arc<Queue>, entries: &[Entry]) {
         let Some(dead_letter) = queue.dead_letter() else { return };
-        let all: Vec<_> =
-            entries.iter().map(|entry| Dead { entry: entry.clone(), reason: Reason::Rejected }).collect();
+        let all: Vec<_> = entries.iter().map(|entry| Dead::new(entry.clone(), Reason::Rejected)).collect();
         let held_bytes = |dead: &Dead| dead.entry.message.held_bytes();
         if all.iter().map(held_bytes).sum::<usize>() <= TX_BYTES_MAX {
             self.publish(now_ms, queue, &dead_letter, &all);
@@ -146,14 +195,16 @@ impl Moves {
         pending
     }
 
-    /// Publishes dead letters of one queue: one batch for each target.
-    fn publish(&mut self, now_ms: i64, source: &Queue, dead_letter: &DeadLetter, dead: &[Dead]) {
-        let Some(vhost) = source.home() else { return };
-        let mut batch = Batch::default();
+    /// Publishes dead letters of one queue: one batch for each target. Says what became of each, if that matters.
+    fn publish(&mut self, now_ms: i64, source: &Queue, dead_letter: &DeadLetter, dead: &[Dead]) -> Vec<Fate> {
+        let Some(vhost) = source.home() else { return Vec::new() };
+        let mut batch = Batch { fates: vec![Fate::default(); dead.len()], ..Batch::default() };
         let meters = &source.core().meters;
-        for dead in dead {
-            meter(meters, dead.reason).increment();
-            batch.add(now_ms, &vhost, source, dead_letter, dead);
+        for (index, dead) in dead.iter().enumerate() {
+            if dead.tried.is_none() {
+                meter(meters, dead.reason).increment();
+            }
+            batch.add(now_ms, &vhost, source, dead_letter, (index, dead));
         }
         self.changes.extend(records(now_ms, &batch.records));
         if !batch.delayed.is_empty() {
@@ -163,17 +214,42 @@ impl Moves {
             };
             self.changes.extend(batch.delayed.iter().map(hold));
         }
-        if batch.draft.is_empty() {
-            return;
+        let Batch { draft, queues, mut fates, origins, .. } = batch;
+        if draft.is_empty() {
+            return fates;
         }
-        let blob = batch.draft.seal();
-        for (queue, ordinals) in batch.queues {
+        let blob = { draft }.seal();
+        for (queue, ordinals) in queues {
             // One that was deleted meanwhile takes nothing, and nobody else gets its share.
-            if queue.publish_dead(now_ms, &blob, &ordinals, &mut self.changes) == Ok(true) {
-                self.sources.push(queue);
+            let refused = match queue.publish_dead(now_ms, &blob, &ordinals, &mut self.changes) {
+                Ok(Taken { moves, overflow }) => {
+                    self.sources.extend(moves.then(|| queue.clone()));
+                    match overflow {
+                        Overflow::None => Vec::new(),
+                        Overflow::Rejected(refused) => refused,
+                    }
+                }
+                Err(Gone) => ordinals.clone(),
+            };
+            for ordinal in ordinals.into_iter().filter(|_| dead_letter.at_least_once) {
+                let index = origins.get(ordinal as usize).copied().unwrap_or(usize::MAX);
+                let Some(fate) = fates.get_mut(index) else { continue };
+                match refused.binary_search(&ordinal) {
+                    Ok(_) => fate.refused = true,
+                    Err(_) => fate.taken_by.push(TargetId::Queue(queue.id)),
+                }
             }
         }
+        fates
     }
+}
+
+/// What became of one dead letter, as far as its queue must know (`at-least-once`).
+#[derive(Debug, Default, Clone)]
+struct Fate {
+    taken_by: Vec<TargetId>,
+    /// Some target did not take it.
+    refused: bool,
 }
 
 /// Dead letters by target.
@@ -185,15 +261,26 @@ struct Batch {
     /// For delayed exchanges, as `held` has them by ordinal, and when they are due.
     delayed: Vec<(Arc<Holding>, u32, i64)>,
     held: Draft,
+    fates: Vec<Fate>,
+    /// By ordinal in `draft`: which of the dead it is.
+    origins: Vec<usize>,
 }
 
 impl Batch {
-    fn add(&mut self, now_ms: i64, vhost: &Vhost, source: &Queue, dead_letter: &DeadLetter, dead: &Dead) {
+    fn add(
+        &mut self,
+        now_ms: i64,
+        vhost: &Vhost,
+        source: &Queue,
+        dead_letter: &DeadLetter,
+        (index, dead): (usize, &Dead),
+    ) {
         let Some(exchange) = vhost.find_exchange(&dead_letter.exchange) else { return };
-        let Dead { entry, reason } = dead;
+        let Dead { entry, reason, tried } = dead;
         let message = &entry.message;
         let own_keys = dead_letter.routing_key.is_none();
-        let death = Death { queue: &source.name, reason: *reason, now_ms, key_replaced: !own_keys };
+        let died_ms = tried.as_ref().and_then(|tried| tried.died_ms).unwrap_or(now_ms);
+        let death = Death { queue: &source.name, reason: *reason, now_ms: died_ms, key_replaced: !own_keys };
         let letter = Letter::new(message, &death, vhost.core.profile);
         let routing_key = dead_letter.routing_key.as_deref().unwrap_or(message.routing_key());
         // Keys that the message had besides its own, unless a queue has put another in their place.
@@ -206,6 +293,7 @@ impl Batch {
         if *reason != Reason::Rejected {
             leave_cycles(source, &mut route, &letter);
         }
+        leave_served(&mut route, dead.taken_by());
         let publish = Publish {
             exchange: &dead_letter.exchange,
             routing_key,
@@ -216,13 +304,21 @@ impl Batch {
                 expiration_ms: None,
             },
         };
+        if dead_letter.at_least_once
+            && let Some(fate) = self.fates.get_mut(index)
+        {
+            // They take what they are given: a move that is not committed did not happen to anybody.
+            fate.taken_by.extend(route.topics.iter().map(|topic| TargetId::Topic(topic.name.clone())));
+            fate.taken_by.extend(route.delayed.iter().map(|(holding, _)| TargetId::Queue(holding.id)));
+        }
         for topic in &route.topics {
             // Flags with nothing but the headers' bit say that they are alone.
             let alone = matches!(letter.properties.first_chunk(), Some([0x20, 0]));
             let headers = Headers { table: letter.headers.clone(), alone };
             self.records.push((topic.clone(), stream::message(&publish, Some(headers), message.body())));
         }
-        for history in route.kept_by.iter().filter_map(|exchange| exchange.history.as_ref()) {
+        let histories = route.kept_by.iter().filter(|_| tried.is_none());
+        for history in histories.filter_map(|exchange| exchange.history.as_ref()) {
             history.keep(&vhost.core.memory, now_ms, &publish, message.body());
         }
         let own_key_only = !own_keys || message.own_key_only();
@@ -237,6 +333,7 @@ impl Batch {
             return;
         }
         let ordinal = open(&mut self.draft, now_ms, &publish, message.body(), &hidden, own_key_only);
+        self.origins.push(index);
         for queue in route.queues {
             match self.queues.iter_mut().find(|(other, _)| other.id == queue.id) {
                 Some((_, ordinals)) => ordinals.push(ordinal),
@@ -261,6 +358,17 @@ fn open(
     draft.hide(hidden);
     draft.died(own_key_only);
     ordinal
+}
+
+/// Who has it already does not get it again.
+fn leave_served(route: &mut Route, taken_by: &[TargetId]) {
+    if taken_by.is_empty() {
+        return;
+    }
+    route.queues.retain(|queue| !taken_by.contains(&TargetId::Queue(queue.id)));
+    route.topics.retain(|topic| !taken_by.contains(&TargetId::Topic(topic.name.clone())));
+    // What exchanges hold has numbers of the queues' kind.
+    route.delayed.retain(|(holding, _)| !taken_by.contains(&TargetId::Queue(holding.id)));
 }
 
 /// A message that comes back to a queue in which it died, and that nobody rejected on the way, would go round for ever.

@@ -55,7 +55,7 @@ impl State {
             Some(entry) => Some(entry.expires_ms).filter(|&at| at != i64::MAX && !waits),
             None => self.lifetime.paged_head_ms.filter(|_| self.ready.paged()),
         };
-        [head, self.unused_ms()].into_iter().flatten().min()
+        [head, self.unused_ms(), self.drops.kept.retry_ms()].into_iter().flatten().min()
     }
 
     /// Reports a deadline that comes earlier than what was told.
@@ -81,7 +81,8 @@ impl State {
     /// That run has been looked at.
     pub fn saw_paged_head(&mut self, first: Seq, blob: &Arc<Blob>) {
         let Some(run) = self.runs.of_mut(first) else { return };
-        let oldest = (0..run.count).find(|n| run.has(*n)).and_then(|n| blob.message(run.ordinals.at(n)));
+        let alive = |n: &u32| run.has(*n) && !self.counts.is_dead(Seq(run.first.0 + u64::from(*n)));
+        let oldest = (0..run.count).find(alive).and_then(|n| blob.message(run.ordinals.at(n)));
         let expires_ms =
             oldest.map(|message| self.limits.expires_ms(message.published_ms(), message.expiration_ms()));
         self.lifetime.paged_head_ms = expires_ms.filter(|&at| at != i64::MAX);

@@ -2,18 +2,21 @@
 //!
 //! Where the queue has a dead-letter exchange, what was let go waits here until its move ([`crate::broker::dead_letter`])
 //! takes it, once the queue's lock is free. One mover at a time, so that dead letters keep the order in which they died.
-//! Until the move is in the log the message is in the log as this queue's: a crash loses nothing, it dies again.
+//! Until the move is in the log the message is in the log as this queue's: a crash loses nothing, it dies again. What a
+//! target does not take is lost, or kept (`kept.rs`).
 
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     Entry, Seq,
+    kept::{Kept, Tried},
     limits::OverflowMode,
     returns::Count,
     state::{Effects, State},
 };
 use crate::broker::{
     dead_letter::{DeadLetter, Reason},
+    exchange::TargetId,
     message::Message,
 };
 
@@ -28,13 +31,29 @@ pub const MOVE_BYTES_MAX: usize = 1024 * 1024;
 pub struct Dead {
     pub entry: Entry,
     pub reason: Reason,
+    /// An earlier move of it came to nothing, or to less than all.
+    pub tried: Option<Box<Tried>>,
+}
+
+impl Dead {
+    #[must_use]
+    pub fn new(entry: Entry, reason: Reason) -> Self {
+        Self { entry, reason, tried: None }
+    }
+
+    /// The targets that have it already.
+    #[must_use]
+    pub fn taken_by(&self) -> &[TargetId] {
+        self.tried.as_ref().map_or(&[], |tried| &tried.taken_by)
+    }
 }
 
 /// What was let go and has not been moved.
 #[derive(Debug, Default)]
 pub struct Drops {
-    dead: VecDeque<Dead>,
-    held_bytes: usize,
+    pub(super) dead: VecDeque<Dead>,
+    pub(super) kept: Kept,
+    pub(super) held_bytes: usize,
     /// Somebody moves them, and will look again before it ends.
     moving: bool,
 }
@@ -62,7 +81,7 @@ impl State {
             return;
         }
         self.drops.held_bytes += entry.message.held_bytes();
-        self.drops.dead.push_back(Dead { entry, reason });
+        self.drops.dead.push_back(Dead::new(entry, reason));
     }
 
     /// A publish that a full queue does not take.

@@ -40,14 +40,15 @@ impl Limits {
         }
     }
 
-    /// Whether a message with a body of that size is refused.
+    /// Whether a queue with so many messages refuses another, with which there would be so many bytes.
     #[must_use]
-    pub fn refuses(&self, ready: &Levels, body_bytes: usize) -> bool {
+    #[inline]
+    pub fn refuses(&self, messages: usize, body_bytes: impl Fn() -> usize) -> bool {
         match self.overflow {
             OverflowMode::DropHead => false,
             OverflowMode::RejectPublish | OverflowMode::RejectPublishDlx => {
-                self.max_length.is_some_and(|max| ready.len() as u64 >= max)
-                    || self.max_length_bytes.is_some_and(|max| (ready.body_bytes() + body_bytes) as u64 > max)
+                self.max_length.is_some_and(|max| messages as u64 >= max)
+                    || self.max_length_bytes.is_some_and(|max| body_bytes() as u64 > max)
             }
         }
     }

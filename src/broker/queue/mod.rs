@@ -10,6 +10,7 @@ pub mod consumers;
 pub mod deadline;
 pub mod drops;
 mod gather;
+pub mod kept;
 pub mod levels;
 pub mod limits;
 pub mod paging;
@@ -131,6 +132,14 @@ impl QueueOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone;
 
+/// What came of dead letters that were published to a queue.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) overflow: Overflow,
+    /// The caller is to move what this queue let go.
+    pub(super) moves: bool,
+}
+
 /// Figures of a queue at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueFigures {
@@ -139,6 +148,9 @@ pub struct QueueFigures {
     pub consumers: usize,
     pub body_bytes: usize,
     pub held_bytes: usize,
+    /// Dead letters that wait for a target to take them, and their bodies.
+    pub dead: usize,
+    pub dead_bytes: usize,
     pub totals: Totals,
 }
 
@@ -224,21 +236,23 @@ impl Queue {
         })
     }
 
-    /// As [`Queue::publish_into`], for dead letters. True when the caller is to move what this queue let go for them:
-    /// it does so when its own move is done, and not from within it, however long a chain of queues is.
+    /// As [`Queue::publish_into`], for dead letters. What this queue let go for them is the caller's to move, when its
+    /// own move is done, and not from within it, however long a chain of queues is.
     pub(super) fn publish_dead(
         self: &Arc<Self>,
         now_ms: i64,
         blob: &Arc<Blob>,
         ordinals: &[u32],
         changes: &mut Vec<Box<dyn Change>>,
-    ) -> Result<bool, Gone> {
-        let (_, mut effects) = self.take_locked(now_ms, blob, ordinals, |first| {
+    ) -> Result<Taken, Gone> {
+        let (overflow, mut effects) = self.take_locked(now_ms, blob, ordinals, |first| {
             changes.push(Box::new(PublishRun::new(self.clone(), first, blob.clone(), ordinals.len())));
         })?;
-        let claimed = std::mem::take(&mut effects.move_dead);
+        let moves = std::mem::take(&mut effects.move_dead);
+        // Its deadline will find that, too.
+        effects.retry_dead = false;
         self.follow(effects);
-        Ok(claimed)
+        Ok(Taken { moves, overflow })
     }
 
     /// `lasting` hears of each run that must go into the log, while the lock is held.
@@ -310,6 +324,9 @@ impl Queue {
     fn follow_once(self: &Arc<Self>, effects: Effects) {
         self.core.memory.add(effects.held_delta);
         if effects.move_dead {
+            dead_letter::move_all(self);
+        }
+        if effects.retry_dead && self.retry_dead() {
             dead_letter::move_all(self);
         }
         for outlet in effects.stalled {
@@ -628,6 +645,8 @@ impl Queue {
             consumers: state.consumers.len(),
             body_bytes: state.ready.body_bytes(),
             held_bytes: state.ready.held_bytes(),
+            dead: state.drops.kept.len(),
+            dead_bytes: state.drops.kept.body_bytes(),
             totals: state.totals,
         }
     }

@@ -1,4 +1,5 @@
-//! How often a quorum queue's messages came back: what `x-delivery-count` says and the delivery limit counts.
+//! What the log knows of a quorum queue's messages one by one: how often each came back (what `x-delivery-count` says and
+//! the delivery limit counts), and which are dead letters that wait for their targets (`kept.rs`).
 //!
 //! A count is noted in the log when it rises, so that it outlives the process; that of a message which is gone is
 //! removed with a later note, in sweeps, rather than with every acknowledgement. (rabbit_fifo: return_one.)
@@ -6,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{QueueId, Seq};
+use crate::broker::dead_letter::Reason;
 
 /// Keys of counts in [`Space::State`](crate::store::Space::State): `c` | queue id u64 | sequence number u64.
 pub const PREFIX: &[u8] = b"c";
@@ -36,31 +38,39 @@ impl Count {
             failed: self.failed.saturating_add(u16::from(failed)),
         }
     }
+}
 
-    fn encode(self) -> [u8; 4] {
-        let mut value = [0; 4];
-        let (acquired, failed) = value.split_at_mut(2);
-        acquired.copy_from_slice(&self.acquired.to_be_bytes());
-        failed.copy_from_slice(&self.failed.to_be_bytes());
-        value
+/// What is noted of one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Noted {
+    pub count: Count,
+    /// It is a dead letter, and why.
+    pub dead: Option<Reason>,
+}
+
+impl Noted {
+    /// `acquired u16 | failed u16 | reason u8`, which is 0 or absent for what is alive
+    fn encode(self) -> [u8; 5] {
+        let Count { acquired, failed } = self.count;
+        let ([a, b], [c, d]) = (acquired.to_be_bytes(), failed.to_be_bytes());
+        [a, b, c, d, self.dead.map_or(0, Reason::octet)]
     }
 
     fn decode(value: &[u8]) -> Option<Self> {
-        let (acquired, failed) = value.split_at_checked(2)?;
-        Some(Self {
-            acquired: u16::from_be_bytes(acquired.try_into().ok()?),
-            failed: u16::from_be_bytes(failed.try_into().ok()?),
-        })
+        let (acquired, rest) = value.split_first_chunk()?;
+        let (failed, rest) = rest.split_first_chunk()?;
+        let count = Count { acquired: u16::from_be_bytes(*acquired), failed: u16::from_be_bytes(*failed) };
+        Some(Self { count, dead: rest.first().and_then(|&octet| Reason::of_octet(octet)) })
     }
 }
 
 /// A note for the log: the key, and what it says from now on.
-pub type Note = ([u8; 17], Option<[u8; 4]>);
+pub type Note = ([u8; 17], Option<[u8; 5]>);
 
-/// The counts of one queue's messages; of those that never came back there is none.
+/// What is noted of one queue's messages; of most there is nothing.
 #[derive(Debug, Default)]
 pub struct Counts {
-    known: BTreeMap<Seq, Count>,
+    known: BTreeMap<Seq, Noted>,
     /// Those that the log does not know as they are.
     dirty: BTreeSet<Seq>,
     flushing: bool,
@@ -70,12 +80,35 @@ pub struct Counts {
 impl Counts {
     #[must_use]
     pub fn of(&self, seq: Seq) -> Count {
-        self.known.get(&seq).copied().unwrap_or_default()
+        self.known.get(&seq).map(|noted| noted.count).unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn is_dead(&self, seq: Seq) -> bool {
+        self.known.get(&seq).is_some_and(|noted| noted.dead.is_some())
+    }
+
+    /// The dead letters between these positions.
+    #[must_use]
+    pub fn dead_between(&self, from: Seq, end: Seq) -> Vec<(Seq, Reason)> {
+        self.known.range(from..end).filter_map(|(&seq, noted)| Some((seq, noted.dead?))).collect()
     }
 
     /// The message came back so often now. `alive`: whether a message still is.
     pub fn note(&mut self, seq: Seq, count: Count, alive: impl Fn(Seq) -> bool) {
-        self.known.insert(seq, count);
+        self.put(seq, Noted { count, dead: None }, alive);
+    }
+
+    /// The message is a dead letter from now on.
+    pub fn died(&mut self, seq: Seq, count: Count, reason: Reason, alive: impl Fn(Seq) -> bool) {
+        let noted = Noted { count, dead: Some(reason) };
+        if self.known.get(&seq) != Some(&noted) {
+            self.put(seq, noted, alive);
+        }
+    }
+
+    fn put(&mut self, seq: Seq, noted: Noted, alive: impl Fn(Seq) -> bool) {
+        self.known.insert(seq, noted);
         self.dirty.insert(seq);
         if self.known.len() > self.sweep_at.max(SWEEP_MIN) {
             let gone: Vec<_> = self.known.keys().copied().filter(|&seq| !alive(seq)).collect();
@@ -97,8 +130,8 @@ impl Counts {
     }
 
     /// What the log says.
-    pub fn recover(&mut self, seq: Seq, count: Count) {
-        self.known.insert(seq, count);
+    pub fn recover(&mut self, seq: Seq, noted: Noted) {
+        self.known.insert(seq, noted);
     }
 
     /// Whether something must be noted, and nothing is on its way: then so many bytes are.
@@ -117,7 +150,7 @@ impl Counts {
         while notes.len() < bytes_max / NOTE_BYTES
             && let Some(seq) = self.dirty.pop_first()
         {
-            notes.push((key(queue, seq), self.known.get(&seq).map(|count| count.encode())));
+            notes.push((key(queue, seq), self.known.get(&seq).map(|noted| noted.encode())));
         }
         notes
     }
@@ -135,10 +168,10 @@ fn key(queue: QueueId, seq: Seq) -> [u8; 17] {
 
 /// Reads a key and its value back.
 #[must_use]
-pub fn read(key: &[u8], value: &[u8]) -> Option<(QueueId, Seq, Count)> {
+pub fn read(key: &[u8], value: &[u8]) -> Option<(QueueId, Seq, Noted)> {
     let (id, position) = key.strip_prefix(PREFIX)?.split_at_checked(8)?;
     let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));
-    Some((QueueId(number(id)?), Seq(number(position)?), Count::decode(value)?))
+    Some((QueueId(number(id)?), Seq(number(position)?), Noted::decode(value)?))
 }
 
 #[cfg(test)]
@@ -161,7 +194,22 @@ mod tests {
         assert_eq!(counts.flush(), None, "one is on its way");
         let notes = counts.take(QUEUE, NOTE_BYTES);
         let [(key, Some(value))] = notes.as_slice() else { panic!("{notes:?}") };
-        assert_eq!(read(key, value), Some((QUEUE, Seq(3), Count { acquired: 2, failed: 2 })));
+        let count = Count { acquired: 2, failed: 2 };
+        assert_eq!(read(key, value), Some((QUEUE, Seq(3), Noted { count, dead: None })));
+        assert_eq!(read(key, &value[..4]), Some((QUEUE, Seq(3), Noted { count, dead: None })));
+    }
+
+    #[test]
+    fn a_dead_letter_is_noted_once_with_its_reason() {
+        let mut counts = Counts::default();
+        let count = Count { acquired: 1, failed: 1 };
+        counts.died(Seq(3), count, Reason::Rejected, |_| true);
+        let notes = counts.take(QUEUE, NOTE_BYTES);
+        let [(key, Some(value))] = notes.as_slice() else { panic!("{notes:?}") };
+        assert_eq!(read(key, value), Some((QUEUE, Seq(3), Noted { count, dead: Some(Reason::Rejected) })));
+        assert_eq!(counts.dead_between(Seq(0), Seq(4)), [(Seq(3), Reason::Rejected)]);
+        counts.died(Seq(3), count, Reason::Rejected, |_| true);
+        assert_eq!(counts.flush(), None, "the log knows");
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct Effects {
     pub deadline: Option<Earlier>,
     /// Move what was let go to the dead-letter exchange.
     pub move_dead: bool,
+    /// Try again what no target took.
+    pub retry_dead: bool,
     /// There is more to drop: deliver again.
     pub again: bool,
 }
@@ -170,7 +172,11 @@ impl State {
         self.limits = asked.limits;
         self.delivery_limit = asked.delivery_limit;
         self.consumer_timeout_ms = asked.consumer_timeout_ms;
-        self.dead_letter = asked.dead_letter.clone().map(Arc::new);
+        let dead_letter = asked.dead_letter.clone().map(Arc::new);
+        if self.dead_letter != dead_letter {
+            self.dead_letter = dead_letter;
+            self.reconsider_kept();
+        }
     }
 
     /// Takes messages of a batch. `persisted` hears of each run that must go into the log, in order.
@@ -189,13 +195,13 @@ impl State {
         }
         for &ordinal in ordinals {
             let Some(message) = blob.message(ordinal) else { continue };
-            if self.limits.refuses(&self.ready, message.body_len()) {
+            if self.refuses(&message) {
                 // RabbitMQ takes them one by one: what a consumer can have of those before is no longer here.
                 for gathered in std::mem::take(&mut gathering).into_runs() {
                     self.begin_run(gathered, &mut arrival, &mut persisted);
                 }
                 self.serve(now_ms, effects);
-                if self.limits.refuses(&self.ready, message.body_len()) {
+                if self.refuses(&message) {
                     refused.push(ordinal);
                     self.refuse(message);
                     continue;
@@ -226,6 +232,14 @@ impl State {
         if refused.is_empty() { Overflow::None } else { Overflow::Rejected(refused) }
     }
 
+    /// Whether a queue that refuses publishes is full. Dead letters that wait count.
+    #[inline]
+    fn refuses(&self, message: &Message) -> bool {
+        let (ready, kept) = (&self.ready, &self.drops.kept);
+        self.limits
+            .refuses(ready.len() + kept.len(), || ready.body_bytes() + kept.body_bytes() + message.body_len())
+    }
+
     /// Whether the message must be in the log.
     #[inline]
     fn lasts(&self, message: &Message) -> bool {
@@ -245,6 +259,7 @@ impl State {
     pub fn deliver(&mut self, now_ms: i64, effects: &mut Effects) {
         self.serve_and_keep(now_ms, effects);
         self.page_out();
+        effects.retry_dead |= self.retry_due(now_ms);
         self.settle_effects(effects);
     }
 
@@ -423,6 +438,7 @@ impl State {
     pub fn forget(&mut self) {
         self.runs.kill_all();
         self.counts.forget();
+        self.forget_kept();
         self.arriving.clear();
     }
 
@@ -481,7 +497,10 @@ impl State {
         }
         let Some(run) = self.runs.of(first) else { return };
         let (positions, counts, limits) = (&self.positions, &self.counts, &self.limits);
-        let wanted = |n: &u32| run.has(*n) && run.first.0 + u64::from(*n) >= from.0;
+        let wanted = |n: &u32| {
+            let seq = Seq(run.first.0 + u64::from(*n));
+            run.has(*n) && seq >= from && !counts.is_dead(seq)
+        };
         let count = (0..run.count).filter(wanted).count();
         let entries = (0..run.count).filter(wanted).filter_map(|n| {
             let message = blob?.message(run.ordinals.at(n))?;
@@ -631,7 +650,12 @@ impl State {
         }
         for middle in middles {
             // What comes before in its first run is not ready: a consumer holds it, or it is gone.
-            self.runs.acknowledge_all(middle.from, middle.end);
+            let mut from = middle.from;
+            for kept in self.drops.kept.between(middle.from, middle.end) {
+                self.runs.acknowledge_all(from, kept);
+                from = Seq(kept.0 + 1);
+            }
+            self.runs.acknowledge_all(from, middle.end);
         }
         self.settle_effects(effects);
         count
@@ -639,13 +663,15 @@ impl State {
 
     /// A run that recovery found in the log.
     pub fn recover_run(&mut self, run: Run) {
-        let count = run.left() as usize;
         self.grow_to(run.first.level());
         self.positions.recover_end(run.end());
+        let dead = self.dead_of(&run);
+        let count = (run.left() as usize).saturating_sub(dead.len());
         // How long those are that are left is not known before the run is read: as long as the others.
         let body_bytes = run.body_bytes * count / (run.count as usize).max(1);
         self.ready.push_paged(run.first, run.end(), count, body_bytes);
         self.runs.push_stored(run);
+        self.recover_kept(dead);
     }
 
     /// Recovery found that messages below may have been delivered.

@@ -97,18 +97,19 @@ impl Queue {
     /// After a restart the oldest message lies in the log: when does it expire? It is read and forgotten again, so that
     /// many queues cost no memory. Blocks while it reads.
     pub(in crate::broker) fn look_at_paged_head(self: &Arc<Self>) {
-        let Some((first, place)) = self.with_state(|state| state.paged_head()) else { return };
-        let blob = match self.core.store.read(place) {
-            Ok(bytes) => Blob::read(bytes, place),
+        let head = self.with_state(|state| state.paged_head());
+        let read = head.and_then(|(first, place)| match self.core.store.read(place) {
+            Ok(bytes) => Some((first, Blob::read(bytes, place)?)),
             Err(error) => {
                 tracing::error!(%error, queue = %self.name, "the oldest messages cannot be read");
                 None
             }
-        };
-        let Some(blob) = blob else { return };
+        });
         let mut effects = Effects::default();
         let mut state = self.state.lock();
-        state.saw_paged_head(first, &blob);
+        if let Some((first, blob)) = read {
+            state.saw_paged_head(first, &blob);
+        }
         state.rearm(&mut effects);
         self.inbox(&mut effects);
     }

@@ -22,6 +22,8 @@ enum Op {
     Turn,
     /// A policy makes the source shorter, or lifts the limit.
     Limit(Option<i64>),
+    /// Somebody reads the dead letters.
+    Drain(usize),
     Crash(u64),
 }
 
@@ -34,11 +36,18 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (1..30u64).prop_map(Op::Pass),
         5 => Just(Op::Turn),
         1 => proptest::option::of(0..6i64).prop_map(Op::Limit),
+        1 => (1..6usize).prop_map(Op::Drain),
         2 => any::<u64>().prop_map(Op::Crash),
     ]
 }
 
 const DLX: [(&str, &str); 2] = [("x-dead-letter-exchange", ""), ("x-dead-letter-routing-key", "dead")];
+
+const AT_LEAST_ONCE: [(&str, &str); 3] = [
+    ("x-queue-type", "quorum"),
+    ("x-dead-letter-strategy", "at-least-once"),
+    ("x-overflow", "reject-publish"),
+];
 
 fn options() -> Options {
     Options {
@@ -50,6 +59,8 @@ fn options() -> Options {
 }
 
 struct History {
+    /// The target is narrow, and the source keeps what it refuses.
+    at_least_once: bool,
     world: World,
     next: u32,
     /// Published, and durable with that ticket; those acknowledged are out of it.
@@ -59,19 +70,24 @@ struct History {
 }
 
 impl History {
-    fn new() -> Self {
+    fn new(at_least_once: bool) -> Self {
         let world = World::on(Store::manual(options()), Clock::manual(1_700_000_000_000), false);
-        world.queue("dead", &[]);
-        world.queue_with("source", &[], &DLX);
-        Self { world, next: 0, published: Vec::new(), acknowledged: BTreeSet::new() }
+        if at_least_once {
+            world.queue_with("dead", &[("x-max-length", 3)], &[("x-overflow", "reject-publish")]);
+            world.queue_with("source", &[], &[&DLX[..], &AT_LEAST_ONCE].concat());
+        } else {
+            world.queue("dead", &[]);
+            world.queue_with("source", &[], &DLX);
+        }
+        Self { at_least_once, world, next: 0, published: Vec::new(), acknowledged: BTreeSet::new() }
     }
 
     fn source(&self) -> Arc<Queue> {
         self.world.vhost.find_queue("source").unwrap()
     }
 
-    fn take(&self) -> Option<crate::broker::queue::Entry> {
-        match self.source().get(false, &Arc::default()) {
+    fn take(&self, queue: &str) -> Option<Entry> {
+        match self.world.vhost.find_queue(queue).unwrap().get(false, &Arc::default()) {
             Got::Message { entry, .. } => Some(entry),
             Got::Empty | Got::Wait => None,
         }
@@ -92,11 +108,11 @@ impl History {
                 self.published.extend((first..self.next).map(|id| (ticket, id)));
             }
             Op::Reject(count) => {
-                let entries: Vec<_> = (0..count).map_while(|_| self.take()).collect();
+                let entries: Vec<_> = (0..count).map_while(|_| self.take("source")).collect();
                 self.source().reject(None, entries.into_iter());
             }
             Op::Acknowledge => {
-                if let Some(entry) = self.take() {
+                if let Some(entry) = self.take("source") {
                     self.acknowledged.insert(id(entry.message.body()));
                     self.source().settle(None, std::iter::once(entry.seq), true);
                 }
@@ -108,6 +124,15 @@ impl History {
             Op::Turn => {
                 self.world.store.step(self.world.clock.now());
             }
+            Op::Drain(count) => {
+                for entry in (0..count).map_while(|_| self.take("dead")).collect::<Vec<_>>() {
+                    self.acknowledged.insert(id(entry.message.body()));
+                    let dead = self.world.vhost.find_queue("dead").unwrap();
+                    dead.settle(None, std::iter::once(entry.seq), true);
+                }
+            }
+            // It would refuse publishes.
+            Op::Limit(_) if self.at_least_once => {}
             Op::Limit(length) => {
                 let length = length.map(|n| ("x-max-length", n));
                 self.source().reconfigure(&arguments(length.as_slice(), &DLX));
@@ -162,14 +187,25 @@ fn id(body: &[u8]) -> u32 {
     u32::from_be_bytes(body[..4].try_into().unwrap())
 }
 
+fn run(at_least_once: bool, ops: Vec<Op>, seed: u64) {
+    let mut history = History::new(at_least_once);
+    for op in ops {
+        history.apply(op);
+    }
+    history.apply(Op::Crash(seed));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
     fn a_message_is_in_exactly_one_queue_whenever_the_power_fails(ops in vec(op(), 1..60), seed in any::<u64>()) {
-        let mut history = History::new();
-        for op in ops {
-            history.apply(op);
-        }
-        history.apply(Op::Crash(seed));
+        run(false, ops, seed);
+    }
+
+    #[test]
+    fn nothing_is_lost_on_its_way_to_a_full_target_whenever_the_power_fails(
+        ops in vec(op(), 1..60), seed in any::<u64>()
+    ) {
+        run(true, ops, seed);
     }
 }

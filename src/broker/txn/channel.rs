@@ -69,6 +69,10 @@ impl Publisher {
         for Settled { queue, consumer, entries, fate } in settled {
             match fate {
                 Fate::Requeued { failed } => queue.requeue(consumer, entries.into_iter(), failed),
+                // What its targets do not take must stay with it.
+                Fate::Dropped if queue.dead_letter().is_some_and(|to| to.at_least_once) => {
+                    queue.reject(consumer, entries.into_iter());
+                }
                 Fate::Dropped => {
                     moves.rejected(now_ms, &queue, &entries);
                     moves.changes.push(Box::new(Acknowledge::new(queue, consumer, entries, false)));
