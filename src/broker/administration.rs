@@ -170,7 +170,8 @@ impl Vhost {
         for topic in self.topics() {
             last = last.max(self.delete_stream(&topic));
         }
-        last.max(self.forget_exchanges())
+        let emptied = self.keyspace.clear(self.core.clock.now_ms());
+        last.max(emptied).max(self.forget_exchanges())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The deadlines of all queues and of what delayed exchanges hold, on domain time: one entry each, the earliest first.
+//! The deadlines of all queues, of what delayed exchanges hold and of keys, on domain time: one entry each, the earliest first.
 //!
 //! A leaf: it calls nobody while its lock is held, so queues tell it under their own (lock order: queue, then this).
 //! Nothing here asks a clock; `housekeeping.rs` does, and simulation says what time it is.
@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use super::{
     Broker,
     holding::Holding,
+    keyspace::Keyspace,
     queue::{Queue, QueueId, deadline::Earlier},
 };
 
@@ -22,6 +23,7 @@ use super::{
 enum Waiter {
     Queue(Weak<Queue>),
     Holding(Weak<Holding>),
+    Keyspace(Weak<Keyspace>),
 }
 
 /// Who must be looked at when.
@@ -40,6 +42,11 @@ impl Deadlines {
     /// As [`Deadlines::arm`], for what a delayed exchange holds; in place of any other deadline of it.
     pub(super) fn arm_holding(&self, holding: &Arc<Holding>, earlier: Earlier) {
         self.put(holding.id, earlier, Waiter::Holding(Arc::downgrade(holding)));
+    }
+
+    /// As [`Deadlines::arm`], for the keys of a vhost.
+    pub(super) fn arm_keyspace(&self, id: QueueId, keyspace: &Arc<Keyspace>, earlier: Earlier) {
+        self.put(id, earlier, Waiter::Keyspace(Arc::downgrade(keyspace)));
     }
 
     fn put(&self, id: QueueId, Earlier { told_ms, at_ms }: Earlier, waiter: Waiter) {
@@ -95,6 +102,9 @@ impl Broker {
                 }
                 Waiter::Holding(holding) => {
                     holding.upgrade().into_iter().for_each(|holding| holding.release_due(now_ms));
+                }
+                Waiter::Keyspace(keyspace) => {
+                    keyspace.upgrade().into_iter().for_each(|keyspace| keyspace.on_deadline(now_ms));
                 }
             }
         }

@@ -14,6 +14,8 @@ pub mod exchange;
 pub mod group;
 pub mod holding;
 pub mod housekeeping;
+pub mod keyspace;
+pub mod list;
 pub mod message;
 pub mod meters;
 pub mod outlet;

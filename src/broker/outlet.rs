@@ -17,7 +17,10 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::queue::{ConsumerId, Entry, Queue};
+use super::{
+    keyspace::waiters::Served,
+    queue::{ConsumerId, Entry, Queue},
+};
 use crate::store;
 
 /// Bytes of deliveries a connection may have waiting before queues stop serving it.
@@ -42,6 +45,8 @@ pub enum Event {
     Loaded,
     /// A resource alarm was raised (with its reason) or cleared.
     Alarm(Option<&'static str>),
+    /// What the connection waited for at a key.
+    Served(Served),
     /// Somebody asks the connection to close.
     Close { reason: String },
 }

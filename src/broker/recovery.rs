@@ -11,6 +11,7 @@ use super::{
     exchange::{Binding, Target},
     group::{self, Groups},
     holding::{self, Holding},
+    keyspace,
     meters::Meters,
     profile::Profile,
     queue::{Queue, QueueId, Seq, returns, runs},
@@ -98,6 +99,7 @@ impl Broker {
         broker.recover_messages(&queues)?;
         broker.recover_bindings()?;
         broker.recover_holdings(&holdings)?;
+        keyspace::recover(&broker.core.store, &broker.vhosts())?.map_err(|key| unreadable(&key))?;
         if let Ok(vhost) = broker.vhost("/") {
             broker.core.events.open(&vhost);
         }

@@ -19,6 +19,7 @@ use super::{
     arguments::QueueKind,
     definition,
     exchange::{EVENT, Exchange, ExchangeOptions, PREDECLARED, TargetId},
+    keyspace::Keyspace,
     policy::{Object, apply::kind_of},
     queue::{ConnectionId, Queue, QueueOptions, state::State},
     refusal::{Kind, Refusal, Subject},
@@ -34,6 +35,8 @@ pub struct Vhost {
     pub name: Arc<str>,
     pub core: Arc<Core>,
     pub settings: VhostSettings,
+    /// What clients have here that know no exchanges.
+    pub keyspace: Arc<Keyspace>,
     pub(super) exchanges: DashMap<Arc<str>, Arc<Exchange>>,
     queues: DashMap<Arc<str>, Arc<Queue>>,
     pub(super) topology: Mutex<Topology>,
@@ -63,9 +66,12 @@ impl Vhost {
             }
         }
         let (queues, tracing) = (DashMap::new(), settings.metadata().tracing);
+        let name: Arc<str> = name.into();
+        let keyspace = Keyspace::new(&core, name.clone());
         Arc::new_cyclic(|me| Self {
-            name: name.into(),
+            name,
             core,
+            keyspace,
             settings,
             exchanges,
             queues,
