@@ -12,6 +12,7 @@ pub mod data;
 pub mod kafka;
 pub mod net;
 pub mod observe;
+pub mod redis;
 pub mod store;
 pub mod stream;
 

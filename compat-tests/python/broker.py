@@ -5,7 +5,7 @@ import os
 import subprocess
 import threading
 
-DOORS = ("amqp", "kafka", "admin", "metrics")
+DOORS = ("amqp", "kafka", "redis", "admin", "metrics")
 
 
 class Broker:
@@ -17,7 +17,7 @@ class Broker:
 
     def start(self):
         command = [os.environ["WARREN_BIN"], "serve", "--print-ready", "--data-dir", str(self.directory / "data")]
-        command += ["--redis", "off", "--zmq", "off"]
+        command += ["--zmq", "off"]
         for door, address in self.doors.items():
             command += [f"--{door}", address]
         log = open(self.directory / "log", "a")
@@ -45,6 +45,10 @@ class Broker:
     @property
     def amqp_url(self):
         return f"amqp://guest:guest@{self.doors['amqp']}/"
+
+    @property
+    def redis_url(self):
+        return f"redis://{self.doors['redis']}/0"
 
     @property
     def kafka(self):

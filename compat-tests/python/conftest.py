@@ -3,6 +3,7 @@
 The same tests run against Warren (addresses from the runner, main.rs) and, as an oracle, against the real brokers:
 
     WARREN_ORACLE_AMQP=amqp://guest:guest@127.0.0.1:5672/ WARREN_ORACLE_KAFKA=127.0.0.1:9092 pytest
+    WARREN_ORACLE_REDIS=127.0.0.1:6379 pytest test_redis.py
 """
 
 import json
@@ -26,7 +27,8 @@ import pytest
 
 ORACLE_AMQP = os.environ.get("WARREN_ORACLE_AMQP")
 ORACLE_KAFKA = os.environ.get("WARREN_ORACLE_KAFKA")
-ORACLE = bool(ORACLE_AMQP or ORACLE_KAFKA)
+ORACLE_REDIS = os.environ.get("WARREN_ORACLE_REDIS")
+ORACLE = bool(ORACLE_AMQP or ORACLE_KAFKA or ORACLE_REDIS)
 
 
 def pytest_collection_modifyitems(items):
@@ -54,6 +56,14 @@ def kafka_address():
     if not address:
         pytest.skip("no Kafka broker given")
     return address
+
+
+@pytest.fixture(scope="session")
+def redis_url():
+    address = ORACLE_REDIS or (None if ORACLE else os.environ.get("WARREN_REDIS"))
+    if not address:
+        pytest.skip("no Redis given")
+    return f"redis://{address}/0"
 
 
 @pytest.fixture

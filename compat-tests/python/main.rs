@@ -18,10 +18,12 @@ fn pytest(suite: &str, python: &Path, broker: Option<&Broker>, files: &[&str]) {
     if let Some(broker) = broker {
         command.env("WARREN_AMQP", format!("amqp://guest:guest@{}/", broker.doors().amqp));
         command.env("WARREN_KAFKA", broker.doors().kafka.to_string());
+        command.env("WARREN_REDIS", broker.doors().redis.to_string());
     }
     let known = serde_json::to_string(&gaps::of("python")).expect("a map of strings is JSON");
     command.env("WARREN_KNOWN_GAPS", known);
     command.env_remove("WARREN_ORACLE_AMQP").env_remove("WARREN_ORACLE_KAFKA");
+    command.env_remove("WARREN_ORACLE_REDIS");
     let done = report::suite(suite, || process::within(&mut command, Duration::from_secs(300)));
     report::say(&format!("{suite}: {}", done.said.lines().last().unwrap_or_default()));
     assert!(done.success(), "{suite}\n{}{}", done.said, done.errors);
@@ -65,6 +67,15 @@ fn kafka_python_2_0_2() {
     let Some(python) = report::available("python kafka 2.0.2", environment) else { return };
     let broker = Broker::durable(&[]);
     pytest("python kafka 2.0.2", &python, Some(&broker), &["test_kafka.py", "test_hello.py"]);
+}
+
+#[test]
+fn redis_py() {
+    let Some(python) = report::available("python redis", environment::python("requirements.txt")) else {
+        return;
+    };
+    let broker = Broker::durable(&[]);
+    pytest("python redis", &python, Some(&broker), &["test_redis.py"]);
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub(crate) struct Broker {
 pub(crate) struct Doors {
     pub amqp: SocketAddr,
     pub kafka: SocketAddr,
+    pub redis: SocketAddr,
     pub admin: SocketAddr,
     pub metrics: SocketAddr,
 }
@@ -47,7 +48,7 @@ impl Broker {
     fn new(options: &[&str], ephemeral: bool) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
-        let free = Doors { amqp: any(), kafka: any(), admin: any(), metrics: any() };
+        let free = Doors { amqp: any(), kafka: any(), redis: any(), admin: any(), metrics: any() };
         let (child, doors) = start(directory.path(), &options, ephemeral, free);
         Self { child, doors, options, ephemeral, directory }
     }
@@ -140,10 +141,14 @@ fn start(directory: &Path, options: &[String], ephemeral: bool, doors: Doors) ->
     let stderr = File::options().create(true).append(true).open(&log).expect("a log file");
     let mut command = Command::new(binary());
     command.arg("serve").arg("--print-ready");
-    command.args(["--redis", "off", "--zmq", "off"]);
-    for (door, address) in
-        [("amqp", doors.amqp), ("kafka", doors.kafka), ("admin", doors.admin), ("metrics", doors.metrics)]
-    {
+    command.args(["--zmq", "off"]);
+    for (door, address) in [
+        ("amqp", doors.amqp),
+        ("kafka", doors.kafka),
+        ("redis", doors.redis),
+        ("admin", doors.admin),
+        ("metrics", doors.metrics),
+    ] {
         command.arg(format!("--{door}")).arg(address.to_string());
     }
     if ephemeral {
@@ -169,6 +174,7 @@ fn start(directory: &Path, options: &[String], ephemeral: bool, doors: Doors) ->
     let doors = Doors {
         amqp: address("amqp"),
         kafka: address("kafka"),
+        redis: address("redis"),
         admin: address("admin"),
         metrics: address("metrics"),
     };

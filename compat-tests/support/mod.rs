@@ -11,6 +11,7 @@ pub(crate) mod environment;
 pub(crate) mod gaps;
 pub(crate) mod kafka;
 pub(crate) mod process;
+pub(crate) mod redis;
 pub(crate) mod report;
 
 use std::time::{Duration, Instant};

@@ -7,6 +7,7 @@
 
 mod kafka_rows;
 mod names;
+mod redis_commands;
 mod rules;
 
 use std::path::{Path, PathBuf};
@@ -94,4 +95,6 @@ fn the_readme_lists_exactly_the_kafka_versions_that_are_advertised() {
     let read = |path: &str| std::fs::read_to_string(package().join(path)).unwrap_or_default();
     let wrong = kafka_rows::disagreements(&read("src/kafka/api.rs"), &read("README.md"));
     assert!(wrong.is_empty(), "README.md and src/kafka/api.rs disagree:\n{}", wrong.join("\n"));
+    let wrong = redis_commands::disagreements(&read("src/redis/command.rs"), &read("README.md"));
+    assert!(wrong.is_empty(), "README.md and src/redis/command.rs disagree:\n{}", wrong.join("\n"));
 }

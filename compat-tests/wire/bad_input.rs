@@ -1,4 +1,4 @@
-//! Truncated, oversized and garbage bytes on the AMQP, Kafka and admin doors, before and after login: the peer gets
+//! Truncated, oversized and garbage bytes on the AMQP, Kafka, Redis and admin doors, before and after login: the peer gets
 //! the original's error or a close, another client notices nothing, and memory stays bounded.
 //!
 //! Errors and texts as RabbitMQ gives them (its table of framing errors); Kafka closes the connection.
@@ -17,7 +17,9 @@ use support::{
     Seeded,
     amqp::{self, Client, Event, Wire},
     broker::Broker,
-    eventually, kafka, pause, report,
+    eventually, kafka, pause,
+    redis::Redis,
+    report,
 };
 
 /// Someone else's connections, which must notice nothing.
@@ -313,6 +315,51 @@ fn an_unknown_version_of_api_versions_is_answered_in_version_0() {
     client.send_frame(&request).expect("it is sent");
     let answer = client.receive_frame().expect("an answer");
     assert_eq!(answer[..6], [0, 0, 0, 7, 0, 35], "correlation id 7, UNSUPPORTED_VERSION");
+}
+
+#[test]
+fn redis_requests_that_are_none() {
+    let broker = Broker::ephemeral(&[]);
+    let mut bystander = Bystander::new(&broker);
+    let long = "x".repeat(70_000);
+    let before = broker.rss_bytes();
+    for (what, bytes, answer) in [
+        ("HTTP", "POST / HTTP/1.1\r\nHost: localhost\r\n\r\n", ""),
+        ("HTTP behind its first line", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "-ERR wrong number"),
+        ("a count that is none", "*x\r\n", "-ERR Protocol error: invalid multibulk length\r\n"),
+        ("a huge count", "*2147483647\r\n", "-ERR Protocol error: invalid multibulk length\r\n"),
+        ("a huge argument", "*1\r\n$99999999999\r\n", "-ERR Protocol error: invalid bulk length\r\n"),
+        ("another type", "*1\r\n:1\r\n", "-ERR Protocol error: expected '$', got ':'\r\n"),
+        ("quotes without an end", "set k \"v\r\n", "-ERR Protocol error: unbalanced quotes in request\r\n"),
+        ("a line without an end", long.as_str(), "-ERR Protocol error: too big inline request\r\n"),
+    ] {
+        let mut redis = Redis::connect(broker.doors().redis).expect("it accepts");
+        redis.raw(bytes.as_bytes()).expect("it is read");
+        let heard = String::from_utf8(redis.rest()).expect("texts are ASCII");
+        assert!(heard.starts_with(answer) && (heard.is_empty() == answer.is_empty()), "{what}: {heard}");
+        bystander.works(what);
+    }
+    // What is promised costs nothing until it comes.
+    let promising: Vec<Redis> = (0..100)
+        .map(|_| {
+            let mut redis = Redis::connect(broker.doors().redis).expect("it accepts");
+            redis.raw(b"*1000000\r\n$100000000\r\nx").expect("it is read");
+            redis
+        })
+        .collect();
+    bystander.works("promises");
+    if let (Some(before), Some(after)) = (before, broker.rss_bytes()) {
+        assert!(after < before + (256 << 20), "{before} → {after}");
+    }
+    drop(promising);
+    let mut seeded = Seeded::from_env("redis noise");
+    for _ in 0..50 {
+        let mut redis = Redis::connect(broker.doors().redis).expect("it accepts");
+        let noise = seeded.bytes(2_000);
+        // It may be closed by then.
+        let _ = redis.raw(&noise);
+    }
+    bystander.works("noise");
 }
 
 #[test]

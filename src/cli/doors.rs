@@ -7,15 +7,79 @@ use crate::{
     net::listener::Bound,
 };
 
-/// A way in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Door {
-    Amqp,
-    Kafka,
-    Redis,
-    Zmq,
-    Admin,
-    Metrics,
+macro_rules! doors {
+    ($($door:ident $name:ident $protocol:literal $built:literal $required:literal $login:literal;)*) => {
+        /// A way in.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Door {
+            $($door,)*
+        }
+
+        impl Door {
+            pub const ALL: [Self; [$($built),*].len()] = [$(Self::$door),*];
+
+            /// As in options, keys and the ready line.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$door => stringify!($name),)*
+                }
+            }
+
+            /// RabbitMQ's name of the protocol, where it has one.
+            #[must_use]
+            pub fn protocol(self) -> &'static str {
+                match self {
+                    $(Self::$door => $protocol,)*
+                }
+            }
+
+            /// Whether this version has it.
+            #[must_use]
+            pub fn built(self) -> bool {
+                match self {
+                    $(Self::$door => $built,)*
+                }
+            }
+
+            /// Whether a busy port is fatal even when nobody named it.
+            fn required(self) -> bool {
+                match self {
+                    $(Self::$door => $required,)*
+                }
+            }
+
+            /// Whether whoever reaches it from another machine must log in.
+            fn has_login(self) -> bool {
+                match self {
+                    $(Self::$door => $login,)*
+                }
+            }
+
+            fn address(self, config: &Config) -> &Address {
+                match self {
+                    $(Self::$door => &config.$name.address,)*
+                }
+            }
+        }
+    };
+}
+
+// THE table of doors.
+//  door    key     protocol         built required login
+doors! {
+    Amqp    amqp    "amqp"            true  true  true;
+    Kafka   kafka   "kafka"           true  true  false;
+    Redis   redis   "redis"           true  false true;
+    Zmq     zmq     "zmq"             false false false;
+    Admin   admin   "http"            true  true  true;
+    Metrics metrics "http/prometheus" true  false false;
+}
+
+impl Door {
+    fn named(self, named: &BTreeSet<String>) -> bool {
+        named.contains(&format!("{}.address", self.name()))
+    }
 }
 
 /// Why a door cannot open: one line, naming the key and the remedy.
@@ -31,73 +95,6 @@ pub enum DoorError {
         "{door}.address: `{address}` has no address: {reason}; write an IP address or a name this machine knows"
     )]
     Unresolved { door: &'static str, address: Address, reason: io::Error },
-}
-
-impl Door {
-    pub const ALL: [Self; 6] = [Self::Amqp, Self::Kafka, Self::Redis, Self::Zmq, Self::Admin, Self::Metrics];
-
-    /// As in options, keys and the ready line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Amqp => "amqp",
-            Self::Kafka => "kafka",
-            Self::Metrics => "metrics",
-            Self::Redis => "redis",
-            Self::Zmq => "zmq",
-        }
-    }
-
-    /// RabbitMQ's name of the protocol, where it has one.
-    #[must_use]
-    pub fn protocol(self) -> &'static str {
-        match self {
-            Self::Admin => "http",
-            Self::Metrics => "http/prometheus",
-            Self::Amqp | Self::Kafka | Self::Redis | Self::Zmq => self.name(),
-        }
-    }
-
-    /// Whether this version has it.
-    #[must_use]
-    pub fn built(self) -> bool {
-        match self {
-            Self::Admin | Self::Amqp | Self::Kafka | Self::Metrics => true,
-            Self::Redis | Self::Zmq => false,
-        }
-    }
-
-    /// Whether a busy port is fatal even when nobody named it.
-    fn required(self) -> bool {
-        match self {
-            Self::Admin | Self::Amqp | Self::Kafka => true,
-            Self::Metrics | Self::Redis | Self::Zmq => false,
-        }
-    }
-
-    /// Whether whoever reaches it must log in.
-    fn has_login(self) -> bool {
-        match self {
-            Self::Admin | Self::Amqp => true,
-            Self::Kafka | Self::Metrics | Self::Redis | Self::Zmq => false,
-        }
-    }
-
-    fn address(self, config: &Config) -> &Address {
-        match self {
-            Self::Admin => &config.admin.address,
-            Self::Amqp => &config.amqp.address,
-            Self::Kafka => &config.kafka.address,
-            Self::Metrics => &config.metrics.address,
-            Self::Redis => &config.redis.address,
-            Self::Zmq => &config.zmq.address,
-        }
-    }
-
-    fn named(self, named: &BTreeSet<String>) -> bool {
-        named.contains(&format!("{}.address", self.name()))
-    }
 }
 
 /// Binds every door that is on and built.
@@ -166,6 +163,7 @@ mod tests {
             &mut config.kafka.address,
             &mut config.admin.address,
             &mut config.metrics.address,
+            &mut config.redis.address,
         ] {
             *door = Address::On { host: Some("127.0.0.1".into()), port: 0 };
         }
@@ -192,9 +190,9 @@ mod tests {
     async fn a_door_that_is_off_or_not_built_is_absent() {
         let mut config = config(0);
         config.metrics.address = Address::Off;
-        let named = BTreeSet::from(["redis.address".to_owned()]);
+        let named = BTreeSet::from(["zmq.address".to_owned()]);
         let doors: Vec<Door> = bind(&config, &named).unwrap().iter().map(|(door, _)| *door).collect();
         assert!(doors.contains(&Door::Admin));
-        assert!(!doors.contains(&Door::Metrics) && !doors.contains(&Door::Redis));
+        assert!(!doors.contains(&Door::Metrics) && !doors.contains(&Door::Zmq));
     }
 }

@@ -36,6 +36,7 @@ use crate::{
         shutdown::{Shutdown, Signals},
     },
     observe::{expose::Identity, process},
+    redis,
     store::{self, OpenError, Store},
     stream::run::table::Jobs,
 };
@@ -223,8 +224,18 @@ impl World {
                 };
                 doors.spawn(bound.serve(self.listening(door, self.config.kafka.connections_max), open));
             }
-            // Not built: `doors::bind` leaves them out.
-            Door::Redis | Door::Zmq => {}
+            Door::Redis => {
+                let port = bound.addresses().first().map_or(0, SocketAddr::port);
+                let settings = redis_settings(&self.config, port);
+                let shared = redis::Door::new(self.broker.clone(), settings, self.clock.now());
+                let clock = self.clock.clone();
+                let open = move |ends: Ends| {
+                    redis::connection::Connection::new(shared.clone(), ends.peer, ends.local, clock.now())
+                };
+                doors.spawn(bound.serve(self.listening(door, self.config.redis.connections_max), open));
+            }
+            // Not built: `doors::bind` leaves it out.
+            Door::Zmq => {}
         }
     }
 
@@ -370,6 +381,17 @@ fn kafka_settings(config: &Config, cluster_id: &str) -> kafka::Settings {
     }
 }
 
+fn redis_settings(config: &Config, port: u16) -> redis::Settings {
+    let from = &config.redis;
+    redis::Settings {
+        default_user: config.users.default_user.clone(),
+        login_required: from.login_required,
+        bulk_bytes_max: from.bulk_bytes_max,
+        request_bytes_max: from.request_bytes_max,
+        port,
+    }
+}
+
 fn group_settings(config: &Config) -> group::Settings {
     let from = &config.kafka.group;
     let limits = group::classic::Limits {
@@ -478,7 +500,7 @@ mod tests {
 
     fn loaded(pairs: &[&str]) -> Loaded {
         let mut set: Vec<String> = pairs.iter().map(|&p| p.to_owned()).collect();
-        for door in ["amqp", "kafka", "admin", "metrics"] {
+        for door in ["amqp", "kafka", "redis", "admin", "metrics"] {
             set.push(format!("{door}.address=127.0.0.1:0"));
         }
         Loaded::load(&Said { set, ..Said::default() }).unwrap()
@@ -501,7 +523,7 @@ mod tests {
         let (admin, metrics) = (server.address(Door::Admin).unwrap(), server.address(Door::Metrics).unwrap());
         let ready: serde_json::Value = serde_json::from_str(&server.ready_line()).unwrap();
         assert_eq!(ready["admin"], admin.to_string());
-        assert!(ready.get("redis").is_none());
+        assert!(ready.get("redis").is_some() && ready.get("zmq").is_none());
         let overview = get(admin, "/api/overview").await;
         assert!(overview.starts_with("HTTP/1.1 200") && overview.contains("\"exchanges\":8"), "{overview}");
         let alive = get(admin, "/api/aliveness-test/%2F").await;

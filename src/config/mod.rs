@@ -102,6 +102,10 @@ pub struct KafkaGroup {
 #[serde(deny_unknown_fields, default)]
 pub struct Redis {
     pub address: Address,
+    pub connections_max: usize,
+    pub login_required: bool,
+    pub bulk_bytes_max: usize,
+    pub request_bytes_max: usize,
 }
 
 /// The ZeroMQ door.
@@ -247,7 +251,13 @@ impl Default for KafkaGroup {
 
 impl Default for Redis {
     fn default() -> Self {
-        Self { address: Address::port(6379) }
+        Self {
+            address: Address::port(6379),
+            connections_max: 10_000,
+            login_required: false,
+            bulk_bytes_max: 128 * MIB,
+            request_bytes_max: 256 * MIB,
+        }
     }
 }
 

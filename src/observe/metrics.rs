@@ -54,6 +54,7 @@ macro_rules! counters {
 
 const AMQP: Option<&str> = Some("amqp091");
 const KAFKA: Option<&str> = Some("kafka");
+const REDIS: Option<&str> = Some("redis");
 
 counters! {
     connections_opened "rabbitmq_connections_opened_total" None, "Total number of connections opened";
@@ -87,6 +88,7 @@ counters! {
     kafka_bytes_produced "warren_record_bytes_produced_total" KAFKA, "Total size of record batches appended by producers";
     kafka_bytes_fetched "warren_record_bytes_fetched_total" KAFKA, "Total size of record batches sent to consumers";
     kafka_requests "warren_requests_total" KAFKA, "Total number of requests handled";
+    redis_commands "warren_commands_total" REDIS, "Total number of commands handled";
     jobs_records_in "warren_stream_records_in_total" None, "Total number of records read by stream jobs";
     jobs_records_out "warren_stream_records_out_total" None, "Total number of records written by stream jobs";
     jobs_epochs "warren_stream_epochs_total" None, "Total number of epochs committed by stream jobs";

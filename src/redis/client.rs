@@ -1,0 +1,161 @@
+//! What a connection knows of its client.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use super::{clients::ClientInfo, wire::reply::Resp};
+use crate::broker::{
+    auth::{Permissions, User},
+    keyspace::{
+        state::Watch,
+        waiters::{Db, WaiterId},
+    },
+    list::End,
+    outlet::Outlet,
+    refusal::Access,
+    vhost::Vhost,
+};
+
+/// One client.
+pub struct Client {
+    pub info: Arc<ClientInfo>,
+    pub outlet: Arc<Outlet>,
+    pub login: Option<Login>,
+    /// Nobody is there without a login: it has given none, or nobody may be.
+    pub db: Db,
+    pub resp: Resp,
+    pub transaction: Option<Transaction>,
+    pub watch: Option<Watch>,
+    pub blocked: Option<Blocked>,
+    pub channels: BTreeSet<Vec<u8>>,
+    pub patterns: BTreeSet<Vec<u8>>,
+    /// What is due to it is still written; then the socket closes.
+    pub closing: bool,
+    /// Nobody is to hear of it: the socket closes at once.
+    pub dropped: bool,
+    pub silence: Silence,
+}
+
+/// Whether replies are sent (`CLIENT REPLY`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Silence {
+    #[default]
+    Off,
+    /// The reply to the next command is not.
+    Next,
+    On,
+}
+
+/// Who a client is.
+#[derive(Debug, Clone)]
+pub struct Login {
+    pub user: Arc<User>,
+    pub vhost: Arc<Vhost>,
+    /// What [`Users::version`](crate::broker::auth::Users::version) was.
+    pub users_version: u64,
+    /// Everything is allowed, so nothing needs to be asked.
+    pub unrestricted: bool,
+}
+
+/// Commands between `MULTI` and `EXEC`.
+#[derive(Debug, Default)]
+pub struct Transaction {
+    pub commands: Vec<Vec<Box<[u8]>>>,
+    pub bytes: usize,
+    /// One was refused, so none will be done.
+    pub failed: bool,
+}
+
+/// What a client waits for.
+#[derive(Debug)]
+pub struct Blocked {
+    pub waiter: WaiterId,
+    pub until: Option<Instant>,
+    pub shape: Shape,
+}
+
+/// What the reply to a client that waited looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// The key and its element (`BLPOP`).
+    KeyAndElement,
+    /// The key and a list of elements (`BLMPOP`).
+    KeyAndElements,
+    /// The element (`BLMOVE`).
+    Element,
+}
+
+/// Which end, as commands name it.
+#[must_use]
+pub fn end(word: &[u8]) -> Option<End> {
+    if word.eq_ignore_ascii_case(b"left") {
+        Some(End::Left)
+    } else if word.eq_ignore_ascii_case(b"right") {
+        Some(End::Right)
+    } else {
+        None
+    }
+}
+
+impl Client {
+    #[must_use]
+    pub fn new(info: Arc<ClientInfo>) -> Self {
+        Self {
+            outlet: info.outlet.clone(),
+            info,
+            login: None,
+            db: 0,
+            resp: Resp::default(),
+            transaction: None,
+            watch: None,
+            blocked: None,
+            channels: BTreeSet::new(),
+            patterns: BTreeSet::new(),
+            closing: false,
+            dropped: false,
+            silence: Silence::default(),
+        }
+    }
+
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.info.peer
+    }
+
+    /// Whether somebody touched a key that it watches.
+    #[must_use]
+    pub fn watched_was_touched(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.load(Ordering::Relaxed))
+    }
+
+    /// Channels and patterns it listens to.
+    #[must_use]
+    pub fn subscriptions(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+}
+
+impl Login {
+    #[must_use]
+    pub fn new(user: Arc<User>, vhost: Arc<Vhost>, users_version: u64) -> Self {
+        let full = Permissions::full();
+        let unrestricted = user.permissions.get(&vhost.name).is_some_and(|permissions| *permissions == full);
+        Self { user, vhost, users_version, unrestricted }
+    }
+
+    /// Whether it may do that with a key. Keys are named as AMQP names them.
+    #[must_use]
+    pub fn may(&self, access: Access, db: Db, key: &[u8]) -> bool {
+        self.unrestricted || self.user.may(access, &self.vhost.name, &queue_name(db, key))
+    }
+}
+
+/// The name under which others know a key.
+#[must_use]
+pub fn queue_name(db: Db, key: &[u8]) -> String {
+    format!("redis.{db}.{}", String::from_utf8_lossy(key))
+}
