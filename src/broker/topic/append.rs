@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{
     Offset,
     config::TopicConfig,
-    index::{Entry, entry_bytes_max},
+    entry::{Entry, entry_bytes_max},
     keys,
     partition::{LEADER_EPOCH, Partition, State},
     tail::CachedBatch,

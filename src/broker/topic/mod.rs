@@ -6,6 +6,7 @@
 pub mod append;
 pub mod config;
 mod definition;
+mod entry;
 pub mod fetch;
 mod gather;
 mod index;

@@ -32,7 +32,10 @@ pub(super) fn log_start(now_ms: i64, limits: Limits, index: &Index) -> Option<Of
 
 #[cfg(test)]
 mod tests {
-    use super::{super::index::entry, *};
+    use super::{
+        super::{entry::entry, index::Index},
+        *,
+    };
 
     #[test]
     fn what_is_too_old_or_too_much_goes_from_the_front() {

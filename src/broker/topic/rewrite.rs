@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     Offset,
-    index::{Entry, entry_bytes_max},
+    entry::{Entry, entry_bytes_max},
     keys,
     partition::Partition,
     writes::DELTA_OVERHEAD_BYTES,
@@ -27,7 +27,7 @@ impl Partition {
     pub fn move_out_of(self: &Arc<Self>, segment: u32) -> Result<usize, StoreError> {
         let entries: Vec<Entry> = {
             let state = self.state.lock();
-            state.index.iter().filter(|e| e.place.segment == segment).copied().collect()
+            state.index.in_segment(segment).collect()
         };
         let (count, mut bite, mut bite_bytes) = (entries.len(), Vec::new(), 0);
         for entry in entries {

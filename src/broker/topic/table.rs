@@ -9,7 +9,7 @@ use super::{
     Offset, PartitionId, Topic, VhostName,
     config::TopicConfig,
     definition::Definition,
-    index::Entry,
+    entry::Entry,
     keys,
     partition::{Partition, SharedConfig, State},
     partitioner::Spread,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Offset, index::Entry, keys, partition::Partition, retention, writes::DELTA_OVERHEAD_BYTES};
+use super::{Offset, entry::Entry, keys, partition::Partition, retention, writes::DELTA_OVERHEAD_BYTES};
 use crate::store::{Change, Space, StoreError, Turn};
 
 /// Why DeleteRecords is refused.
