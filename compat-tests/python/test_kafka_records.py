@@ -123,6 +123,18 @@ def test_a_batch_over_the_limit_is_refused_before_its_checksum(raw, make):
     assert produce(raw, topic, batch([record(b"k", b"v" * 100)]))[0] == OK
 
 
+def test_a_compacted_topic_names_every_record_without_a_key(raw, make):
+    topic = make(cleanup_policy="compact")
+    text = f"Compacted topic cannot accept message without key in topic partition {topic}-0"
+    records = [kv(), no_key(1), kv(2), no_key(3), no_key(4), no_key(5)]
+    shown = ", ".join(f"RecordError(batchIndex={n}, message='{text}')" for n in (1, 3, 4))
+    message = f"One or more records have been rejected due to 4 record errors in total, and only showing the first three errors at most: [{shown}]"
+    refused = (INVALID_RECORD, -1, [(n, text) for n in (1, 3, 4, 5)], message)
+    assert produce(raw, topic, batch(records)) == refused
+    assert produce(raw, topic, batch(gzip(b"".join(records)), count=6, attributes=GZIP)) == refused
+    assert produce(raw, topic, batch([record(b"k", None)]))[0] == OK
+
+
 def test_a_time_too_far_ahead_is_told_for_each_record(raw, make):
     topic = make(message_timestamp_before_max_ms="600000")
     late = batch([kv(), kv(1, timestamp_delta=LATE), kv(2, timestamp_delta=-LATE)], base_timestamp=NOW, max_timestamp=NOW)

@@ -12,7 +12,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// Runs until dropped.
 pub async fn run(broker: Arc<Broker>) {
     // Beside each other: moving chunks takes long, and messages expire meanwhile.
-    tokio::join!(watch_queues(&broker), watch_the_rest(&broker));
+    tokio::join!(watch_queues(&broker), watch_the_rest(&broker), compact_topics(&broker));
 }
 
 /// Wakes when the next queue's deadline comes, and only then.
@@ -54,6 +54,29 @@ async fn watch_the_rest(broker: &Arc<Broker>) {
         if now >= tidy_at {
             tidy(broker).await;
             tidy_at = clock.now() + INTERVAL;
+        }
+    }
+}
+
+/// How long after something could be compacted it is looked at, with what came meanwhile (liveness time).
+const COMPACTION_DELAY: Duration = Duration::from_secs(1);
+/// How often it is looked at because time alone may have made it due (`log.cleaner.backoff.ms`).
+const COMPACTION_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Compacts topics when a segment of one is full, and now and then; without compacted topics it sleeps.
+async fn compact_topics(broker: &Arc<Broker>) {
+    let topics = &broker.core.topics;
+    loop {
+        let idle = topics.compacted().is_empty();
+        tokio::select! {
+            () = topics.compactable() => tokio::time::sleep(COMPACTION_DELAY).await,
+            () = tokio::time::sleep(COMPACTION_INTERVAL), if !idle => {}
+        }
+        for partition in topics.compacted() {
+            let now_ms = broker.core.clock.now_ms();
+            if let Err(error) = partition.compact(now_ms, rand::random()).await {
+                tracing::error!(%error, ?partition, "a partition could not be compacted");
+            }
         }
     }
 }

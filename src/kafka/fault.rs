@@ -209,6 +209,7 @@ impl From<&TrimRefused> for ErrorCode {
     fn from(refused: &TrimRefused) -> Self {
         match refused {
             TrimRefused::OffsetOutOfRange => Self::OffsetOutOfRange,
+            TrimRefused::PolicyViolation => Self::PolicyViolation,
             TrimRefused::UnknownTopicOrPartition => Self::UnknownTopicOrPartition,
             TrimRefused::Storage(_) => Self::KafkaStorageError,
         }

@@ -119,10 +119,14 @@ impl Partition {
         let bases: Vec<Offset> = staged.batches.iter().map(|b| b.base).collect();
         let bytes = staged.batches.iter().map(|b| b.bytes.len()).sum();
         let ended = staged.producers.iter().any(|p| matches!(p.part, TxnPart::Commit | TxnPart::Abort));
-        let overfull_bytes = self.config.read().overfull_bytes();
-        let (appended, overfull) = {
+        let (overfull_bytes, segment_limits, compact) = {
+            let config = self.config.read();
+            (config.overfull_bytes(), config.segment_limits(), config.cleanup.compact)
+        };
+        let (appended, overfull, rolled) = {
             let mut state = self.state.lock();
             state.index.push(staged.entry);
+            let rolled = state.newest.on_appended(&staged.entry, segment_limits);
             let overfull = overfull_bytes.is_some_and(|max| state.index.bytes() > max);
             state.high_watermark = Offset(staged.entry.last().0 + 1);
             staged.producers.iter().for_each(|p| state.transactions.on_committed(p));
@@ -135,10 +139,13 @@ impl Partition {
                 log_append_time_ms: staged.log_append_time_ms,
                 log_start_offset: state.log_start,
             };
-            (appended, overfull)
+            (appended, overfull, rolled || ended)
         };
         self.budget.on_pushed(self, bases.into_iter());
         fired.iter().for_each(|w| w.fire());
+        if rolled && compact {
+            self.cleaner.notify_one();
+        }
         if overfull {
             self.enforce_size();
         }

@@ -33,6 +33,8 @@ enum Rule {
     Any,
     AtLeast(i64),
     Between(f64, f64),
+    /// A list of these.
+    Several(&'static [&'static str]),
     /// One of these.
     OneOf(&'static [&'static str]),
     /// Kafka knows all of the second, this version does the first.
@@ -63,14 +65,14 @@ const fn key(
 }
 
 use ConfigType::{Boolean, Double, Int, List, Long, String as Str};
-use Rule::{Any, AtLeast, Between, OneOf, Only};
+use Rule::{Any, AtLeast, Between, OneOf, Only, Several};
 
 const MAX: &str = "9223372036854775807";
 
 /// All topic configs, by name.
 #[rustfmt::skip]
 pub const CONFIGS: &[ConfigKey] = &[
-    key("cleanup.policy", List, "delete", Only(&["delete"], &["compact", "delete"]), "log.cleanup.policy", "What happens to old records: they are deleted."),
+    key("cleanup.policy", List, "delete", Several(&["compact", "delete"]), "log.cleanup.policy", "What happens to old records: they are deleted, or only the last one of each key is kept, or both."),
     key("compression.gzip.level", Int, "-1", AtLeast(-1), "compression.gzip.level", "The level, if compression.type is gzip."),
     key("compression.lz4.level", Int, "9", AtLeast(1), "compression.lz4.level", "The level, if compression.type is lz4."),
     key("compression.type", Str, "producer", OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "compression.type", "How batches are stored: as producers compressed them, or in one way."),
@@ -84,13 +86,13 @@ pub const CONFIGS: &[ConfigKey] = &[
     key("leader.replication.throttled.replicas", List, "", Any, "leader.replication.throttled.replicas", "Kept and shown; there is one node."),
     key("local.retention.bytes", Long, "-2", AtLeast(-2), "log.local.retention.bytes", "Kept and shown; there is no remote storage."),
     key("local.retention.ms", Long, "-2", AtLeast(-2), "log.local.retention.ms", "Kept and shown; there is no remote storage."),
-    key("max.compaction.lag.ms", Long, MAX, AtLeast(1), "log.cleaner.max.compaction.lag.ms", "Kept and shown; concerns compacted topics."),
+    key("max.compaction.lag.ms", Long, MAX, AtLeast(1), "log.cleaner.max.compaction.lag.ms", "How long a record of a compacted topic may go without being compacted."),
     key("max.message.bytes", Int, "1048588", AtLeast(0), "message.max.bytes", "The largest record batch that may be produced."),
     key("message.timestamp.after.max.ms", Long, "3600000", AtLeast(0), "log.message.timestamp.after.max.ms", "How far a record's timestamp may lie in the future."),
     key("message.timestamp.before.max.ms", Long, MAX, AtLeast(0), "log.message.timestamp.before.max.ms", "How far a record's timestamp may lie in the past."),
     key("message.timestamp.type", Str, "CreateTime", OneOf(&["CreateTime", "LogAppendTime"]), "log.message.timestamp.type", "Whose clock records bear: the producer's, or the broker's."),
-    key("min.cleanable.dirty.ratio", Double, "0.5", Between(0.0, 1.0), "log.cleaner.min.cleanable.ratio", "Kept and shown; concerns compacted topics."),
-    key("min.compaction.lag.ms", Long, "0", AtLeast(0), "log.cleaner.min.compaction.lag.ms", "Kept and shown; concerns compacted topics."),
+    key("min.cleanable.dirty.ratio", Double, "0.5", Between(0.0, 1.0), "log.cleaner.min.cleanable.ratio", "How much of a compacted topic must be new before it is compacted again."),
+    key("min.compaction.lag.ms", Long, "0", AtLeast(0), "log.cleaner.min.compaction.lag.ms", "How long a record of a compacted topic is left alone."),
     key("min.insync.replicas", Int, "1", AtLeast(1), "min.insync.replicas", "With more than 1, acks=all is refused: there is one node."),
     key("preallocate", Boolean, "false", Any, "log.preallocate", "Kept and shown; the commit log is always allocated ahead."),
     key("remote.log.copy.disable", Boolean, "false", Any, "remote.log.copy.disable", "Kept and shown; there is no remote storage."),
@@ -98,10 +100,10 @@ pub const CONFIGS: &[ConfigKey] = &[
     key("remote.storage.enable", Boolean, "false", Only(&["false"], &["false", "true"]), "remote.storage.enable", "There is no remote storage."),
     key("retention.bytes", Long, "-1", Any, "log.retention.bytes", "How many bytes a partition keeps; -1 for all."),
     key("retention.ms", Long, "604800000", AtLeast(-1), "log.retention.ms", "How long records are kept; -1 for ever."),
-    key("segment.bytes", Int, "1073741824", AtLeast(14), "log.segment.bytes", "Kept and shown; a topic has no segments of its own."),
+    key("segment.bytes", Int, "1073741824", AtLeast(14), "log.segment.bytes", "The newest records, up to this size, are not compacted; a topic has no files of its own."),
     key("segment.index.bytes", Int, "10485760", AtLeast(4), "log.index.size.max.bytes", "Kept and shown; a topic has no segments of its own."),
     key("segment.jitter.ms", Long, "0", AtLeast(0), "log.roll.jitter.ms", "Kept and shown; a topic has no segments of its own."),
-    key("segment.ms", Long, "604800000", AtLeast(1), "log.roll.ms", "Kept and shown; a topic has no segments of its own."),
+    key("segment.ms", Long, "604800000", AtLeast(1), "log.roll.ms", "The newest records, up to this age, are not compacted; a topic has no files of its own."),
     key("unclean.leader.election.enable", Boolean, "false", Any, "unclean.leader.election.enable", "Kept and shown; there is one node."),
 ];
 
@@ -132,7 +134,9 @@ pub struct TopicConfig {
     pub cleanup: Cleanup,
     retention_ms: i64,
     retention_bytes: i64,
+    pub(super) compaction: Compaction,
     segment_bytes: i64,
+    segment_ms: i64,
     /// What a policy adds to the two above; not the topic's own, and not stored with it.
     policy_ms: Option<i64>,
     policy_bytes: Option<i64>,
@@ -143,6 +147,22 @@ pub struct TopicConfig {
 pub struct Cleanup {
     pub delete: bool,
     pub compact: bool,
+}
+
+/// When a compacted topic is compacted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Compaction {
+    pub(super) delete_retention_ms: i64,
+    pub(super) min_lag_ms: i64,
+    pub(super) max_lag_ms: i64,
+    pub(super) min_cleanable_millionths: u64,
+}
+
+/// When the newest records become older ones, which may be compacted: what Kafka's segments are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SegmentLimits {
+    pub(super) bytes: u64,
+    pub(super) ms: i64,
 }
 
 impl Default for TopicConfig {
@@ -188,11 +208,25 @@ impl TopicConfig {
 
     /// How large a partition may grow before its retention by size is looked at again, as when a segment is full.
     pub(super) fn overfull_bytes(&self) -> Option<u64> {
-        let limit = u64::try_from(self.retention_bytes).ok()?;
+        let limit = u64::try_from(self.retention().retention_bytes).ok()?;
         Some(limit.saturating_add(u64::try_from(self.segment_bytes).ok()?))
     }
 
+    pub(super) fn segment_limits(&self) -> SegmentLimits {
+        let bytes = u64::try_from(self.segment_bytes).unwrap_or_default();
+        // What must be compacted after a time must not stay in the newest segment for longer.
+        let ms = if self.cleanup.compact {
+            self.segment_ms.min(self.compaction.max_lag_ms)
+        } else {
+            self.segment_ms
+        };
+        SegmentLimits { bytes, ms }
+    }
+
     pub(super) fn retention(&self) -> retention::Limits {
+        if !self.cleanup.delete {
+            return retention::Limits { retention_ms: -1, retention_bytes: -1 };
+        }
         let smaller = |own: i64, policy: Option<i64>| match policy {
             Some(policy) if own < 0 => policy,
             Some(policy) => own.min(policy),
@@ -232,12 +266,25 @@ impl TopicConfig {
             },
             retention_ms: number("retention.ms"),
             retention_bytes: number("retention.bytes"),
+            compaction: Compaction {
+                delete_retention_ms: number("delete.retention.ms"),
+                min_lag_ms: number("min.compaction.lag.ms"),
+                max_lag_ms: number("max.compaction.lag.ms"),
+                // Compared in millionths, so that a configuration can be compared as a whole.
+                min_cleanable_millionths: millionths(&value("min.cleanable.dirty.ratio")),
+            },
             segment_bytes: number("segment.bytes"),
+            segment_ms: number("segment.ms"),
             policy_ms: None,
             policy_bytes: None,
             set,
         }
     }
+}
+
+fn millionths(ratio: &str) -> u64 {
+    let millionths = ratio.parse::<f64>().unwrap_or_default() * 1e6;
+    format!("{millionths:.0}").parse().unwrap_or_default()
 }
 
 fn compression(name: &str, level: impl Fn(&str) -> i32) -> Option<Compression> {
@@ -281,6 +328,11 @@ impl ConfigKey {
             Between(low, high) => {
                 if !value.parse::<f64>().is_ok_and(|n| (low..=high).contains(&n)) {
                     return Err(out_of_range(format!("Value must be between {low} and {high}")));
+                }
+            }
+            Several(known) => {
+                if !value.split(',').all(|part| known.contains(&part.trim())) {
+                    return Err(out_of_range(format!("String must be one of: {}", known.join(", "))));
                 }
             }
             OneOf(known) => {

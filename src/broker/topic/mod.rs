@@ -4,6 +4,7 @@
 //! translate ([`mapping`] says what an AMQP message is as a record). Groups are in `broker::group`.
 
 pub mod append;
+pub mod compaction;
 pub mod config;
 mod definition;
 mod entry;
@@ -60,7 +61,7 @@ impl From<&str> for VhostName {
 pub struct PartitionId(pub u64);
 
 /// A record's place in its partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Offset(pub i64);
 
 /// A topic.

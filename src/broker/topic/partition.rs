@@ -14,9 +14,11 @@
 use std::{collections::VecDeque, fmt, sync::Arc};
 
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 
 use super::{
     Offset, PartitionId,
+    compaction::{Cleaning, Newest},
     config::TopicConfig,
     fetch::Isolation,
     gather::Gathering,
@@ -48,6 +50,8 @@ pub struct Partition {
     pub(super) config: SharedConfig,
     pub(super) store: Store,
     pub(super) budget: Arc<Budget>,
+    /// Woken when there may be something to compact.
+    pub(super) cleaner: Arc<Notify>,
 }
 
 impl fmt::Debug for Partition {
@@ -78,6 +82,9 @@ pub(super) struct State {
     pub(super) producers: Producers,
     /// As of the high watermark.
     pub(super) transactions: Transactions,
+    /// Where the newest segment begins, which is not compacted.
+    pub(super) newest: Newest,
+    pub(super) cleaning: Cleaning,
     pub(super) tail: Tail,
     pub(super) waiters: Waiters,
     /// The topic has been deleted.
@@ -111,6 +118,8 @@ impl State {
             next_log_start: Offset(0),
             producers: Producers::default(),
             transactions: Transactions::default(),
+            newest: Newest::default(),
+            cleaning: Cleaning::default(),
             tail: Tail::new(budget),
             waiters: Waiters::default(),
             gone: false,
@@ -133,6 +142,7 @@ impl Partition {
         config: SharedConfig,
         store: Store,
         budget: Arc<Budget>,
+        cleaner: Arc<Notify>,
         state: State,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -143,6 +153,7 @@ impl Partition {
             config,
             store,
             budget,
+            cleaner,
         })
     }
 

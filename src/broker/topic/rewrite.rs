@@ -76,8 +76,9 @@ impl Change for Move {
         let state = self.partition.state.lock();
         for moved in &mut self.moved {
             let mut entries = state.index.since_offset(moved.base);
-            let still_there =
-                moved.base >= state.removed_to && entries.next().is_some_and(|e| e.place == moved.from);
+            let still_there = moved.base >= state.removed_to
+                && !state.cleaning.is_rewriting(moved.base)
+                && entries.next().is_some_and(|e| e.place == moved.from);
             let decoded = Entry::decode(moved.base, &moved.value);
             if let (true, Some((entry, producers))) = (still_there, decoded) {
                 let place = turn.chunk(&[&moved.chunk]);

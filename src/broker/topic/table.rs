@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
@@ -28,6 +29,7 @@ pub struct Topics {
     changing: Mutex<NextPartitionId>,
     store: Store,
     budget: Arc<Budget>,
+    cleaner: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -88,8 +90,13 @@ impl Topics {
     pub fn recover(store: Store, budget: Arc<Budget>) -> Result<Self, StoreError> {
         let value = store.get(Space::Meta, keys::NEXT_PARTITION_ID)?;
         let next = value.and_then(|v| v.as_ref().try_into().ok()).map_or(0, u64::from_be_bytes);
-        let topics =
-            Self { tables: RwLock::default(), changing: Mutex::new(NextPartitionId(next)), store, budget };
+        let topics = Self {
+            tables: RwLock::default(),
+            changing: Mutex::new(NextPartitionId(next)),
+            store,
+            budget,
+            cleaner: Arc::default(),
+        };
         for (key, value) in topics.store.scan(Space::Meta, keys::TOPICS)? {
             let id = key.strip_prefix(keys::TOPICS).and_then(|id| Uuid::from_slice(id).ok());
             let (Some(id), Some(definition)) = (id, Definition::decode(&value)) else { continue };
@@ -131,6 +138,10 @@ impl Topics {
         let value = self.store.get(Space::State, &keys::log_start(id))?;
         let log_start = value.and_then(|v| v.as_ref().try_into().ok()).map_or(0, i64::from_be_bytes);
         (state.log_start, state.next_log_start) = (Offset(log_start), Offset(log_start));
+        let clean_to = self.store.get(Space::State, &keys::clean_to(id))?;
+        state.cleaning.clean_to =
+            Offset(clean_to.and_then(|v| v.as_ref().try_into().ok()).map_or(0, i64::from_be_bytes));
+        let segment_limits = config.read().segment_limits();
         for (key, value) in self.store.scan(Space::Index, &keys::batches(id))? {
             let Some((entry, producers)) =
                 keys::parse_batch_base(&key).and_then(|base| Entry::decode(base, &value))
@@ -139,6 +150,7 @@ impl Topics {
             };
             self.store.retain(entry.place);
             state.index.push(entry);
+            state.newest.on_appended(&entry, segment_limits);
             for produced in producers {
                 state.producers.on_appended(produced);
                 state.transactions.on_committed(&produced);
@@ -148,7 +160,15 @@ impl Topics {
         (state.log_end, state.high_watermark) = (Offset(end), Offset(end));
         state.transactions.remove_before(Offset(log_start));
         state.find_last_stable_offset();
-        let partition = Partition::new(id, number, config, self.store.clone(), self.budget.clone(), state);
+        let partition = Partition::new(
+            id,
+            number,
+            config,
+            self.store.clone(),
+            self.budget.clone(),
+            self.cleaner.clone(),
+            state,
+        );
         partition.finish_trim();
         Ok(partition)
     }
@@ -167,7 +187,15 @@ impl Topics {
             let id = PartitionId(next.0 + u64::from(number));
             let state = State::new(self.budget.clone());
             let number = i32::try_from(number).unwrap_or(i32::MAX);
-            Partition::new(id, number, config.clone(), self.store.clone(), self.budget.clone(), state)
+            Partition::new(
+                id,
+                number,
+                config.clone(),
+                self.store.clone(),
+                self.budget.clone(),
+                self.cleaner.clone(),
+                state,
+            )
         };
         let topic = Arc::new(Topic {
             applied: Default::default(),
@@ -247,6 +275,19 @@ impl Topics {
     pub fn move_out_of(&self, segment: u32) -> Result<usize, StoreError> {
         let topics: Vec<Arc<Topic>> = self.tables.read().by_id.values().cloned().collect();
         topics.iter().flat_map(|t| &t.partitions).map(|p| p.move_out_of(segment)).sum()
+    }
+
+    /// Partitions whose topic is compacted.
+    #[must_use]
+    pub fn compacted(&self) -> Vec<Arc<Partition>> {
+        let tables = self.tables.read();
+        let topics = tables.by_id.values().filter(|t| t.config.read().cleanup.compact);
+        topics.flat_map(|t| t.partitions.iter().cloned()).collect()
+    }
+
+    /// Returns when there may be something to compact that was not there before.
+    pub async fn compactable(&self) {
+        self.cleaner.notified().await;
     }
 
     /// The regular run (`log.retention.check.interval.ms`): retention, and producers long gone.

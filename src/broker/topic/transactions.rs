@@ -66,6 +66,11 @@ impl Transactions {
         found
     }
 
+    /// Those end markers are no longer in the log, nor is anything that they ended.
+    pub(super) fn forget(&mut self, markers: &[Offset]) {
+        self.aborted.retain(|a| !markers.contains(&a.last_offset));
+    }
+
     /// The log starts at `offset` now.
     pub(super) fn remove_before(&mut self, offset: Offset) {
         while self.aborted.pop_front_if(|a| a.last_offset < offset).is_some() {}

@@ -13,6 +13,9 @@ use crate::store::{Change, Space, StoreError, Turn};
 pub enum TrimRefused {
     #[error("the offset is beyond the high watermark")]
     OffsetOutOfRange,
+    /// A topic that is compacted only is not to be deleted from.
+    #[error("the records of the topic are not deleted")]
+    PolicyViolation,
     #[error("the topic has been deleted")]
     UnknownTopicOrPartition,
     #[error("{0}")]
@@ -34,6 +37,8 @@ impl Partition {
         let to = offset.unwrap_or(offsets.high_watermark);
         if self.is_gone() {
             done(Err(TrimRefused::UnknownTopicOrPartition));
+        } else if !self.config.read().cleanup.delete {
+            done(Err(TrimRefused::PolicyViolation));
         } else if to < Offset(0) || to > offsets.high_watermark {
             done(Err(TrimRefused::OffsetOutOfRange));
         } else {
@@ -102,7 +107,7 @@ struct Trim {
 
 impl Change for Trim {
     fn bytes_max(&self) -> usize {
-        (ENTRIES_PER_TURN + 3) * (17 + DELTA_OVERHEAD_BYTES)
+        (ENTRIES_PER_TURN + 4) * (17 + DELTA_OVERHEAD_BYTES)
     }
 
     fn stage(&mut self, turn: &mut Turn) {
@@ -110,19 +115,23 @@ impl Change for Trim {
         let mut state = self.partition.state.lock();
         let mut removed = 0;
         let mut upto = state.log_start;
-        for entry in state.index.before(self.to, ENTRIES_PER_TURN) {
+        // What is being rewritten in this very turn has its new entries only when that is committed.
+        let before = state.cleaning.rewriting.map_or(self.to, |(first, _)| first.min(self.to));
+        let complete = before == self.to;
+        for entry in state.index.before(before, ENTRIES_PER_TURN) {
             turn.delete(Space::Index, &keys::batch(id, entry.base));
             upto = Offset(entry.last().0 + 1);
             removed += 1;
         }
         state.removed_to = state.removed_to.max(upto);
         self.upto = Some(upto);
-        self.finished = removed < ENTRIES_PER_TURN;
+        self.finished = removed < ENTRIES_PER_TURN && complete;
         if !self.dropping && self.to > state.next_log_start {
             state.next_log_start = self.to;
             turn.put(Space::State, &keys::log_start(id), &self.to.0.to_be_bytes());
         } else if self.dropping && self.finished {
             turn.delete(Space::State, &keys::log_start(id));
+            turn.delete(Space::State, &keys::clean_to(id));
             turn.delete(Space::Meta, &keys::dropped_partition(id));
         }
     }

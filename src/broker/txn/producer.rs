@@ -161,6 +161,20 @@ impl Producers {
         self.known.retain(|id, p| p.last_timestamp >= before_ms || ongoing.contains_key(id));
     }
 
+    /// The last offset of each producer's last batch, `None` if only its markers are known, and its epoch.
+    pub(in crate::broker) fn last_batches(&self) -> HashMap<i64, (Option<Offset>, i16)> {
+        let last = |p: &Producer| (p.batches.back().map(|b| b.last_offset), p.epoch);
+        self.known.iter().map(|(id, producer)| (*id, last(producer))).collect()
+    }
+
+    /// Whether a retry of that batch would be told its offset.
+    #[must_use]
+    pub fn remembers(&self, batch: &ProducedBatch) -> bool {
+        self.known
+            .get(&batch.producer_id)
+            .is_some_and(|p| p.batches.iter().any(|b| b.base_offset == batch.base_offset))
+    }
+
     pub(crate) fn clear(&mut self) {
         self.known.clear();
         self.ongoing.clear();

@@ -129,6 +129,7 @@ impl Attributes {
     pub const LOG_APPEND_TIME: i16 = 1 << 3;
     pub const TRANSACTIONAL: i16 = 1 << 4;
     pub const CONTROL: i16 = 1 << 5;
+    pub const DELETE_HORIZON: i16 = 1 << 6;
 
     /// How the records are compressed.
     pub fn codec(self) -> Result<Codec, BatchError> {

@@ -163,6 +163,17 @@ fn xerial(records: &[u8]) -> io::Result<Bytes> {
     Ok(out.freeze())
 }
 
+/// The level of a codec if a topic says nothing of it.
+#[must_use]
+pub fn default_level(codec: Codec) -> i32 {
+    match codec {
+        Codec::None | Codec::Snappy => 0,
+        Codec::Gzip => -1,
+        Codec::Lz4 => LZ4_LEVEL_DEFAULT,
+        Codec::Zstd => 3,
+    }
+}
+
 /// Kafka's default level stands for the fast compressor, any other for the thorough one (KIP-390).
 pub const LZ4_LEVEL_DEFAULT: i32 = 9;
 

@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod builder;
 pub mod compression;
+mod rebuild;
 #[expect(
     clippy::module_inception,
     reason = "a record is the thing inside record batches; both words are Kafka's"

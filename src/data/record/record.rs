@@ -78,7 +78,7 @@ pub struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// The headers in order: name and value.
-    pub fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + Clone + use<'a> {
         let mut rest = self.header_bytes;
         (0..self.header_count).map_while(move |_| {
             let (after, header) = record_header(rest).ok()?;

@@ -36,17 +36,17 @@ pub(crate) fn ready<F: Future>(future: F) -> F::Output {
     }
 }
 
-fn commit(store: &Store) {
+pub(in crate::broker::topic) fn commit(store: &Store) {
     while store.step(clock::epoch()) {}
 }
 
-struct World {
-    store: Store,
+pub(in crate::broker::topic) struct World {
+    pub(in crate::broker::topic) store: Store,
     topics: Topics,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(in crate::broker::topic) fn new() -> Self {
         Self::on(Store::manual(Options::ephemeral()), usize::MAX)
     }
 
@@ -56,12 +56,12 @@ impl World {
         Self { store, topics }
     }
 
-    fn durable() -> Self {
+    pub(in crate::broker::topic) fn durable() -> Self {
         Self::on(Store::manual(options()), usize::MAX)
     }
 
     /// Nothing of it in memory but the index, as after a long time.
-    fn crashed(self) -> Self {
+    pub(in crate::broker::topic) fn crashed(self) -> Self {
         Self::on(Store::open_on(self.store.crash(7).unwrap(), options()).unwrap(), 0)
     }
 
@@ -75,15 +75,19 @@ impl World {
         topic
     }
 
-    fn partition(&self, config: &[(&str, &str)]) -> Arc<Partition> {
+    pub(in crate::broker::topic) fn partition(&self, config: &[(&str, &str)]) -> Arc<Partition> {
         self.topic("t", 1, config).partitions[0].clone()
     }
 
-    fn found(&self) -> Arc<Partition> {
+    pub(in crate::broker::topic) fn found(&self) -> Arc<Partition> {
         self.topics.find(&vhost(), "t").unwrap().partitions[0].clone()
     }
 
-    fn append(&self, partition: &Arc<Partition>, batch: &Batch) -> Result<Appended, Refused> {
+    pub(in crate::broker::topic) fn append(
+        &self,
+        partition: &Arc<Partition>,
+        batch: &Batch,
+    ) -> Result<Appended, Refused> {
         let outcome = submit(partition, partition.check(batch.bytes().clone(), NOW_MS, false)?);
         commit(&self.store);
         outcome.lock().take().expect("committed")
@@ -100,7 +104,7 @@ fn vhost() -> VhostName {
     "/".into()
 }
 
-const NOW_MS: i64 = 1_000_000;
+pub(in crate::broker::topic) const NOW_MS: i64 = 1_000_000;
 
 type Outcome<T> = Arc<Mutex<Option<T>>>;
 
