@@ -20,7 +20,7 @@ use crate::{
         message::{Publish, Traits},
         outlet::{Event, Outlet},
         publish::{Headers, Publisher, Routed},
-        queue::{Entry, Queue, state::Got},
+        queue::{Entry, Queue, returns::Return, state::Got},
         receipt::Receipt,
         refusal::{Access, Refusal},
         reply,
@@ -289,7 +289,7 @@ impl Taken {
     fn become_of(&mut self, mode: Mode) {
         let entries = std::mem::take(&mut self.entries).into_iter();
         match mode {
-            Mode::Requeue => self.queue.requeue(None, entries, false),
+            Mode::Requeue => self.queue.requeue(None, entries, Return::GivenBack),
             Mode::Acknowledge => self.queue.settle(None, entries.map(|entry| entry.seq), true),
             Mode::Reject => self.queue.reject(None, entries),
         }

@@ -16,7 +16,7 @@ use tokio::{sync::Semaphore, task::AbortHandle};
 use super::{confirms::Confirms, overdue::DeliveryTimes, prefetch::Unacked};
 use crate::broker::{
     publish::Publisher,
-    queue::{ConsumerId, Entry, Queue, consumers::ChannelCredit, paging::Forgotten},
+    queue::{ConsumerId, Entry, Queue, consumers::ChannelCredit, paging::Forgotten, returns::Return},
     registry::ChannelInfo,
     reply::ReplyTo,
     topic::Topic,
@@ -88,10 +88,7 @@ pub struct Settlement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
     Acknowledge,
-    /// `failed`: rejected, or its consumer is lost; not just given back.
-    Requeue {
-        failed: bool,
-    },
+    Requeue(Return),
     /// Rejected for good.
     Drop,
 }
@@ -100,13 +97,13 @@ impl How {
     /// `basic.reject`.
     #[must_use]
     pub fn rejected(requeue: bool) -> Self {
-        if requeue { Self::Requeue { failed: true } } else { Self::Drop }
+        if requeue { Self::Requeue(Return::Rejected) } else { Self::Drop }
     }
 
     /// `basic.nack`.
     #[must_use]
     pub fn nacked(requeue: bool) -> Self {
-        if requeue { Self::Requeue { failed: false } } else { Self::Drop }
+        if requeue { Self::Requeue(Return::GivenBack) } else { Self::Drop }
     }
 }
 
@@ -367,7 +364,7 @@ impl Channel {
             How::Drop => queue.with_bodies(consumer, entries, move |queue, entries| {
                 queue.reject(consumer, entries.into_iter());
             }),
-            How::Requeue { failed } => queue.requeue(consumer, entries.into_iter(), failed),
+            How::Requeue(how) => queue.requeue(consumer, entries.into_iter(), how),
         });
     }
 

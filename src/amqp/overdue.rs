@@ -12,7 +12,7 @@ use super::{
     session::Context,
     wire::basic,
 };
-use crate::broker::arguments::QueueKind;
+use crate::broker::{arguments::QueueKind, queue::returns::Return};
 
 /// Deliveries this close to each other count as one.
 const GRAIN_MS: i64 = 10;
@@ -127,7 +127,7 @@ fn cancel(cx: &mut Context<'_>, channel: &mut Channel, late: &[(u64, u64)]) {
         }
         returned.push(held);
     }
-    channel.settle(returned.into_iter(), How::Requeue { failed: true });
+    channel.settle(returned.into_iter(), How::Requeue(Return::Lost));
     super::handle::channel::show(channel);
 }
 

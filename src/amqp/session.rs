@@ -18,7 +18,7 @@ use crate::{
         meters::Meters,
         outlet::Outlet,
         profile::Profile,
-        queue::{ConnectionId, Queue},
+        queue::{ConnectionId, Queue, returns::Return},
         refusal::{Access, Difference, Kind, Refusal, Subject},
         registry::ConnectionInfo,
         vhost::Vhost,
@@ -276,7 +276,7 @@ impl Context<'_> {
         super::handle::tx::undo(channel);
         let mut held: Vec<Held> = Vec::new();
         let _ = channel.unacked.take_up_to(0, |_, entry| held.push(entry));
-        channel.settle(held.into_iter(), How::Requeue { failed: true });
+        channel.settle(held.into_iter(), How::Requeue(Return::Lost));
         if channel.phase == Phase::Open {
             self.session.broker.core.meters.channels_closed.add(1);
             self.session.info.channels.lock().remove(&channel.number);

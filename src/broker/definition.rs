@@ -11,6 +11,7 @@
 //! | `Q` vhost, queue | id u64, flags, arguments |
 //! | `B` vhost, source, kind of target, target, routing key, arguments | – |
 //! | `H` vhost, exchange | id u64 of what the delayed exchange holds |
+//! | `K` vhost, exchange, slot | one of the last messages that the exchange keeps: number u64, batch |
 //! | `N` | queue ids up to here may have been given |
 //! | `C` | the cluster's id |
 //!
@@ -105,6 +106,17 @@ pub fn holding_value(id: QueueId) -> Vec<u8> {
 #[must_use]
 pub fn read_holding(value: &[u8]) -> Option<QueueId> {
     Some(QueueId(u64::from_be_bytes(value.try_into().ok()?)))
+}
+
+/// Where an exchange's last messages lie: all of them begin so.
+#[must_use]
+pub fn history_prefix(vhost: &str, exchange: &str) -> Vec<u8> {
+    key(b'K', &[vhost, exchange])
+}
+
+#[must_use]
+pub fn history_key(vhost: &str, exchange: &str, slot: usize) -> Vec<u8> {
+    key(b'K', &[vhost, exchange, &slot.to_string()])
 }
 
 #[must_use]

@@ -92,6 +92,12 @@ impl Draft {
         self.bytes.extend_from_slice(publish.properties);
     }
 
+    /// A message as it is, with its time of publishing.
+    pub fn copy(&mut self, message: &Message) {
+        self.starts.push(length_u32(self.bytes.len()));
+        self.bytes.extend_from_slice(message.encoded());
+    }
+
     /// What waited for its transaction is published now: its time to live begins.
     pub fn published(&mut self, now_ms: i64) {
         for &start in &self.starts {
@@ -183,15 +189,22 @@ impl Blob {
     /// `None` when the bytes are not a batch.
     #[must_use]
     pub fn read(bytes: Bytes, place: Place) -> Option<Arc<Self>> {
+        let blob = Self::of(bytes)?;
+        let _ = blob.place.set(place);
+        Some(blob)
+    }
+
+    /// A batch that has no place of its own.
+    #[must_use]
+    pub fn of(bytes: Bytes) -> Option<Arc<Self>> {
         let mut starts = Vec::new();
         let mut at = 0;
         while at < bytes.len() {
             starts.push(u32::try_from(at).ok()?);
             at = at.checked_add(4)?.checked_add(read_u32(&bytes, at)? as usize)?;
         }
-        (at == bytes.len()).then(|| {
-            Arc::new(Self { bytes, starts, place: OnceLock::from(place), holds: AtomicUsize::new(0) })
-        })
+        (at == bytes.len())
+            .then(|| Arc::new(Self { bytes, starts, place: OnceLock::new(), holds: AtomicUsize::new(0) }))
     }
 
     /// Where the batch lies; set by the first Change that writes it.
@@ -323,6 +336,13 @@ impl Message {
 
     fn slice(&self, from: usize, len: usize) -> &[u8] {
         self.blob.bytes.get(from..from + len).unwrap_or_default()
+    }
+
+    /// All of it, as its batch has it.
+    fn encoded(&self) -> &[u8] {
+        let start = (self.names as usize).saturating_sub(FIXED_BYTES);
+        let rest = read_u32(&self.blob.bytes, start).unwrap_or(0);
+        self.slice(start, 4 + rest as usize)
     }
 
     fn properties_at(&self) -> usize {

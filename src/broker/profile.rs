@@ -52,6 +52,9 @@ pub struct Profile {
     /// A queue of direct reply-to cannot be bound (403); before, it is not there (404).
     pub reply_queue_binding_refused: bool,
 
+    /// What a durable `x-recent-history` exchange has kept outlives a restart.
+    pub exchange_history_lasts: bool,
+
     // Queues and messages.
     /// Of a quorum queue that names none.
     pub delivery_limit: Option<u64>,
@@ -116,6 +119,7 @@ pub static V3_12: Profile = Profile {
     queue_version_1: true,
     topic_wildcards_max: None,
     reply_queue_binding_refused: false,
+    exchange_history_lasts: false,
     delivery_limit: None,
     classic_consumer_timeout: true,
     consumer_timeout_cancels: false,
@@ -151,6 +155,7 @@ pub static V4_2: Profile = Profile {
     stream_texts: StreamTexts::New,
     passive_declare_needs_access: true,
     reply_queue_binding_refused: true,
+    exchange_history_lasts: true,
     delivery_limit: Some(20),
     client_x_death_trusted: false,
     delivery_count_from_first: false,

@@ -234,8 +234,11 @@ impl Publisher {
         if self.vhost.tracing() {
             trace::published(&self.vhost, now_ms, self.origin.as_deref(), publish, keys, route, body);
         }
-        for history in route.kept_by.iter().filter_map(|exchange| exchange.history.as_ref()) {
-            history.keep(&self.vhost.core.memory, now_ms, publish, body);
+        for exchange in &route.kept_by {
+            let ticket = exchange.keep(&self.vhost, now_ms, publish, body);
+            if let Records::Appended(last) = &mut self.records {
+                *last = ticket.or(*last);
+            }
         }
         if route.is_empty() {
             return Routed::Unroutable;

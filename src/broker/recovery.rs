@@ -2,13 +2,15 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
+
 use super::{
     Broker, Core, Ids,
     alarm::Alarms,
     auth::{Users, read_user},
     definition::{self, QUEUE_IDS_KEY, TargetKind},
     events::Events,
-    exchange::{Binding, Target},
+    exchange::{Binding, Target, history},
     group::{self, Groups},
     holding::{self, Holding},
     keyspace,
@@ -17,7 +19,7 @@ use super::{
     queue::{Queue, QueueId, Seq, returns, runs},
     refusal::Refusal,
     reply::Replies,
-    topic::{Topics, tail::Budget, writes::Writes},
+    topic::{Topics, tail::Budget, writes::Sweep},
     txn::{coordinator::Transactions, producer::ProducerIds},
     vhost::{Vhost, server_name},
     vhost_settings::{Metadata, VhostSettings},
@@ -146,14 +148,28 @@ impl Broker {
             let vhost = self.vhost(&vhost).map_err(RecoveryError::Refused)?;
             let holding = vhost.restore_exchange(&name, options, id).map_err(RecoveryError::Refused)?;
             holdings.extend(holding.map(|holding| (holding.id, holding)));
+            self.recover_history(&vhost, &name)?;
         }
         Ok(holdings)
+    }
+
+    /// The last messages of an exchange that keeps them.
+    fn recover_history(&self, vhost: &Vhost, exchange: &str) -> Result<(), RecoveryError> {
+        let exchange = vhost.find_exchange(exchange).filter(|_| self.core.profile.exchange_history_lasts);
+        let Some((exchange, history)) = exchange.as_ref().and_then(|x| Some((x, x.history.as_ref()?))) else {
+            return Ok(());
+        };
+        let prefix = definition::history_prefix(&vhost.name, &exchange.name);
+        let found = self.core.store.scan(Space::Meta, &prefix)?;
+        let read = |(key, value): &(Bytes, Bytes)| history::read(value).ok_or_else(|| unreadable(key));
+        history.recover(&self.core.memory, found.iter().map(read).collect::<Result<_, _>>()?);
+        Ok(())
     }
 
     /// What delayed exchanges hold; what exchanges held that are gone is dropped.
     fn recover_holdings(&self, holdings: &Holdings) -> Result<(), RecoveryError> {
         let store = &self.core.store;
-        let mut orphans = Writes::default();
+        let mut orphans = Sweep::new(store);
         for (key, value) in store.scan(Space::Index, b"y")? {
             let (id, due, place) = holding::read_entry(&key, &value).ok_or_else(|| unreadable(&key))?;
             match holdings.get(&id) {
@@ -165,7 +181,6 @@ impl Broker {
             }
         }
         holdings.values().for_each(Holding::recovered);
-        orphans.submit_unwatched(store);
         Ok(())
     }
 
@@ -211,7 +226,7 @@ impl Broker {
 
     fn recover_messages(&self, queues: &HashMap<QueueId, Arc<Queue>>) -> Result<(), RecoveryError> {
         let store = &self.core.store;
-        let mut orphans = Writes::default();
+        let mut orphans = Sweep::new(store);
         for (key, value) in store.scan(Space::State, b"d")? {
             let id = id_at(&key, 1).ok_or_else(|| unreadable(&key))?;
             let below = id_at(&value, 0).ok_or_else(|| unreadable(&key))?;
@@ -247,12 +262,11 @@ impl Broker {
             }
         })?;
         found?;
-        orphans.submit_unwatched(store);
         Ok(())
     }
 
     fn recover_bindings(&self) -> Result<(), RecoveryError> {
-        let mut dangling = Writes::default();
+        let mut dangling = Sweep::new(&self.core.store);
         for (key, _) in self.core.store.scan(Space::Meta, b"B")? {
             let stored = definition::read_binding(&key).ok_or_else(|| unreadable(&key))?;
             let vhost = self.vhost(&stored.vhost).map_err(RecoveryError::Refused)?;
@@ -276,7 +290,6 @@ impl Broker {
             let binding = Binding { target, routing_key, arguments: stored.arguments };
             vhost.restore_binding(&stored.source, binding).map_err(RecoveryError::Refused)?;
         }
-        dangling.submit_unwatched(&self.core.store);
         Ok(())
     }
 }

@@ -19,7 +19,8 @@ use super::{
     outlet::{Event, Outlet},
     publish::{Publisher, Routed},
     queue::{
-        ConnectionId, Entry, Queue, QueueOptions, consumers::ConsumerSpec, levels::WINDOW_BYTES, state::Got,
+        ConnectionId, Entry, Queue, QueueOptions, consumers::ConsumerSpec, levels::WINDOW_BYTES,
+        returns::Return, state::Got,
     },
     receipt::Receipt,
     recovery::Settings,

@@ -183,7 +183,8 @@ impl Vhost {
             holding.end();
         }
         if let Some(history) = &exchange.history {
-            history.forget(&self.core.memory);
+            let kept = history.end(self, &exchange.name);
+            keys.extend(kept.into_iter().filter(|_| exchange.options.durable));
         }
         for binding in exchange.bindings() {
             self.tell_binding("binding.deleted", exchange, &binding);

@@ -13,7 +13,7 @@ use crate::{
     },
     broker::{
         arguments::QueueKind,
-        queue::{Queue, state::Got},
+        queue::{Queue, returns::Return, state::Got},
         refusal::{Access, Refusal, Subject},
         trace,
     },
@@ -177,6 +177,6 @@ fn recover(channel: &mut Channel, requeue: bool) -> Result<(), Fault> {
         return Err(Fault::RecoverWithoutRequeue);
     }
     let deliveries = take(channel, 0, true)?;
-    channel.settle(deliveries.into_iter().map(|(_, held)| held), How::Requeue { failed: false });
+    channel.settle(deliveries.into_iter().map(|(_, held)| held), How::Requeue(Return::GivenBack));
     Ok(())
 }

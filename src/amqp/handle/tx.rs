@@ -87,14 +87,14 @@ pub fn committed(cx: &mut Context<'_>, number: u16, generation: u32) {
 /// The deliveries by queue and consumer, for the core.
 fn grouped(cx: &Context<'_>, channel: &Channel, settlements: Vec<Settlement>) -> Vec<Settled> {
     let mut settled = Vec::new();
-    for Settlement { deliveries, how } in settlements {
+    for Settlement { deliveries, how } in joined(settlements) {
         let fate = match how {
             How::Acknowledge => {
                 cx.session.broker.core.meters.acknowledged.add(deliveries.len() as u64);
                 Fate::Acknowledged
             }
             How::Drop => Fate::Dropped,
-            How::Requeue { failed } => Fate::Requeued { failed },
+            How::Requeue(how) => Fate::Requeued(how),
         };
         channel.by_queue(deliveries.into_iter().map(|(_, held)| held), |queue, consumer, entries| {
             let entries = if how == How::Drop { queue.read_bodies(entries) } else { entries };
@@ -102,6 +102,24 @@ fn grouped(cx: &Context<'_>, channel: &Channel, settlements: Vec<Settlement>) ->
         });
     }
     settled
+}
+
+/// Settlements of one kind that follow one another are one. What goes back goes in the order in which it was delivered, as
+/// RabbitMQ has it.
+fn joined(settlements: Vec<Settlement>) -> Vec<Settlement> {
+    let mut joined: Vec<Settlement> = Vec::new();
+    for settlement in settlements {
+        match joined.last_mut() {
+            Some(last) if last.how == settlement.how => last.deliveries.extend(settlement.deliveries),
+            Some(_) | None => joined.push(settlement),
+        }
+    }
+    for Settlement { deliveries, how } in &mut joined {
+        if matches!(how, How::Requeue(_)) {
+            deliveries.sort_by_key(|(tag, _)| *tag);
+        }
+    }
+    joined
 }
 
 /// Forgets what the transaction holds back: deliveries are outstanding again, under their tags and not redelivered.

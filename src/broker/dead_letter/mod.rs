@@ -317,9 +317,8 @@ impl Batch {
             let headers = Headers { table: letter.headers.clone(), alone };
             self.records.push((topic.clone(), stream::message(&publish, Some(headers), message.body())));
         }
-        let histories = route.kept_by.iter().filter(|_| tried.is_none());
-        for history in histories.filter_map(|exchange| exchange.history.as_ref()) {
-            history.keep(&vhost.core.memory, now_ms, &publish, message.body());
+        for exchange in route.kept_by.iter().filter(|_| tried.is_none()) {
+            exchange.keep(vhost, now_ms, &publish, message.body());
         }
         let own_key_only = !own_keys || message.own_key_only();
         if !route.delayed.is_empty() {

@@ -34,8 +34,11 @@ use parking_lot::RwLock;
 
 use self::history::History;
 pub use self::target::{Binding, BindingId, Target, TargetId};
-use super::{holding::Holding, policy::Applied, refusal::Refusal};
-use crate::data::value::{Table, Value};
+use super::{holding::Holding, message::Publish, policy::Applied, refusal::Refusal, vhost::Vhost};
+use crate::{
+    data::value::{Table, Value},
+    store::Ticket,
+};
 
 /// What an exchange may look at to route a message.
 #[derive(Debug, Clone, Copy)]
@@ -240,6 +243,18 @@ impl Exchange {
             version: AtomicU64::new(0),
             inner: RwLock::new(Inner { bindings: BTreeMap::new(), router }),
         }))
+    }
+
+    /// Keeps a message for whoever is bound later, where the type does that.
+    pub(super) fn keep(
+        &self,
+        vhost: &Vhost,
+        now_ms: i64,
+        publish: &Publish<'_>,
+        body: &[u8],
+    ) -> Option<Ticket> {
+        let lasts = self.options.durable;
+        self.history.as_ref()?.keep((vhost, &self.name, lasts), now_ms, publish, body)
     }
 
     /// Takes on what policies say of it, live.

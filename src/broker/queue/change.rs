@@ -22,7 +22,9 @@ use smallvec::SmallVec;
 
 use super::{
     ConsumerId, Entry, Queue, QueueId, Seq,
+    returns::Return,
     runs::{self, ENTRY_BYTES, IndexChange},
+    state::State,
 };
 use crate::{
     broker::{
@@ -198,7 +200,7 @@ impl Change for Flush {
     fn committed(self: Box<Self>) {
         let store = &self.queue.core().store;
         self.released.iter().for_each(|&place| store.release(place));
-        let again = self.queue.with_state(super::state::State::flush_again);
+        let again = self.queue.with_state(State::flush_again);
         if let Some(bytes) = again {
             store.submit(Box::new(Self::new(self.queue.clone(), bytes)));
         }
@@ -266,11 +268,12 @@ impl Change for Acknowledge {
 
     fn refused(self: Box<Self>, _: &StoreError) {
         // The channel has let go of them: they are delivered again.
-        self.queue.requeue(self.consumer, self.entries.into_iter(), false);
+        self.queue.requeue(self.consumer, self.entries.into_iter(), Return::Undone);
     }
 }
 
-/// Messages that the queue has let go, and that are in other queues with the same Change. It has forgotten them itself.
+/// Messages that the queue has let go, and that are elsewhere with the same Change: in other queues, or behind the others of
+/// this one. It has forgotten them itself.
 pub(in crate::broker) struct Moved {
     queue: Arc<Queue>,
     seqs: Vec<Seq>,
@@ -281,6 +284,12 @@ pub(in crate::broker) struct Moved {
 impl Moved {
     pub(in crate::broker) fn new(queue: Arc<Queue>, seqs: Vec<Seq>) -> Self {
         let bytes_max = queue.with_state(|state| state.runs.acknowledge_bytes_max(seqs.iter().copied()));
+        Self { queue, seqs, bytes_max, released: Vec::new() }
+    }
+
+    /// As [`Moved::new`], with the queue's lock held.
+    pub(super) fn locked(queue: Arc<Queue>, state: &State, seqs: Vec<Seq>) -> Self {
+        let bytes_max = state.runs.acknowledge_bytes_max(seqs.iter().copied());
         Self { queue, seqs, bytes_max, released: Vec::new() }
     }
 }

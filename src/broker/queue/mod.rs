@@ -17,6 +17,7 @@ pub mod paging;
 mod parcel;
 pub mod positions;
 pub mod ready;
+pub mod requeue;
 mod returned;
 pub mod returns;
 mod run;
@@ -505,51 +506,6 @@ impl Queue {
             return;
         }
         state.reject(consumer, entries);
-        self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
-        drop(state);
-        self.follow(effects);
-    }
-
-    /// Messages of one consumer go back to where they were, to be delivered again. `failed`: their delivery was not
-    /// what they waited for (quorum queues count those).
-    pub fn requeue(
-        self: &Arc<Self>,
-        consumer: Option<ConsumerId>,
-        entries: impl Iterator<Item = Entry>,
-        failed: bool,
-    ) {
-        if self.kind != QueueKind::Quorum {
-            self.put_back(consumer, entries, failed);
-            return;
-        }
-        let (too_often, entries): (Vec<_>, Vec<_>) = {
-            let entries: Vec<_> = entries.collect();
-            let state = self.state.lock();
-            entries
-                .into_iter()
-                .partition(|entry| entry.message.is_paged() && state.is_too_often(entry.returns.more(failed)))
-        };
-        // What came back too often is let go, with its body; of the others it is not wanted yet.
-        if !too_often.is_empty() {
-            self.with_bodies(consumer, too_often, move |queue, entries| {
-                queue.put_back(consumer, entries.into_iter(), failed);
-            });
-        }
-        self.put_back(consumer, entries.into_iter(), failed);
-    }
-
-    fn put_back(
-        self: &Arc<Self>,
-        consumer: Option<ConsumerId>,
-        entries: impl Iterator<Item = Entry>,
-        failed: bool,
-    ) {
-        let mut effects = Effects::default();
-        let mut state = self.state.lock();
-        if state.gone {
-            return;
-        }
-        state.requeue(consumer, entries, failed);
         self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
         drop(state);
         self.follow(effects);

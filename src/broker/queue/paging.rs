@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{ConsumerId, Entry, Queue, Seq};
+use super::{ConsumerId, Entry, Queue, Seq, returns::Return};
 use crate::{
     broker::message::{Blob, Message},
     store::Place,
@@ -77,7 +77,7 @@ impl Queue {
             while entries.peek().is_some() {
                 let part = queue.read_bodies(part(&mut entries));
                 let (unread, read) = <Vec<Entry>>::into_iter(part).partition(|e| e.message.is_paged());
-                queue.put_back(consumer, <Vec<Entry>>::into_iter(unread), false);
+                queue.put_back(consumer, <Vec<Entry>>::into_iter(unread), Return::Undone);
                 then(&queue, read);
                 if let Some(runtime) = &queue.core.runtime {
                     // What is let go may go on to other queues, and must not be read faster than it can be written.

@@ -21,6 +21,39 @@ const NOTES_MAX: usize = 4_096;
 /// Counts kept before those of messages that are gone are looked for.
 const SWEEP_MIN: usize = 1_024;
 
+/// How a delivery that was not acknowledged came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Return {
+    /// `basic.nack` and `basic.recover`: its consumer does not want it now.
+    GivenBack,
+    /// `basic.reject`.
+    Rejected,
+    /// Its consumer is gone, or had it for too long.
+    Lost,
+    /// What was to become of it could not be done.
+    Undone,
+}
+
+impl Return {
+    /// Whether the delivery failed, as RabbitMQ counts it since 4.3.
+    #[must_use]
+    pub fn failed(self) -> bool {
+        match self {
+            Self::Rejected | Self::Lost => true,
+            Self::GivenBack | Self::Undone => false,
+        }
+    }
+
+    /// Whether its consumer asked for it.
+    #[must_use]
+    pub fn by_client(self) -> bool {
+        match self {
+            Self::GivenBack | Self::Rejected => true,
+            Self::Lost | Self::Undone => false,
+        }
+    }
+}
+
 /// How often a message came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Count {

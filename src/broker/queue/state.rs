@@ -24,7 +24,7 @@ use super::{
 };
 use crate::broker::{
     arguments::{QueueKind, Settings},
-    dead_letter::{DeadLetter, Reason},
+    dead_letter::DeadLetter,
     message::{Blob, Message},
     outlet::Outlet,
 };
@@ -86,11 +86,11 @@ pub struct State {
     pub gone: bool,
     pub durable: bool,
     /// A quorum queue keeps every message in the log, shows it once it is there, and counts how often it comes back.
-    quorum: bool,
+    pub(super) quorum: bool,
     pub limits: Limits,
-    delivery_limit: Option<u32>,
+    pub(super) delivery_limit: Option<u32>,
     /// Only failed deliveries count against the limit.
-    delivery_failures_counted: bool,
+    pub(super) delivery_failures_counted: bool,
     pub consumer_timeout_ms: Option<u64>,
     /// Where what is let go ends up; `None`: nowhere.
     pub dead_letter: Option<Arc<DeadLetter>>,
@@ -99,7 +99,7 @@ pub struct State {
     pub runs: LevelRuns,
     pub counts: Counts,
     /// What of a quorum queue is on its way into the log.
-    arriving: Arriving,
+    pub(super) arriving: Arriving,
     pub unacked: usize,
     pub totals: Totals,
     pub(super) drops: Drops,
@@ -107,7 +107,7 @@ pub struct State {
     /// Since when a delivery waits for the log to know its reservation. A consumer was ready then: what was alive at
     /// that time does not expire, and what it will take is not dropped to make room.
     pub(super) waits_since_ms: Option<i64>,
-    positions: Positions,
+    pub(super) positions: Positions,
     loading: bool,
     flushing: bool,
     had_consumer: bool,
@@ -246,7 +246,12 @@ impl State {
         self.durable && (self.quorum || message.persistent())
     }
 
-    fn begin_run(&mut self, mut gathered: Gathered, arrival: &mut Arrival, persisted: &mut impl FnMut(Seq)) {
+    pub(super) fn begin_run(
+        &mut self,
+        mut gathered: Gathered,
+        arrival: &mut Arrival,
+        persisted: &mut impl FnMut(Seq),
+    ) {
         let (first, run) = (gathered.first, gathered.run());
         if self.quorum {
             arrival.expect(first, run.end());
@@ -588,47 +593,6 @@ impl State {
     pub fn moved(&mut self, seqs: impl Iterator<Item = Seq>, effects: &mut Effects) {
         seqs.for_each(|seq| self.runs.acknowledge(seq));
         self.settle_effects(effects);
-    }
-
-    /// These messages go back: to where they were, or before the others of a quorum queue. `failed`: their delivery
-    /// was not what they waited for.
-    pub fn requeue(
-        &mut self,
-        consumer: Option<ConsumerId>,
-        entries: impl Iterator<Item = Entry>,
-        failed: bool,
-    ) {
-        let mut n = 0;
-        for mut entry in entries {
-            entry.redelivered = true;
-            n += 1;
-            if self.quorum {
-                self.count_return(entry, failed);
-            } else {
-                self.ready.put_back(entry);
-            }
-        }
-        self.given_back(consumer, n);
-    }
-
-    /// Whether a message that came back so often is to be let go.
-    pub(super) fn is_too_often(&self, Count { acquired, failed }: Count) -> bool {
-        let counted = if self.delivery_failures_counted { failed } else { acquired };
-        self.delivery_limit.is_some_and(|limit| u32::from(counted) > limit)
-    }
-
-    /// A quorum queue's message came back. When that was once too often it is let go.
-    fn count_return(&mut self, mut entry: Entry, failed: bool) {
-        entry.returns = entry.returns.more(failed);
-        // Without its body it could not be read back: it is lost when it is wanted.
-        if self.is_too_often(entry.returns) && !entry.message.is_paged() {
-            self.counts.gone(entry.seq);
-            self.let_go(entry, Reason::DeliveryLimit);
-            return;
-        }
-        let runs = &self.runs;
-        self.counts.note(entry.seq, entry.returns, |seq| runs.holds(seq));
-        self.ready.put_return(entry);
     }
 
     /// A consumer holds that many messages less.

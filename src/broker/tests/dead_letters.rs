@@ -115,7 +115,7 @@ fn what_comes_back_to_a_full_queue_that_refuses_publishes_stays() {
     let entry = got(&world, &queue, false).unwrap();
     world.put(&mut publisher, "source", PERSISTENT, b"2");
     world.flush(&mut publisher);
-    queue.requeue(None, std::iter::once(entry), true);
+    queue.requeue(None, std::iter::once(entry), Return::Lost);
     assert_eq!(drain(&world, &queue), [b"1", b"2"]);
     assert_eq!(dead.figures().ready, 0);
 }

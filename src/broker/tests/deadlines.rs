@@ -59,7 +59,7 @@ fn what_comes_back_keeps_its_time_and_goes_when_it_is_over() {
         panic!("there is a message");
     };
     world.pass(20);
-    queue.requeue(None, std::iter::once(entry), false);
+    queue.requeue(None, std::iter::once(entry), Return::GivenBack);
     assert_eq!(world.ready("q"), 1);
     world.pass(30);
     assert_eq!(world.ready("q"), 0);

@@ -78,7 +78,7 @@ fn a_message_that_comes_back_is_where_it_was_in_its_priority() {
     publish(&world, &[(1, "a"), (1, "b"), (2, "c")], false);
     let (c, a) = (take(&world, &queue), take(&world, &queue));
     publish(&world, &[(1, "d")], false);
-    queue.requeue(None, [a, c].into_iter(), false);
+    queue.requeue(None, [a, c].into_iter(), Return::GivenBack);
     assert_eq!(texts(drain(&world, &queue)), ["c", "a", "b", "d"]);
 }
 
@@ -102,8 +102,8 @@ fn a_quorum_queue_returns_come_before_the_others_in_the_order_they_came_back() {
     publish(&world, &[(0, "a"), (0, "b"), (0, "c")], true);
     world.commit();
     let (a, b) = (take(&world, &queue), take(&world, &queue));
-    queue.requeue(None, [b].into_iter(), false);
-    queue.requeue(None, [a].into_iter(), false);
+    queue.requeue(None, [b].into_iter(), Return::GivenBack);
+    queue.requeue(None, [a].into_iter(), Return::GivenBack);
     assert_eq!(texts(drain(&world, &queue)), ["b", "a", "c"]);
 }
 
@@ -116,7 +116,7 @@ fn returns_are_counted_over_a_restart_and_limited() {
     for count in 0..2 {
         let entry = take(&world, &queue);
         assert_eq!((entry.returns.acquired, entry.redelivered), (count, count > 0));
-        queue.requeue(None, [entry].into_iter(), true);
+        queue.requeue(None, [entry].into_iter(), Return::Lost);
     }
     world.commit();
     let world = world.again();
@@ -124,7 +124,7 @@ fn returns_are_counted_over_a_restart_and_limited() {
     let entry = take(&world, &queue);
     assert_eq!(entry.returns, Count { acquired: 2, failed: 2 });
     // Once too often.
-    queue.requeue(None, [entry].into_iter(), true);
+    queue.requeue(None, [entry].into_iter(), Return::Lost);
     assert_eq!(texts(drain(&world, &queue)), ["b"]);
     world.commit();
     let world = world.again();
@@ -139,7 +139,7 @@ fn a_deleted_quorum_queue_leaves_no_counts_behind() {
     publish(&world, &[(0, "a")], true);
     world.commit();
     let entry = take(&world, &queue);
-    queue.requeue(None, [entry].into_iter(), true);
+    queue.requeue(None, [entry].into_iter(), Return::Lost);
     world.commit();
     let counts = || world.store.scan(crate::store::Space::State, b"c").unwrap().len();
     assert_eq!(counts(), 1);
@@ -207,4 +207,74 @@ fn high_messages_of_a_quorum_queue_are_not_overtaken_by_younger_normal_ones() {
     let world = world.again();
     let queue = world.vhost.find_queue("q").unwrap();
     assert_eq!(texts(drain(&world, &queue)), ["h1", "h2", "h3", "h4", "n1"]);
+}
+
+#[test]
+fn without_a_delivery_limit_what_a_consumer_gives_back_goes_behind_the_others() {
+    for (how, expected) in [
+        (Return::GivenBack, ["c", "b", "a"]),
+        (Return::Rejected, ["c", "b", "a"]),
+        (Return::Lost, ["b", "a", "c"]),
+        (Return::Undone, ["b", "a", "c"]),
+    ] {
+        let world = World::new();
+        let queue = quorum(&world, vec![("x-delivery-limit", Value::I32(-1))]);
+        publish(&world, &[(0, "a"), (0, "b"), (0, "c")], true);
+        world.commit();
+        let (a, b) = (take(&world, &queue), take(&world, &queue));
+        queue.requeue(None, [b].into_iter(), how);
+        queue.requeue(None, [a].into_iter(), how);
+        assert_eq!(queue.figures().unacked, 0);
+        world.commit();
+        assert_eq!(texts(drain(&world, &queue)), expected, "{how:?}");
+        world.commit();
+        assert_eq!(world.store.scan(Space::Index, b"q").unwrap().len(), 0);
+    }
+}
+
+#[test]
+fn what_went_behind_the_others_is_there_and_counted_after_a_restart() {
+    let world = World::new();
+    let queue = quorum(&world, vec![("x-delivery-limit", Value::I32(-1))]);
+    publish(&world, &[(0, "a"), (0, "b")], true);
+    world.commit();
+    for expected in ["a", "b", "a"] {
+        let mut entry = take(&world, &queue);
+        assert_eq!(entry.message.body(), expected.as_bytes());
+        // As a channel does that holds too many bodies.
+        let _ = queue.forget_body(&mut entry);
+        queue.requeue(None, [entry].into_iter(), Return::Rejected);
+        world.commit();
+    }
+    let b = take(&world, &queue);
+    queue.requeue(None, [b].into_iter(), Return::Lost);
+    let world = world.again();
+    let queue = world.vhost.find_queue("q").unwrap();
+    let (b, a) = (take(&world, &queue), take(&world, &queue));
+    assert_eq!((b.message.body(), b.redelivered), (b"b".as_slice(), true));
+    assert_eq!((a.message.body(), a.redelivered), (b"a".as_slice(), true));
+    assert_eq!((a.returns.acquired, b.returns.acquired), (2, 2));
+}
+
+#[test]
+fn what_goes_behind_the_others_is_in_the_log_once_whenever_the_power_fails() {
+    for (turns, seed) in (0..6).flat_map(|turns| (0..4).map(move |seed| (turns, seed))) {
+        let options =
+            || Options { turn_bytes_max: 1 << 10, ..Options::new("", crate::store::Durability::Fsync) };
+        let world = World::on(Store::manual(options()), Clock::manual(1_700_000_000_000), false);
+        let queue = quorum(&world, vec![("x-delivery-limit", Value::I32(-1))]);
+        publish(&world, &[(0, "a"), (0, "b")], true);
+        world.commit();
+        let a = take(&world, &queue);
+        queue.requeue(None, [a].into_iter(), Return::GivenBack);
+        for _ in 0..turns {
+            world.store.step(world.clock.now());
+        }
+        let image = world.store.crash(seed).unwrap();
+        let world = World::on(Store::open_on(image, options()).unwrap(), world.clock.clone(), false);
+        let queue = world.vhost.find_queue("q").unwrap();
+        let mut found = texts(drain(&world, &queue));
+        found.sort();
+        assert_eq!(found, ["a", "b"]);
+    }
 }

@@ -169,7 +169,7 @@ fn bodies_are_read_only_for_what_came_back_too_often() {
         for entry in &mut entries {
             assert_eq!(queue.forget_body(entry), crate::broker::queue::paging::Forgotten::Yes);
         }
-        queue.requeue(None, entries.into_iter(), true);
+        queue.requeue(None, entries.into_iter(), Return::Lost);
         world.commit();
         let held_bytes = queue.with_state(|state| state.ready.held_bytes());
         assert!(held_bytes < 2 * WINDOW_BYTES, "{held_bytes}");
@@ -203,4 +203,70 @@ fn policies_that_are_set_at_the_same_time_leave_what_counts_in_the_end() {
             assert_eq!(counts, Some(round as u64 * 3 + 2), "{round}");
         }
     }
+}
+
+#[test]
+fn orphans_of_a_deleted_queue_are_swept_in_parts_at_the_next_start() {
+    let world = World::new();
+    let queue = world.queue("q", &[]);
+    let mut publisher = world.publisher();
+    for _ in 0..21 {
+        world.put(&mut publisher, "q", PERSISTENT, &[0; 600]);
+        world.flush(&mut publisher);
+        world.commit();
+    }
+    assert_eq!(world.store.scan(Space::Index, b"q").unwrap().len(), 21);
+    // As a kill between the deletion and the flush of its entries leaves it.
+    definition::delete(&world.store, vec![definition::queue_key("/", &queue.name)]);
+    let world = world.again();
+    world.commit();
+    assert_eq!(world.store.scan(Space::Index, b"q").unwrap().len(), 0);
+}
+
+#[test]
+fn the_history_of_a_durable_exchange_outlives_a_restart_and_ends_with_the_exchange() {
+    let world = World::new();
+    let declare = |world: &World, durable| {
+        let options = ExchangeOptions {
+            kind: "x-recent-history".to_owned(),
+            durable,
+            auto_delete: false,
+            internal: false,
+            arguments: arguments(&[("x-recent-history-length", 3)], &[]),
+        };
+        world.vhost.declare_exchange("history", options).unwrap();
+    };
+    let publish = |world: &World, bodies: std::ops::Range<u8>| {
+        let mut publisher = world.publisher();
+        for body in bodies {
+            let publish =
+                Publish { exchange: "history", routing_key: "", properties: &[0, 0], traits: PERSISTENT };
+            publisher.publish(world.clock.now_ms(), &publish, || None, &[body]).unwrap();
+        }
+        world.flush(&mut publisher);
+        world.commit();
+    };
+    let replayed = |world: &World| {
+        let queue = world.queue("q", &[]);
+        let target = Target::Queue(queue.clone());
+        let binding = Binding { target, routing_key: "".into(), arguments: Table::default() };
+        world.vhost.bind("history", binding).unwrap();
+        world.commit();
+        let bodies = drain(world, &queue).concat();
+        world.vhost.delete_queue(&queue, false, false).unwrap();
+        bodies
+    };
+    declare(&world, true);
+    publish(&world, 0..5);
+    let world = world.again();
+    assert_eq!(replayed(&world), [2, 3, 4]);
+    publish(&world, 5..6);
+    let world = world.again();
+    assert_eq!(replayed(&world), [3, 4, 5]);
+    world.vhost.delete_exchange("history", false).unwrap();
+    world.commit();
+    assert_eq!(world.store.scan(Space::Meta, b"K").unwrap().len(), 0);
+    declare(&world, false);
+    publish(&world, 0..5);
+    assert_eq!(world.store.scan(Space::Meta, b"K").unwrap().len(), 0, "it is not durable");
 }

@@ -35,6 +35,34 @@ impl Writes {
     }
 }
 
+/// Keys that are removed while recovery goes by, however many there are: a Change for every [`SWEEP_KEYS`], as one of
+/// millions would be a turn of its own, larger than a segment.
+pub(crate) struct Sweep<'a> {
+    store: &'a Store,
+    writes: Writes,
+}
+
+const SWEEP_KEYS: usize = if cfg!(test) { 4 } else { 8_192 };
+
+impl<'a> Sweep<'a> {
+    pub(crate) fn new(store: &'a Store) -> Self {
+        Self { store, writes: Writes::default() }
+    }
+
+    pub(crate) fn delete(&mut self, space: Space, key: Vec<u8>) {
+        self.writes.delete(space, key);
+        if self.writes.deletes.len() >= SWEEP_KEYS {
+            std::mem::take(&mut self.writes).submit_unwatched(self.store);
+        }
+    }
+}
+
+impl Drop for Sweep<'_> {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.writes).submit_unwatched(self.store);
+    }
+}
+
 struct WritesChange<F> {
     writes: Writes,
     done: F,

@@ -11,7 +11,7 @@ use crate::{
         Pending,
         dead_letter::Moves,
         publish::{Publisher, Refused},
-        queue::{ConsumerId, Entry, Queue, change::Acknowledge},
+        queue::{ConsumerId, Entry, Queue, change::Acknowledge, returns::Return},
         topic::{
             Topic, append,
             mapping::{Message, Record},
@@ -27,7 +27,7 @@ use crate::{
 pub enum Fate {
     Acknowledged,
     Dropped,
-    Requeued { failed: bool },
+    Requeued(Return),
 }
 
 /// Deliveries of one queue to one consumer (`None`: to `basic.get`).
@@ -68,7 +68,7 @@ impl Publisher {
         let refused = self.flush_into(now_ms, &mut moves.changes);
         for Settled { queue, consumer, entries, fate } in settled {
             match fate {
-                Fate::Requeued { failed } => queue.requeue(consumer, entries.into_iter(), failed),
+                Fate::Requeued(how) => queue.requeue(consumer, entries.into_iter(), how),
                 // What its targets do not take must stay with it.
                 Fate::Dropped if queue.dead_letter().is_some_and(|to| to.at_least_once) => {
                     queue.reject(consumer, entries.into_iter());
