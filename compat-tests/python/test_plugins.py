@@ -151,7 +151,7 @@ def test_a_recent_history_length_that_is_none(channel, name):
 
 def test_events_tell_of_what_happens(connect, channel, queue, name):
     channel.queue_bind(queue, "amq.rabbitmq.event", "#")
-    other = connect()
+    other = connect(client_properties={"connection_name": "the other"})
     work = other.channel()
     work.queue_declare(name, durable=True, arguments={"x-max-length": 5})
     work.exchange_declare(name, "topic", durable=True)
@@ -197,7 +197,13 @@ def test_events_tell_of_what_happens(connect, channel, queue, name):
     assert bound["arguments"] == ['{<<"k">>,signedint,1}']
     assert told["consumer.created"].headers["ack_required"] is True
     assert told["connection.created"].headers["user"] == "guest"
-    assert told["connection.created"].headers["name"] == told["connection.closed"].headers["name"]
+    opened, closed = told["connection.created"].headers, told["connection.closed"].headers
+    assert (opened["name"], opened["pid"]) == (closed["name"], closed["pid"])
+    assert (opened["auth_mechanism"], opened["ssl"], opened["ssl_cipher"]) == ("PLAIN", False, "")
+    assert opened["user_provided_name"] == closed["user_provided_name"] == "the other"
+    channel_pid = told["channel.created"].headers["pid"]
+    assert told["channel.created"].headers["connection"] == opened["pid"] != channel_pid
+    assert told["channel.closed"].headers["pid"] == told["consumer.created"].headers["channel"] == channel_pid
 
 
 DELAYED = {"x-delayed-type": "direct"}

@@ -22,6 +22,7 @@ use crate::{
     broker::{
         Broker,
         alarm::Resource,
+        arguments::QueueKind,
         exchange::{Binding, Target},
         group::{
             Description, GroupKey,
@@ -35,7 +36,7 @@ use crate::{
         topic::{Topic, VhostName, partition::Partition},
         vhost::Vhost,
     },
-    data::value::{Table, Value},
+    data::value::Table,
     observe::{
         Metrics,
         expose::{Figures, GroupFigures, PartitionFigures, StoreFigures, TopicFigures},
@@ -351,6 +352,7 @@ fn queue_row(queue: &Arc<Queue>, connections: &[Arc<ConnectionInfo>]) -> QueueRo
     let owner = queue.options.exclusive.and_then(|id| connections.iter().find(|c| c.id == id));
     let sole = queue.consumers().into_iter().find(|c| c.exclusive);
     let applied = queue.applied();
+    let quorum = queue.kind == QueueKind::Quorum;
     QueueRow {
         name: queue.name.to_string(),
         vhost: queue.vhost.to_string(),
@@ -363,6 +365,8 @@ fn queue_row(queue: &Arc<Queue>, connections: &[Arc<ConnectionInfo>]) -> QueueRo
         messages_ready: figures.ready as u64,
         messages_unacknowledged: figures.unacked as u64,
         message_bytes_ready: figures.body_bytes as u64,
+        messages_dlx: quorum.then_some(figures.dead as u64),
+        message_bytes_dlx: quorum.then_some(figures.dead_bytes as u64),
         memory: figures.held_bytes as u64,
         consumers: figures.consumers as u64,
         exclusive_consumer_tag: sole.map(|c| c.consumer_tag.to_string()),
@@ -470,19 +474,15 @@ fn connection_details(info: &ConnectionInfo) -> ConnectionDetails {
 }
 
 fn connection_row(info: &ConnectionInfo) -> ConnectionRow {
-    let provided = match info.client_properties.field("connection_name") {
-        Some(Value::LongStr(name)) => Some(String::from_utf8_lossy(name).into_owned()),
-        _ => None,
-    };
     ConnectionRow {
         name: info.name(),
-        pid: format!("<rabbit@localhost.{}.0.0>", info.id.0),
+        pid: info.pid(None),
         vhost: info.vhost.to_string(),
         user: info.user.to_string(),
         user_who_performed_action: info.user.to_string(),
-        user_provided_name: provided,
+        user_provided_name: info.provided_name().map(|name| String::from_utf8_lossy(name).into_owned()),
         protocol: info.protocol.to_owned(),
-        auth_mechanism: "PLAIN".to_owned(),
+        auth_mechanism: info.auth_mechanism.to_string(),
         state: "running".to_owned(),
         ssl: false,
         host: info.local.ip().to_string(),

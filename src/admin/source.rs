@@ -166,6 +166,11 @@ pub struct QueueRow {
     pub messages_ready: u64,
     pub messages_unacknowledged: u64,
     pub message_bytes_ready: u64,
+    /// Dead letters of a quorum queue that wait for their targets, and their bodies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages_dlx: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_bytes_dlx: Option<u64>,
     pub memory: u64,
     pub consumers: u64,
     pub exclusive_consumer_tag: Option<String>,

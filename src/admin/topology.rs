@@ -114,7 +114,8 @@ fn queue_row(state: &State, queue: &QueueRow) -> Value {
     let object = format!("queue {} {}", queue.vhost, queue.name);
     let mut value = with_stats(state, queue, &object, &queue.stats);
     let lengths = [
-        ("messages", queue.messages_ready + queue.messages_unacknowledged),
+        // With dead letters that wait for their targets, as in RabbitMQ.
+        ("messages", queue.messages_ready + queue.messages_unacknowledged + queue.messages_dlx.unwrap_or(0)),
         ("messages_ready", queue.messages_ready),
         ("messages_unacknowledged", queue.messages_unacknowledged),
     ];

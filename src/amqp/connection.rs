@@ -92,6 +92,7 @@ enum Phase {
 struct Login {
     user: Arc<User>,
     client_properties: Table,
+    mechanism: Arc<str>,
     capabilities: Capabilities,
 }
 

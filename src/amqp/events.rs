@@ -31,6 +31,7 @@ impl Session {
                 ("host", events::address(info.local.ip())),
                 ("peer_host", events::address(info.peer.ip())),
                 ("ssl", Value::Bool(false)),
+                ("auth_mechanism", text(&info.auth_mechanism)),
                 ("protocol", text("{0,9,1}")),
                 ("user", text(&info.user)),
                 ("vhost", text(&info.vhost)),
@@ -39,8 +40,10 @@ impl Session {
                 ("channel_max", Value::I64(info.channel_max.into())),
                 ("connected_at", Value::I64(info.connected_at_ms)),
                 ("type", text("network")),
-                ("user_who_performed_action", text(&info.user)),
             ]);
+            // RabbitMQ has them of a connection without TLS, too.
+            fields.extend(TLS_FIELDS.map(|name| (name, text(""))));
+            fields.extend([("user_who_performed_action", text(&info.user))]);
             fields
         });
     }
@@ -58,7 +61,8 @@ impl Session {
         self.tell("channel.created", || {
             vec![
                 ("name", text(&self.channel_name(channel))),
-                ("connection", text(&self.info.name())),
+                ("pid", text(&self.info.pid(Some(channel.number)))),
+                ("connection", text(&self.info.pid(None))),
                 ("number", Value::I64(channel.number.into())),
                 ("user", text(&self.info.user)),
                 ("vhost", text(&self.info.vhost)),
@@ -70,7 +74,7 @@ impl Session {
     pub fn tell_channel_closed(&self, channel: &Channel) {
         self.tell("channel.closed", || {
             vec![
-                ("name", text(&self.channel_name(channel))),
+                ("pid", text(&self.info.pid(Some(channel.number)))),
                 ("user_who_performed_action", text(&self.info.user)),
             ]
         });
@@ -84,7 +88,7 @@ impl Session {
         };
         vec![
             ("consumer_tag", text(&consumer.consumer_tag)),
-            ("channel", text(&self.channel_name(channel))),
+            ("channel", text(&self.info.pid(Some(channel.number)))),
             ("queue", text(queue)),
             ("vhost", text(&self.info.vhost)),
             ("user_who_performed_action", text(&self.info.user)),
@@ -140,9 +144,23 @@ impl Connection {
 }
 
 fn identity(info: &ConnectionInfo) -> Fields {
-    vec![
+    let mut fields = vec![
         ("name", text(&info.name())),
+        ("pid", text(&info.pid(None))),
         ("node", text(NODE)),
         ("client_properties", events::arguments(&info.client_properties)),
-    ]
+    ];
+    let provided = info.provided_name().map(String::from_utf8_lossy);
+    fields.extend(provided.map(|name| ("user_provided_name", text(&name))));
+    fields
 }
+
+const TLS_FIELDS: [&str; 7] = [
+    "ssl_protocol",
+    "ssl_key_exchange",
+    "ssl_cipher",
+    "ssl_hash",
+    "peer_cert_subject",
+    "peer_cert_issuer",
+    "peer_cert_validity",
+];

@@ -18,8 +18,9 @@ use super::{
     exchange::{Binding, EVENT, Exchange},
     parameters::LIMITS,
     queue::Queue,
+    trace::NODE,
     vhost::Vhost,
-    vhost_settings::VhostLimits,
+    vhost_settings::{Metadata, VhostLimits},
 };
 use crate::{
     clock::Clock,
@@ -108,6 +109,15 @@ pub fn address(ip: IpAddr) -> Value {
     text(&format!("{{{}}}", parts.join(",")))
 }
 
+/// A vhost's metadata as Erlang prints the map.
+fn metadata_term(metadata: &Metadata) -> String {
+    let binary = |text: &str| term::binary(text.as_bytes());
+    let kind = metadata.default_queue_type.as_deref();
+    let kind = kind.map(|kind| format!("default_queue_type => {},", binary(kind))).unwrap_or_default();
+    let (description, tags) = (binary(&metadata.description), metadata.tags.join(","));
+    format!("#{{{kind}description => {description},tags => [{tags}]}}")
+}
+
 /// A string in an event.
 #[must_use]
 pub fn text(text: &str) -> Value {
@@ -190,6 +200,8 @@ impl Vhost {
                 ("tags", Value::Array(tags)),
                 ("default_queue_type", text(metadata.default_queue_type.as_deref().unwrap_or("undefined"))),
                 ("tracing", Value::Bool(metadata.tracing)),
+                ("cluster_state", Value::Table(Table(vec![(NODE.to_owned(), text("running"))]))),
+                ("metadata", text(&metadata_term(&metadata))),
             ]
         });
     }

@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{outlet::Outlet, queue::ConnectionId};
+use super::{outlet::Outlet, queue::ConnectionId, trace::NODE};
 use crate::data::value::Table;
 
 /// An open connection.
@@ -24,6 +24,8 @@ pub struct ConnectionInfo {
     pub user: Arc<str>,
     pub vhost: Arc<str>,
     pub client_properties: Table,
+    /// What it logged in by.
+    pub auth_mechanism: Arc<str>,
     pub connected_at_ms: i64,
     pub channel_max: u16,
     pub frame_max: u32,
@@ -37,6 +39,18 @@ impl ConnectionInfo {
     #[must_use]
     pub fn name(&self) -> String {
         format!("{} -> {}", self.peer, self.local)
+    }
+
+    /// The name that the client gave it.
+    #[must_use]
+    pub fn provided_name(&self) -> Option<&[u8]> {
+        self.client_properties.field("connection_name")?.octets()
+    }
+
+    /// What stands for the pid of its process in RabbitMQ (`channel`: of that channel's): never given twice.
+    #[must_use]
+    pub fn pid(&self, channel: Option<u16>) -> String {
+        format!("<{NODE}.1.{}.{}>", self.id.0, channel.unwrap_or(0))
     }
 }
 

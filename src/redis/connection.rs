@@ -262,6 +262,7 @@ impl Connection {
             user: user.name.clone(),
             vhost: vhost.name.clone(),
             client_properties: Table::default(),
+            auth_mechanism: "PLAIN".into(),
             connected_at_ms: self.door.broker.core.clock.now_ms(),
             channel_max: 0,
             frame_max: 0,

@@ -128,7 +128,15 @@ impl Connection {
                 self.tell_login("user.authentication.success", &credentials.user, method.mechanism);
                 let client_properties = method.client_properties.clone();
                 frame::put_method(self.output.buffer(), 0, &handle::connection::tune(&self.settings));
-                self.phase = Phase::Tune { until, login: Login { user, client_properties, capabilities } };
+                self.phase = Phase::Tune {
+                    until,
+                    login: Login {
+                        user,
+                        client_properties,
+                        mechanism: method.mechanism.into(),
+                        capabilities,
+                    },
+                };
             }
             Err(_) => {
                 meters.auth_failed.increment();
@@ -238,6 +246,7 @@ impl Connection {
             user: login.user.name.clone(),
             vhost,
             client_properties: login.client_properties.clone(),
+            auth_mechanism: login.mechanism.clone(),
             connected_at_ms: self.broker.core.clock.now_ms(),
             channel_max: tuned.channel_max,
             frame_max: tuned.frame_max,

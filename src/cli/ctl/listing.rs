@@ -48,6 +48,8 @@ pub(super) fn queues(context: &Context<'_>) -> Result {
         "messages_ready",
         "messages_unacknowledged",
         "message_bytes_ready",
+        "messages_dlx",
+        "message_bytes_dlx",
         "consumers",
         "consumer_capacity",
         "consumer_utilisation",
