@@ -56,6 +56,8 @@ pub struct Drops {
     pub(super) held_bytes: usize,
     /// Somebody moves them, and will look again before it ends.
     moving: bool,
+    /// Not everything that is too much has gone: others have a turn, or it must be read first.
+    making_room: bool,
 }
 
 impl Drops {
@@ -123,14 +125,20 @@ impl State {
 
     /// What has expired goes, and with `drop-head` the oldest ready messages make room.
     pub(super) fn keep_limits(&mut self, now_ms: i64, effects: &mut Effects) {
-        self.drop_expired(now_ms);
+        // What expired behind the head dies of making room, in however many parts that is done.
+        if !std::mem::take(&mut self.drops.making_room) {
+            self.drop_expired(now_ms);
+        }
         let mut left = DROPS_MAX;
         while self.limits.exceeded(&self.ready) {
             if left == 0 {
-                effects.again = true;
+                (effects.again, self.drops.making_room) = (true, true);
                 return;
             }
-            let Some(entry) = self.ready.pop() else { break };
+            let Some(entry) = self.ready.pop() else {
+                self.drops.making_room = true;
+                break;
+            };
             self.let_go(entry, Reason::Maxlen);
             left -= 1;
         }

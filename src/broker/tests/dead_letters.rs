@@ -1,5 +1,7 @@
 //! Where dropped messages end up, by whatever they were dropped, and that they move in few Changes.
 
+use std::time::Duration;
+
 use super::*;
 use crate::{
     broker::{
@@ -285,4 +287,24 @@ fn a_queue_that_loses_its_exchange_loses_its_dead_letters() {
     put(b"3");
     assert_eq!(drain(&world, &dead), [b"1"]);
     assert_eq!(drain(&world, &queue), [b"3"]);
+}
+
+#[test]
+fn what_makes_room_dies_of_that_though_it_has_expired_behind_others() {
+    let world = World::new();
+    let (queue, dead) = source(&world, &[], &[]);
+    let mut publisher = world.publisher();
+    for n in 0..60 {
+        let traits = Traits { expiration_ms: (n > 0).then_some(5), ..PERSISTENT };
+        world.put(&mut publisher, "source", traits, &[n; 200]);
+    }
+    world.flush(&mut publisher);
+    world.commit();
+    world.clock.advance(Duration::from_millis(10));
+    world.broker.on_deadlines(world.clock.now_ms());
+    // More than go at once, and more than are in memory.
+    queue.reconfigure(&arguments(&[("x-max-length", 2)], &[(DLX, ""), (DLX_KEY, "dead")]));
+    let letters: Vec<Entry> = std::iter::from_fn(|| got(&world, &dead, true)).collect();
+    let reasons: Vec<_> = letters.iter().flat_map(deaths).map(|(reason, _)| reason).collect();
+    assert_eq!(reasons, vec!["maxlen"; 58]);
 }
