@@ -193,10 +193,14 @@ impl Client {
         properties: &Properties<'_>,
         body: &[u8],
     ) {
-        let method = basic::Publish { exchange, routing_key, ..basic::Publish::default() };
         let mut encoded = BytesMut::new();
         properties.encode(&mut encoded);
-        content::encode(&mut self.socket, CHANNEL, &method, &encoded, body, FRAME_MAX);
+        self.put_encoded(exchange, routing_key, &encoded, body);
+    }
+
+    pub(super) fn put_encoded(&mut self, exchange: &str, routing_key: &str, properties: &[u8], body: &[u8]) {
+        let method = basic::Publish { exchange, routing_key, ..basic::Publish::default() };
+        content::encode(&mut self.socket, CHANNEL, &method, properties, body, FRAME_MAX);
     }
 
     /// The server reads what is in the socket, if it reads.

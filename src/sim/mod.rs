@@ -7,7 +7,7 @@
 //! | `run.rs` | one run: what is done next, and what comes of it |
 //! | `steps.rs` | what an AMQP client does next |
 //! | `records.rs` | producers, readers and a group, with their model |
-//! | `fates/` | limits, expiry, dead letters, priorities, all types of queues, with their exact model |
+//! | `fates/` | limits, expiry, dead letters, priorities, all types of queues, delays, replies, with their exact model |
 //! | `model.rs` | the slow obvious model of exchanges and queues |
 //! | `check.rs` | crash and restart, and what must have come back |
 //!
@@ -81,7 +81,7 @@ fn what_was_promised_survives_any_history_of_crashes() {
     assert!(failed.is_empty(), "these seeds fail: {failed:?}");
     // A run in which nothing dies shows nothing.
     let died: Vec<_> = died.keys().copied().collect();
-    assert_eq!(died, ["delivery_limit", "expired", "maxlen", "rejected"]);
+    assert_eq!(died, ["delayed", "delivery_limit", "expired", "maxlen", "once more", "rejected", "replied"]);
 }
 
 #[test]

@@ -84,9 +84,13 @@ impl Run {
         match self.world.below(100) {
             0..28 => self.client_step(),
             28..60 => {
-                self.fates.step(&mut self.world);
-                if std::mem::take(&mut self.fates.crash_now) {
-                    self.crash();
+                // Several at once: what becomes of a message takes some of them.
+                for _ in 0..=self.world.below(4) {
+                    self.fates.step(&mut self.world);
+                    if std::mem::take(&mut self.fates.crash_now) {
+                        self.crash();
+                        break;
+                    }
                 }
             }
             60..65 => self.records.step(&mut self.world),

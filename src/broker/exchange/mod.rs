@@ -206,7 +206,7 @@ pub struct Exchange {
     /// The last messages, where the type keeps them.
     pub history: Option<History>,
     /// Messages that are not due yet, where the type delays; set when the exchange is put into its vhost.
-    pub(super) holding: OnceLock<Arc<Holding>>,
+    pub(crate) holding: OnceLock<Arc<Holding>>,
     keeps: Keeps,
     by_key: bool,
     version: AtomicU64,

@@ -9,13 +9,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Fates,
+    late::LATE,
     model::STREAM,
     observe,
     parts::{Copy, Letter, Place, Settings},
+    replies::Names,
     router,
 };
 use crate::{
     broker::{
+        holding,
         message::Blob,
         queue::{Seq, runs::Run},
         topic::fetch::Isolation,
@@ -63,8 +66,10 @@ impl Fates {
         self.served.clear();
         self.model.queues.retain(|_, queue| queue.settings.durable);
         self.audit_queues(world);
-        let mut log = read_log(world);
-        let places = self.match_log(&log);
+        let mut log = read_log(world, &mut self.names);
+        let held = read_held(world, self.model.late.id, &mut self.names);
+        let mut places = self.match_log(&log);
+        self.match_held(&held, &mut places);
         self.check_groups(&places);
         self.check_lost(&places, durable);
         self.audit_stream(world, durable);
@@ -82,6 +87,12 @@ impl Fates {
                 (copy.answered, copy.by, copy.returned, copy.returns) = (true, None, 0, found.returns);
             }
         }
+        let late = &mut self.model.late;
+        late.copies.retain(|copy| places.contains(&(LATE.to_owned(), copy.made)));
+        late.copies
+            .iter_mut()
+            .for_each(|copy| (copy.place, copy.answered, copy.by) = (Place::Ready, true, None));
+        late.released();
         self.model.groups.clear();
         self.go_on(world);
     }
@@ -94,6 +105,33 @@ impl Fates {
         let known: BTreeMap<String, u64> =
             self.model.queues.iter().map(|(name, queue)| (name.clone(), queue.id)).collect();
         assert_eq!(found, known, "the queues that are there");
+        let late = world.vhost().find_exchange(LATE).expect("a durable exchange is there");
+        assert_eq!(late.holding.get().map(|holding| holding.id.0), Some(self.model.late.id));
+    }
+
+    /// Which of what is held is in the log: each due when it was, in its order.
+    fn match_held(&self, held: &[(i64, Letter)], places: &mut Places) {
+        let mut newest = None;
+        for (due_ms, letter) in held {
+            let mut copies = self.model.late.copies.iter();
+            let copy = copies.find(|copy| {
+                copy.letter == *letter
+                    && copy.expires_ms == *due_ms
+                    && !places.contains(&(LATE.to_owned(), copy.made))
+            });
+            let copy = copy.unwrap_or_else(|| panic!("{letter:?}, due at {due_ms}, is held again"));
+            assert!(newest < Some((*due_ms, copy.made)), "{letter:?} is held behind {newest:?}");
+            newest = Some((*due_ms, copy.made));
+            places.insert((LATE.to_owned(), copy.made));
+        }
+    }
+
+    /// The copies of a queue, or of what is held.
+    fn copies(&self, name: &str) -> Option<&[Copy]> {
+        if name == LATE {
+            return Some(&self.model.late.copies);
+        }
+        Some(&self.model.queues.get(name)?.copies)
     }
 
     /// Which copies are in the log: each message there is one, in the order of its level.
@@ -122,7 +160,7 @@ impl Fates {
         let mut before: BTreeMap<usize, &Copy> = BTreeMap::new();
         let mut after: BTreeMap<usize, &Copy> = BTreeMap::new();
         for (name, made) in places {
-            let copies = &self.model.queues[name].copies;
+            let copies = self.copies(name).expect("it was matched");
             let copy = copies.iter().find(|copy| copy.made == *made).expect("it was matched");
             if let Place::Ended(end) = &copy.place
                 && let Some((group, targets)) = &end.moved
@@ -143,8 +181,9 @@ impl Fates {
 
     /// What was surely there is there, or where it went.
     fn check_lost(&self, places: &Places, durable: Ticket) {
-        for (name, queue) in &self.model.queues {
-            for copy in queue.copies.iter().filter(|copy| copy.sure(durable)) {
+        for name in self.model.queues.keys().map(String::as_str).chain([LATE]) {
+            let copies = self.copies(name).unwrap_or_default();
+            for copy in copies.iter().filter(|copy| copy.sure(durable)) {
                 assert!(self.accounted_for(name, copy, places), "{name} has lost {copy:?}");
             }
         }
@@ -157,9 +196,9 @@ impl Fates {
         let Place::Ended(end) = &copy.place else { return false };
         let Some((_, targets)) = &end.moved else { return true };
         targets.iter().all(|(target, made)| {
-            let Some(queue) = self.model.queues.get(target) else { return true };
+            let Some(copies) = self.copies(target) else { return true };
             // One that is not known any more has ended since.
-            let copy = queue.copies.iter().find(|copy| copy.made == *made);
+            let copy = copies.iter().find(|copy| copy.made == *made);
             copy.is_none_or(|copy| self.accounted_for(target, copy, places))
         })
     }
@@ -215,7 +254,7 @@ impl Fates {
 }
 
 /// All messages of all queues in the log, by the queue's id, in their order.
-fn read_log(world: &World) -> BTreeMap<u64, Vec<Found>> {
+fn read_log(world: &World, names: &mut Names) -> BTreeMap<u64, Vec<Found>> {
     let mut found: BTreeMap<u64, Vec<Found>> = BTreeMap::new();
     let counts: BTreeMap<Vec<u8>, u32> = world
         .store
@@ -234,7 +273,7 @@ fn read_log(world: &World) -> BTreeMap<u64, Vec<Found>> {
             let message = blob.message(run.ordinals.at(n)).expect("the chunk holds it");
             // Those of everyday queues have headers of their own; they are compared elsewhere.
             let (exchange, key) = (message.exchange(), message.routing_key());
-            let letter = observe::letter(message.properties(), message.body(), exchange, key);
+            let letter = observe::letter(message.properties(), message.body(), exchange, key, names);
             let seq = Seq(run.first.0 + u64::from(n));
             let published_ms = message.published_ms();
             let counted = [number(1).to_be_bytes(), seq.0.to_be_bytes()].concat();
@@ -244,6 +283,23 @@ fn read_log(world: &World) -> BTreeMap<u64, Vec<Found>> {
     }
     found.values_mut().for_each(|found| found.sort_by_key(|found| found.seq));
     found
+}
+
+/// All that is held in the log, in the order in which it is due.
+fn read_held(world: &World, id: u64, names: &mut Names) -> Vec<(i64, Letter)> {
+    let mut held = Vec::new();
+    for (key, value) in world.store.scan(Space::Index, b"y").unwrap() {
+        let (holding, due, place) = holding::read_entry(&key, &value).expect("a key can be read");
+        if holding.0 == id {
+            let blob = Blob::read(world.store.read(place).unwrap(), place).expect("a chunk is a batch");
+            let message = blob.message(0).expect("the chunk holds it");
+            let (exchange, routing_key) = (message.exchange(), message.routing_key());
+            let letter = observe::letter(message.properties(), message.body(), exchange, routing_key, names);
+            held.push((due, (due.at_ms, letter)));
+        }
+    }
+    held.sort_by_key(|(due, _)| *due);
+    held.into_iter().map(|(_, held)| held).collect()
 }
 
 /// The numbers of the messages in the stream.

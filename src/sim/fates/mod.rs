@@ -8,21 +8,29 @@
 //! |---|---|
 //! | `parts.rs` | what the model is made of |
 //! | `model.rs` | the slow obvious model |
+//! | `late.rs` | its part that holds what is delayed |
+//! | `replies.rs` | direct reply-to: who asks, who replies, and what comes back |
 //! | `steps.rs` | what is done next |
 //! | `settling.rs` | what becomes of deliveries: acknowledged, rejected, given back, in transactions or not |
 //! | `observe.rs` | what clients see, compared with the model |
 //! | `check.rs` | what must have come back after a crash |
 
 mod check;
+mod late;
 mod model;
 mod observe;
 mod parts;
+mod replies;
 mod settling;
 mod steps;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use self::{model::Model, parts::Letter};
+use self::{
+    model::Model,
+    parts::Letter,
+    replies::{Names, Requester},
+};
 use super::{client::Client, world::World};
 use crate::broker::exchange::Envelope;
 
@@ -71,10 +79,12 @@ struct Peer {
     held: BTreeMap<u64, Held>,
     pending: Option<Pending>,
     tags: u32,
+    requester: Option<Requester>,
 }
 
 pub(super) struct Fates {
     model: Model,
+    names: Names,
     peers: Vec<Option<Peer>>,
     next_id: u64,
     /// All bodies are that long, so that a limit of bytes is one of messages.
@@ -101,14 +111,16 @@ impl Fates {
         self.next_id
     }
 
-    /// How many died, by reason.
+    /// How many died, by reason; were delayed; were replies.
     pub(super) fn died(&self) -> &BTreeMap<&'static str, u64> {
         &self.model.died
     }
 
     /// Something may happen at any turn of the store, and not only when somebody asks.
     fn live(&self) -> bool {
-        !self.model.consumers.is_empty() || self.model.queues.values().any(|queue| queue.settings.quorum)
+        !self.model.consumers.is_empty()
+            || !self.model.late.copies.is_empty()
+            || self.model.queues.values().any(|queue| queue.settings.quorum)
     }
 
     /// A turn was committed.
@@ -119,7 +131,7 @@ impl Fates {
 
     /// After a step: now and then the power fails before anything has come to rest.
     fn after(&mut self, world: &mut World) {
-        if self.live() && world.chance(3) {
+        if self.live() && world.chance(2) {
             self.crash_now = true;
         } else if self.live() {
             self.rest(world)
@@ -174,8 +186,8 @@ impl Fates {
     /// What has expired at a head, and what nobody has used, is gone: nobody had to ask.
     fn check_time(&mut self, left: Duration) -> Duration {
         self.model.now_ms += i64::try_from(left.as_millis()).unwrap();
-        let late = self.model.late();
-        assert!(late.is_empty(), "their time has come, and nobody was told: {late:?}");
+        let overdue = self.model.overdue();
+        assert!(overdue.is_empty(), "their time has come, and nobody was told: {overdue:?}");
         left
     }
 
@@ -185,12 +197,12 @@ impl Fates {
     }
 }
 
-/// In which order the fan serves queues.
-fn router(world: &World) -> impl Fn(&str) -> Vec<String> + 'static {
+/// In which order an exchange serves queues.
+fn router(world: &World) -> impl Fn(&str, &str) -> Vec<String> + 'static {
     let vhost = world.vhost();
-    move |key| {
-        let fan = vhost.find_exchange(model::FAN).expect("a durable exchange is there");
-        let route = vhost.route(&fan, &Envelope { keys: &[key], headers: None, properties: &[0, 0] });
+    move |exchange, key| {
+        let exchange = vhost.find_exchange(exchange).expect("a durable exchange is there");
+        let route = vhost.route(&exchange, &Envelope { keys: &[key], headers: None, properties: &[0, 0] });
         route.queues.iter().map(|queue| queue.name.to_string()).collect()
     }
 }

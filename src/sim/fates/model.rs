@@ -6,11 +6,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::parts::{Consumer, Copy, Dead, End, Group, Letter, Place, Policy, Queue, Settings};
+use super::{
+    late::{LATE, Late},
+    parts::{Consumer, Copy, Dead, End, Group, Letter, Place, Policy, Queue, Settings},
+};
 use crate::{sim::model::topic_matches, store::Ticket};
 
-/// In which order the fan serves queues for a key: the one thing the model asks the broker.
-pub(super) type Router<'a> = &'a dyn Fn(&str) -> Vec<String>;
+/// In which order an exchange serves queues for a key: the one thing the model asks the broker.
+pub(super) type Router<'a> = &'a dyn Fn(&str, &str) -> Vec<String>;
 
 #[derive(Debug, Default)]
 pub(super) struct Model {
@@ -18,6 +21,7 @@ pub(super) struct Model {
     pub(super) policies: BTreeMap<String, Policy>,
     pub(super) consumers: Vec<Consumer>,
     pub(super) groups: Vec<Group>,
+    pub(super) late: Late,
     /// Dead letters in the stream, in order; with the ticket.
     pub(super) stream: Vec<(Letter, Ticket)>,
     pub(super) now_ms: i64,
@@ -40,7 +44,7 @@ pub(super) const STREAM: &str = "x.s";
 /// The exchange that leads to several queues.
 pub(super) const FAN: &str = "x.fan";
 
-/// How queues and the stream are bound to the fan, as long as they are there.
+/// How queues and the stream are bound to the fan and to the delayed exchange, as long as they are there.
 pub(super) const BINDINGS: [(&str, &str); 6] =
     [("x.0", "k.*"), ("x.1", "k.1"), ("x.2", "#"), ("x.3", "k.2"), ("x.5", "*.s"), (STREAM, "*.s")];
 
@@ -50,13 +54,13 @@ impl Model {
         let there = |name: &str| name == STREAM || self.queues.contains_key(name);
         match exchange {
             "" => Some(key.to_owned()).filter(|name| there(name)).into_iter().collect(),
-            FAN => {
+            FAN | LATE => {
                 let words: Vec<&str> = key.split('.').collect();
                 let bound = BINDINGS.iter().filter(|(name, pattern)| {
                     there(name) && topic_matches(&pattern.split('.').collect::<Vec<_>>(), &words)
                 });
                 let mut names: Vec<String> = bound.map(|(name, _)| (*name).to_owned()).collect();
-                let order = route(key);
+                let order = route(exchange, key);
                 names.sort_by_key(|name| order.iter().position(|other| other == name));
                 names
             }
@@ -272,29 +276,40 @@ impl Model {
                 return None;
             }
         }
-        self.made += 1;
         let ttl = ttl_ms.into_iter().chain(letter.expiration_ms).min();
-        let copy = Copy {
+        let mut copy = self.new_copy(letter, by);
+        copy.expires_ms = ttl.map_or(i64::MAX, |ttl| self.now_ms + ttl);
+        if quorum {
+            copy.place = Place::Arriving;
+        }
+        self.queue(name).copies.push(copy);
+        Some(self.made)
+    }
+
+    pub(super) fn new_copy(&mut self, letter: Letter, by: Option<usize>) -> Copy {
+        self.made += 1;
+        Copy {
             letter,
             made: self.made,
             published: self.ticket,
             answered: false,
             by,
-            place: if quorum { Place::Arriving } else { Place::Ready },
+            place: Place::Ready,
             delivered: false,
             life: self.life,
             published_ms: self.now_ms,
-            expires_ms: ttl.map_or(i64::MAX, |ttl| self.now_ms + ttl),
+            expires_ms: i64::MAX,
             returns: 0,
             returned: 0,
             counted: true,
-        };
-        self.queue(name).copies.push(copy);
-        Some(self.made)
+        }
     }
 
-    /// Whether a copy of that queue is in the log.
+    /// Whether a copy of that queue, or of what is held, is in the log.
     pub(super) fn lasts(&self, name: &str, letter: &Letter) -> bool {
+        if name == LATE {
+            return true;
+        }
         let Some(queue) = self.queues.get(name) else { return false };
         queue.settings.durable && (letter.persistent || queue.settings.quorum)
     }
@@ -401,6 +416,15 @@ impl Model {
             let Some(exchange) = &dlx else { continue };
             let key = dlrk.clone().unwrap_or_else(|| letter.key.clone());
             let letter = Letter { exchange: exchange.clone(), key, ..letter.after(source, reason) };
+            if letter.deaths.first().is_some_and(|death| death.count > 1) {
+                *self.died.entry("once more").or_default() += 1;
+            }
+            if let Some(delay_ms) = letter.delayed_ms(exchange) {
+                let made = self.hold(letter, delay_ms, Some(group));
+                ends[at].1 = true;
+                ends[at].2.push((LATE.to_owned(), made));
+                continue;
+            }
             let targets = self.targets(exchange, &letter.key, route);
             for target in targets {
                 if target == STREAM {
@@ -471,7 +495,8 @@ impl Model {
         Some(queue.used_ms + queue.settings.unused_ms.filter(|_| !used)?)
     }
 
-    /// The time has come: heads expire and unused queues go, the one with the lowest id first. Gives what went.
+    /// The time has come: heads expire, unused queues go, and what is held goes on, the one with the lowest id first. Gives
+    /// the queues that went.
     pub(super) fn on_time(&mut self, route: Router<'_>) -> Vec<String> {
         let mut gone = Vec::new();
         loop {
@@ -479,8 +504,12 @@ impl Model {
                 let at = self.deadline(name).filter(|&at| at <= self.now_ms)?;
                 Some(((at, queue.id), name.clone()))
             });
-            let Some((_, name)) = due.min() else { return gone };
-            if self.unused_at(&self.queues[&name], &name).is_some_and(|at| at <= self.now_ms) {
+            let late = self.late.due_ms().filter(|&at| at <= self.now_ms);
+            let late = late.map(|at| ((at, self.late.id), LATE.to_owned()));
+            let Some((_, name)) = due.chain(late).min() else { return gone };
+            if name == LATE {
+                self.release(route);
+            } else if self.unused_at(&self.queues[&name], &name).is_some_and(|at| at <= self.now_ms) {
                 self.queues.remove(&name);
                 gone.push(name);
             } else {
@@ -491,22 +520,27 @@ impl Model {
 
     /// Nothing moves any more: what ended is gone, and what is there is there for sure.
     pub(super) fn at_rest(&mut self) {
-        for queue in self.queues.values_mut() {
-            queue.copies.retain(|copy| !matches!(copy.place, Place::Ended(_)));
-            queue.copies.iter_mut().for_each(|copy| (copy.answered, copy.counted) = (true, true));
+        self.late.released();
+        let late = std::iter::once(&mut self.late.copies);
+        for copies in self.queues.values_mut().map(|queue| &mut queue.copies).chain(late) {
+            copies.retain(|copy| !matches!(copy.place, Place::Ended(_)));
+            copies.iter_mut().for_each(|copy| (copy.answered, copy.counted) = (true, true));
         }
     }
 
-    /// Queues whose time has come, and which are as they were.
-    pub(super) fn late(&self) -> Vec<&String> {
-        self.queues.keys().filter(|name| self.deadline(name).is_some_and(|at| at <= self.now_ms)).collect()
+    /// Queues whose time has come, and which are as they were; and the delayed exchange.
+    pub(super) fn overdue(&self) -> Vec<&str> {
+        let due = |at: Option<i64>| at.is_some_and(|at| at <= self.now_ms);
+        let queues = self.queues.keys().map(String::as_str).filter(|name| due(self.deadline(name)));
+        queues.chain(Some(LATE).filter(|_| due(self.late.due_ms()))).collect()
     }
 
     /// A turn was committed: what ended before is gone for good.
     pub(super) fn on_turn(&mut self, durable: Ticket, submitted: Ticket) {
         let groups = &self.groups;
-        for queue in self.queues.values_mut() {
-            queue.copies.retain_mut(|copy| {
+        let late = std::iter::once(&mut self.late.copies);
+        for copies in self.queues.values_mut().map(|queue| &mut queue.copies).chain(late) {
+            copies.retain_mut(|copy| {
                 let Place::Ended(end) = &mut copy.place else { return true };
                 if let Some((group, _)) = &end.moved {
                     return groups[*group].ticket > durable;

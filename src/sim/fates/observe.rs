@@ -3,6 +3,7 @@
 use super::{
     Fates, Held, PEERS, Peer, Pending,
     parts::{Death, Letter, Place},
+    replies::{self, Names},
     router,
 };
 use crate::{
@@ -87,7 +88,8 @@ impl Fates {
         for tag in answered {
             let (id, refused) = peer.expected.remove(&tag).expect("it is there");
             assert_eq!(nack, refused, "message {id} is refused");
-            for copy in self.model.queues.values_mut().flat_map(|queue| &mut queue.copies) {
+            let queued = self.model.queues.values_mut().flat_map(|queue| &mut queue.copies);
+            for copy in queued.chain(&mut self.model.late.copies) {
                 if copy.letter.id == id && copy.by.is_none() && !nack {
                     copy.answered = true;
                 }
@@ -96,7 +98,17 @@ impl Fates {
     }
 
     fn on_message(&mut self, at: usize, message: &Message, world: &World) {
-        let letter = letter_of(message);
+        let letter = letter(
+            &message.properties,
+            &message.body,
+            &message.exchange,
+            &message.routing_key,
+            &mut self.names,
+        );
+        if message.consumer_tag.as_deref() == Some(replies::TAG) {
+            self.on_reply(at, &letter);
+            return;
+        }
         if message.consumer_tag.is_none() {
             self.before_get(at, world);
         }
@@ -114,7 +126,13 @@ impl Fates {
             },
         };
         let made = match &message.consumer_tag {
-            Some(_) => self.handed(&queue, &letter).or_else(|| self.model.overtake(&queue, &letter)),
+            Some(_) => self.handed(&queue, &letter).or_else(|| {
+                // What a `basic.get` has laid bare goes at once when somebody counts the queue, and not at its time.
+                self.model.ticket = world.submitted();
+                let gone = self.model.on_time(&router(world));
+                gone.iter().for_each(|queue| self.forget(queue));
+                self.handed(&queue, &letter).or_else(|| self.model.overtake(&queue, &letter))
+            }),
             None if self.model.front(&queue).is_some_and(|copy| copy.letter == letter) => {
                 self.model.take(&queue).map(|copy| copy.made)
             }
@@ -204,6 +222,7 @@ impl Fates {
             let waits = queue.copies.iter().find(|copy| copy.place == Place::Handed);
             assert!(waits.is_none(), "a consumer of {name} has room, and does not get {waits:?}");
         }
+        self.check_replies();
         for peer in self.peers.iter().flatten() {
             assert!(peer.pending.is_none(), "never answered: {:?}", peer.pending);
             assert!(peer.expected.is_empty(), "never confirmed: {:?}", peer.expected);
@@ -217,12 +236,8 @@ fn delivery_count(message: &Message) -> Option<i64> {
     properties.header_table().expect("a table").field("x-delivery-count")?.integer()
 }
 
-/// What a client sees.
-fn letter_of(message: &Message) -> Letter {
-    letter(&message.properties, &message.body, &message.exchange, &message.routing_key)
-}
-
-pub(super) fn letter(properties: &[u8], body: &[u8], exchange: &str, key: &str) -> Letter {
+/// What a client sees, or the log has.
+pub(super) fn letter(properties: &[u8], body: &[u8], exchange: &str, key: &str, names: &mut Names) -> Letter {
     let properties = Properties::decode(properties).expect("the broker sends a property list");
     let headers = properties.header_table().expect("a table");
     let text = |value: Option<&Value>| match value.and_then(Value::octets) {
@@ -249,13 +264,17 @@ pub(super) fn letter(properties: &[u8], body: &[u8], exchange: &str, key: &str) 
         assert_eq!(text(headers.field("x-last-death-reason")), last.reason);
     }
     let expiration = properties.expiration.map(|text| std::str::from_utf8(text).unwrap().parse().unwrap());
+    let id = read_body(body);
+    let reply_to = properties.reply_to.map(|name| std::str::from_utf8(name).expect("text"));
     Letter {
-        id: read_body(body),
+        id,
         persistent: properties.delivery_mode == Some(2),
         priority: properties.priority.unwrap_or(0),
         expiration_ms: expiration,
         exchange: exchange.to_owned(),
         key: key.to_owned(),
+        delay_ms: headers.field("x-delay").and_then(Value::integer),
+        reply_to: reply_to.and_then(|name| names.requester(id, name)),
         deaths,
     }
 }

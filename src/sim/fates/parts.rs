@@ -21,6 +21,10 @@ pub(super) struct Letter {
     pub(super) expiration_ms: Option<i64>,
     pub(super) exchange: String,
     pub(super) key: String,
+    /// The header `x-delay`.
+    pub(super) delay_ms: Option<i64>,
+    /// Which requester it asks for a reply to.
+    pub(super) reply_to: Option<u32>,
     /// The most recent first.
     pub(super) deaths: Vec<Death>,
 }

@@ -103,7 +103,11 @@ impl Fates {
             self.peer(at).tx = Some(Deferred::default());
             return;
         };
-        if world.chance(25) {
+        // The commit would close the channel if a queue has come to refuse publishes.
+        let refuses = |(name, _): &(String, Letter)| {
+            self.model.queues.get(name).is_some_and(|queue| queue.settings.reject.is_some())
+        };
+        if world.chance(25) || deferred.publishes.iter().any(refuses) {
             let peer = self.peer(at);
             peer.client.put(&tx::Rollback {});
             peer.held.extend(deferred.settlements.into_iter().flat_map(|(held, _)| held));
@@ -159,7 +163,8 @@ impl Fates {
         for source in claimed {
             self.model.move_claimed(vec![source], &route);
         }
-        // It is in the log: consumers that have settled something have room again.
+        // It is in the log: quorum queues show what came, and consumers that have settled something have room again.
+        self.model.arrive(&route);
         for part in settled {
             if let Some((queue, _)) = self.released(at, part) {
                 self.model.touch(&queue, &route);
@@ -175,7 +180,7 @@ impl Fates {
         self.send(world, at, "close");
         self.abandon(world, at);
         let peer = self.peer(at);
-        (peer.tx, peer.confirms, peer.published) = (None, false, 0);
+        (peer.tx, peer.confirms, peer.published, peer.requester) = (None, false, 0, None);
         peer.expected.clear();
         self.await_answer(world, at);
         self.peer(at).client.reopen_channel(world);

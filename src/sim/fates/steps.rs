@@ -1,16 +1,20 @@
 //! What is done next: one method, or one batch of publishes, chosen at random among what makes sense.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::BytesMut;
 
 use super::{
     Fates, PEERS, Peer, Pending,
+    late::LATE,
     model::{BINDINGS, FAN, Model, STREAM},
     parts::{Consumer, Letter, Place, Policy, Queue, Settings},
+    replies::Names,
     router,
 };
 use crate::{
     amqp::wire::{Properties, basic, confirm, exchange, queue},
-    broker::policy,
+    broker::{policy, reply},
     data::value::{Table, Value},
     sim::{client::Client, run, world::World},
 };
@@ -27,6 +31,7 @@ impl Fates {
         let traced = std::env::var_os("WARREN_SIM_TRACE").is_some();
         let mut fates = Self {
             model: Model::default(),
+            names: Names::default(),
             peers,
             next_id: 0,
             body_bytes,
@@ -36,14 +41,8 @@ impl Fates {
             by_turns: false,
         };
         fates.connect(world, 0);
-        let declare = exchange::Declare {
-            exchange: FAN,
-            r#type: "topic",
-            durable: true,
-            ..exchange::Declare::default()
-        };
-        fates.peer(0).client.put(&declare);
-        fates.ask(world, 0, "exchange");
+        fates.declare_exchange(world, 0, FAN, "topic", Table::default());
+        fates.declare_late(world, 0);
         let stream = vec![("x-queue-type", text("stream"))];
         fates.put_declare(0, STREAM, true, stream);
         fates.ask(world, 0, "declare");
@@ -62,17 +61,20 @@ impl Fates {
         match world.below(100) {
             0..2 => self.disconnect(world, at),
             _ if busy => {}
-            2..14 => self.declare(world, at),
-            14..44 => self.publish(world, at),
-            44..58 => self.get(world, at),
-            58..80 => self.settle(world, at),
-            80..85 => self.consume(world, at),
-            85..88 => self.cancel(world, at),
-            88..91 => self.set_policy(world),
-            91..93 => self.purge(world, at),
-            93 => self.delete(world, at),
-            94..96 => self.recover(world, at),
-            96 => self.close_channel(world, at),
+            2..13 => self.declare(world, at),
+            13..39 => self.publish(world, at),
+            39..55 => self.get(world, at),
+            55..76 => self.settle(world, at),
+            76..81 => self.consume(world, at),
+            81..84 => self.cancel(world, at),
+            84..86 => self.set_policy(world),
+            86..88 => self.purge(world, at),
+            88 => self.delete(world, at),
+            89 => self.recover(world, at),
+            90 => self.close_channel(world, at),
+            91..94 => self.request(world, at),
+            94..97 => self.reply(world, at),
+            _ if world.chance(10) => self.replace_late(world, at),
             _ => self.transact(world, at),
         }
         self.after(world);
@@ -88,6 +90,7 @@ impl Fates {
             held: BTreeMap::new(),
             pending: None,
             tags: 0,
+            requester: None,
         });
     }
 
@@ -130,9 +133,44 @@ impl Fates {
         self.peer(at).client.put(&declare);
     }
 
+    fn declare_exchange(&mut self, world: &World, at: usize, exchange: &str, r#type: &str, arguments: Table) {
+        let declare =
+            exchange::Declare { exchange, r#type, durable: true, arguments, ..exchange::Declare::default() };
+        self.peer(at).client.put(&declare);
+        self.ask(world, at, "exchange");
+    }
+
+    fn declare_late(&mut self, world: &World, at: usize) {
+        let arguments = table(vec![("x-delayed-type", text("topic"))]);
+        self.declare_exchange(world, at, LATE, "x-delayed-message", arguments);
+        let exchange = world.vhost().find_exchange(LATE).expect("it was declared");
+        self.model.late.id = exchange.holding.get().expect("it holds messages").id.0;
+    }
+
+    /// What the delayed exchange holds goes with it: another one holds nothing.
+    fn replace_late(&mut self, world: &World, at: usize) {
+        self.rest(world);
+        self.say(world, || format!("{at} deletes {LATE}, with {:?}", self.model.late.copies));
+        self.peer(at).client.put(&exchange::Delete { exchange: LATE, ..exchange::Delete::default() });
+        self.ask(world, at, "exchange");
+        self.model.late.copies.clear();
+        self.declare_late(world, at);
+        for (name, _) in BINDINGS {
+            if name == STREAM || self.model.queues.contains_key(name) {
+                self.bind_to(world, at, LATE, name);
+            }
+        }
+        self.rest(world);
+    }
+
     fn bind(&mut self, world: &World, at: usize, name: &str) {
+        self.bind_to(world, at, FAN, name);
+        self.bind_to(world, at, LATE, name);
+    }
+
+    fn bind_to(&mut self, world: &World, at: usize, exchange: &str, name: &str) {
         let Some((_, pattern)) = BINDINGS.iter().find(|(queue, _)| *queue == name) else { return };
-        let bind = queue::Bind { queue: name, exchange: FAN, routing_key: pattern, ..queue::Bind::default() };
+        let bind = queue::Bind { queue: name, exchange, routing_key: pattern, ..queue::Bind::default() };
         self.peer(at).client.put(&bind);
         self.ask(world, at, "bind");
     }
@@ -141,7 +179,7 @@ impl Fates {
         let name = world.pick(&QUEUES);
         let settings = match self.model.queues.get(name) {
             Some(queue) => queue.settings.clone(),
-            None => settings(world),
+            None => settings(world, name),
         };
         self.rest(world);
         self.say(world, || format!("{at} declares {name} {settings:?}"));
@@ -161,10 +199,11 @@ impl Fates {
     }
 
     /// One read's worth of publishes, to one place.
-    fn publish(&mut self, world: &mut World, at: usize) {
+    pub(super) fn publish(&mut self, world: &mut World, at: usize) {
         let fan = self.peer(at).tx.is_none() && world.chance(30);
         let Some(queue) = self.existing(world) else { return };
-        let (exchange, key) = if fan { (FAN, world.pick(&KEYS)) } else { ("", queue.as_str()) };
+        let exchange = if world.chance(40) { LATE } else { FAN };
+        let (exchange, key) = if fan { (exchange, world.pick(&KEYS)) } else { ("", queue.as_str()) };
         if self.peer(at).tx.is_some() && self.model.queues[&queue].settings.reject.is_some() {
             return; // the commit would close the channel
         }
@@ -174,7 +213,15 @@ impl Fates {
             peer.client.put(&confirm::Select { nowait: true });
         }
         let count = if self.live() { 1 } else { 1 + world.below(BATCH_MAX) };
-        let letters: Vec<Letter> = (0..count).map(|_| self.letter(world, exchange, key)).collect();
+        let mut letters: Vec<Letter> = (0..count).map(|_| self.letter(world, exchange, key)).collect();
+        if let Some(number) = self.peer(at).requester.as_ref().map(|requester| requester.number)
+            && world.chance(50)
+        {
+            for letter in &mut letters {
+                letter.reply_to = Some(number);
+                self.names.asks(letter.id, number);
+            }
+        }
         self.say(world, || format!("{at} publishes {letters:?}"));
         letters.iter().for_each(|letter| self.put_publish(at, letter));
         let peer = self.peer(at);
@@ -184,28 +231,51 @@ impl Fates {
             return;
         }
         self.model.ticket = world.submitted();
+        let ids: Vec<u64> = letters.iter().map(|letter| letter.id).collect();
+        let refused = self.route(world, exchange, key, letters);
+        self.count_publishes(at, ids.into_iter().map(|id| (id, refused.contains(&id))));
+    }
+
+    /// Messages of one read go to where they go; gives those that some queue refused.
+    fn route(&mut self, world: &World, exchange: &str, key: &str, letters: Vec<Letter>) -> BTreeSet<u64> {
         let route = router(world);
-        let mut refused = vec![false; letters.len()];
+        let mut refused = BTreeSet::new();
+        let mut at_once = Vec::new();
+        for letter in letters {
+            match letter.delayed_ms(exchange) {
+                Some(delay_ms) => drop(self.model.hold(letter, delay_ms, None)),
+                None => at_once.push(letter),
+            }
+        }
+        if at_once.is_empty() {
+            return refused;
+        }
         for target in self.model.targets(exchange, key, &route) {
             if target == STREAM {
                 let ticket = self.model.ticket;
-                self.model.stream.extend(letters.iter().map(|letter| (letter.clone(), ticket)));
+                self.model.stream.extend(at_once.iter().map(|letter| (letter.clone(), ticket)));
                 continue;
             }
-            let taken = self.model.enter(&target, letters.clone(), None);
-            taken.iter().zip(&mut refused).for_each(|(made, refused)| *refused |= made.is_none());
+            let taken = self.model.enter(&target, at_once.clone(), None);
+            let missed = at_once.iter().zip(taken).filter(|(_, made)| made.is_none());
+            refused.extend(missed.map(|(letter, _)| letter.id));
             self.model.move_all(&target, &route);
         }
+        refused
+    }
+
+    /// Each publish, and whether it is refused, if its channel is to hear of it.
+    pub(super) fn count_publishes(&mut self, at: usize, publishes: impl Iterator<Item = (u64, bool)>) {
         let peer = self.peer(at);
-        for (letter, refused) in letters.iter().zip(refused) {
+        for publish in publishes {
             peer.published += 1;
             if peer.confirms {
-                peer.expected.insert(peer.published, (letter.id, refused));
+                peer.expected.insert(peer.published, publish);
             }
         }
     }
 
-    fn letter(&mut self, world: &mut World, exchange: &str, key: &str) -> Letter {
+    pub(super) fn letter(&mut self, world: &mut World, exchange: &str, key: &str) -> Letter {
         let id = self.next_id;
         self.next_id += 1;
         let expiration_ms = if world.chance(20) { Some(world.pick(&[0, 5, 50, 500])) } else { None };
@@ -216,20 +286,32 @@ impl Fates {
             expiration_ms,
             exchange: exchange.to_owned(),
             key: key.to_owned(),
+            delay_ms: if world.chance(15) { Some(world.pick(&[-5, 0, 1, 20, 300])) } else { None },
+            reply_to: None,
             deaths: Vec::new(),
         }
     }
 
-    fn put_publish(&mut self, at: usize, letter: &Letter) {
+    pub(super) fn put_publish(&mut self, at: usize, letter: &Letter) {
         let body = run::body(letter.id, self.body_bytes - 8);
         let expiration = letter.expiration_ms.map(|ms| ms.to_string());
+        let headers =
+            letter.delay_ms.map(|ms| table(vec![("x-delay", Value::I32(i32::try_from(ms).unwrap()))]));
+        let reply_to = letter.reply_to.map(|_| reply::QUEUE.as_bytes());
         let properties = Properties {
             delivery_mode: Some(if letter.persistent { 2 } else { 1 }),
             priority: Some(letter.priority).filter(|&priority| priority > 0),
             expiration: expiration.as_ref().map(String::as_bytes),
+            reply_to,
             ..Properties::default()
         };
-        self.peer(at).client.put_content(&letter.exchange, &letter.key, &properties, &body);
+        let peer = self.peers[at].as_mut().expect("it is connected");
+        let mut encoded = BytesMut::new();
+        match &headers {
+            Some(headers) => encoded = properties.with_headers(headers),
+            None => properties.encode(&mut encoded),
+        }
+        peer.client.put_encoded(&letter.exchange, &letter.key, &encoded, &body);
     }
 
     fn get(&mut self, world: &mut World, at: usize) {
@@ -391,15 +473,21 @@ fn dead_letter(world: &mut World) -> (Option<String>, Option<String>) {
         45..55 => ("", Some(STREAM)),
         55..65 => ("", None),
         65..80 => (FAN, Some(world.pick(&KEYS))),
-        80..92 => (FAN, None),
+        80..86 => (FAN, None),
+        86..92 => (LATE, Some(world.pick(&KEYS))),
         _ => ("x.none", None),
     };
     (Some(exchange.to_owned()), key.map(str::to_owned))
 }
 
-fn settings(world: &mut World) -> Settings {
-    let (dlx, dlrk) = if world.chance(65) { dead_letter(world) } else { (None, None) };
-    let quorum = world.chance(12);
+fn settings(world: &mut World, name: &str) -> Settings {
+    let (dlx, dlrk) = match world.below(100) {
+        // What is rejected comes back, and dies once more.
+        0..10 => (Some(String::new()), Some(name.to_owned())),
+        10..68 => dead_letter(world),
+        _ => (None, None),
+    };
+    let quorum = world.chance(15);
     let priorities = !quorum && world.chance(25);
     Settings {
         durable: quorum || world.chance(85),
@@ -413,7 +501,7 @@ fn settings(world: &mut World) -> Settings {
         reject: if !quorum && world.chance(30) { Some(world.chance(50)) } else { None },
         dlx,
         dlrk,
-        unused_ms: if world.chance(8) { Some(world.pick(&[500, 3_000])) } else { None },
+        unused_ms: if world.chance(10) { Some(world.pick(&[500, 3_000])) } else { None },
         single_active: world.chance(15),
     }
 }
