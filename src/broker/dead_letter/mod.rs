@@ -167,7 +167,8 @@ impl Moves {
     /// Rejected deliveries of a transaction: their ends are the caller's to add to the Changes. Too many to go with them
     /// go before, and a crash between has them twice.
     pub(super) fn rejected(&mut self, now_ms: i64, queue: &Arc<Queue>, entries: &[Entry]) {
-        let Some(dead_letter) = queue.dead_letter() else { return };
+        // A deleted queue has let go of them already.
+        let Some(dead_letter) = queue.dead_letter().filter(|_| !queue.is_gone()) else { return };
         let all: Vec<_> = entries.iter().map(|entry| Dead::new(entry.clone(), Reason::Rejected)).collect();
         let held_bytes = |dead: &Dead| dead.entry.message.held_bytes();
         if all.iter().map(held_bytes).sum::<usize>() <= TX_BYTES_MAX {

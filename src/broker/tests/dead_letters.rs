@@ -253,6 +253,26 @@ fn a_transaction_that_rejects_moves_with_its_commit() {
 }
 
 #[test]
+fn a_transaction_that_rejects_what_a_deleted_queue_delivered_moves_nothing() {
+    let world = World::new();
+    let (queue, dead) = source(&world, &[], &[]);
+    let mut publisher = world.publisher();
+    world.put(&mut publisher, "source", PERSISTENT, b"x");
+    world.flush(&mut publisher);
+    let entries = vec![got(&world, &queue, false).unwrap()];
+    world.commit();
+    world.vhost.delete_queue(&queue, false, false).unwrap();
+    world.commit();
+    let mut transaction = world.publisher();
+    transaction.hold_back();
+    let settled = Settled { queue, consumer: None, entries, fate: Fate::Dropped };
+    transaction.commit(world.clock.now_ms(), vec![settled]);
+    world.commit();
+    assert_eq!(dead.figures().ready, 0);
+    assert_eq!(index_entries(&world), 0);
+}
+
+#[test]
 fn dead_letters_go_to_streams_too() {
     let world = World::new();
     world.queue_with("source", &[("x-max-length", 0)], &[(DLX, ""), (DLX_KEY, "stream")]);
