@@ -12,7 +12,7 @@ use super::{
     late::LATE,
     model::STREAM,
     observe,
-    parts::{Copy, Letter, Place, Settings},
+    parts::{Copy, Letter, Place, Queue, Settings},
     replies::Names,
     router,
 };
@@ -77,6 +77,7 @@ impl Fates {
             let found = log.remove(&queue.id).unwrap_or_default();
             queue.recovered();
             queue.copies.retain(|copy| places.contains(&(name.clone(), copy.made)));
+            order_as(queue, &found);
             for copy in &mut queue.copies {
                 let Some(found) = found.iter().find(|found| found.letter == copy.letter) else { continue };
                 assert_eq!(found.published_ms, copy.published_ms, "{copy:?} was published at another time");
@@ -138,7 +139,7 @@ impl Fates {
     fn match_log(&self, log: &BTreeMap<u64, Vec<Found>>) -> Places {
         let mut places = Places::new();
         for (name, queue) in &self.model.queues {
-            let mut newest: BTreeMap<u8, u64> = BTreeMap::new();
+            let mut newest: BTreeMap<u8, &Copy> = BTreeMap::new();
             for found in log.get(&queue.id).into_iter().flatten() {
                 let mut copies = queue.copies.iter();
                 let copy = copies.find(|copy| {
@@ -147,8 +148,9 @@ impl Fates {
                         && !places.contains(&(name.clone(), copy.made))
                 });
                 let copy = copy.unwrap_or_else(|| panic!("{found:?} of {name} comes back"));
-                let before = newest.insert(queue.level(&copy.letter), copy.made);
-                assert!(before < Some(copy.made), "{found:?} comes back behind {before:?} in {name}");
+                let before = newest.insert(queue.level(&copy.letter), copy);
+                let behind = before.filter(|before| before.made > copy.made && !before.of_one_moment(copy));
+                assert!(behind.is_none(), "{found:?} comes back behind {behind:?} in {name}");
                 places.insert((name.clone(), copy.made));
             }
         }
@@ -250,6 +252,20 @@ impl Fates {
             assert_eq!(ready, self.model.ready(&name), "ready in {name}");
         }
         self.rest(world);
+    }
+}
+
+/// Dead letters of one moment that came by several ways may lie in either order: from now on that of the log counts.
+fn order_as(queue: &mut Queue, log: &[Found]) {
+    let mut levels: BTreeMap<u8, Vec<usize>> = BTreeMap::new();
+    for (at, copy) in queue.copies.iter().enumerate() {
+        levels.entry(queue.level(&copy.letter)).or_default().push(at);
+    }
+    for mut places in levels.into_values() {
+        let mut mades: Vec<u64> = places.iter().map(|&at| queue.copies[at].made).collect();
+        mades.sort_unstable();
+        places.sort_by_key(|&at| (log.iter().position(|found| found.letter == queue.copies[at].letter), at));
+        places.into_iter().zip(mades).for_each(|(at, made)| queue.copies[at].made = made);
     }
 }
 

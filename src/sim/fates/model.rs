@@ -130,6 +130,25 @@ impl Model {
         Some(front.made)
     }
 
+    /// Dead letters of one moment that come by several ways may change places: which way is the faster depends on what of
+    /// a queue must be read first. Lets this one go before the first of the others.
+    pub(super) fn change_places(&mut self, name: &str, letter: &Letter) -> Option<()> {
+        let queue = self.queues.get_mut(name)?;
+        let ready = |copy: &Copy| copy.place == Place::Ready && copy.letter == *letter && copy.by.is_some();
+        let at = queue.copies.iter().position(ready)?;
+        let late = queue.copies[at].clone();
+        let others = queue.copies.iter().enumerate().filter(|(_, copy)| {
+            matches!(copy.place, Place::Ready | Place::Handed) && copy.made < late.made && {
+                copy.of_one_moment(&late) && queue.level(&copy.letter) == queue.level(&late.letter)
+            }
+        });
+        let (first, early) = others.min_by_key(|(_, copy)| (copy.place == Place::Ready, copy.made))?;
+        let (made, place) = (early.made, early.place.clone());
+        (queue.copies[at].made, queue.copies[at].place) = (made, place);
+        (queue.copies[first].made, queue.copies[first].place) = (late.made, late.place);
+        Some(())
+    }
+
     /// The message that leaves next.
     pub(super) fn front(&self, name: &str) -> Option<&Copy> {
         Some(&self.queues.get(name)?.copies[self.front_at(name)?])

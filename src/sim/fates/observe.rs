@@ -125,13 +125,19 @@ impl Fates {
                 other => panic!("get-ok follows {other:?}"),
             },
         };
+        let front = self.model.front(&queue).map(|copy| copy.letter.clone());
+        if message.consumer_tag.is_none() && front.is_some_and(|front| front != letter) {
+            self.model.change_places(&queue, &letter);
+        }
         let made = match &message.consumer_tag {
             Some(_) => self.handed(&queue, &letter).or_else(|| {
                 // What a `basic.get` has laid bare goes at once when somebody counts the queue, and not at its time.
                 self.model.ticket = world.submitted();
                 let gone = self.model.on_time(&router(world));
                 gone.iter().for_each(|queue| self.forget(queue));
-                self.handed(&queue, &letter).or_else(|| self.model.overtake(&queue, &letter))
+                self.handed(&queue, &letter)
+                    .or_else(|| self.model.overtake(&queue, &letter))
+                    .or_else(|| self.model.change_places(&queue, &letter).and(self.handed(&queue, &letter)))
             }),
             None if self.model.front(&queue).is_some_and(|copy| copy.letter == letter) => {
                 self.model.take(&queue).map(|copy| copy.made)

@@ -98,6 +98,11 @@ pub(super) struct Copy {
 }
 
 impl Copy {
+    /// Both are dead letters of one moment.
+    pub(super) fn of_one_moment(&self, other: &Self) -> bool {
+        self.by.is_some() && other.by.is_some() && self.published_ms == other.published_ms
+    }
+
     pub(super) fn sure(&self, durable: Ticket) -> bool {
         self.answered || self.published <= durable
     }
