@@ -53,6 +53,29 @@ macro_rules! for_each_message {
             delete_groups DeleteGroupsRequest DeleteGroupsResponse;
             describe_cluster DescribeClusterRequest DescribeClusterResponse;
             describe_topic_partitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse;
+            write_txn_markers WriteTxnMarkersRequest WriteTxnMarkersResponse;
+            describe_acls DescribeAclsRequest DescribeAclsResponse;
+            create_acls CreateAclsRequest CreateAclsResponse;
+            delete_acls DeleteAclsRequest DeleteAclsResponse;
+            alter_configs AlterConfigsRequest AlterConfigsResponse;
+            describe_log_dirs DescribeLogDirsRequest DescribeLogDirsResponse;
+            create_delegation_token CreateDelegationTokenRequest CreateDelegationTokenResponse;
+            renew_delegation_token RenewDelegationTokenRequest RenewDelegationTokenResponse;
+            expire_delegation_token ExpireDelegationTokenRequest ExpireDelegationTokenResponse;
+            describe_delegation_token DescribeDelegationTokenRequest DescribeDelegationTokenResponse;
+            elect_leaders ElectLeadersRequest ElectLeadersResponse;
+            incremental_alter_configs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse;
+            alter_partition_reassignments AlterPartitionReassignmentsRequest AlterPartitionReassignmentsResponse;
+            list_partition_reassignments ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse;
+            describe_client_quotas DescribeClientQuotasRequest DescribeClientQuotasResponse;
+            alter_client_quotas AlterClientQuotasRequest AlterClientQuotasResponse;
+            describe_user_scram_credentials DescribeUserScramCredentialsRequest DescribeUserScramCredentialsResponse;
+            alter_user_scram_credentials AlterUserScramCredentialsRequest AlterUserScramCredentialsResponse;
+            describe_quorum DescribeQuorumRequest DescribeQuorumResponse;
+            update_features UpdateFeaturesRequest UpdateFeaturesResponse;
+            describe_producers DescribeProducersRequest DescribeProducersResponse;
+            list_transactions ListTransactionsRequest ListTransactionsResponse;
+            list_config_resources ListConfigResourcesRequest ListConfigResourcesResponse;
         }
     };
     ($check:ident $arguments:tt: $($module:ident $request:ident $response:ident;)+) => {$(
@@ -110,6 +133,8 @@ fn rust_kind(kind: &str) -> String {
         "int16" => "i16",
         "int32" => "i32",
         "int64" => "i64",
+        "uint16" => "u16",
+        "float64" => "Float64",
         "uuid" => "Uuid",
         "bytes" | "records" => "Bytes",
         other => other,
@@ -364,6 +389,8 @@ impl Interpreter {
             "int16" => out.extend((self.number(row) as i16).to_be_bytes()),
             "int32" => out.extend((self.number(row) as i32).to_be_bytes()),
             "int64" => out.extend(self.number(row).to_be_bytes()),
+            "uint16" => out.extend((self.number(row) as u16).to_be_bytes()),
+            "float64" => out.extend(self.bits(u64::MAX).to_be_bytes()),
             "uuid" => (0..2).for_each(|_| out.extend(self.bits(u64::MAX).to_be_bytes())),
             "string" => {
                 let length = self.length(nullable, 12);

@@ -251,7 +251,31 @@ plain! {
     i16, i16;
     i32, i32;
     i64, i64;
+    u16, u16;
     Uuid, uuid;
+}
+
+/// A float64, equal to another when its bits are: messages are compared, and a NaN comes back as it went.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Float64(pub f64);
+
+impl PartialEq for Float64 {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+
+impl Eq for Float64 {}
+
+impl Wire for Float64 {
+    fn read(r: &mut Reader) -> Result<Self, Malformed> {
+        r.f64().map(Self)
+    }
+
+    fn write(&self, w: &mut Writer) -> Result<(), Unsupported> {
+        w.f64(self.0);
+        Ok(())
+    }
 }
 
 impl Wire for bool {

@@ -6,7 +6,7 @@
 use bytes::{Buf, Bytes};
 use nom::{
     IResult, Parser,
-    number::complete::{be_i8, be_i16, be_i32, be_i64, be_u128},
+    number::complete::{be_f64, be_i8, be_i16, be_i32, be_i64, be_u16, be_u128},
 };
 use uuid::Uuid;
 
@@ -71,6 +71,8 @@ impl Reader {
         i16: i16 = be_i16;
         i32: i32 = be_i32;
         i64: i64 = be_i64;
+        u16: u16 = be_u16;
+        f64: f64 = be_f64;
         uuid: Uuid = be_u128.map(Uuid::from_u128);
     }
 

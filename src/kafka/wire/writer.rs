@@ -61,6 +61,14 @@ impl Writer {
         self.buffer.put_i64(value);
     }
 
+    pub fn u16(&mut self, value: u16) {
+        self.buffer.put_u16(value);
+    }
+
+    pub fn f64(&mut self, value: f64) {
+        self.buffer.put_f64(value);
+    }
+
     pub fn uuid(&mut self, value: Uuid) {
         self.buffer.put_u128(value.as_u128());
     }
