@@ -88,6 +88,16 @@ fn tutorials_and_both_doors() {
     pytest("python tutorials and both doors", &python, Some(&broker), &files);
 }
 
+/// Answers of the Kafka door field by field, without a client library.
+#[test]
+fn kafka_rows() {
+    let Some(python) = report::available("python kafka rows", environment::python("requirements.txt")) else {
+        return;
+    };
+    let broker = Broker::durable(&[]);
+    pytest("python kafka rows", &python, Some(&broker), &["test_kafka_rows.py"]);
+}
+
 /// What people put on top of AMQP, from the `ci` tier on.
 fn built_on_amqp(suite: &str, options: &[&str], file: &str) {
     if !report::included(suite, Tier::Ci) {

@@ -402,9 +402,9 @@ fn topic_row(topic: &Topic) -> TopicRow {
         name: topic.name.to_string(),
         vhost: topic.vhost.0.to_string(),
         topic_id: topic.id.to_string(),
-        bytes: topic.partitions.iter().map(|p| p.bytes()).sum(),
+        bytes: topic.partitions().iter().map(|p| p.bytes()).sum(),
         configuration: overrides.overrides().map(|(name, value)| (name.to_owned(), value.into())).collect(),
-        partitions: topic.partitions.iter().enumerate().map(partition).collect(),
+        partitions: topic.partitions().iter().enumerate().map(partition).collect(),
     }
 }
 
@@ -421,8 +421,8 @@ fn stream_row(topic: &Topic) -> QueueRow {
         kind: "stream".to_owned(),
         durable: true,
         arguments: topic.stream_arguments.as_ref().map(table).unwrap_or_default(),
-        messages_ready: topic.partitions.iter().map(left).sum(),
-        message_bytes_ready: topic.partitions.iter().map(|p| p.bytes()).sum(),
+        messages_ready: topic.partitions().iter().map(left).sum(),
+        message_bytes_ready: topic.partitions().iter().map(|p| p.bytes()).sum(),
         policy: applied.policy.as_ref().map(|policy| policy.name.clone()),
         operator_policy: applied.operator.as_ref().map(|policy| policy.name.clone()),
         effective_policy_definition: table(&applied.definition()),
@@ -435,7 +435,10 @@ fn topic_figures(topic: &Topic) -> TopicFigures {
         let offsets = partition.offsets();
         PartitionFigures { oldest_offset: offsets.log_start.0, current_offset: offsets.high_watermark.0 }
     };
-    TopicFigures { name: topic.name.to_string(), partitions: topic.partitions.iter().map(figures).collect() }
+    TopicFigures {
+        name: topic.name.to_string(),
+        partitions: topic.partitions().iter().map(figures).collect(),
+    }
 }
 
 fn add(sum: &mut MessageStats, more: &MessageStats) {

@@ -20,7 +20,7 @@ use super::{
     refusal::{Difference, Kind, Refusal, Subject},
     topic::{
         CreateRefused, NewTopic, Topic, VhostName,
-        config::TopicConfig,
+        config::{INTERNAL_SEGMENT_BYTES, TopicConfig},
         mapping::{Message, Properties},
     },
     vhost::Vhost,
@@ -42,7 +42,7 @@ impl Vhost {
     /// A topic that AMQP sees as a stream: one partition of its own name.
     #[must_use]
     pub fn find_stream(&self, name: &str) -> Option<Arc<Topic>> {
-        self.find_topic(name).filter(|topic| topic.partitions.len() == 1)
+        self.find_topic(name).filter(|topic| topic.partitions().len() == 1)
     }
 
     /// Declares a stream: makes it, or finds an equivalent one.
@@ -113,7 +113,7 @@ impl Topic {
             let offsets = p.offsets();
             usize::try_from(offsets.high_watermark.0 - offsets.log_start.0).unwrap_or(0)
         };
-        self.partitions.iter().map(count).sum()
+        self.partitions().iter().map(count).sum()
     }
 }
 
@@ -150,6 +150,8 @@ const SEGMENT_BYTES: &str = "x-stream-max-segment-size-bytes";
 const SEGMENT_BYTES_MAX: i64 = 3_000_000_000;
 /// Of a stream that names none.
 const SEGMENT_BYTES_DEFAULT: i64 = 500_000_000;
+/// The smallest `segment.bytes`.
+const KAFKA_SEGMENT_BYTES_MIN: i64 = 1 << 20;
 
 /// Arguments of a stream as the topic's configs: retention set either way is one setting.
 fn config(name: &str, arguments: &Table) -> Result<TopicConfig, Refusal> {
@@ -159,12 +161,14 @@ fn config(name: &str, arguments: &Table) -> Result<TopicConfig, Refusal> {
         Some(_) | None => None,
     };
     let segment = arguments.field(SEGMENT_BYTES).and_then(Value::integer).unwrap_or(SEGMENT_BYTES_DEFAULT);
+    let segment_key =
+        if segment < KAFKA_SEGMENT_BYTES_MIN { INTERNAL_SEGMENT_BYTES } else { "segment.bytes" };
     let segment = segment.clamp(14, i32::MAX.into()).to_string();
     // A stream without limits keeps everything; a topic's default is a week.
     let values = [
         ("retention.bytes", bytes.as_deref().or(Some("-1"))),
         ("retention.ms", age.as_deref().or(Some("-1"))),
-        ("segment.bytes", Some(&segment)),
+        (segment_key, Some(&segment)),
     ];
     TopicConfig::new(values).map_err(|error| Refusal::InvalidArgument {
         arg: "x-max-age".to_owned(),

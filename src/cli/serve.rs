@@ -374,10 +374,15 @@ fn kafka_settings(config: &Config, cluster_id: &str) -> kafka::Settings {
     kafka::Settings {
         advertised: kafka::advertised::Advertised::parse(&from.advertised),
         num_partitions: from.num_partitions,
+        replication_factor_clamp: from.replication_factor_clamp,
         auto_create_topics: from.auto_create_topics,
         request_bytes_max: from.socket_request_bytes_max,
         message_bytes_max: from.message_bytes_max,
         cluster_id: cluster_id.to_owned(),
+        log_dir: match config.store.ephemeral {
+            true => PathBuf::new(),
+            false => std::path::absolute(&config.store.data_dir).unwrap_or_default(),
+        },
     }
 }
 

@@ -37,9 +37,14 @@ macro_rules! for_each_api {
             26 EndTxn                  end_txn                   EndTxnRequest                  EndTxnResponse                  0..=5  from 0;
             28 TxnOffsetCommit         txn_offset_commit         TxnOffsetCommitRequest         TxnOffsetCommitResponse         0..=5  from 0;
             32 DescribeConfigs         describe_configs          DescribeConfigsRequest         DescribeConfigsResponse         1..=4  from 1;
+            33 AlterConfigs            alter_configs             AlterConfigsRequest            AlterConfigsResponse            0..=2  from 0;
+            35 DescribeLogDirs         describe_log_dirs         DescribeLogDirsRequest         DescribeLogDirsResponse         1..=5  from 1;
+            37 CreatePartitions        create_partitions         CreatePartitionsRequest        CreatePartitionsResponse        0..=3  from 0;
             42 DeleteGroups            delete_groups             DeleteGroupsRequest            DeleteGroupsResponse            0..=2  from 0;
+            44 IncrementalAlterConfigs incremental_alter_configs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse 0..=1  from 0;
             60 DescribeCluster         describe_cluster          DescribeClusterRequest         DescribeClusterResponse         0..=2  from 0;
             65 DescribeTransactions    describe_transactions     DescribeTransactionsRequest    DescribeTransactionsResponse    0..=0  from 0;
+            74 ListConfigResources     list_config_resources     ListConfigResourcesRequest     ListConfigResourcesResponse     0..=1  from 0;
             75 DescribeTopicPartitions describe_topic_partitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse 0..=0  from 0;
         }
     };

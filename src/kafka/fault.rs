@@ -145,6 +145,27 @@ error_codes! {
     129 RebootstrapRequired "REBOOTSTRAP_REQUIRED";
 }
 
+impl ErrorCode {
+    /// What Kafka says where nothing more is known than the code (`Errors.message`); its name, where clients never see
+    /// one from us.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        let found = TEXTS.iter().find(|(code, _)| *code == self);
+        found.map_or(self.name(), |(_, text)| text)
+    }
+}
+
+const TEXTS: &[(ErrorCode, &str)] = &[
+    (ErrorCode::UnknownTopicOrPartition, "This server does not host this topic-partition."),
+    (
+        ErrorCode::InvalidRequest,
+        "This most likely occurs because of a request being malformed by the client library or the message was sent \
+         to an incompatible broker. See the broker logs for more details.",
+    ),
+    (ErrorCode::ElectionNotNeeded, "Leader election not needed for topic partition."),
+    (ErrorCode::UnknownTopicId, "This server does not host this topic ID."),
+];
+
 impl From<&Refused> for ErrorCode {
     fn from(refused: &Refused) -> Self {
         match refused {
@@ -230,10 +251,10 @@ impl Fault {
     }
 }
 
-/// The code says it all.
+/// The code says it all: with Kafka's general text for it.
 impl From<ErrorCode> for Fault {
     fn from(code: ErrorCode) -> Self {
-        Self::new(code, code.name())
+        Self::new(code, code.text())
     }
 }
 

@@ -15,7 +15,7 @@ pub mod handle;
 mod tests;
 pub mod wire;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use self::advertised::Advertised;
 use crate::broker::{Broker, topic::VhostName};
@@ -33,6 +33,8 @@ pub struct Settings {
     pub advertised: Option<Advertised>,
     /// `num.partitions`: of a topic made on first use, or asked for without a number.
     pub num_partitions: u32,
+    /// A replication factor above 1 is taken as 1, for programs written for a cluster; else it is refused.
+    pub replication_factor_clamp: bool,
     /// `auto.create.topics.enable`
     pub auto_create_topics: bool,
     /// `socket.request.max.bytes`
@@ -40,6 +42,8 @@ pub struct Settings {
     /// `message.max.bytes`: a new topic's `max.message.bytes`, unless it says its own.
     pub message_bytes_max: usize,
     pub cluster_id: String,
+    /// Where the log lies; nowhere, when it is in memory.
+    pub log_dir: PathBuf,
 }
 
 /// What all connections of the door share.

@@ -53,8 +53,14 @@ pub fn memory_total_bytes() -> u64 {
 /// Space left to us on the disk that holds `path`.
 #[must_use]
 pub fn disk_free_bytes(path: &Path) -> Option<u64> {
+    volume_bytes(path).map(|(_, free)| free)
+}
+
+/// The size of the disk that holds `path`, and what is left to us of it.
+#[must_use]
+pub fn volume_bytes(path: &Path) -> Option<(u64, u64)> {
     let stat = rustix::fs::statvfs(path).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    Some((stat.f_blocks.saturating_mul(stat.f_frsize), stat.f_bavail.saturating_mul(stat.f_frsize)))
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ impl Records {
     }
 
     fn partition(&self, world: &World, number: usize) -> Arc<Partition> {
-        self.topic(world).partitions[number].clone()
+        self.topic(world).partitions()[number].clone()
     }
 
     pub(super) fn step(&mut self, world: &mut World) {

@@ -83,8 +83,7 @@ pub fn consume(
             term::value_term(value)
         ),
     })?;
-    let (Some(partition), Some(runtime)) =
-        (topic.partition(0).cloned(), cx.session.broker.core.runtime.clone())
+    let (Some(partition), Some(runtime)) = (topic.partition(0), cx.session.broker.core.runtime.clone())
     else {
         return Err(Fault::Internal);
     };

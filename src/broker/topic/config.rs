@@ -23,6 +23,8 @@ pub enum ConfigType {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConfigSource {
     DynamicTopicConfig,
+    /// Set for the whole cluster at run time; with eligible leader replicas, Kafka sets min.insync.replicas itself.
+    DynamicDefaultBrokerConfig,
     DefaultConfig,
 }
 
@@ -32,13 +34,17 @@ enum Rule {
     /// Anything of the type.
     Any,
     AtLeast(i64),
-    Between(f64, f64),
-    /// A list of these.
-    Several(&'static [&'static str]),
+    Between(i64, i64),
+    /// As `Between`, or this.
+    BetweenOr(i64, i64, i64),
     /// One of these.
     OneOf(&'static [&'static str]),
-    /// Kafka knows all of the second, this version does the first.
-    Only(&'static [&'static str], &'static [&'static str]),
+    /// Any number of these.
+    ListOf(&'static [&'static str]),
+    /// `*`, or a list of `partition:broker`.
+    Replicas,
+    /// As Kafka without a remote storage manager.
+    NoRemoteStorage,
 }
 
 /// One topic config.
@@ -47,7 +53,7 @@ pub struct ConfigKey {
     pub name: &'static str,
     pub config_type: ConfigType,
     pub default: &'static str,
-    /// The broker config that sets Kafka's default for it.
+    /// The broker config that has Kafka's default for it; empty where Kafka has none of its own.
     pub synonym: &'static str,
     pub documentation: &'static str,
     rule: Rule,
@@ -65,25 +71,28 @@ const fn key(
 }
 
 use ConfigType::{Boolean, Double, Int, List, Long, String as Str};
-use Rule::{Any, AtLeast, Between, OneOf, Only, Several};
+use Rule::{Any, AtLeast, Between, BetweenOr, ListOf, NoRemoteStorage, OneOf, Replicas};
+
+/// What Kafka sets for the cluster by itself, with eligible leader replicas.
+pub const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 
 const MAX: &str = "9223372036854775807";
 
 /// All topic configs, by name.
 #[rustfmt::skip]
 pub const CONFIGS: &[ConfigKey] = &[
-    key("cleanup.policy", List, "delete", Several(&["compact", "delete"]), "log.cleanup.policy", "What happens to old records: they are deleted, or only the last one of each key is kept, or both."),
-    key("compression.gzip.level", Int, "-1", AtLeast(-1), "compression.gzip.level", "The level, if compression.type is gzip."),
-    key("compression.lz4.level", Int, "9", AtLeast(1), "compression.lz4.level", "The level, if compression.type is lz4."),
+    key("cleanup.policy", List, "delete", ListOf(&["compact", "delete"]), "log.cleanup.policy", "What happens to old records: they are deleted, or only the last one of each key is kept, or both."),
+    key("compression.gzip.level", Int, "-1", BetweenOr(1, 9, -1), "compression.gzip.level", "The level, if compression.type is gzip."),
+    key("compression.lz4.level", Int, "9", Between(1, 17), "compression.lz4.level", "The level, if compression.type is lz4."),
     key("compression.type", Str, "producer", OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "compression.type", "How batches are stored: as producers compressed them, or in one way."),
-    key("compression.zstd.level", Int, "3", AtLeast(-131_072), "compression.zstd.level", "The level, if compression.type is zstd."),
+    key("compression.zstd.level", Int, "3", Between(-131_072, 22), "compression.zstd.level", "The level, if compression.type is zstd."),
     key("delete.retention.ms", Long, "86400000", AtLeast(0), "log.cleaner.delete.retention.ms", "How long a compacted topic keeps the mark of a deleted key."),
     key("file.delete.delay.ms", Long, "60000", AtLeast(0), "log.segment.delete.delay.ms", "Kept and shown; there are no files of a topic's own."),
     key("flush.messages", Long, MAX, AtLeast(1), "log.flush.interval.messages", "Kept and shown; the broker's durability setting decides."),
-    key("flush.ms", Long, MAX, AtLeast(0), "log.flush.interval.ms", "Kept and shown; the broker's durability setting decides."),
-    key("follower.replication.throttled.replicas", List, "", Any, "follower.replication.throttled.replicas", "Kept and shown; there is one node."),
+    key("flush.ms", Long, MAX, AtLeast(0), "", "Kept and shown; the broker's durability setting decides."),
+    key("follower.replication.throttled.replicas", List, "", Replicas, "", "Kept and shown; there is one node."),
     key("index.interval.bytes", Int, "4096", AtLeast(0), "log.index.interval.bytes", "Kept and shown; every append has an index entry."),
-    key("leader.replication.throttled.replicas", List, "", Any, "leader.replication.throttled.replicas", "Kept and shown; there is one node."),
+    key("leader.replication.throttled.replicas", List, "", Replicas, "", "Kept and shown; there is one node."),
     key("local.retention.bytes", Long, "-2", AtLeast(-2), "log.local.retention.bytes", "Kept and shown; there is no remote storage."),
     key("local.retention.ms", Long, "-2", AtLeast(-2), "log.local.retention.ms", "Kept and shown; there is no remote storage."),
     key("max.compaction.lag.ms", Long, MAX, AtLeast(1), "log.cleaner.max.compaction.lag.ms", "How long a record of a compacted topic may go without being compacted."),
@@ -91,33 +100,45 @@ pub const CONFIGS: &[ConfigKey] = &[
     key("message.timestamp.after.max.ms", Long, "3600000", AtLeast(0), "log.message.timestamp.after.max.ms", "How far a record's timestamp may lie in the future."),
     key("message.timestamp.before.max.ms", Long, MAX, AtLeast(0), "log.message.timestamp.before.max.ms", "How far a record's timestamp may lie in the past."),
     key("message.timestamp.type", Str, "CreateTime", OneOf(&["CreateTime", "LogAppendTime"]), "log.message.timestamp.type", "Whose clock records bear: the producer's, or the broker's."),
-    key("min.cleanable.dirty.ratio", Double, "0.5", Between(0.0, 1.0), "log.cleaner.min.cleanable.ratio", "How much of a compacted topic must be new before it is compacted again."),
+    key("min.cleanable.dirty.ratio", Double, "0.5", Between(0, 1), "log.cleaner.min.cleanable.ratio", "How much of a compacted topic must be new before it is compacted again."),
     key("min.compaction.lag.ms", Long, "0", AtLeast(0), "log.cleaner.min.compaction.lag.ms", "How long a record of a compacted topic is left alone."),
     key("min.insync.replicas", Int, "1", AtLeast(1), "min.insync.replicas", "With more than 1, acks=all is refused: there is one node."),
     key("preallocate", Boolean, "false", Any, "log.preallocate", "Kept and shown; the commit log is always allocated ahead."),
-    key("remote.log.copy.disable", Boolean, "false", Any, "remote.log.copy.disable", "Kept and shown; there is no remote storage."),
-    key("remote.log.delete.on.disable", Boolean, "false", Any, "remote.log.delete.on.disable", "Kept and shown; there is no remote storage."),
-    key("remote.storage.enable", Boolean, "false", Only(&["false"], &["false", "true"]), "remote.storage.enable", "There is no remote storage."),
+    key("remote.log.copy.disable", Boolean, "false", Any, "", "Kept and shown; there is no remote storage."),
+    key("remote.log.delete.on.disable", Boolean, "false", Any, "", "Kept and shown; there is no remote storage."),
+    key("remote.storage.enable", Boolean, "false", NoRemoteStorage, "", "There is no remote storage."),
     key("retention.bytes", Long, "-1", Any, "log.retention.bytes", "How many bytes a partition keeps; -1 for all."),
-    key("retention.ms", Long, "604800000", AtLeast(-1), "log.retention.ms", "How long records are kept; -1 for ever."),
-    key("segment.bytes", Int, "1073741824", AtLeast(14), "log.segment.bytes", "The newest records, up to this size, are not compacted; a topic has no files of its own."),
+    key("retention.ms", Long, "604800000", AtLeast(-1), "", "How long records are kept; -1 for ever."),
+    key("segment.bytes", Int, "1073741824", AtLeast(1_048_576), "log.segment.bytes", "The newest records, up to this size, are not compacted; a topic has no files of its own."),
     key("segment.index.bytes", Int, "10485760", AtLeast(4), "log.index.size.max.bytes", "Kept and shown; a topic has no segments of its own."),
-    key("segment.jitter.ms", Long, "0", AtLeast(0), "log.roll.jitter.ms", "Kept and shown; a topic has no segments of its own."),
-    key("segment.ms", Long, "604800000", AtLeast(1), "log.roll.ms", "The newest records, up to this age, are not compacted; a topic has no files of its own."),
+    key("segment.jitter.ms", Long, "0", AtLeast(0), "", "Kept and shown; a topic has no segments of its own."),
+    key("segment.ms", Long, "604800000", AtLeast(1), "", "The newest records, up to this age, are not compacted; a topic has no files of its own."),
     key("unclean.leader.election.enable", Boolean, "false", Any, "unclean.leader.election.enable", "Kept and shown; there is one node."),
 ];
+
+/// Taken and never shown, as with Kafka: segments smaller than `segment.bytes` may say, which AMQP streams can have.
+pub const INTERNAL_SEGMENT_BYTES: &str = "internal.segment.bytes";
+const INTERNAL: ConfigKey = key(INTERNAL_SEGMENT_BYTES, Int, "", AtLeast(14), "", "");
 
 /// Why a value is refused, in Kafka's words where it has some (INVALID_CONFIG).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     #[error("Unknown topic config name: {0}")]
     Unknown(String),
-    #[error("Invalid value {value} for configuration {name}: Not a {what}")]
+    #[error("Null value not supported for topic configs: {0}")]
+    Null(&'static str),
+    #[error("Invalid value {value} for configuration {name}: {what}")]
     Type { name: &'static str, value: String, what: &'static str },
     #[error("Invalid value {value} for configuration {name}: {must}")]
     Range { name: &'static str, value: String, must: String },
-    #[error("Invalid value {value} for configuration {name}: this version of Warren does {does} only")]
-    NotYet { name: &'static str, value: String, does: &'static str },
+    #[error(
+        "conflict topic config setting min.compaction.lag.ms ({min_ms}) > max.compaction.lag.ms ({max_ms})"
+    )]
+    Lag { min_ms: i64, max_ms: i64 },
+    #[error(
+        "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage."
+    )]
+    NoRemoteStorage,
 }
 
 /// The configuration of one topic: what it sets itself, over the defaults; and the parsed form of what is acted upon.
@@ -172,24 +193,35 @@ impl Default for TopicConfig {
 }
 
 impl TopicConfig {
-    /// From the names and values of a request; a null value leaves the default.
+    /// From the names and values of a request.
+    ///
+    /// # Errors
+    /// What Kafka refuses, in its words.
     pub fn new<'a>(
         values: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
     ) -> Result<Self, ConfigError> {
         let mut set = BTreeMap::new();
         for (name, value) in values {
             let key = config(name).ok_or_else(|| ConfigError::Unknown(name.to_owned()))?;
-            if let Some(value) = value {
-                set.insert(key.name, key.check(value)?);
-            }
+            let value = value.ok_or(ConfigError::Null(key.name))?;
+            set.insert(key.name, key.check(value)?);
         }
-        Ok(Self::parsed(set))
+        let config = Self::parsed(set);
+        let lag = |name| config.value(name).and_then(|ms| ms.parse::<i64>().ok()).unwrap_or_default();
+        let (min_ms, max_ms) = (lag("min.compaction.lag.ms"), lag("max.compaction.lag.ms"));
+        if min_ms > max_ms {
+            return Err(ConfigError::Lag { min_ms, max_ms });
+        }
+        Ok(config)
     }
 
     /// Every config with its value and source, in the table's order.
     pub fn all(&self) -> impl Iterator<Item = (&'static ConfigKey, &str, ConfigSource)> {
         CONFIGS.iter().map(|key| match self.set.get(key.name) {
             Some(value) => (key, value.as_str(), ConfigSource::DynamicTopicConfig),
+            None if key.name == MIN_INSYNC_REPLICAS => {
+                (key, key.default, ConfigSource::DynamicDefaultBrokerConfig)
+            }
             None => (key, key.default, ConfigSource::DefaultConfig),
         })
     }
@@ -273,7 +305,10 @@ impl TopicConfig {
                 // Compared in millionths, so that a configuration can be compared as a whole.
                 min_cleanable_millionths: millionths(&value("min.cleanable.dirty.ratio")),
             },
-            segment_bytes: number("segment.bytes"),
+            segment_bytes: match value(INTERNAL_SEGMENT_BYTES).parse() {
+                Ok(bytes) => bytes,
+                Err(_) => number("segment.bytes"),
+            },
             segment_ms: number("segment.ms"),
             policy_ms: None,
             policy_bytes: None,
@@ -302,7 +337,7 @@ fn compression(name: &str, level: impl Fn(&str) -> i32) -> Option<Compression> {
 /// The config of that name.
 #[must_use]
 pub fn config(name: &str) -> Option<&'static ConfigKey> {
-    CONFIGS.iter().find(|key| key.name == name)
+    CONFIGS.iter().chain([&INTERNAL]).find(|key| key.name == name)
 }
 
 impl ConfigKey {
@@ -310,49 +345,71 @@ impl ConfigKey {
     fn check(&self, value: &str) -> Result<String, ConfigError> {
         let (name, value) = (self.name, value.trim());
         let wrong = |what| ConfigError::Type { name, value: value.to_owned(), what };
-        match self.config_type {
-            Boolean if !matches!(value, "true" | "false") => return Err(wrong("boolean (true or false)")),
-            Int if value.parse::<i32>().is_err() => return Err(wrong("number of type INT")),
-            Long if value.parse::<i64>().is_err() => return Err(wrong("number of type LONG")),
-            Double if value.parse::<f64>().is_err() => return Err(wrong("number of type DOUBLE")),
-            Boolean | Int | Long | Double | Str | List => {}
-        }
-        let out_of_range = |must| ConfigError::Range { name, value: value.to_owned(), must };
-        match self.rule {
-            Any => {}
-            AtLeast(least) => {
-                if value.parse::<i64>().is_ok_and(|n| n < least) {
-                    return Err(out_of_range(format!("Value must be at least {least}")));
-                }
-            }
-            Between(low, high) => {
-                if !value.parse::<f64>().is_ok_and(|n| (low..=high).contains(&n)) {
-                    return Err(out_of_range(format!("Value must be between {low} and {high}")));
-                }
-            }
-            Several(known) => {
-                if !value.split(',').all(|part| known.contains(&part.trim())) {
-                    return Err(out_of_range(format!("String must be one of: {}", known.join(", "))));
-                }
-            }
-            OneOf(known) => {
-                if !known.contains(&value) {
-                    return Err(out_of_range(format!("String must be one of: {}", known.join(", "))));
-                }
-            }
-            Only(done, known) => {
-                let mut parts = value.split(',').map(str::trim);
-                if !parts.clone().all(|part| known.contains(&part)) {
-                    return Err(out_of_range(format!("String must be one of: {}", known.join(", "))));
-                }
-                if !parts.all(|part| done.contains(&part)) {
-                    let does = done.first().copied().unwrap_or_default();
-                    return Err(ConfigError::NotYet { name, value: value.to_owned(), does });
-                }
-            }
-        }
-        Ok(value.to_owned())
+        let value = match self.config_type {
+            Boolean => match value.to_ascii_lowercase() {
+                word if matches!(word.as_str(), "true" | "false") => word,
+                _ => return Err(wrong("Expected value to be either true or false")),
+            },
+            Int if value.parse::<i32>().is_err() => return Err(wrong("Not a number of type INT")),
+            Long if value.parse::<i64>().is_err() => return Err(wrong("Not a number of type LONG")),
+            Double if value.parse::<f64>().is_err() => return Err(wrong("Not a number of type DOUBLE")),
+            Int | Long | Double | Str => value.to_owned(),
+            List => items(value).join(","),
+        };
+        self.rule.check(name, &value)?;
+        Ok(value)
     }
+}
+
+impl Rule {
+    fn check(self, name: &'static str, value: &str) -> Result<(), ConfigError> {
+        let refuse = |value: &str, must| Err(ConfigError::Range { name, value: value.to_owned(), must });
+        let number = value.parse::<f64>().unwrap_or_default();
+        match self {
+            Any => Ok(()),
+            BetweenOr(_, _, other) if value.parse() == Ok(other) => Ok(()),
+            BetweenOr(low, high, other) if number < low as f64 || number > high as f64 => {
+                refuse(value, format!("Value must be between {low} and {high} or equal to {other}"))
+            }
+            AtLeast(low) | Between(low, _) if number < low as f64 => {
+                refuse(value, format!("Value must be at least {low}"))
+            }
+            Between(_, high) if number > high as f64 => {
+                refuse(value, format!("Value must be no more than {high}"))
+            }
+            AtLeast(_) | Between(..) | BetweenOr(..) => Ok(()),
+            OneOf(known) if known.contains(&value) => Ok(()),
+            OneOf(known) => refuse(value, one_of(known)),
+            ListOf(known) => match items(value).into_iter().find(|item| !known.contains(item)) {
+                Some(unknown) => refuse(unknown, one_of(known)),
+                None => Ok(()),
+            },
+            Replicas if value == "*" || items(value).into_iter().all(is_replica) => Ok(()),
+            Replicas => {
+                let format = "[partitionId]:[brokerId],[partitionId]:[brokerId],...";
+                let must = format!(
+                    "{name} must be the literal '*' or a list of replicas in the following format: {format}"
+                );
+                refuse(&format!("[{}]", items(value).join(", ")), must)
+            }
+            NoRemoteStorage if value == "true" => Err(ConfigError::NoRemoteStorage),
+            NoRemoteStorage => Ok(()),
+        }
+    }
+}
+
+/// The items of a list, as Kafka reads one; nothing for an empty text.
+#[must_use]
+pub fn items(list: &str) -> Vec<&str> {
+    if list.is_empty() { Vec::new() } else { list.split(',').map(str::trim).collect() }
+}
+
+fn one_of(known: &[&str]) -> String {
+    format!("String must be one of: {}", known.join(", "))
+}
+
+fn is_replica(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(p, b)| p.parse::<u32>().is_ok() && b.parse::<u32>().is_ok())
 }
 
 #[cfg(test)]
@@ -400,13 +457,35 @@ mod tests {
         check(
             "preallocate",
             "yes",
-            "Invalid value yes for configuration preallocate: Not a boolean (true or false)",
+            "Invalid value yes for configuration preallocate: Expected value to be either true or false",
         );
         check(
             "min.cleanable.dirty.ratio",
             "1.5",
-            "Invalid value 1.5 for configuration min.cleanable.dirty.ratio: Value must be between 0 and 1",
+            "Invalid value 1.5 for configuration min.cleanable.dirty.ratio: Value must be no more than 1",
         );
+        check(
+            "compression.gzip.level",
+            "10",
+            "Invalid value 10 for configuration compression.gzip.level: Value must be between 1 and 9 or equal to -1",
+        );
+        check(
+            "segment.bytes",
+            "10",
+            "Invalid value 10 for configuration segment.bytes: Value must be at least 1048576",
+        );
+        check(
+            "leader.replication.throttled.replicas",
+            "x, y",
+            "Invalid value [x, y] for configuration leader.replication.throttled.replicas: \
+             leader.replication.throttled.replicas must be the literal '*' or a list of replicas in the following \
+             format: [partitionId]:[brokerId],[partitionId]:[brokerId],...",
+        );
+        let lags = [("min.compaction.lag.ms", Some("10")), ("max.compaction.lag.ms", Some("5"))];
+        let text = "conflict topic config setting min.compaction.lag.ms (10) > max.compaction.lag.ms (5)";
+        assert_eq!(TopicConfig::new(lags).unwrap_err().to_string(), text);
+        let null = TopicConfig::new([("retention.ms", None)]).unwrap_err();
+        assert_eq!(null.to_string(), "Null value not supported for topic configs: retention.ms");
     }
 
     #[test]
@@ -421,6 +500,9 @@ mod tests {
             ]
         );
         assert_eq!(config.retention(), retention::Limits { retention_ms: 5_000, retention_bytes: -1 });
-        assert_eq!(TopicConfig::new([("retention.ms", None)]), Ok(TopicConfig::default()));
+        let loose = [("preallocate", "TRUE", "true"), ("retention.ms", " 5 ", "5")];
+        for (name, given, kept) in loose {
+            assert_eq!(set(name, given).unwrap().value(name), Some(kept), "{name}");
+        }
     }
 }

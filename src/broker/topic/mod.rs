@@ -71,7 +71,7 @@ pub struct Topic {
     pub id: Uuid,
     pub name: Arc<str>,
     pub vhost: VhostName,
-    pub partitions: Vec<Arc<Partition>>,
+    partitions: RwLock<Arc<[Arc<Partition>]>>,
     /// What `queue.declare` with `x-queue-type=stream` said, if that made it: then its name is taken for queues.
     pub stream_arguments: Option<Table>,
     config: SharedConfig,
@@ -106,18 +106,24 @@ impl Topic {
         config.with_policy(age.and_then(|ms| i64::try_from(ms).ok()), bytes)
     }
 
+    /// Its partitions as they are now: more may come, none goes.
+    #[must_use]
+    pub fn partitions(&self) -> Arc<[Arc<Partition>]> {
+        self.partitions.read().clone()
+    }
+
     /// The partition of that number.
     #[must_use]
-    pub fn partition(&self, number: i32) -> Option<&Arc<Partition>> {
-        self.partitions.get(usize::try_from(number).ok()?)
+    pub fn partition(&self, number: i32) -> Option<Arc<Partition>> {
+        self.partitions.read().get(usize::try_from(number).ok()?).cloned()
     }
 
     /// Where a record with this routing key goes (an empty one: spread over all).
     #[must_use]
-    pub fn partition_for(&self, routing_key: &[u8]) -> Option<&Arc<Partition>> {
-        let partitions = u32::try_from(self.partitions.len()).ok()?;
-        let number = self.spread.partition(routing_key, partitions);
-        self.partitions.get(usize::try_from(number).ok()?)
+    pub fn partition_for(&self, routing_key: &[u8]) -> Option<Arc<Partition>> {
+        let partitions = self.partitions.read();
+        let number = self.spread.partition(routing_key, u32::try_from(partitions.len()).ok()?);
+        partitions.get(usize::try_from(number).ok()?).cloned()
     }
 
     /// Appends an AMQP message; durable with the ticket. `None`: the topic has no partitions.
@@ -133,7 +139,7 @@ impl Topic {
             vhost: self.vhost.clone(),
             name: self.name.to_string(),
             stream_arguments: self.stream_arguments.clone(),
-            partitions: self.partitions.iter().map(|p| p.id).collect(),
+            partitions: self.partitions.read().iter().map(|p| p.id).collect(),
             config: TopicConfig::clone(&self.config.read()),
         }
     }

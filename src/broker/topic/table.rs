@@ -51,6 +51,40 @@ pub enum CreateRefused {
     InvalidTopic(String),
 }
 
+/// Why a topic does not get more partitions.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GrowRefused {
+    #[error("Topic already has {0} partition(s).")]
+    Already(usize),
+    #[error("The topic {name} currently has {now} partition(s); {asked} would not be an increase.")]
+    Fewer { name: String, now: usize, asked: i64 },
+    #[error("A topic has at most {PARTITIONS_MAX} partitions.")]
+    TooMany,
+    #[error("The topic {0} was declared over AMQP as a stream, which is one partition.")]
+    Stream(String),
+    #[error("This server does not host this topic-partition.")]
+    Gone,
+}
+
+/// Whether a topic may have that many partitions.
+///
+/// # Errors
+/// Why not.
+pub fn check_growth(topic: &Topic, now: usize, asked: i64) -> Result<(), GrowRefused> {
+    let have = i64::try_from(now).unwrap_or(i64::MAX);
+    if asked == have {
+        Err(GrowRefused::Already(now))
+    } else if asked < have {
+        Err(GrowRefused::Fewer { name: topic.name.to_string(), now, asked })
+    } else if asked > i64::from(PARTITIONS_MAX) {
+        Err(GrowRefused::TooMany)
+    } else if topic.stream_arguments.is_some() {
+        Err(GrowRefused::Stream(topic.name.to_string()))
+    } else {
+        Ok(())
+    }
+}
+
 /// Partitions of one topic.
 pub const PARTITIONS_MAX: u32 = 10_000;
 
@@ -61,7 +95,7 @@ pub fn check_kafka_name(name: &str) -> Result<(), CreateRefused> {
     if name.is_empty() {
         refuse("the empty string is not allowed".to_owned())
     } else if matches!(name, "." | "..") {
-        refuse("'.' or '..' is not allowed".to_owned())
+        refuse(format!("'{name}' is not allowed"))
     } else if name.len() > 249 {
         refuse(format!("the length of '{name}' is longer than the max allowed length 249"))
     } else if !name.chars().all(legal) {
@@ -121,7 +155,7 @@ impl Topics {
             id,
             name: definition.name.into(),
             vhost: definition.vhost,
-            partitions,
+            partitions: RwLock::new(partitions.into()),
             stream_arguments: definition.stream_arguments,
             config,
             spread: Spread::default(),
@@ -202,7 +236,7 @@ impl Topics {
             id: new.id,
             name: new.name.into(),
             vhost: new.vhost,
-            partitions: (0..new.partitions).map(partition).collect(),
+            partitions: RwLock::new((0..new.partitions).map(partition).collect()),
             stream_arguments: new.stream_arguments,
             config: config.clone(),
             spread: Spread::default(),
@@ -224,11 +258,11 @@ impl Topics {
         }
         let mut writes = Writes::default();
         writes.delete(Space::Meta, keys::topic(topic.id));
-        for partition in &topic.partitions {
+        for partition in topic.partitions().iter() {
             writes.put(Space::Meta, keys::dropped_partition(partition.id), Vec::new());
             partition.close();
         }
-        let partitions = topic.partitions.clone();
+        let partitions = topic.partitions();
         let ticket = writes.submit(&self.store, move |outcome: Outcome| {
             if outcome.is_ok() {
                 partitions.iter().for_each(|p| p.drop_entries());
@@ -237,21 +271,73 @@ impl Topics {
         Some(ticket)
     }
 
-    /// Replaces a topic's configuration.
-    pub fn alter_config(&self, topic: &Arc<Topic>, config: TopicConfig) -> Ticket {
+    /// Gives a topic more partitions, `count` in all. They can be used at once, and are durable with the ticket.
+    ///
+    /// # Errors
+    /// When that would be no increase, or the topic is not there any more.
+    pub fn add_partitions(&self, topic: &Arc<Topic>, count: u32) -> Result<Ticket, GrowRefused> {
+        let mut next = self.changing.lock();
+        if self.by_id(topic.id).is_none() {
+            return Err(GrowRefused::Gone);
+        }
+        let mut partitions = topic.partitions().to_vec();
+        check_growth(topic, partitions.len(), count.into())?;
+        let first = next.0;
+        for number in u32::try_from(partitions.len()).unwrap_or(u32::MAX)..count {
+            let state = State::new(self.budget.clone());
+            let (id, config) = (PartitionId(next.0), topic.config.clone());
+            let number = i32::try_from(number).unwrap_or(i32::MAX);
+            partitions.push(Partition::new(
+                id,
+                number,
+                config,
+                self.store.clone(),
+                self.budget.clone(),
+                state,
+            ));
+            next.0 += 1;
+        }
+        tracing::info!(topic = %topic.name, partitions = count, added = next.0 - first, "has more partitions");
+        *topic.partitions.write() = partitions.into();
+        let mut writes = Writes::default();
+        writes.put(Space::Meta, keys::NEXT_PARTITION_ID.to_vec(), next.0.to_be_bytes().to_vec());
+        writes.put(Space::Meta, keys::topic(topic.id), topic.definition().encode());
+        Ok(writes.submit(&self.store, drop))
+    }
+
+    /// Replaces a topic's configuration by what `change` makes of it; nothing in between is lost.
+    ///
+    /// # Errors
+    /// What `change` refuses.
+    pub fn alter_config<E>(
+        &self,
+        topic: &Arc<Topic>,
+        change: impl FnOnce(&TopicConfig) -> Result<TopicConfig, E>,
+    ) -> Result<Ticket, E> {
         let _changing = self.changing.lock();
+        let config = change(&topic.config())?;
         *topic.config.write() = Arc::new(topic.limited(&config));
         let mut writes = Writes::default();
         // A deleted topic must not come back.
         if self.by_id(topic.id).is_some() {
             writes.put(Space::Meta, keys::topic(topic.id), topic.definition().encode());
         }
-        writes.submit(&self.store, drop)
+        Ok(writes.submit(&self.store, drop))
     }
 
     #[must_use]
     pub fn find(&self, vhost: &VhostName, name: &str) -> Option<Arc<Topic>> {
         self.tables.read().by_name.get(vhost)?.get(name).cloned()
+    }
+
+    /// A topic whose name is the same but for dots and underscores, which metrics do not tell apart.
+    #[must_use]
+    pub fn colliding(&self, vhost: &VhostName, name: &str) -> Option<Arc<str>> {
+        if !name.contains(['.', '_']) {
+            return None;
+        }
+        let (plain, tables) = (name.replace('.', "_"), self.tables.read());
+        tables.by_name.get(vhost)?.keys().find(|other| other.replace('.', "_") == plain).cloned()
     }
 
     #[must_use]
@@ -274,7 +360,8 @@ impl Topics {
     /// When a batch cannot be read.
     pub fn move_out_of(&self, segment: u32) -> Result<usize, StoreError> {
         let topics: Vec<Arc<Topic>> = self.tables.read().by_id.values().cloned().collect();
-        topics.iter().flat_map(|t| &t.partitions).map(|p| p.move_out_of(segment)).sum()
+        let partitions = topics.iter().flat_map(|t| t.partitions().to_vec());
+        partitions.map(|p| p.move_out_of(segment)).sum()
     }
 
     /// Partitions whose topic is compacted.
@@ -293,7 +380,7 @@ impl Topics {
     /// The regular run (`log.retention.check.interval.ms`): retention, and producers long gone.
     pub fn on_housekeeping(&self, now_ms: i64) {
         let topics: Vec<Arc<Topic>> = self.tables.read().by_id.values().cloned().collect();
-        for partition in topics.iter().flat_map(|t| &t.partitions) {
+        for partition in topics.iter().flat_map(|t| t.partitions().to_vec()) {
             partition.enforce_retention(now_ms);
             partition.expire_producers(now_ms.saturating_sub(PRODUCER_ID_EXPIRATION_MS));
         }

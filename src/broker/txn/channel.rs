@@ -96,10 +96,10 @@ pub(in crate::broker) fn records(now_ms: i64, records: &[(Arc<Topic>, Message)])
         let Some(partition) = topic.partition_for(&message.routing_key) else { continue };
         let record = Record::from_message(message);
         let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
-        if !parts.iter().any(|(other, _)| Arc::ptr_eq(other, partition)) {
+        if !parts.iter().any(|(other, _)| Arc::ptr_eq(other, &partition)) {
             parts.push((partition.clone(), BatchBuilder::new()));
         }
-        if let Some((_, builder)) = parts.iter_mut().find(|(other, _)| Arc::ptr_eq(other, partition)) {
+        if let Some((_, builder)) = parts.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &partition)) {
             builder.push(now_ms, record.key.as_deref(), record.value.as_deref(), headers);
         }
     }

@@ -542,7 +542,7 @@ fn group_key(vhost: &VhostName, group: &Arc<str>) -> GroupKey {
 }
 
 fn partition(core: &Core, at: TopicPartition) -> Option<Arc<Partition>> {
-    core.topics.by_id(at.topic)?.partition(at.partition).cloned()
+    core.topics.by_id(at.topic)?.partition(at.partition)
 }
 
 /// The coordinator never moves.

@@ -4,7 +4,7 @@
 
 use super::describe_configs::{Wanted, type_number};
 use crate::{
-    broker::topic::config::{CONFIGS, ConfigType},
+    broker::topic::config::{CONFIGS, ConfigType, MIN_INSYNC_REPLICAS},
     kafka::{
         NODE_ID,
         call::Call,
@@ -12,21 +12,48 @@ use crate::{
     },
 };
 
+const DYNAMIC_DEFAULT_BROKER_CONFIG: i8 = 3;
 const STATIC_BROKER_CONFIG: i8 = 4;
 const DEFAULT_CONFIG: i8 = 5;
+
+/// What is set for all brokers at once, and not from the configuration: Kafka's own min.insync.replicas.
+pub(super) fn cluster_wide(wanted: Wanted) -> Vec<DescribeConfigsResourceResult> {
+    let name = MIN_INSYNC_REPLICAS.to_owned();
+    let (value, source) = (Some("1".to_owned()), DYNAMIC_DEFAULT_BROKER_CONFIG);
+    let synonym = DescribeConfigsSynonym { name: name.clone(), value: value.clone(), source };
+    let config = DescribeConfigsResourceResult {
+        name,
+        value,
+        read_only: true,
+        config_source: source,
+        synonyms: wanted.synonyms.then_some(synonym).into_iter().collect(),
+        config_type: type_number(ConfigType::Int),
+        documentation: wanted.documentation.then(String::new),
+        ..DescribeConfigsResourceResult::default()
+    };
+    vec![config]
+}
 
 /// Name, type, Kafka's default (empty: it has none), and what it is here.
 type Row = (&'static str, ConfigType, &'static str, String);
 
 pub(super) fn all(call: &Call, wanted: Wanted) -> Vec<DescribeConfigsResourceResult> {
     let mut rows = own(call);
-    for key in CONFIGS {
+    for key in CONFIGS.iter().filter(|key| !key.synonym.is_empty()) {
         if !rows.iter().any(|(name, ..)| *name == key.synonym) {
             rows.push((key.synonym, key.config_type, key.default, key.default.to_owned()));
         }
     }
     rows.sort_by_key(|(name, ..)| *name);
-    rows.into_iter().map(|row| result(row, wanted)).collect()
+    let mut all: Vec<_> = rows.into_iter().map(|row| result(row, wanted)).collect();
+    for config in cluster_wide(wanted) {
+        if let Some(place) = all.iter_mut().find(|place| place.name == config.name) {
+            let by_default = std::mem::take(&mut place.synonyms);
+            *place = config;
+            place.synonyms.extend(by_default);
+        }
+    }
+    all
 }
 
 #[rustfmt::skip]
@@ -57,6 +84,8 @@ fn own(call: &Call) -> Vec<Row> {
         ("process.roles", List, "", "broker,controller".to_owned()),
         ("producer.id.expiration.ms", Int, "86400000", "86400000".to_owned()),
         ("security.inter.broker.protocol", Str, "PLAINTEXT", "PLAINTEXT".to_owned()),
+        ("log.retention.hours", Int, "168", "168".to_owned()),
+        ("log.roll.hours", Int, "168", "168".to_owned()),
         ("log.retention.check.interval.ms", Long, "300000", "300000".to_owned()),
         ("socket.request.max.bytes", Int, "104857600", settings.request_bytes_max.to_string()),
     ]

@@ -4,10 +4,14 @@
 //! configs (KIP-525). Version 7: its id. Whatever has no place on one node is refused as Kafka refuses it on a cluster
 //! of one; the texts are its.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use uuid::Uuid;
 
+use super::replicas;
 use crate::{
     broker::topic::{
         NewTopic, Topic,
@@ -15,12 +19,12 @@ use crate::{
         table::{PARTITIONS_MAX, check_kafka_name},
     },
     kafka::{
-        NODE_ID, Settings,
+        Settings,
         call::Call,
         fault::{ErrorCode, Fault},
         wire::create_topics::{
-            CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfigs, CreatableTopicResult,
-            CreateTopicsRequest, CreateTopicsResponse,
+            CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest,
+            CreateTopicsResponse,
         },
     },
 };
@@ -34,12 +38,11 @@ pub async fn handle(call: Call, request: CreateTopicsRequest) -> CreateTopicsRes
     }
     let (mut topics, mut pending) = (Vec::with_capacity(request.topics.len()), None);
     for asked in request.topics {
-        let outcome = if named.get(&asked.name).is_some_and(|count| *count > 1) {
-            Err(Fault::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
-        } else if let Ok(topic) = call.topic_named(&asked.name) {
-            Err(Fault::new(ErrorCode::TopicAlreadyExists, format!("Topic '{}' already exists.", topic.name)))
-        } else {
-            check(&asked, &call.door().settings)
+        // A name that stands there twice is answered once.
+        let outcome = match named.remove(&asked.name) {
+            None => continue,
+            Some(1) => check_name(&call, &asked.name).and_then(|()| check(&asked, &call.door().settings)),
+            Some(_) => Err(Fault::new(ErrorCode::InvalidRequest, "Duplicate topic name.")),
         };
         let outcome = outcome.and_then(|checked| {
             if request.validate_only {
@@ -71,14 +74,35 @@ struct Checked {
     config: TopicConfig,
 }
 
+/// A name that is legal, free, and not so like another that their metrics would be one.
+fn check_name(call: &Call, name: &str) -> Result<(), Fault> {
+    check_kafka_name(name)?;
+    if name == CLUSTER_METADATA_TOPIC {
+        let text = format!("Creation of internal topic {name} is prohibited.");
+        return Err(Fault::new(ErrorCode::InvalidRequest, text));
+    }
+    if call.topic_named(name).is_ok() {
+        return Err(Fault::new(ErrorCode::TopicAlreadyExists, format!("Topic '{name}' already exists.")));
+    }
+    match call.topics().colliding(&call.door().vhost, name) {
+        None => Ok(()),
+        Some(other) => Err(Fault::new(
+            ErrorCode::InvalidTopicException,
+            format!("Topic '{name}' collides with existing topic: {other}"),
+        )),
+    }
+}
+
+/// Kafka's own log of what the cluster is.
+pub(super) const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
+
 fn check(asked: &CreatableTopic, settings: &Settings) -> Result<Checked, Fault> {
-    check_kafka_name(&asked.name)?;
     let set = asked.configs.iter().map(|c| (c.name.as_str(), c.value.as_deref()));
     let limit = settings.message_bytes_max.to_string();
     let default = default_limit(settings, &limit);
     let config = TopicConfig::new(default.into_iter().chain(set))?;
     let partitions = if asked.assignments.is_empty() {
-        check_replication_factor(asked.replication_factor)?;
+        check_replication_factor(asked.replication_factor, settings.replication_factor_clamp)?;
         check_partitions(asked.num_partitions, settings)?
     } else {
         check_assignments(asked)?
@@ -98,9 +122,11 @@ fn default_limit<'a>(settings: &Settings, limit: &'a str) -> Option<(&'static st
     (!is_default).then_some(("max.message.bytes", Some(limit)))
 }
 
-fn check_replication_factor(asked: i16) -> Result<(), Fault> {
+/// With `clamp`, one replica stands for any number of them.
+fn check_replication_factor(asked: i16, clamp: bool) -> Result<(), Fault> {
     match asked {
         -1 | 1 => Ok(()),
+        n if n > 1 && clamp => Ok(()),
         n if n <= 0 => Err(Fault::new(
             ErrorCode::InvalidReplicationFactor,
             "Replication factor must be larger than 0, or -1 to use the default value.",
@@ -109,7 +135,7 @@ fn check_replication_factor(asked: i16) -> Result<(), Fault> {
             ErrorCode::InvalidReplicationFactor,
             format!(
                 "Unable to replicate the partition {n} time(s): The target replication factor of {n} cannot be reached \
-                 because only 1 broker(s) are registered."
+                 because only 1 broker(s) are registered or some brokers have all their log directories cordoned."
             ),
         )),
     }
@@ -124,10 +150,9 @@ fn check_partitions(asked: i32, settings: &Settings) -> Result<u32, Fault> {
             ErrorCode::InvalidPartitions,
             "Number of partitions was set to an invalid non-positive value.",
         )),
-        Ok(n) if n > PARTITIONS_MAX => Err(Fault::new(
-            ErrorCode::InvalidPartitions,
-            format!("Number of partitions must be between 1 and {PARTITIONS_MAX}."),
-        )),
+        Ok(n) if n > PARTITIONS_MAX => {
+            Err(Fault::new(ErrorCode::PolicyViolation, "Excessively large number of partitions per request."))
+        }
         Ok(n) => Ok(n),
     }
 }
@@ -144,25 +169,24 @@ fn check_assignments(asked: &CreatableTopic) -> Result<u32, Fault> {
     if asked.num_partitions != DEFAULT {
         return refuse("numPartitions");
     }
-    let mut numbers: Vec<i32> = asked.assignments.iter().map(|a| a.partition_index).collect();
-    numbers.sort_unstable();
-    if !numbers.iter().zip(0..).all(|(number, expected)| *number == expected) {
-        let text = "partitions should be a consecutive 0-based integer sequence";
-        return Err(Fault::new(ErrorCode::InvalidReplicaAssignment, text));
+    let refuse = |text: String| Err(Fault::new(ErrorCode::InvalidReplicaAssignment, text));
+    let mut numbers = BTreeSet::new();
+    for assignment in &asked.assignments {
+        if !numbers.insert(assignment.partition_index) {
+            let number = assignment.partition_index;
+            return refuse(format!("Found multiple manual partition assignments for partition {number}"));
+        }
+        replicas::check(&assignment.broker_ids)?;
     }
-    let elsewhere = |a: &&CreatableReplicaAssignment| a.broker_ids != [NODE_ID];
-    if let Some(wrong) = asked.assignments.iter().find(elsewhere) {
-        let text = format!(
-            "The manual partition assignment {:?} for partition {} is not on broker {NODE_ID} alone, the only one there is.",
-            wrong.broker_ids, wrong.partition_index
-        );
-        return Err(Fault::new(ErrorCode::InvalidReplicaAssignment, text));
+    if !numbers.iter().zip(0..).all(|(number, expected)| *number == expected) {
+        return refuse("partitions should be a consecutive 0-based integer sequence".to_owned());
     }
     check_count(numbers.len())
 }
 
 fn check_count(count: usize) -> Result<u32, Fault> {
-    let refuse = || Fault::new(ErrorCode::InvalidPartitions, "Too many partitions.");
+    let text = "Excessively large number of partitions per request.";
+    let refuse = || Fault::new(ErrorCode::PolicyViolation, text);
     u32::try_from(count).ok().filter(|n| *n <= PARTITIONS_MAX).ok_or_else(refuse)
 }
 
@@ -182,6 +206,7 @@ fn refused(name: String, fault: Fault) -> CreatableTopicResult {
         name,
         error_code: fault.code.code(),
         error_message: Some(fault.message),
+        configs: Some(Vec::new()),
         ..CreatableTopicResult::default()
     }
 }
@@ -198,7 +223,8 @@ fn created(name: String, topic: Option<Arc<Topic>>, checked: &Checked) -> Creata
     };
     CreatableTopicResult {
         name,
-        topic_id: topic.map(|t| t.id).unwrap_or_default(),
+        // Whoever only asks gets an id all the same.
+        topic_id: topic.map_or_else(Uuid::new_v4, |t| t.id),
         num_partitions: i32::try_from(checked.partitions).unwrap_or(i32::MAX),
         replication_factor: 1,
         configs: Some(checked.config.all().map(config).collect()),
@@ -209,7 +235,7 @@ fn created(name: String, topic: Option<Arc<Topic>>, checked: &Checked) -> Creata
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::tests::settings;
+    use crate::kafka::{tests::settings, wire::create_topics::CreatableReplicaAssignment};
 
     fn topic(num_partitions: i32, replication_factor: i16) -> CreatableTopic {
         CreatableTopic { name: "t".into(), num_partitions, replication_factor, ..CreatableTopic::default() }
@@ -233,18 +259,24 @@ mod tests {
         check_all(&topic(3, 1), Ok(3));
         check_all(&topic(0, 1), Err(ErrorCode::InvalidPartitions));
         check_all(&topic(-2, 1), Err(ErrorCode::InvalidPartitions));
-        check_all(&topic(10_001, 1), Err(ErrorCode::InvalidPartitions));
+        check_all(&topic(10_001, 1), Err(ErrorCode::PolicyViolation));
         check_all(&topic(1, 3), Err(ErrorCode::InvalidReplicationFactor));
         check_all(&topic(1, 0), Err(ErrorCode::InvalidReplicationFactor));
-        check_all(
-            &CreatableTopic { name: "a b".into(), ..topic(1, 1) },
-            Err(ErrorCode::InvalidTopicException),
-        );
+        check_all(&topic(0, 0), Err(ErrorCode::InvalidReplicationFactor));
         check_all(&assigned(&[(1, &[1]), (0, &[1])]), Ok(2));
         check_all(&assigned(&[(0, &[1]), (2, &[1])]), Err(ErrorCode::InvalidReplicaAssignment));
+        check_all(&assigned(&[(0, &[1]), (0, &[1])]), Err(ErrorCode::InvalidReplicaAssignment));
+        check_all(&assigned(&[(0, &[])]), Err(ErrorCode::InvalidReplicaAssignment));
         check_all(&assigned(&[(0, &[2])]), Err(ErrorCode::InvalidReplicaAssignment));
         let both = CreatableTopic { num_partitions: 1, ..assigned(&[(0, &[1])]) };
         check_all(&both, Err(ErrorCode::InvalidRequest));
+    }
+
+    #[test]
+    fn one_replica_stands_for_three_where_the_operator_says_so() {
+        let settings = Settings { replication_factor_clamp: true, ..settings() };
+        assert_eq!(check(&topic(2, 3), &settings).unwrap().partitions, 2);
+        assert_eq!(check(&topic(2, 0), &settings).unwrap_err().code, ErrorCode::InvalidReplicationFactor);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //!
 //! With a topic go its bindings to exchanges, and what groups have committed in it.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
+
+use uuid::Uuid;
 
 use crate::{
     broker::{Pending, topic::Topic},
@@ -22,9 +24,21 @@ pub async fn handle(call: Call, request: DeleteTopicsRequest) -> DeleteTopicsRes
         let named = |name| DeleteTopicState { name: Some(name), ..DeleteTopicState::default() };
         request.topic_names.into_iter().map(named).collect()
     };
+    let mut named: HashMap<(Option<String>, Uuid), usize> = HashMap::new();
+    for topic in &asked {
+        *named.entry((topic.name.clone(), topic.topic_id)).or_default() += 1;
+    }
     let (mut responses, mut pending) = (Vec::with_capacity(asked.len()), None);
     for topic in asked {
-        let found = find(&call, &topic);
+        // What stands there twice is answered once.
+        let found = match named.remove(&(topic.name.clone(), topic.topic_id)) {
+            None => continue,
+            Some(1) => find(&call, &topic),
+            Some(_) => {
+                let what = if topic.name.is_some() { "name" } else { "id" };
+                Err(Fault::new(ErrorCode::InvalidRequest, format!("Duplicate topic {what}.")))
+            }
+        };
         let name = found.as_ref().map(|t| t.name.to_string()).ok().or(topic.name);
         let topic_id = found.as_ref().map_or(topic.topic_id, |t| t.id);
         let outcome = found.and_then(|topic| delete(&call, &topic, &mut pending));

@@ -3,7 +3,10 @@
 //! Version 3: types and documentation (KIP-226, KIP-569). Tools read a topic's configs to write them back, so none is
 //! left out.
 
-use super::broker_configs;
+use super::{
+    broker_configs,
+    config_resource::{self, ResourceType},
+};
 use crate::{
     broker::topic::{
         config::{ConfigKey, ConfigSource, ConfigType},
@@ -20,9 +23,6 @@ use crate::{
     },
 };
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-
 /// What the client wants to know of each config.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
@@ -35,10 +35,15 @@ pub async fn handle(call: Call, request: DescribeConfigsRequest) -> DescribeConf
     let describe = |asked: DescribeConfigsResource| {
         let outcome = configs(&call, &asked, wanted);
         let (error_code, error_message, mut configs) = match outcome {
-            Ok(configs) => (ErrorCode::None, None, configs),
+            Ok(configs) => (ErrorCode::None, Some(String::new()), configs),
+            // Kafka's own text for it is empty here.
+            Err(Fault { code: ErrorCode::UnknownTopicOrPartition, .. }) => {
+                (ErrorCode::UnknownTopicOrPartition, Some(String::new()), Vec::new())
+            }
             Err(Fault { code, message }) => (code, Some(message), Vec::new()),
         };
-        if let Some(names) = &asked.configuration_keys {
+        // No names: all of them, as null.
+        if let Some(names) = asked.configuration_keys.as_ref().filter(|names| !names.is_empty()) {
             configs.retain(|config| names.contains(&config.name));
         }
         DescribeConfigsResult {
@@ -60,8 +65,9 @@ fn configs(
     asked: &DescribeConfigsResource,
     wanted: Wanted,
 ) -> Result<Vec<DescribeConfigsResourceResult>, Fault> {
-    match asked.resource_type {
-        TOPIC => {
+    let (name, invalid) = (&asked.resource_name, |text| Err(Fault::new(ErrorCode::InvalidRequest, text)));
+    match config_resource::resource_type(asked.resource_type) {
+        Some(ResourceType::Topic) => {
             let topic = call.topic_named(&asked.resource_name);
             if topic.is_err() {
                 check_kafka_name(&asked.resource_name)?;
@@ -69,14 +75,18 @@ fn configs(
             let config = topic?.config();
             Ok(config.all().map(|(key, value, source)| of_topic(key, value, source, wanted)).collect())
         }
-        // No name: the defaults of the whole cluster that were set at run time, of which there are none.
-        BROKER if asked.resource_name.is_empty() => Ok(Vec::new()),
-        BROKER if asked.resource_name == NODE_ID.to_string() => Ok(broker_configs::all(call, wanted)),
-        BROKER => Err(Fault::new(
-            ErrorCode::InvalidRequest,
-            format!("Unexpected broker id, expected {NODE_ID}, but received {}", asked.resource_name),
-        )),
-        other => Err(Fault::new(ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}"))),
+        // No name: what was set for the whole cluster at run time.
+        Some(ResourceType::Broker) if name.is_empty() => Ok(broker_configs::cluster_wide(wanted)),
+        Some(ResourceType::Broker) => match name.parse::<i32>() {
+            Ok(NODE_ID) => Ok(broker_configs::all(call, wanted)),
+            Ok(_) => invalid(format!(
+                "Unexpected broker id, expected {NODE_ID} or empty string, but received {name}"
+            )),
+            Err(_) => invalid(format!("Broker id must be an integer, but it is: {name}")),
+        },
+        Some(ResourceType::BrokerLogger | ResourceType::ClientMetrics | ResourceType::Group) | None => {
+            Err(ErrorCode::InvalidRequest.into())
+        }
     }
 }
 
@@ -96,7 +106,12 @@ fn of_topic(
         if source == ConfigSource::DynamicTopicConfig {
             synonyms.push(synonym(key.name, value, source));
         }
-        synonyms.push(synonym(key.synonym, key.default, ConfigSource::DefaultConfig));
+        if source == ConfigSource::DynamicDefaultBrokerConfig {
+            synonyms.push(synonym(key.synonym, value, source));
+        }
+        if !key.synonym.is_empty() {
+            synonyms.push(synonym(key.synonym, key.default, ConfigSource::DefaultConfig));
+        }
     }
     DescribeConfigsResourceResult {
         name: key.name.to_owned(),
@@ -114,6 +129,7 @@ fn of_topic(
 pub(super) fn source_number(source: ConfigSource) -> i8 {
     match source {
         ConfigSource::DynamicTopicConfig => 1,
+        ConfigSource::DynamicDefaultBrokerConfig => 3,
         ConfigSource::DefaultConfig => 5,
     }
 }

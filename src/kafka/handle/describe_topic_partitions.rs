@@ -51,7 +51,7 @@ pub async fn handle(call: Call, request: DescribeTopicPartitionsRequest) -> Desc
         let next = first + described.partitions.len();
         room -= described.partitions.len();
         response.topics.push(described);
-        if next < topic.partitions.len() {
+        if next < topic.partitions().len() {
             let partition_index = i32::try_from(next).unwrap_or(i32::MAX);
             response.next_cursor = Some(Cursor { topic_name: name, partition_index });
             break;
@@ -77,7 +77,7 @@ fn describe(topic: &Topic, first: usize, count: usize) -> DescribeTopicPartition
         name: Some(topic.name.to_string()),
         topic_id: topic.id,
         is_internal: false,
-        partitions: topic.partitions.iter().skip(first).take(count).map(|p| partition(p.number)).collect(),
+        partitions: topic.partitions().iter().skip(first).take(count).map(|p| partition(p.number)).collect(),
         // The request has no word for it; Kafka always answers.
         topic_authorized_operations: authorized::topic(true),
     }

@@ -110,7 +110,7 @@ impl Asked {
                 let found = topic.as_ref().map_err(|error| *error).and_then(|topic| {
                     let partition = topic.partition(p.partition);
                     check_leader_epoch(p.current_leader_epoch)?;
-                    partition.cloned().ok_or(ErrorCode::UnknownTopicOrPartition)
+                    partition.ok_or(ErrorCode::UnknownTopicOrPartition)
                 });
                 AskedPartition {
                     topic: at,

@@ -42,7 +42,7 @@ pub async fn handle(call: Call, request: ListOffsetsRequest) -> ListOffsetsRespo
                 Err(error) => Err(*error),
             };
             let outcome = match found {
-                Ok(partition) => find(call.version, &p, partition, isolation).await,
+                Ok(partition) => find(call.version, &p, &partition, isolation).await,
                 Err(error) => Err(error),
             };
             partitions.push(answer(call.version, p.partition_index, outcome));

@@ -97,6 +97,9 @@ fn make(call: &Call, name: &str, may_make: bool, pending: &mut Pending) -> Resul
     if !may_make || !settings.auto_create_topics {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
+    if call.topics().colliding(&call.door().vhost, name).is_some() {
+        return Err(ErrorCode::InvalidTopicException);
+    }
     let new = NewTopic {
         vhost: call.door().vhost.clone(),
         name: name.to_owned(),
@@ -136,7 +139,7 @@ fn describe(topic: &Topic, operations: i32) -> MetadataResponseTopic {
         name: Some(topic.name.to_string()),
         topic_id: topic.id,
         is_internal: false,
-        partitions: topic.partitions.iter().map(|p| partition(p.number)).collect(),
+        partitions: topic.partitions().iter().map(|p| partition(p.number)).collect(),
         topic_authorized_operations: operations,
     }
 }

@@ -82,7 +82,7 @@ pub async fn handle(call: Call, request: ProduceRequest) -> Reply<ProduceRespons
                 (None, Ok(topic)) => match topic.partition(p.index) {
                     None => Err(ErrorCode::UnknownTopicOrPartition.into()),
                     Some(partition) => {
-                        append(&call, topic, partition, p.records, acks, transactional_id.as_ref())
+                        append(&call, topic, &partition, p.records, acks, transactional_id.as_ref())
                     }
                 },
             };

@@ -30,10 +30,12 @@ pub(super) fn settings() -> Settings {
     Settings {
         advertised: None,
         num_partitions: 1,
+        replication_factor_clamp: false,
         auto_create_topics: true,
         request_bytes_max: 100 * 1024 * 1024,
         message_bytes_max: 1_048_588,
         cluster_id: "test-cluster".into(),
+        log_dir: Default::default(),
     }
 }
 

@@ -321,7 +321,7 @@ fn read_held(world: &World, id: u64, names: &mut Names) -> Vec<(i64, Letter)> {
 /// The numbers of the messages in the stream.
 fn read_stream(world: &World) -> Vec<u64> {
     let topic = world.vhost().find_stream(STREAM).expect("a stream lasts");
-    let partition = &topic.partitions[0];
+    let partition = &topic.partitions()[0];
     let start = partition.offsets().log_start;
     let fetched = crate::sim::ready(partition.fetch(start, usize::MAX, Isolation::ReadUncommitted));
     let fetched = fetched.unwrap().unwrap();

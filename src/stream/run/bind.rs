@@ -42,7 +42,7 @@ impl Bound {
     }
 
     fn partition(&self, topic: &str, partition: i32) -> Option<Arc<Partition>> {
-        self.topic(topic)?.partition(partition).cloned()
+        self.topic(topic)?.partition(partition)
     }
 
     /// The topic, made with one partition if it is not there.
@@ -76,7 +76,7 @@ impl Bound {
     ) -> Result<(Arc<Partition>, Checked), String> {
         let (topic, _) = self.find_or_make(topic)?;
         let partition =
-            topic.partition(number).cloned().ok_or_else(|| format!("{topic} has no partition {number}"))?;
+            topic.partition(number).ok_or_else(|| format!("{topic} has no partition {number}"))?;
         let mut builder = BatchBuilder::new();
         for record in records {
             let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
@@ -110,7 +110,7 @@ impl Bound {
 
 impl Log for Bound {
     fn partitions(&self, topic: &str) -> Option<i32> {
-        self.topic(topic).and_then(|topic| i32::try_from(topic.partitions.len()).ok())
+        self.topic(topic).and_then(|topic| i32::try_from(topic.partitions().len()).ok())
     }
 
     fn log_start(&self, topic: &str, partition: i32) -> i64 {

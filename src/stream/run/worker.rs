@@ -195,7 +195,7 @@ impl Worker {
     fn partitions(&self, job: &Job) -> Vec<Arc<Partition>> {
         job.topics()
             .filter_map(|name| self.bound.topic(name))
-            .flat_map(|topic| topic.partitions.clone())
+            .flat_map(|topic| topic.partitions().to_vec())
             .collect()
     }
 

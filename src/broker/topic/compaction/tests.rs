@@ -16,7 +16,7 @@ use crate::{
 
 /// Every append its own segment; compacted at once.
 const CONFIG: [(&str, &str); 3] =
-    [("cleanup.policy", "compact"), ("segment.bytes", "14"), ("min.cleanable.dirty.ratio", "0")];
+    [("cleanup.policy", "compact"), ("internal.segment.bytes", "14"), ("min.cleanable.dirty.ratio", "0")];
 
 fn batch(timestamp: i64, records: &[(&str, Option<&str>)], producer: Producer) -> Batch {
     let mut builder = BatchBuilder::new().producer(producer);

@@ -76,11 +76,11 @@ impl World {
     }
 
     pub(in crate::broker::topic) fn partition(&self, config: &[(&str, &str)]) -> Arc<Partition> {
-        self.topic("t", 1, config).partitions[0].clone()
+        self.topic("t", 1, config).partitions()[0].clone()
     }
 
     pub(in crate::broker::topic) fn found(&self) -> Arc<Partition> {
-        self.topics.find(&vhost(), "t").unwrap().partitions[0].clone()
+        self.topics.find(&vhost(), "t").unwrap().partitions()[0].clone()
     }
 
     pub(in crate::broker::topic) fn append(
@@ -289,7 +289,7 @@ fn a_change_over_many_partitions_is_one_and_carries_other_keys() {
     let parts = || {
         let part =
             |p: &Arc<Partition>| (p.clone(), p.check_built(vec![batch(&["a"]), batch(&["b"])], NOW_MS));
-        topic.partitions.iter().map(part).collect::<Vec<_>>()
+        topic.partitions().iter().map(part).collect::<Vec<_>>()
     };
     let outcome = Outcome::default();
     let slot = outcome.clone();
@@ -301,15 +301,16 @@ fn a_change_over_many_partitions_is_one_and_carries_other_keys() {
     let world = world.crashed();
     assert_eq!(world.store.get(Space::State, b"~job").unwrap().as_deref(), Some(&b"epoch 1"[..]));
     let topic = world.topics.find(&vhost(), "t").unwrap();
-    assert!(topic.partitions.iter().all(|p| offsets_read(p, 1, 1_000) == [1]));
+    assert!(topic.partitions().iter().all(|p| offsets_read(p, 1, 1_000) == [1]));
 }
 
 #[test]
 fn one_refused_part_refuses_all_of_a_change() {
     let world = World::new();
     let (kept, deleted) = (world.topic("kept", 1, &[]), world.topic("deleted", 1, &[]));
-    let part =
-        |t: &Arc<Topic>| (t.partitions[0].clone(), t.partitions[0].check_built(vec![batch(&["a"])], NOW_MS));
+    let part = |t: &Arc<Topic>| {
+        (t.partitions()[0].clone(), t.partitions()[0].check_built(vec![batch(&["a"])], NOW_MS))
+    };
     let parts = vec![part(&kept), part(&deleted)];
     world.topics.delete(&deleted).unwrap();
     let outcome = Outcome::default();
@@ -318,7 +319,7 @@ fn one_refused_part_refuses_all_of_a_change() {
     append_all(&world.store, parts, Some((0, extra)), move |all| *slot.lock() = Some(all));
     commit(&world.store);
     assert_eq!(outcome.lock().take(), Some(Err(Refused::UnknownTopicOrPartition)));
-    assert_eq!(kept.partitions[0].offsets().high_watermark, Offset(0));
+    assert_eq!(kept.partitions()[0].offsets().high_watermark, Offset(0));
 }
 
 #[test]
@@ -342,7 +343,7 @@ fn records_published_one_by_one_become_one_batch_a_turn() {
 fn a_waiting_fetch_is_woken_by_the_commit_and_by_the_deletion() {
     let world = World::new();
     let topic = world.topic("t", 1, &[]);
-    let p = &topic.partitions[0];
+    let p = &topic.partitions()[0];
     let waiter = Waiter::new(1);
     p.wait(Offset(0), Isolation::ReadUncommitted, &waiter);
     submit(p, p.check(batch(&["a"]).into_bytes(), NOW_MS, false).unwrap());
@@ -430,18 +431,18 @@ fn a_deleted_topic_leaves_nothing_behind_and_its_successor_is_another() {
     let world = World::durable();
     let old = world.topic("t", 2, &[]);
     for _ in 0..3 {
-        world.append(&old.partitions[1], &batch(&["a"])).unwrap();
+        world.append(&old.partitions()[1], &batch(&["a"])).unwrap();
     }
     let waiting = submit(
-        &old.partitions[0],
-        old.partitions[0].check(batch(&["b"]).into_bytes(), NOW_MS, true).unwrap(),
+        &old.partitions()[0],
+        old.partitions()[0].check(batch(&["b"]).into_bytes(), NOW_MS, true).unwrap(),
     );
     world.topics.delete(&old).unwrap();
     assert!(world.topics.delete(&old).is_none());
     let new = world.topic("t", 1, &[]);
     assert_eq!(waiting.lock().take(), Some(Err(Refused::UnknownTopicOrPartition)));
-    assert!(matches!(read(&old.partitions[1], 0, 1), Err(FetchError::UnknownTopicOrPartition)));
-    assert_ne!((new.id, new.partitions[0].id), (old.id, old.partitions[0].id));
+    assert!(matches!(read(&old.partitions()[1], 0, 1), Err(FetchError::UnknownTopicOrPartition)));
+    assert_ne!((new.id, new.partitions()[0].id), (old.id, old.partitions()[0].id));
     assert!(world.store.scan(Space::Index, b"b").unwrap().is_empty());
     assert!(world.store.scan(Space::Meta, b"D").unwrap().is_empty());
     let world = world.crashed();
@@ -453,7 +454,7 @@ fn a_deleted_topic_leaves_nothing_behind_and_its_successor_is_another() {
 fn a_crash_in_the_middle_of_a_deletion_is_finished_at_recovery() {
     let world = World::durable();
     let old = world.topic("t", 1, &[]);
-    world.append(&old.partitions[0], &batch(&["a"])).unwrap();
+    world.append(&old.partitions()[0], &batch(&["a"])).unwrap();
     world.topics.delete(&old).unwrap();
     world.store.step(clock::epoch());
     let world = world.crashed();
@@ -469,7 +470,7 @@ fn the_tails_of_all_partitions_share_one_budget_and_the_oldest_goes_first() {
     let one = batch(&["a"]).bytes().len();
     let world = World::on(store, 2 * one);
     let (a, b) =
-        (world.topic("a", 1, &[]).partitions[0].clone(), world.topic("b", 1, &[]).partitions[0].clone());
+        (world.topic("a", 1, &[]).partitions()[0].clone(), world.topic("b", 1, &[]).partitions()[0].clone());
     for p in [&a, &b, &b] {
         world.append(p, &batch(&["a"])).unwrap();
     }

@@ -1,0 +1,341 @@
+"""THE table of the Kafka door's admin answers: what Kafka 4.3.1 says to requests that libraries send, and to those that
+they do not. A row is an API, a version, a request, and what the answer must hold: the fields named, and no more.
+
+The same table is held against Kafka itself (conftest.py); `T` is a topic of the row's test, with one partition.
+"""
+
+import uuid
+
+import pytest
+
+from kafka_wire import NOBODY, Connection
+
+pytestmark = pytest.mark.usefixtures("kafka_address")
+
+
+@pytest.fixture(scope="module")
+def door(kafka_address):
+    connection = Connection(kafka_address)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def topic(door):
+    name = "rows-" + uuid.uuid4().hex[:8]
+    create(door, name)
+    yield name
+    door.call("DeleteTopics", 6, Topics=[{"Name": name}], TimeoutMs=5000)
+
+
+def create(door, name, **more):
+    asked = {"Name": name, "NumPartitions": 1, "ReplicationFactor": 1, **more}
+    return door.call("CreateTopics", 7, Topics=[asked], timeoutMs=5000)["Topics"][0]
+
+
+def named(value, topic):
+    """The value with the topic's name for `T`."""
+    if isinstance(value, dict):
+        return {key: named(one, topic) for key, one in value.items()}
+    if isinstance(value, list):
+        return [named(one, topic) for one in value]
+    if isinstance(value, str):
+        return value.replace("{T}", topic)
+    return value
+
+
+def holds(expected, found, path="answer"):
+    """What is named is as it is named."""
+    if isinstance(expected, dict):
+        for key, value in expected.items():
+            holds(value, found[key], f"{path}.{key}")
+    elif isinstance(expected, list) and all(isinstance(one, dict) for one in expected):
+        assert len(expected) == len(found), f"{path}: {found}"
+        for at, value in enumerate(expected):
+            holds(value, found[at], f"{path}[{at}]")
+    else:
+        assert found == expected, f"{path}: {found!r}, not {expected!r}"
+
+
+def check(door, topic, rows):
+    for api, version, asked, expected in rows:
+        try:
+            holds(named(expected, topic), door.call(api, version, **named(asked, topic)))
+        except AssertionError as wrong:
+            raise AssertionError(f"{api} {version} {asked}: {wrong}") from None
+
+
+BAD_NAME = "contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+ONE_BROKER = (
+    "Unable to replicate the partition 3 time(s): The target replication factor of 3 cannot be reached because only 1 "
+    "broker(s) are registered or some brokers have all their log directories cordoned."
+)
+REPLICAS = "The manual partition assignment includes"
+
+
+def making(error, text, **topic):
+    asked = {"Name": "{T}-new", "NumPartitions": 1, "ReplicationFactor": 1, **topic}
+    answer = {"Name": asked["Name"], "ErrorCode": error, "ErrorMessage": text}
+    return "CreateTopics", 7, {"Topics": [asked], "validateOnly": True}, {"Topics": [answer]}
+
+
+def with_config(name, value, text):
+    return making(40 if text else 0, text, Configs=[{"Name": name, "Value": value}])
+
+
+def by_hand(*replicas):
+    assignments = [{"PartitionIndex": number, "BrokerIds": brokers} for number, brokers in replicas]
+    return {"NumPartitions": -1, "ReplicationFactor": -1, "Assignments": assignments}
+
+
+def test_topics_are_refused_in_kafkas_words(door, topic):
+    at_least = "Invalid value {} for configuration {}: Value must be at least {}"
+    rows = [
+        making(36, "Topic '{T}' already exists.", Name="{T}"),
+        making(38, ONE_BROKER, ReplicationFactor=3),
+        making(38, "Replication factor must be larger than 0, or -1 to use the default value.", ReplicationFactor=0),
+        making(37, "Number of partitions was set to an invalid non-positive value.", NumPartitions=0),
+        making(44, "Excessively large number of partitions per request.", NumPartitions=20_000),
+        making(17, "Topic name is invalid: the empty string is not allowed", Name=""),
+        making(17, "Topic name is invalid: '.' is not allowed", Name="."),
+        making(17, f"Topic name is invalid: 'a b' {BAD_NAME}", Name="a b"),
+        making(42, "Creation of internal topic __cluster_metadata is prohibited.", Name="__cluster_metadata"),
+        making(0, None, NumPartitions=-1, ReplicationFactor=-1),
+        making(0, None, **by_hand((1, [1]), (0, [1]))),
+        making(39, "partitions should be a consecutive 0-based integer sequence", **by_hand((0, [1]), (2, [1]))),
+        making(39, "Found multiple manual partition assignments for partition 0", **by_hand((0, [1]), (0, [1]))),
+        making(39, f"{REPLICAS} broker 2, but no such broker is registered.", **by_hand((0, [1, 2]))),
+        making(39, f"{REPLICAS} the broker 1 more than once.", **by_hand((0, [1, 1]))),
+        making(39, f"{REPLICAS} an empty replica list.", **by_hand((0, []))),
+        with_config("foo.bar", "1", "Unknown topic config name: foo.bar"),
+        with_config("retention.ms", None, "Null value not supported for topic configs: retention.ms"),
+        with_config("retention.ms", "-2", at_least.format(-2, "retention.ms", -1)),
+        with_config("segment.bytes", "10", at_least.format(10, "segment.bytes", 1048576)),
+        with_config("retention.ms", " 5 ", None),
+        with_config("unclean.leader.election.enable", "TRUE", None),
+        with_config("min.insync.replicas", "2", None),
+        with_config("internal.segment.bytes", "1048576", None),
+        with_config(
+            "compression.gzip.level",
+            "0",
+            "Invalid value 0 for configuration compression.gzip.level: Value must be between 1 and 9 or equal to -1",
+        ),
+        with_config(
+            "remote.storage.enable",
+            "true",
+            "Tiered Storage functionality is disabled in the broker. "
+            "Topic cannot be configured with remote log storage.",
+        ),
+    ]
+    check(door, topic, rows)
+
+
+def test_a_topic_asked_for_twice_is_answered_once(door, topic):
+    twice = [{"Name": "{T}-new", "NumPartitions": 1, "ReplicationFactor": 1}] * 2
+    answer = {"ErrorCode": 42, "ErrorMessage": "Duplicate topic name."}
+    grown = [{"Name": "{T}", "Count": 3, "Assignments": None}] * 2
+    rows = [
+        ("CreateTopics", 7, {"Topics": twice}, {"Topics": [answer | {"TopicId": NOBODY, "Configs": []}]}),
+        ("DeleteTopics", 6, {"Topics": [{"Name": "{T}"}] * 2}, {"Responses": [answer]}),
+        ("CreatePartitions", 3, {"Topics": grown}, {"Results": [answer]}),
+    ]
+    check(door, topic, rows)
+
+
+def test_names_that_metrics_do_not_tell_apart_collide(door, topic):
+    create(door, topic + ".x")
+    try:
+        text = f"Topic '{topic}_x' collides with existing topic: {topic}.x"
+        check(door, topic, [making(17, text, Name="{T}_x"), making(0, None, Name="{T}-x")])
+    finally:
+        door.call("DeleteTopics", 6, Topics=[{"Name": topic + ".x"}])
+
+
+def test_what_is_only_validated_has_configs_and_an_id_and_is_not_made(door, topic):
+    asked = {"Name": topic + "-new", "NumPartitions": 3, "ReplicationFactor": 1}
+    made = door.call("CreateTopics", 7, Topics=[asked], validateOnly=True)["Topics"][0]
+    holds({"ErrorCode": 0, "NumPartitions": 3, "ReplicationFactor": 1}, made)
+    assert made["TopicId"] != NOBODY and len(made["Configs"]) == 33
+    absent = {"Responses": [{"ErrorCode": 3, "ErrorMessage": "This server does not host this topic-partition."}]}
+    check(door, topic, [("DeleteTopics", 6, {"Topics": [{"Name": "{T}-new"}], "TimeoutMs": 5000}, absent)])
+
+
+def test_deleting_by_name_and_by_id(door, topic):
+    def deleting(error, text, **asked):
+        answer = {"Responses": [{"ErrorCode": error, "ErrorMessage": text}]}
+        return "DeleteTopics", 6, {"Topics": [asked], "TimeoutMs": 5000}, answer
+
+    unknown = uuid.uuid4()
+    made = create(door, topic + "-id")["TopicId"]
+    rows = [
+        deleting(100, "This server does not host this topic ID.", Name=None, TopicId=unknown),
+        deleting(42, "You may not specify both topic name and topic id.", Name="{T}", TopicId=unknown),
+        deleting(42, "Neither topic name nor id were specified.", Name=None),
+        deleting(0, None, Name=None, TopicId=made),
+        deleting(100, "This server does not host this topic ID.", Name=None, TopicId=made),
+    ]
+    check(door, topic, rows)
+
+
+def test_partitions_are_added_and_never_taken_away(door, topic):
+    def growing(error, text, count, assignments=None, validate=True, name="{T}"):
+        asked = {"Name": name, "Count": count, "Assignments": assignments and [{"BrokerIds": b} for b in assignments]}
+        answer = {"Results": [{"Name": name, "ErrorCode": error, "ErrorMessage": text}]}
+        return "CreatePartitions", 3, {"Topics": [asked], "ValidateOnly": validate, "TimeoutMs": 5000}, answer
+
+    few = "Attempted to add 2 additional partition(s), but only 1 assignment(s) were specified."
+    rows = [
+        growing(37, "The topic {T} currently has 1 partition(s); 0 would not be an increase.", 0),
+        growing(37, "Topic already has 1 partition(s).", 1),
+        growing(3, None, 3, name="{T}-new"),
+        growing(39, few, 3, [[1]]),
+        growing(39, f"{REPLICAS} broker 2, but no such broker is registered.", 2, [[2]]),
+        growing(39, f"{REPLICAS} an empty replica list.", 2, [[]]),
+        growing(0, None, 2, [[1]]),
+        growing(0, None, 3),
+        growing(37, "Topic already has 1 partition(s).", 1),
+        growing(0, None, 3, validate=False),
+        growing(37, "Topic already has 3 partition(s).", 3),
+    ]
+    check(door, topic, rows)
+
+
+TOPIC, BROKER = 2, 4
+SET, DELETE, APPEND, SUBTRACT = range(4)
+
+
+def altering(error, text, *changes, kind=TOPIC, name="{T}", validate=False):
+    configs = [{"Name": n, "ConfigOperation": operation, "Value": value} for n, operation, value in changes]
+    resource = {"ResourceType": kind, "ResourceName": name}
+    answer = resource | {"ErrorCode": error, "ErrorMessage": text}
+    asked = {"Resources": [resource | {"Configs": configs}], "ValidateOnly": validate}
+    return "IncrementalAlterConfigs", 1, asked, {"Responses": [answer]}
+
+
+def replacing(error, text, *configs, kind=TOPIC, name="{T}"):
+    resource = {"ResourceType": kind, "ResourceName": name}
+    answer = resource | {"ErrorCode": error, "ErrorMessage": text}
+    asked = {"Resources": [resource | {"Configs": [{"Name": n, "Value": value} for n, value in configs]}]}
+    return "AlterConfigs", 2, asked, {"Responses": [answer]}
+
+
+def describing(name, value, source, *synonyms, kind=TOPIC, resource="{T}"):
+    asked = {"ResourceType": kind, "ResourceName": resource, "ConfigurationKeys": [name]}
+    synonyms = [{"Name": n, "Value": v, "Source": s} for n, v, s in synonyms]
+    config = {"Name": name, "Value": value, "ConfigSource": source, "Synonyms": synonyms, "IsSensitive": False}
+    answer = {"ErrorCode": 0, "ErrorMessage": "", "Configs": [config]}
+    return "DescribeConfigs", 4, {"Resources": [asked], "IncludeSynonyms": True}, {"Results": [answer]}
+
+
+def test_configs_are_changed_one_by_one(door, topic):
+    rows = [
+        describing("retention.ms", "604800000", 5),
+        describing("retention.bytes", "-1", 5, ("log.retention.bytes", "-1", 5)),
+        describing("min.insync.replicas", "1", 3, ("min.insync.replicas", "1", 3), ("min.insync.replicas", "1", 5)),
+        altering(0, None, ("retention.ms", SET, "5000"), ("retention.bytes", SET, "9")),
+        describing("retention.ms", "5000", 1, ("retention.ms", "5000", 1)),
+        describing("retention.bytes", "9", 1, ("retention.bytes", "9", 1), ("log.retention.bytes", "-1", 5)),
+        altering(0, None, ("retention.ms", DELETE, None)),
+        describing("retention.ms", "604800000", 5),
+        altering(0, None, ("retention.ms", SET, "77"), validate=True),
+        describing("retention.ms", "604800000", 5),
+        altering(0, None),
+        altering(0, None, ("foo", DELETE, None)),
+        altering(40, "Unknown topic config name: foo", ("foo", SET, "1")),
+        altering(40, "Invalid value x for configuration retention.ms: Not a number of type LONG",
+                 ("retention.ms", SET, "x")),
+        altering(40, "Can't APPEND to key retention.ms because its type is not LIST.", ("retention.ms", APPEND, "1")),
+        altering(42, "Error due to duplicate config keys", ("retention.ms", SET, "1"), ("retention.ms", SET, "2")),
+        altering(42, "Null value not supported for : retention.ms", ("retention.ms", SET, None)),
+        altering(-1, None, ("retention.ms", 9, "1")),
+        altering(3, "The topic '{T}-new' does not exist.", ("retention.ms", SET, "1"), name="{T}-new"),
+        altering(17, f"Topic name is invalid: 'a b' {BAD_NAME}", ("retention.ms", SET, "1"), name="a b"),
+        altering(42, "Default topic resources are not allowed.", ("retention.ms", SET, "1"), name=""),
+        altering(42, "Unknown resource type 99", ("x", SET, "1"), kind=99),
+        altering(40, "Invalid value shred for configuration cleanup.policy: String must be one of: compact, delete",
+                 ("cleanup.policy", APPEND, "shred")),
+        altering(0, None, ("leader.replication.throttled.replicas", APPEND, "0:1,0:2")),
+        altering(0, None, ("leader.replication.throttled.replicas", SUBTRACT, "0:2")),
+        describing("leader.replication.throttled.replicas", "0:1", 1,
+                   ("leader.replication.throttled.replicas", "0:1", 1)),
+    ]
+    check(door, topic, rows)
+
+
+def test_configs_are_replaced_all_at_once(door, topic):
+    rows = [
+        replacing(0, None, ("retention.ms", "1234"), ("retention.bytes", "5")),
+        replacing(0, None, ("retention.bytes", "6")),
+        describing("retention.ms", "604800000", 5),
+        describing("retention.bytes", "6", 1, ("retention.bytes", "6", 1), ("log.retention.bytes", "-1", 5)),
+        replacing(42, "Null value not supported for : retention.ms", ("retention.ms", None)),
+        replacing(42, "Error due to duplicate config keys", ("retention.ms", "1"), ("retention.ms", "2")),
+        replacing(3, "The topic '{T}-new' does not exist.", name="{T}-new"),
+        replacing(0, None),
+        describing("retention.bytes", "-1", 5, ("log.retention.bytes", "-1", 5)),
+    ]
+    check(door, topic, rows)
+
+
+def test_the_brokers_configs_are_shown_and_refused(door, topic):
+    rows = [
+        describing("num.partitions", "1", 5, ("num.partitions", "1", 5), kind=BROKER, resource="1"),
+        describing("min.insync.replicas", "1", 3, ("min.insync.replicas", "1", 3), kind=BROKER, resource=""),
+        altering(42, "Cannot update these configs dynamically: [num.partitions]", ("num.partitions", SET, "3"),
+                 kind=BROKER, name="1"),
+        altering(42, "Unexpected broker id, expected 1, but received 2", ("num.partitions", SET, "3"), kind=BROKER,
+                 name="2"),
+        altering(42, "Node id must be an integer, but it is: x", ("num.partitions", SET, "3"), kind=BROKER, name="x"),
+    ]
+    check(door, topic, rows)
+
+
+def test_what_cannot_be_described(door, topic):
+    def failing(error, text, kind, name):
+        asked = {"ResourceType": kind, "ResourceName": name, "ConfigurationKeys": None}
+        answer = {"ErrorCode": error, "ErrorMessage": text, "Configs": []}
+        return "DescribeConfigs", 4, {"Resources": [asked]}, {"Results": [answer]}
+
+    malformed = (
+        "This most likely occurs because of a request being malformed by the client library or the message was sent to "
+        "an incompatible broker. See the broker logs for more details."
+    )
+    rows = [
+        failing(3, "", TOPIC, "{T}-new"),
+        failing(17, f"Topic name is invalid: 'a b' {BAD_NAME}", TOPIC, "a b"),
+        failing(42, "Unexpected broker id, expected 1 or empty string, but received 2", BROKER, "2"),
+        failing(42, "Broker id must be an integer, but it is: x", BROKER, "x"),
+        failing(42, malformed, 3, "x"),
+    ]
+    check(door, topic, rows)
+
+
+def test_no_names_ask_for_every_config(door, topic):
+    for names in (None, []):
+        asked = {"ResourceType": TOPIC, "ResourceName": topic, "ConfigurationKeys": names}
+        answer = door.call("DescribeConfigs", 4, Resources=[asked], IncludeDocumentation=True)["Results"][0]
+        assert len(answer["Configs"]) == 33 and all(config["Documentation"] for config in answer["Configs"])
+
+
+def test_resources_are_listed_by_kind(door, topic):
+    def kinds(version, **asked):
+        answer = door.call("ListConfigResources", version, **asked)
+        assert answer["ErrorCode"] == 0
+        return {(one.get("ResourceType"), one["ResourceName"]) for one in answer["ConfigResources"]}
+
+    assert {(TOPIC, topic), (BROKER, "1")} <= kinds(1, ResourceTypes=[])
+    assert kinds(1, ResourceTypes=[BROKER]) == {(BROKER, "1")}
+    assert (TOPIC, topic) not in kinds(0)
+    rows = [("ListConfigResources", 1, {"ResourceTypes": [99]}, {"ErrorCode": 35, "ConfigResources": []})]
+    check(door, topic, rows)
+
+
+def test_log_directories_have_sizes(door, topic):
+    asked = [{"Topic": topic, "Partitions": [0, 7]}, {"Topic": topic + "-new", "Partitions": [0]}]
+    for version in range(1, 6):
+        answer = door.call("DescribeLogDirs", version, Topics=asked)
+        assert [topic] == [one["Name"] for one in answer["Results"][0]["Topics"]]
+        partition = {"PartitionIndex": 0, "PartitionSize": 0, "OffsetLag": 0, "IsFutureKey": False}
+        holds({"Topics": [{"Partitions": [partition]}]}, answer["Results"][0])
+        if version >= 4:
+            assert answer["Results"][0]["TotalBytes"] > answer["Results"][0]["UsableBytes"] > 0

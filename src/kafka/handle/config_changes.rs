@@ -1,0 +1,225 @@
+//! What AlterConfigs and IncrementalAlterConfigs have in common: what may be changed, in which order it is checked,
+//! and Kafka's words for what is not.
+//!
+//! A resource is changed whole or not at all, each by itself. The broker's own configs come from Warren's
+//! configuration, so every change of them is refused as one of those that Kafka cannot change while it runs.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use super::config_resource::{self, ResourceType};
+use crate::{
+    broker::{
+        Pending,
+        topic::{
+            Topic,
+            config::{ConfigType, TopicConfig, config, items},
+            table::check_kafka_name,
+        },
+    },
+    kafka::{
+        NODE_ID,
+        call::Call,
+        fault::{ErrorCode, Fault},
+    },
+};
+
+/// What is to be changed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Resource {
+    pub(super) kind: i8,
+    pub(super) name: String,
+}
+
+/// One resource with its changes; an operation that is none has an error instead.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) resource: Resource,
+    pub(super) changes: Vec<Result<Change, ErrorCode>>,
+    /// What is not named goes back to its default.
+    pub(super) replaces_all: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Change {
+    pub(super) name: String,
+    pub(super) operation: Operation,
+    pub(super) value: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    Set,
+    Delete,
+    Append,
+    Subtract,
+}
+
+/// Changes resources, and waits until what was changed lasts.
+pub(super) async fn apply(
+    call: &Call,
+    asked: Vec<Asked>,
+    validate_only: bool,
+) -> Vec<(Resource, Result<(), Fault>)> {
+    let (mut seen, mut twice) = (HashSet::new(), HashSet::new());
+    for Asked { resource, .. } in &asked {
+        if !seen.insert(resource.clone()) {
+            twice.insert(resource.clone());
+        }
+    }
+    let (mut outcomes, mut pending) = (Vec::with_capacity(asked.len()), None);
+    for asked in asked {
+        let outcome = if twice.contains(&asked.resource) {
+            Err(invalid("Each resource must appear at most once."))
+        } else {
+            change(call, &asked, validate_only, &mut pending)
+        };
+        outcomes.push((asked.resource, outcome));
+    }
+    if let Err(error) = call.durable(pending).await {
+        outcomes.iter_mut().for_each(|(_, outcome)| *outcome = Err(error.into()));
+    }
+    outcomes
+}
+
+/// As the response has them; what went wrong without a word has none.
+pub(super) fn code_and_text(outcome: Result<(), Fault>) -> (ErrorCode, Option<String>) {
+    match outcome {
+        Ok(()) => (ErrorCode::None, None),
+        Err(Fault { code: ErrorCode::UnknownServerError, .. }) => (ErrorCode::UnknownServerError, None),
+        Err(fault) => (fault.code, Some(fault.message)),
+    }
+}
+
+fn invalid(text: impl Into<String>) -> Fault {
+    Fault::new(ErrorCode::InvalidRequest, text)
+}
+
+fn change(call: &Call, asked: &Asked, validate_only: bool, pending: &mut Pending) -> Result<(), Fault> {
+    let changes = well_formed(&asked.changes)?;
+    let Resource { kind, name } = &asked.resource;
+    match config_resource::resource_type(*kind) {
+        Some(ResourceType::Topic) => {
+            let topic = topic(call, name)?;
+            let changed = |now: &TopicConfig| changed((!asked.replaces_all).then_some(now), &changes);
+            if validate_only {
+                changed(&topic.config()).map(drop)?;
+            } else {
+                *pending = Some(call.topics().alter_config(&topic, changed)?);
+            }
+            Ok(())
+        }
+        Some(ResourceType::Broker) => {
+            if !name.is_empty() {
+                match name.parse::<i32>() {
+                    Err(_) => return Err(invalid(format!("Node id must be an integer, but it is: {name}"))),
+                    Ok(NODE_ID) => {}
+                    Ok(_) => {
+                        let text = format!("Unexpected broker id, expected {NODE_ID}, but received {name}");
+                        return Err(invalid(text));
+                    }
+                }
+            }
+            // There is nothing set that could be deleted.
+            let set = changes.iter().filter(|change| change.operation != Operation::Delete);
+            let names: Vec<&str> = set.map(|change| change.name.as_str()).collect();
+            if names.is_empty() {
+                return Ok(());
+            }
+            Err(invalid(format!("Cannot update these configs dynamically: [{}]", names.join(", "))))
+        }
+        Some(ResourceType::BrokerLogger | ResourceType::ClientMetrics | ResourceType::Group) | None => {
+            Err(invalid(format!("Unknown resource type {kind}")))
+        }
+    }
+}
+
+/// Every operation is one, no config is named twice, and none is set to null.
+fn well_formed(changes: &[Result<Change, ErrorCode>]) -> Result<Vec<&Change>, Fault> {
+    let mut names = BTreeSet::new();
+    let mut all = Vec::with_capacity(changes.len());
+    for change in changes {
+        let change = change.as_ref().map_err(|error| Fault::from(*error))?;
+        if !names.insert(change.name.as_str()) {
+            return Err(invalid("Error due to duplicate config keys"));
+        }
+        all.push(change);
+    }
+    let is_null = |change: &&&Change| change.operation != Operation::Delete && change.value.is_none();
+    let null: Vec<&str> = all.iter().filter(is_null).map(|change| change.name.as_str()).collect();
+    if !null.is_empty() {
+        return Err(invalid(format!("Null value not supported for : {}", null.join(","))));
+    }
+    Ok(all)
+}
+
+fn topic(call: &Call, name: &str) -> Result<Arc<Topic>, Fault> {
+    if name.is_empty() {
+        return Err(invalid("Default topic resources are not allowed."));
+    }
+    call.topic_named(name).map_err(|error| match check_kafka_name(name) {
+        Err(refused) => refused.into(),
+        Ok(()) => Fault::new(error, format!("The topic '{name}' does not exist.")),
+    })
+}
+
+/// A topic's configuration with the changes; `now` is what it has to begin with.
+fn changed(now: Option<&TopicConfig>, changes: &[&Change]) -> Result<TopicConfig, Fault> {
+    let mut set: Vec<(String, String)> = match now {
+        Some(now) => now.overrides().map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
+        None => Vec::new(),
+    };
+    for Change { name, operation, value } in changes.iter().copied() {
+        let value = value.as_deref().unwrap_or_default();
+        let before = set.iter().position(|(n, _)| n == name).map(|at| set.remove(at).1);
+        let new = match operation {
+            Operation::Delete => continue,
+            Operation::Set => value.to_owned(),
+            Operation::Append | Operation::Subtract => {
+                let word = if *operation == Operation::Append { "APPEND" } else { "SUBTRACT" };
+                let key =
+                    config(name).filter(|key| key.config_type == ConfigType::List).ok_or_else(|| {
+                        let text = format!("Can't {word} to key {name} because its type is not LIST.");
+                        Fault::new(ErrorCode::InvalidConfig, text)
+                    })?;
+                let list = before.unwrap_or_else(|| key.default.to_owned());
+                edited(&list, value, *operation == Operation::Append)
+            }
+        };
+        set.push((name.clone(), new));
+    }
+    TopicConfig::new(set.iter().map(|(n, v)| (n.as_str(), Some(v.as_str())))).map_err(Fault::from)
+}
+
+/// A list with items more, or without them.
+fn edited(list: &str, by: &str, append: bool) -> String {
+    let mut all = items(list);
+    for item in items(by) {
+        if !append {
+            all.retain(|other| *other != item);
+        } else if !all.contains(&item) {
+            all.push(item);
+        }
+    }
+    all.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_edited_item_by_item() {
+        for (list, by, append, expected) in [
+            ("delete", "compact", true, "delete,compact"),
+            ("delete,compact", "compact", true, "delete,compact"),
+            ("delete,compact", "delete", false, "compact"),
+            ("compact", "compact", false, ""),
+            ("", "compact, delete", true, "compact,delete"),
+        ] {
+            assert_eq!(edited(list, by, append), expected, "{list} {by}");
+        }
+    }
+}
