@@ -237,7 +237,7 @@ fn a_topic_may_compress_what_comes_and_leave_alone_what_is_so_already() {
     .enumerate()
     {
         let topic = world.topic(&format!("t{n}"), 1, &[("compression.type", kind)]);
-        let p = &topic.partitions[0];
+        let p = &topic.partitions()[0];
         for batch in [&plain, &as_it_came] {
             world.append(p, batch).unwrap();
         }
