@@ -63,6 +63,12 @@ impl Call {
         GroupKey { vhost: self.door().vhost.clone(), id: id.into() }
     }
 
+    /// Who asks, as Kafka calls one that has not logged in.
+    #[must_use]
+    pub fn principal(&self) -> String {
+        "ANONYMOUS".to_owned()
+    }
+
     /// Domain time.
     #[must_use]
     pub fn now_ms(&self) -> i64 {

@@ -106,6 +106,7 @@ error_codes! {
     56 KafkaStorageError "KAFKA_STORAGE_ERROR";
     58 SaslAuthenticationFailed "SASL_AUTHENTICATION_FAILED";
     59 UnknownProducerId "UNKNOWN_PRODUCER_ID";
+    64 DelegationTokenRequestNotAllowed "DELEGATION_TOKEN_REQUEST_NOT_ALLOWED";
     68 NonEmptyGroup "NON_EMPTY_GROUP";
     69 GroupIdNotFound "GROUP_ID_NOT_FOUND";
     70 FetchSessionIdNotFound "FETCH_SESSION_ID_NOT_FOUND";
@@ -130,6 +131,9 @@ error_codes! {
     89 ThrottlingQuotaExceeded "THROTTLING_QUOTA_EXCEEDED";
     90 ProducerFenced "PRODUCER_FENCED";
     91 ResourceNotFound "RESOURCE_NOT_FOUND";
+    92 DuplicateResource "DUPLICATE_RESOURCE";
+    93 UnacceptableCredential "UNACCEPTABLE_CREDENTIAL";
+    95 FeatureUpdateFailed "FEATURE_UPDATE_FAILED";
     100 UnknownTopicId "UNKNOWN_TOPIC_ID";
     103 InconsistentTopicId "INCONSISTENT_TOPIC_ID";
     105 TransactionalIdNotFound "TRANSACTIONAL_ID_NOT_FOUND";

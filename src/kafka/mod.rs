@@ -10,6 +10,7 @@ pub mod call;
 pub mod connection;
 mod dispatch;
 pub mod fault;
+pub mod features;
 pub mod handle;
 #[cfg(test)]
 mod tests;

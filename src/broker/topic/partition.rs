@@ -91,6 +91,20 @@ pub(super) struct State {
     pub(super) gone: bool,
 }
 
+/// A producer as a partition knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveProducer {
+    pub id: i64,
+    pub epoch: i16,
+    /// Of its last batch of this epoch.
+    pub last_sequence: Option<i32>,
+    pub last_timestamp_ms: i64,
+    /// Of the coordinator that ended its last transaction here.
+    pub coordinator_epoch: Option<i32>,
+    /// Where its open transaction begins.
+    pub transaction_start: Option<Offset>,
+}
+
 /// The offsets of a partition at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offsets {
@@ -166,6 +180,23 @@ impl Partition {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.state.lock().index.bytes()
+    }
+
+    /// Who has written to it lately, by id.
+    #[must_use]
+    pub fn active_producers(&self) -> Vec<ActiveProducer> {
+        let state = self.state.lock();
+        let active = |(id, epoch, last_sequence, last_timestamp_ms, coordinator_epoch)| ActiveProducer {
+            id,
+            epoch,
+            last_sequence,
+            last_timestamp_ms,
+            coordinator_epoch,
+            transaction_start: state.transactions.start_of(id),
+        };
+        let mut all: Vec<ActiveProducer> = state.producers.each().map(active).collect();
+        all.sort_by_key(|producer| producer.id);
+        all
     }
 
     /// Whether the topic has been deleted.

@@ -52,6 +52,11 @@ impl Transactions {
         Some(first)
     }
 
+    /// Where that producer's open transaction begins.
+    pub(super) fn start_of(&self, producer_id: i64) -> Option<Offset> {
+        self.open.get(&producer_id).copied()
+    }
+
     /// Where the oldest open transaction begins.
     pub(super) fn first_open(&self) -> Option<Offset> {
         self.firsts.first().copied()

@@ -546,7 +546,7 @@ fn partition(core: &Core, at: TopicPartition) -> Option<Arc<Partition>> {
 }
 
 /// The coordinator never moves.
-const COORDINATOR_EPOCH: i32 = 0;
+pub(super) const COORDINATOR_EPOCH: i32 = 0;
 /// A peer makes a transactional id by naming it; here it ends.
 const TRANSACTIONAL_IDS_MAX: usize = 100_000;
 /// `transactional.id.expiration.ms`: seven days.

@@ -2,5 +2,6 @@
 
 pub mod channel;
 pub mod coordinator;
+pub mod marker;
 pub mod producer;
 pub mod transaction;

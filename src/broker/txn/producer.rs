@@ -10,6 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 
+use super::coordinator::COORDINATOR_EPOCH;
 use crate::{
     broker::topic::{Offset, keys, writes::Writes},
     store::{Space, Store, StoreError, Ticket},
@@ -92,6 +93,8 @@ struct Producer {
     /// The last batches of this epoch, oldest first.
     batches: VecDeque<ProducedBatch>,
     last_timestamp: i64,
+    /// Of the last end marker.
+    coordinator_epoch: Option<i32>,
 }
 
 impl Producers {
@@ -135,7 +138,7 @@ impl Producers {
     /// Remembers a batch that got its place in the log.
     pub fn on_appended(&mut self, batch: ProducedBatch) {
         let (epoch, last_timestamp) = (batch.producer_epoch, batch.timestamp);
-        let made = || Producer { epoch, batches: VecDeque::new(), last_timestamp };
+        let made = || Producer { epoch, batches: VecDeque::new(), last_timestamp, coordinator_epoch: None };
         let producer = self.known.entry(batch.producer_id).or_insert_with(made);
         producer.last_timestamp = last_timestamp;
         if producer.epoch != batch.producer_epoch {
@@ -146,6 +149,7 @@ impl Producers {
             Part::None | Part::Data => {}
             Part::Commit | Part::Abort => {
                 self.ongoing.remove(&batch.producer_id);
+                producer.coordinator_epoch = Some(COORDINATOR_EPOCH);
                 return;
             }
         }
@@ -178,6 +182,13 @@ impl Producers {
     pub(crate) fn clear(&mut self) {
         self.known.clear();
         self.ongoing.clear();
+    }
+
+    /// Id, epoch, last sequence, last timestamp, and the epoch of the coordinator that ended its last transaction here.
+    pub(in crate::broker) fn each(&self) -> impl Iterator<Item = (i64, i16, Option<i32>, i64, Option<i32>)> {
+        self.known.iter().map(|(id, p)| {
+            (*id, p.epoch, p.batches.back().map(|b| b.last_sequence), p.last_timestamp, p.coordinator_epoch)
+        })
     }
 
     #[must_use]

@@ -1,19 +1,15 @@
 //! ApiVersions (API key 18), versions 0–4: the table of APIs.
 //!
-//! Version 3: the client's software (KIP-511) and features (KIP-584). `transaction.version` 2 is finalized, so that
-//! clients use the second transaction protocol (KIP-890); without `group.version` they stay with the classic group
-//! protocol. Version 4: features that begin at 0, which older clients choke on (KAFKA-17011). A newer version is
-//! answered by the dispatch.
+//! Version 3: the client's software (KIP-511) and features (KIP-584). A newer version than 4 is answered by the
+//! dispatch.
 
 use crate::kafka::{
     api::advertised,
     call::Call,
     fault::ErrorCode,
+    features::{FEATURES, Feature},
     wire::api_versions::{ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey},
 };
-
-const TRANSACTION_VERSION: i16 = 2;
-const ZERO_FROM: i16 = 4;
 
 pub async fn handle(call: Call, request: ApiVersionsRequest) -> ApiVersionsResponse {
     let names = [&request.client_software_name, &request.client_software_version];
@@ -21,17 +17,21 @@ pub async fn handle(call: Call, request: ApiVersionsRequest) -> ApiVersionsRespo
         let error_code = ErrorCode::InvalidRequest.code();
         return ApiVersionsResponse { error_code, ..ApiVersionsResponse::default() };
     }
-    let name = || "transaction.version".to_owned();
-    let supported = SupportedFeatureKey { name: name(), min_version: 0, max_version: TRANSACTION_VERSION };
+    let supported = |f: &Feature| SupportedFeatureKey {
+        name: f.name.to_owned(),
+        min_version: f.level,
+        max_version: f.level,
+    };
+    let finalized = |f: &Feature| FinalizedFeatureKey {
+        name: f.name.to_owned(),
+        max_version_level: f.level,
+        min_version_level: f.level,
+    };
     ApiVersionsResponse {
         api_keys: advertised(),
-        supported_features: Some(supported).filter(|_| call.version >= ZERO_FROM).into_iter().collect(),
+        supported_features: FEATURES.iter().map(supported).collect(),
         finalized_features_epoch: 0,
-        finalized_features: vec![FinalizedFeatureKey {
-            name: name(),
-            max_version_level: TRANSACTION_VERSION,
-            min_version_level: TRANSACTION_VERSION,
-        }],
+        finalized_features: FEATURES.iter().map(finalized).collect(),
         ..ApiVersionsResponse::default()
     }
 }

@@ -18,7 +18,9 @@ pub async fn handle(call: Call, request: DescribeClusterRequest) -> DescribeClus
             ErrorCode::MismatchedEndpointType,
             "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER",
         )),
-        _ => Some(Fault::new(ErrorCode::UnsupportedEndpointType, "Unsupported endpoint type")),
+        other => {
+            Some(Fault::new(ErrorCode::UnsupportedEndpointType, format!("Unsupported endpoint type {other}")))
+        }
     };
     if let Some(Fault { code, message }) = fault {
         return DescribeClusterResponse {

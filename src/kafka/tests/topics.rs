@@ -140,7 +140,7 @@ fn one_of_two_topics_of_the_same_name_in_a_request_is_not_made_either() {
     request.topics.push(request.topics[0].clone());
     let response: CreateTopicsResponse = world.client().call(7, &request);
     let codes: Vec<i16> = response.topics.iter().map(|t| t.error_code).collect();
-    assert_eq!(codes, [ErrorCode::InvalidRequest.code(); 2]);
+    assert_eq!(codes, [ErrorCode::InvalidRequest.code()]);
 }
 
 #[test]
@@ -170,8 +170,8 @@ fn every_config_is_shown_with_its_source() {
         (configs.len(), configs[0].value.as_deref(), configs[0].config_type),
         (1, Some("604800000"), 5)
     );
-    assert_eq!(configs[0].synonyms[0].name, "log.retention.ms");
-    let (_, configs) = describe(4, "1", Some(&["num.partitions", "log.retention.ms"]));
+    assert!(configs[0].synonyms.is_empty());
+    let (_, configs) = describe(4, "1", Some(&["num.partitions", "log.retention.hours"]));
     assert_eq!(configs.len(), 2);
     assert_eq!(describe(4, "2", None).0, ErrorCode::InvalidRequest.code());
     assert_eq!(describe(2, "none", None).0, ErrorCode::UnknownTopicOrPartition.code());

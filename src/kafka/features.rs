@@ -1,0 +1,15 @@
+//! THE table of features (KIP-584): what ApiVersions says is finalized, and what UpdateFeatures takes.
+//!
+//! One level of each is all there is. It switches clients: `transaction.version` 2 lets them use the second transaction
+//! protocol (KIP-890); `metadata.version` is what Kafka 4.3 runs at.
+
+/// A feature and its level.
+#[derive(Debug, Clone, Copy)]
+pub struct Feature {
+    pub name: &'static str,
+    pub level: i16,
+}
+
+/// By name.
+pub const FEATURES: &[Feature] =
+    &[Feature { name: "metadata.version", level: 30 }, Feature { name: "transaction.version", level: 2 }];
