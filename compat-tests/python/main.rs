@@ -95,7 +95,12 @@ fn kafka_rows() {
         return;
     };
     let broker = Broker::durable(&[]);
-    pytest("python kafka rows", &python, Some(&broker), &["test_kafka_rows.py", "test_kafka_cluster_rows.py"]);
+    pytest(
+        "python kafka rows",
+        &python,
+        Some(&broker),
+        &["test_kafka_rows.py", "test_kafka_cluster_rows.py"],
+    );
 }
 
 /// What people put on top of AMQP, from the `ci` tier on.

@@ -293,6 +293,7 @@ impl Topics {
                 config,
                 self.store.clone(),
                 self.budget.clone(),
+                self.cleaner.clone(),
                 state,
             ));
             next.0 += 1;
@@ -369,7 +370,7 @@ impl Topics {
     pub fn compacted(&self) -> Vec<Arc<Partition>> {
         let tables = self.tables.read();
         let topics = tables.by_id.values().filter(|t| t.config.read().cleanup.compact);
-        topics.flat_map(|t| t.partitions.iter().cloned()).collect()
+        topics.flat_map(|t| t.partitions().to_vec()).collect()
     }
 
     /// Returns when there may be something to compact that was not there before.
