@@ -228,10 +228,13 @@ where
     }
 
     fn make_room(&mut self) {
+        if self.input.is_empty() && self.input.try_reclaim(BUFFER_BYTES) {
+            return;
+        }
         if self.input.capacity() < BUFFER_BYTES && self.input.len() < REST_COPIED_MAX {
             let mut buffer = buffers::take();
             buffer.extend_from_slice(&self.input);
-            self.input = buffer;
+            buffers::give(std::mem::replace(&mut self.input, buffer));
         } else if self.input.capacity() - self.input.len() < READ_BYTES_MIN {
             self.input.reserve(BUFFER_BYTES.max(self.input.len()));
         }
