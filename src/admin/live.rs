@@ -30,9 +30,9 @@ use crate::{
         },
         message::{Publish, Traits},
         outlet::Outlet,
-        publish::{Publisher, Routed},
+        publish::{Body, Publisher, Routed},
         queue::{ConnectionId, Queue, QueueOptions, consumers::ConsumerSpec, state::Got},
-        registry::ConnectionInfo,
+        registry::{CHANNEL_FLOW_MS, ChannelInfo, ConnectionInfo},
         topic::{Topic, VhostName, partition::Partition},
         vhost::Vhost,
     },
@@ -219,11 +219,14 @@ impl Source for Live {
     }
 
     fn connections(&self) -> Vec<ConnectionRow> {
-        self.broker.connections.all().iter().map(|info| connection_row(info)).collect()
+        let (now_ms, alarm) = (self.broker.core.clock.now_ms(), self.broker.core.memory.reason().is_some());
+        let state = |info: &ConnectionInfo| info.state(now_ms, alarm).to_owned();
+        self.broker.connections.all().iter().map(|info| connection_row(info, state(info))).collect()
     }
 
     fn channels(&self) -> Vec<ChannelRow> {
-        self.broker.connections.all().iter().flat_map(|info| channel_rows(info)).collect()
+        let now_ms = self.broker.core.clock.now_ms();
+        self.broker.connections.all().iter().flat_map(|info| channel_rows(info, now_ms)).collect()
     }
 
     fn topics(&self, vhost: Option<&str>) -> Vec<TopicRow> {
@@ -331,7 +334,7 @@ fn publish_and_get(vhost: &Arc<Vhost>, now_ms: i64) -> Result<(), String> {
         properties: &[0, 0],
         traits: Traits::default(),
     };
-    match publisher.publish(now_ms, &publish, || None, b"test_message") {
+    match publisher.publish(now_ms, &publish, || None, &mut Body::Copied(b"test_message")) {
         Ok(Routed::Taken) => {}
         Ok(Routed::Unroutable | Routed::Delayed) => {
             return Err("the test message could not be routed".to_owned());
@@ -476,7 +479,7 @@ fn connection_details(info: &ConnectionInfo) -> ConnectionDetails {
     }
 }
 
-fn connection_row(info: &ConnectionInfo) -> ConnectionRow {
+fn connection_row(info: &ConnectionInfo, state: String) -> ConnectionRow {
     ConnectionRow {
         name: info.name(),
         pid: info.pid(None),
@@ -486,7 +489,7 @@ fn connection_row(info: &ConnectionInfo) -> ConnectionRow {
         user_provided_name: info.provided_name().map(|name| String::from_utf8_lossy(name).into_owned()),
         protocol: info.protocol.to_owned(),
         auth_mechanism: info.auth_mechanism.to_string(),
-        state: "running".to_owned(),
+        state,
         ssl: false,
         host: info.local.ip().to_string(),
         port: info.local.port(),
@@ -501,17 +504,23 @@ fn connection_row(info: &ConnectionInfo) -> ConnectionRow {
     }
 }
 
-fn channel_rows(info: &ConnectionInfo) -> Vec<ChannelRow> {
+fn channel_rows(info: &ConnectionInfo, now_ms: i64) -> Vec<ChannelRow> {
     let name = info.name();
+    let held_up = info.held_up(now_ms, CHANNEL_FLOW_MS);
+    // Of the channels that publish nobody knows which one it was.
+    let state = |channel: &ChannelInfo| match held_up && channel.published.load(Relaxed) > 0 {
+        true => "flow",
+        false => "running",
+    };
     let channels = info.channels.lock();
-    let row = |(number, channel): (&u16, &Arc<crate::broker::registry::ChannelInfo>)| ChannelRow {
+    let row = |(number, channel): (&u16, &Arc<ChannelInfo>)| ChannelRow {
         name: format!("{name} ({number})"),
         number: *number,
         vhost: info.vhost.to_string(),
         user: info.user.to_string(),
         user_who_performed_action: info.user.to_string(),
         connection_details: connection_details(info),
-        state: "running".to_owned(),
+        state: state(channel).to_owned(),
         confirm: channel.confirm.load(Relaxed),
         consumer_count: channel.consumers.load(Relaxed) as u64,
         messages_unacknowledged: channel.unacked.load(Relaxed) as u64,

@@ -19,7 +19,7 @@ use crate::{
     broker::{
         message::{Publish, Traits},
         outlet::{Event, Outlet},
-        publish::{Headers, Publisher, Routed},
+        publish::{self, Headers, Publisher, Routed},
         queue::{Entry, Queue, returns::Return, state::Got},
         receipt::Receipt,
         refusal::{Access, Refusal},
@@ -69,10 +69,11 @@ fn publish_one(request: &Request) -> Result<(bool, Arc<Outlet>), Reply> {
     let now_ms = request.state.broker.core.clock.now_ms();
     let (connection, user) = ("management".into(), request.principal.name.as_str().into());
     let mut publisher = Publisher::of(vhost.clone(), Arc::new(Origin { connection, channel: 1, user }));
+    let body = &mut publish::Body::Copied(&payload);
     let routed = if asked.keys.is_empty() && asked.hidden.is_empty() {
-        publisher.publish(now_ms, &publish, headers, &payload)
+        publisher.publish(now_ms, &publish, headers, body)
     } else {
-        publisher.publish_copies(now_ms, &publish, (&asked.keys, &asked.hidden), headers, &payload)
+        publisher.publish_copies(now_ms, &publish, (&asked.keys, &asked.hidden), headers, body)
     };
     let routed = routed.map_err(|refusal| {
         let text = refused::text(&refusal, &vhost.name);

@@ -15,6 +15,7 @@ use tokio::{sync::Semaphore, task::AbortHandle};
 
 use super::{confirms::Confirms, overdue::DeliveryTimes, prefetch::Unacked};
 use crate::broker::{
+    message::Draft,
     publish::Publisher,
     queue::{ConsumerId, Entry, Queue, consumers::ChannelCredit, paging::Forgotten, returns::Return},
     registry::ChannelInfo,
@@ -163,7 +164,8 @@ pub enum Content {
     Body {
         publish: Publish,
         properties: Vec<u8>,
-        body: BytesMut,
+        /// Gathered where it will lie.
+        body: Draft,
         /// What the header promised, and how much of it is still to come.
         size: u64,
         left: u64,

@@ -11,7 +11,10 @@
 //! stops the connection until it has (`Waiting`). (AMQP 0-9-1 §2.2.4, §4.2; rabbit_reader.)
 
 mod handshake;
+mod partial;
 mod pumped;
+
+pub use partial::Partial;
 
 use std::{
     net::SocketAddr,
@@ -32,7 +35,14 @@ use super::{
     },
 };
 use crate::{
-    broker::{Broker, auth::User, events, profile::Profile},
+    broker::{
+        Broker,
+        auth::User,
+        events,
+        profile::Profile,
+        publish::{Ahead, Body},
+        queue::flow::PATIENCE,
+    },
     data::value::Table,
     net::pump::Output,
 };
@@ -152,22 +162,27 @@ impl Connection {
         let now_ms = self.broker.core.clock.now_ms();
         while self.takes_frames() {
             let rest = input.get(at..).unwrap_or_default();
+            if let Some(taken) = self.take_partial(now, now_ms, rest) {
+                at += taken;
+                match taken {
+                    0 => break,
+                    _ => continue,
+                }
+            }
             match frame::next(rest, self.frame_max()) {
-                Ok(None) => break,
+                Ok(None) => match self.begin_partial(rest) {
+                    0 => break,
+                    begun => at += begun,
+                },
                 Ok(Some((raw, len))) => {
                     at += len;
                     let behind = rest.get(len..).unwrap_or_default();
                     at += self.on_frame(now, now_ms, raw, behind);
                 }
-                Err(malformed) => {
-                    // Where the next frame starts is unknown: nothing more is looked at. RabbitMQ waits a while, so
-                    // that the peer can read why.
-                    self.fail(now, 0, &malformed.into(), MethodId::NONE);
-                    self.phase = Phase::Silent { until: now + SILENT_CLOSE_DELAY };
-                }
+                Err(malformed) => self.lose_place(now, malformed),
             }
         }
-        self.flush(now_ms);
+        self.flush(now, now_ms);
         match self.phase {
             Phase::Silent { .. } | Phase::Over => input.len(),
             Phase::Greeting { .. }
@@ -178,6 +193,13 @@ impl Connection {
             | Phase::Closing { .. }
             | Phase::Closed { .. } => at,
         }
+    }
+
+    /// Where the next frame starts is unknown: nothing more is looked at. RabbitMQ waits a while, so that the peer can read
+    /// why.
+    fn lose_place(&mut self, now: Instant, malformed: Malformed) {
+        self.fail(now, 0, &malformed.into(), MethodId::NONE);
+        self.phase = Phase::Silent { until: now + SILENT_CLOSE_DELAY };
     }
 
     fn takes_frames(&self) -> bool {
@@ -202,8 +224,15 @@ impl Connection {
             && session.channels.get(&raw.channel).is_some_and(|c| matches!(c.content, Content::None))
             && let Some((properties, body, len)) = whole(behind, raw.channel, session.frame_max)
         {
-            let published =
-                publish::publish(session, &mut self.output, now_ms, raw.channel, &publish, properties, body);
+            let published = publish::publish(
+                session,
+                &mut self.output,
+                now_ms,
+                raw.channel,
+                &publish,
+                properties,
+                &mut Body::Copied(body),
+            );
             if let Err(fault) = published {
                 self.fail(now, raw.channel, &fault, MethodId { class: 60, method: 40 });
             }
@@ -456,7 +485,7 @@ impl Connection {
     }
 
     /// Publishes gathered from this read leave.
-    fn flush(&mut self, now_ms: i64) {
+    fn flush(&mut self, now: Instant, now_ms: i64) {
         let Phase::Open(session) = &mut self.phase else { return };
         if session.tally.is_empty() {
             return;
@@ -471,6 +500,16 @@ impl Connection {
         if session.relief.is_none() && store.congested() {
             let store = store.clone();
             session.relief = Some(Box::pin(async move { store.relieved().await }));
+        }
+        for Ahead { queue, messages } in
+            session.channels.values_mut().filter_map(|c| c.publisher.take_ahead())
+        {
+            if session.hold.is_none() {
+                session.hold = queue.hold_up(&session.outlet, messages).map(|hold| (hold, now + PATIENCE));
+            }
+        }
+        if session.relief.is_some() || session.hold.is_some() {
+            session.info.held_up_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
         }
     }
 }

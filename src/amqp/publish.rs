@@ -19,8 +19,8 @@ use super::{
 use crate::{
     broker::{
         auth::User,
-        message::{self, Traits},
-        publish::{Headers, Routed},
+        message::{self, Draft, Traits},
+        publish::{Body, Headers, Routed},
         receipt::Receipt,
         refusal::{Access, Refusal, Subject},
         reply::{self, ReplyTo},
@@ -44,7 +44,7 @@ pub fn publish(
     number: u16,
     method: &basic::Publish<'_>,
     raw_properties: &[u8],
-    body: &[u8],
+    body: &mut Body<'_>,
 ) -> Result<(), Fault> {
     session.refresh_user();
     let Some(channel) = session.channels.get_mut(&number) else { return Err(Fault::ChannelNotOpen) };
@@ -55,22 +55,24 @@ pub fn publish(
         return Err(Fault::DuringCommit);
     }
     let desk = Desk { vhost: &session.vhost, user: &session.user, settings: &session.settings };
-    desk.admit(channel, method, body)?;
+    let body_bytes = body.bytes().len() as u64;
+    desk.admit(channel, method, body_bytes)?;
     let placed = channel.publisher.len();
     let (routed, rewritten) = desk.route(channel, now_ms, method, raw_properties, body)?;
     let raw_properties = rewritten.as_deref().unwrap_or(raw_properties);
     let meters = &session.broker.core.meters;
-    session.tally.count(meters, body.len() as u64, matches!(channel.mode, Mode::Confirm(_)));
+    session.tally.count(meters, body_bytes, matches!(channel.mode, Mode::Confirm(_)));
     match routed {
         Routed::Taken => {}
         // RabbitMQ's plugin routes a delayed message to nothing, and so it is returned.
         Routed::Delayed | Routed::Unroutable if method.mandatory => {
             meters.unroutable_returned.increment();
-            give_back(channel, output, session.frame_max, method, raw_properties, body);
+            give_back(channel, output, session.frame_max, method, raw_properties, body.bytes());
         }
         Routed::Delayed => {}
         Routed::Unroutable => meters.unroutable_dropped.increment(),
     }
+    channel.info.count_publish();
     note(channel, placed)?;
     if channel.publisher.bytes_len() >= BATCH_BYTES_MAX {
         flush(session, number, now_ms);
@@ -91,11 +93,11 @@ struct Desk<'a> {
 impl Desk<'_> {
     /// What is asked before the exchange is looked for.
     #[inline]
-    fn admit(&self, channel: &Channel, method: &basic::Publish<'_>, body: &[u8]) -> Result<(), Fault> {
+    fn admit(&self, channel: &Channel, method: &basic::Publish<'_>, bytes: u64) -> Result<(), Fault> {
         if method.immediate {
             return Err(Fault::Immediate);
         }
-        let (bytes, bytes_max) = (body.len() as u64, self.settings.message_bytes_max);
+        let bytes_max = self.settings.message_bytes_max;
         if bytes > bytes_max {
             return Err(Fault::MessageSize { bytes, bytes_max });
         }
@@ -117,7 +119,7 @@ impl Desk<'_> {
         now_ms: i64,
         method: &basic::Publish<'_>,
         raw_properties: &[u8],
-        body: &[u8],
+        body: &mut Body<'_>,
     ) -> Result<(Routed, Option<bytes::BytesMut>), Fault> {
         let decoded = Properties::decode(raw_properties).map_err(|e| Fault::Malformed(e.into()));
         let user_id_first = self.vhost.core.profile.user_id_checked_first;
@@ -250,6 +252,7 @@ fn concern(session: &mut Session, output: &mut Output) {
         }
     };
     session.alarm = Alarm::Blocked;
+    session.info.blocked.store(true, std::sync::atomic::Ordering::Relaxed);
     if session.capabilities.connection_blocked {
         frame::put_method(output.buffer(), 0, &connection::Blocked { reason });
     }
@@ -365,16 +368,18 @@ pub fn on_header(cx: &mut Context<'_>, number: u16, header: &Header<'_>) -> Resu
         return Err(Fault::ContentSize { bytes: header.body_bytes, bytes_max: CONTENT_BYTES_MAX });
     }
     if header.body_bytes == 0 {
-        return finish(cx, number, &publish, header.properties, &[]);
+        return finish(cx, number, &publish, header.properties, &mut Body::Copied(&[]));
     }
     // What will be refused for its size is counted, not kept.
     let kept =
         if header.body_bytes > bytes_max { 0 } else { usize::try_from(header.body_bytes).unwrap_or(0) };
     // A header may promise much, on each of many channels: room for the rest is made once the body comes.
+    let mut body = Draft::gather(&publish.exchange, &publish.routing_key, header.properties);
+    body.reserve_body(kept.min(BODY_BYTES_FIRST));
     channel.content = Content::Body {
         publish,
         properties: header.properties.to_vec(),
-        body: bytes::BytesMut::with_capacity(kept.min(BODY_BYTES_FIRST)),
+        body,
         size: header.body_bytes,
         left: header.body_bytes,
         overrun: false,
@@ -392,6 +397,9 @@ fn room(there: usize, part: usize, left: usize) -> usize {
 const BODY_BYTES_FIRST: usize = 256 * 1024;
 const BODY_GROWTH: usize = 16;
 
+/// A body of this size is a batch by itself, in the memory in which it was gathered; smaller ones are copied into the batch.
+const ADOPTED_BYTES_MIN: usize = if cfg!(test) { 256 } else { 64 * 1024 };
+
 /// RabbitMQ's limit of a content whatever is configured (4.2).
 const CONTENT_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
@@ -400,6 +408,24 @@ const CONTENT_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// # Errors
 /// As [`on_header`].
 pub fn on_body(cx: &mut Context<'_>, number: u16, part: &[u8]) -> Result<(), Fault> {
+    on_part(cx, number, part)?;
+    on_body_end(cx, number)
+}
+
+/// Whether a body frame of that size may be taken as it comes: nothing is wrong with it, if only it ends where it should.
+#[must_use]
+pub fn takes_parts(channel: &Channel, payload_bytes: usize) -> bool {
+    match &channel.content {
+        Content::Body { left, overrun, .. } => !overrun && payload_bytes as u64 <= *left,
+        Content::None | Content::Header(_) => false,
+    }
+}
+
+/// The next part of a body.
+///
+/// # Errors
+/// The fault that closes the connection.
+pub fn on_part(cx: &mut Context<'_>, number: u16, part: &[u8]) -> Result<(), Fault> {
     let bytes_max = cx.session.settings.message_bytes_max;
     let checked = cx.profile().content_size_checked;
     let Some(channel) = cx.session.channels.get_mut(&number) else { return Err(Fault::ChannelNotOpen) };
@@ -407,7 +433,7 @@ pub fn on_body(cx: &mut Context<'_>, number: u16, part: &[u8]) -> Result<(), Fau
         Content::Body { overrun: true, .. } => return Ok(()),
         Content::Body { left, body, overrun, .. } if !checked && part.len() as u64 > *left => {
             *overrun = true;
-            *body = bytes::BytesMut::new();
+            *body = Draft::default();
             return Ok(());
         }
         Content::Body { size, left, body, .. } => (*size, left, body),
@@ -416,23 +442,33 @@ pub fn on_body(cx: &mut Context<'_>, number: u16, part: &[u8]) -> Result<(), Fau
     };
     *left = left.checked_sub(part.len() as u64).ok_or(Fault::BodyBeyondContentSize)?;
     if size <= bytes_max {
-        if body.capacity() - body.len() < part.len() {
-            body.reserve(room(body.len(), part.len(), usize::try_from(*left).unwrap_or(0)));
+        if body.room() < part.len() {
+            body.reserve_body(room(body.gathered().len(), part.len(), usize::try_from(*left).unwrap_or(0)));
         }
-        body.extend_from_slice(part);
+        body.body(part);
     }
-    if *left > 0 {
-        return Ok(());
-    }
-    let Content::Body { publish, properties, body, .. } =
-        std::mem::replace(&mut channel.content, Content::None)
-    else {
-        return Ok(());
-    };
+    Ok(())
+}
+
+/// A body frame has ended, and with the last of them the publish.
+///
+/// # Errors
+/// As [`publish`].
+pub fn on_body_end(cx: &mut Context<'_>, number: u16) -> Result<(), Fault> {
+    let bytes_max = cx.session.settings.message_bytes_max;
+    let Some(channel) = cx.session.channels.get_mut(&number) else { return Ok(()) };
+    let whole = matches!(channel.content, Content::Body { left: 0, overrun: false, .. });
+    let content = if whole { std::mem::replace(&mut channel.content, Content::None) } else { Content::None };
+    let Content::Body { publish, properties, body, size, .. } = content else { return Ok(()) };
     if size > bytes_max {
         return Err(Fault::MessageSize { bytes: size, bytes_max });
     }
-    finish(cx, number, &publish, &properties, &body)
+    if body.gathered().len() < ADOPTED_BYTES_MIN {
+        return finish(cx, number, &publish, &properties, &mut Body::Copied(body.gathered()));
+    }
+    // Before it what waits already: it is a batch by itself.
+    flush(cx.session, number, cx.now_ms);
+    finish(cx, number, &publish, &properties, &mut Body::Gathered(body))
 }
 
 fn finish(
@@ -440,7 +476,7 @@ fn finish(
     number: u16,
     kept: &Publish,
     properties: &[u8],
-    body: &[u8],
+    body: &mut Body<'_>,
 ) -> Result<(), Fault> {
     let method = basic::Publish {
         reserved_1: 0,

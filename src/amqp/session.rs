@@ -8,6 +8,7 @@ use super::{
     Settings,
     channel::{Channel, Feed, Held, How, Phase},
     channels::Channels,
+    connection::Partial,
     fault::{self, Fault, Resource},
     wire::{Arguments, frame},
 };
@@ -18,7 +19,7 @@ use crate::{
         meters::Meters,
         outlet::Outlet,
         profile::Profile,
-        queue::{ConnectionId, Queue, returns::Return},
+        queue::{ConnectionId, Queue, flow::Hold, returns::Return},
         refusal::{Access, Difference, Kind, Refusal, Subject},
         registry::ConnectionInfo,
         vhost::Vhost,
@@ -50,6 +51,10 @@ pub struct Session {
     pub commits: Vec<Commit>,
     /// The store has more to write than it should: a publisher is not read until it has less.
     pub relief: Option<Relief>,
+    /// A body frame of which a part has come.
+    pub partial: Option<Partial>,
+    /// A queue is ahead of its consumers: whoever publishes to it is not read for a moment.
+    pub hold: Option<(Hold, Instant)>,
     pub generations: u32,
     /// When to look for deliveries that are not acknowledged in time.
     pub tick_at: Instant,

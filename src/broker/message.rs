@@ -98,6 +98,60 @@ impl Draft {
         self.bytes.extend_from_slice(message.encoded());
     }
 
+    /// Begins a message that is gathered where it will lie, as its body comes: one copy of a large body is enough. What
+    /// else the publish says is filled in by [`Draft::adopt`].
+    #[must_use]
+    pub fn gather(exchange: &str, routing_key: &str, properties: &[u8]) -> Self {
+        let mut draft = Self::default();
+        draft.open(&Publish { exchange, routing_key, properties, traits: Traits::default() }, 0, 0);
+        draft
+    }
+
+    /// Where the body of a message that is gathered begins.
+    fn gathered_body_at(&self) -> usize {
+        let names = |at: usize| at + 1 + usize::from(self.bytes.get(at).copied().unwrap_or(0));
+        let properties = names(names(FIXED_BYTES));
+        properties + 4 + read_u32(&self.bytes, properties).unwrap_or(0) as usize
+    }
+
+    /// What has come of the body that is gathered.
+    #[must_use]
+    pub fn gathered(&self) -> &[u8] {
+        self.bytes.get(self.gathered_body_at()..).unwrap_or_default()
+    }
+
+    /// Makes room for so much more of the body, and no more.
+    pub fn reserve_body(&mut self, bytes: usize) {
+        self.bytes.reserve_exact(bytes);
+    }
+
+    /// Bytes that fit without another allocation.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.bytes.capacity() - self.bytes.len()
+    }
+
+    /// Takes a message over that was gathered, if nothing is in the batch yet and it is the message to publish: a door may
+    /// have rewritten its properties.
+    #[must_use]
+    pub fn adopt(&mut self, gathered: &mut Self, publish: &Publish<'_>, now_ms: i64) -> bool {
+        let body_at = gathered.gathered_body_at();
+        let mut head = Self::default();
+        head.open(publish, now_ms, gathered.bytes.len() - body_at);
+        let names = FIXED_BYTES..body_at;
+        if !self.is_empty()
+            || head.bytes.len() != body_at
+            || gathered.bytes.get(names.clone()) != head.bytes.get(names)
+        {
+            return false;
+        }
+        for (to, from) in gathered.bytes.iter_mut().zip(&head.bytes) {
+            *to = *from;
+        }
+        std::mem::swap(self, gathered);
+        true
+    }
+
     /// What waited for its transaction is published now: its time to live begins.
     pub fn published(&mut self, now_ms: i64) {
         for &start in &self.starts {
@@ -158,7 +212,7 @@ impl Draft {
 
     /// The batch as one shared allocation; the draft is empty and ready for the next.
     pub fn seal(&mut self) -> Arc<Blob> {
-        let capacity = self.bytes.len().min(MAX_REUSED_BYTES);
+        let capacity = if self.bytes.len() > MAX_REUSED_BYTES { 0 } else { self.bytes.len() };
         let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity));
         let starts = std::mem::replace(&mut self.starts, Vec::with_capacity(0));
         Arc::new(Blob {
@@ -589,6 +643,26 @@ mod tests {
         let blob = draft.seal();
         assert!((0..2).all(|n| blob.message(n).unwrap().published_ms() == 7_777));
         assert_eq!(blob.message(0).unwrap().body(), b"Hello World!");
+    }
+
+    #[test]
+    fn a_gathered_message_is_the_one_that_is_published_unless_its_properties_were_rewritten() {
+        let traits = Traits { persistent: true, priority: 9, expiration_ms: Some(60) };
+        let publish = Publish { exchange: "ex", routing_key: "key", properties: b"\x80\0\x01a", traits };
+        let gather = || {
+            let mut gathered = Draft::gather(publish.exchange, publish.routing_key, publish.properties);
+            [&b"Hello "[..], b"World!"].iter().for_each(|part| gathered.body(part));
+            gathered
+        };
+        let (mut adopted, mut copied, mut gathered) = (Draft::default(), Draft::default(), gather());
+        assert_eq!(gathered.gathered(), b"Hello World!");
+        assert!(adopted.adopt(&mut gathered, &publish, 7));
+        copied.open(&publish, 7, 12);
+        copied.body(b"Hello World!");
+        assert_eq!((adopted.len(), &adopted.bytes), (1, &copied.bytes));
+        assert!(!adopted.adopt(&mut gather(), &publish, 7), "there is a message already");
+        let rewritten = Publish { properties: b"\x80\0\x01b", ..publish };
+        assert!(!Draft::default().adopt(&mut gather(), &rewritten, 7));
     }
 
     #[test]

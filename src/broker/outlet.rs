@@ -43,6 +43,8 @@ pub enum Event {
     Reject { channel: u16, generation: u32, first: u64, last: u64 },
     /// A message that had to be read from the store for `basic.get` is there: ask again.
     Loaded,
+    /// The queue that held the connection up is no longer so far ahead of its consumers.
+    GoOn,
     /// A resource alarm was raised (with its reason) or cleared.
     Alarm(Option<&'static str>),
     /// What the connection waited for at a key.

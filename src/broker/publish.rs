@@ -46,6 +46,37 @@ fn same(a: &str, b: &str) -> bool {
     a.len() == b.len() && (a.is_empty() || a == b)
 }
 
+/// A message's body on its way in.
+#[derive(Debug)]
+pub enum Body<'a> {
+    Copied(&'a [u8]),
+    /// A large one, gathered in a batch of its own that becomes the channel's.
+    Gathered(Draft),
+}
+
+impl Body<'_> {
+    #[must_use]
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Copied(bytes) => bytes,
+            Self::Gathered(draft) => draft.gathered(),
+        }
+    }
+
+    #[inline]
+    fn put(&mut self, draft: &mut Draft, publish: &Publish<'_>, now_ms: i64) {
+        if let Self::Gathered(gathered) = self
+            && draft.adopt(gathered, publish, now_ms)
+        {
+            return;
+        }
+        let bytes = self.bytes();
+        draft.open(publish, now_ms, bytes.len());
+        draft.body(bytes);
+    }
+}
+
 /// A message's headers, for what must look at them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Headers {
@@ -81,6 +112,14 @@ pub struct Publisher {
     delayed: Delayed,
     /// Whose publishes these are, for a traced vhost.
     origin: Option<Arc<Origin>>,
+    ahead: Option<Ahead>,
+}
+
+/// What was published to a queue that is ahead of its consumers.
+#[derive(Debug)]
+pub struct Ahead {
+    pub queue: Arc<Queue>,
+    pub messages: usize,
 }
 
 /// Ordinals with the times at which they are due.
@@ -114,6 +153,7 @@ impl Publisher {
             records: Records::Appended(None),
             delayed: Delayed::default(),
             origin: None,
+            ahead: None,
         }
     }
 
@@ -144,7 +184,7 @@ impl Publisher {
         now_ms: i64,
         publish: &Publish<'_>,
         headers: impl Fn() -> Option<Headers>,
-        body: &[u8],
+        body: &mut Body<'_>,
     ) -> Result<Routed, Refusal> {
         // Put aside, not cloned: that would be two atomic operations for each message.
         match self.last.take() {
@@ -171,7 +211,7 @@ impl Publisher {
         publish: &Publish<'_>,
         (keys, hidden): (&[String], &[String]),
         headers: impl Fn() -> Option<Headers>,
-        body: &[u8],
+        body: &mut Body<'_>,
     ) -> Result<Routed, Refusal> {
         let exchange = self.exchange(publish)?;
         let table = headers();
@@ -198,6 +238,7 @@ impl Publisher {
     ) -> Routed {
         let route = route_copies(&self.vhost, exchange, publish, keys, Some(&table));
         let headers = Headers { table, alone: false };
+        let body = &mut Body::Copied(body);
         self.place(now_ms, publish, keys, &Arc::new(route), || Some(headers.clone()), body)
     }
 
@@ -218,6 +259,7 @@ impl Publisher {
             Target::Queue(queue) => Route::to_queue(queue.clone()),
             Target::Topic(topic) => Route::to_topic(topic.clone()),
         };
+        let body = &mut Body::Copied(body);
         self.place(now_ms, publish, keys, &Arc::new(route), || Some(headers.clone()), body);
     }
 
@@ -229,13 +271,14 @@ impl Publisher {
         keys: &[String],
         route: &Arc<Route>,
         headers: impl Fn() -> Option<Headers>,
-        body: &[u8],
+        body: &mut Body<'_>,
     ) -> Routed {
         if self.vhost.tracing() {
+            let body = body.bytes();
             trace::published(&self.vhost, now_ms, self.origin.as_deref(), publish, keys, route, body);
         }
         for exchange in &route.kept_by {
-            let ticket = exchange.keep(&self.vhost, now_ms, publish, body);
+            let ticket = exchange.keep(&self.vhost, now_ms, publish, body.bytes());
             if let Records::Appended(last) = &mut self.records {
                 *last = ticket.or(*last);
             }
@@ -244,13 +287,13 @@ impl Publisher {
             return Routed::Unroutable;
         }
         if !route.delayed.is_empty() {
-            self.delay(now_ms, publish, keys, route, body);
+            self.delay(now_ms, publish, keys, route, body.bytes());
         }
         if route.reaches_nobody() {
             return Routed::Delayed;
         }
         for topic in &route.topics {
-            let message = stream::message(publish, headers(), body);
+            let message = stream::message(publish, headers(), body.bytes());
             match &mut self.records {
                 Records::Appended(last) => *last = topic.publish(now_ms, &message).or(*last),
                 Records::Held(held) => held.push((topic.clone(), message)),
@@ -260,8 +303,7 @@ impl Publisher {
             return Routed::Taken;
         }
         let ordinal = u32::try_from(self.draft.len()).unwrap_or(u32::MAX);
-        self.draft.open(publish, now_ms, body.len());
-        self.draft.body(body);
+        body.put(&mut self.draft, publish, now_ms);
         match self.runs.last_mut() {
             Some((last, ordinals)) if Arc::ptr_eq(last, route) => ordinals.push(ordinal),
             Some(_) | None => self.runs.push((route.clone(), vec![ordinal])),
@@ -379,6 +421,8 @@ impl Publisher {
         {
             *hold = Some(Hold::new(blob.clone(), self.vhost.core.store.clone()));
         }
+        // One queue that is served well is reason enough to go on: others of a fan-out must not wait for the slowest.
+        let (mut behind, mut served) = (None, false);
         for (route, ordinals) in &runs {
             for reply_to in &route.replies {
                 let messages = ordinals.iter().filter_map(|&ordinal| blob.message(ordinal));
@@ -389,7 +433,14 @@ impl Publisher {
                 let mut batch =
                     Batch { vhost: &self.vhost, now_ms, blob: &blob, sink: &mut sink, refused: &mut refused };
                 batch.queue(queue, route, ordinals);
+                let waits = queue.behind();
+                served |= waits.is_none();
+                behind = behind.or(waits);
             }
+        }
+        if let Some(queue) = behind.filter(|_| !served) {
+            let messages = blob.len() + self.ahead.take().map_or(0, |ahead| ahead.messages);
+            self.ahead = Some(Ahead { queue, messages });
         }
         runs.clear();
         self.runs = runs;
@@ -421,6 +472,11 @@ impl Publisher {
                 Sink::Changes(changes) => changes.push(holding.hold(&blob, &messages, None)),
             }
         }
+    }
+
+    /// Where the last flushes went, if whoever publishes had better wait.
+    pub fn take_ahead(&mut self) -> Option<Ahead> {
+        self.ahead.take()
     }
 
     /// From now on everything waits for a commit.

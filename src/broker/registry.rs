@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -31,6 +31,10 @@ pub struct ConnectionInfo {
     pub frame_max: u32,
     pub heartbeat_s: u16,
     pub outlet: Arc<Outlet>,
+    /// It published while an alarm was on, and is not read until that is over.
+    pub blocked: AtomicBool,
+    /// When it was held up last because it published faster than others could follow.
+    pub held_up_ms: AtomicI64,
     pub channels: Mutex<BTreeMap<u16, Arc<ChannelInfo>>>,
 }
 
@@ -52,7 +56,31 @@ impl ConnectionInfo {
     pub fn pid(&self, channel: Option<u16>) -> String {
         format!("<{NODE}.1.{}.{}>", self.id.0, channel.unwrap_or(0))
     }
+
+    /// What RabbitMQ calls its state, while an alarm is on or not. One that is held up again and again is in `flow` all
+    /// the time: it counts for a while.
+    #[must_use]
+    pub fn state(&self, now_ms: i64, alarm: bool) -> &'static str {
+        match (self.blocked.load(Ordering::Relaxed), alarm) {
+            (true, _) => "blocked",
+            (false, true) => "blocking",
+            (false, false) if self.held_up(now_ms, CONNECTION_FLOW_MS) => "flow",
+            (false, false) => "running",
+        }
+    }
+
+    /// Whether it was held up within the last milliseconds, so many.
+    #[must_use]
+    pub fn held_up(&self, now_ms: i64, within_ms: i64) -> bool {
+        now_ms.saturating_sub(self.held_up_ms.load(Ordering::Relaxed)) < within_ms
+    }
 }
+
+/// For so long a connection that was held up is in `flow` (rabbit_reader: `last_blocked_at` within 5 s).
+const CONNECTION_FLOW_MS: i64 = 5_000;
+
+/// For so long its channels are (credit_flow: `STATE_CHANGE_INTERVAL`).
+pub const CHANNEL_FLOW_MS: i64 = 1_000;
 
 /// An open channel.
 #[derive(Debug, Default)]
@@ -60,8 +88,16 @@ pub struct ChannelInfo {
     pub consumers: AtomicUsize,
     pub unacked: AtomicUsize,
     pub published: AtomicU64,
-    pub confirm: std::sync::atomic::AtomicBool,
+    pub confirm: AtomicBool,
     pub prefetch_count: AtomicU64,
+}
+
+impl ChannelInfo {
+    /// One more publish. Only the channel's own connection counts, so that no atomic addition is needed.
+    #[inline]
+    pub fn count_publish(&self) {
+        self.published.store(self.published.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
 }
 
 /// All open connections.

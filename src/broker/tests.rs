@@ -17,7 +17,7 @@ use super::{
     group,
     message::{Publish, Traits},
     outlet::{Event, Outlet},
-    publish::{Publisher, Routed},
+    publish::{Body, Publisher, Routed},
     queue::{
         ConnectionId, Entry, Queue, QueueOptions, consumers::ConsumerSpec, levels::WINDOW_BYTES,
         returns::Return, state::Got,
@@ -107,7 +107,7 @@ impl World {
     fn put(&self, publisher: &mut Publisher, key: &str, traits: Traits, body: &[u8]) -> Routed {
         let exchange = if key.is_empty() { "amq.fanout" } else { "" };
         let publish = Publish { exchange, routing_key: key, properties: &[0, 0], traits };
-        publisher.publish(self.clock.now_ms(), &publish, || None, body).unwrap()
+        publisher.publish(self.clock.now_ms(), &publish, || None, &mut Body::Copied(body)).unwrap()
     }
 
     fn flush(&self, publisher: &mut Publisher) {

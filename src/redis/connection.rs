@@ -115,6 +115,7 @@ impl Connection {
                 | Event::Cancelled { .. }
                 | Event::Confirm { .. }
                 | Event::Reject { .. }
+                | Event::GoOn
                 | Event::Loaded => {}
             }
         }
@@ -268,6 +269,8 @@ impl Connection {
             frame_max: 0,
             heartbeat_s: 0,
             outlet: self.client.outlet.clone(),
+            blocked: std::sync::atomic::AtomicBool::default(),
+            held_up_ms: std::sync::atomic::AtomicI64::default(),
             channels: parking_lot::Mutex::default(),
         });
         let limits = ConnectionLimits {
@@ -324,6 +327,7 @@ impl Connection {
             | Event::Close { .. }
             | Event::Confirm { .. }
             | Event::Deliver { .. }
+            | Event::GoOn
             | Event::Loaded
             | Event::Reject { .. } => None,
         }));

@@ -217,6 +217,8 @@ impl Connection {
             waiting: None,
             commits: Vec::new(),
             relief: None,
+            partial: None,
+            hold: None,
             generations: 0,
             tick_at: now + self.settings.consumer_tick,
             alarm: Alarm::Unconcerned,
@@ -252,6 +254,8 @@ impl Connection {
             frame_max: tuned.frame_max,
             heartbeat_s: tuned.heartbeat,
             outlet: outlet.clone(),
+            blocked: std::sync::atomic::AtomicBool::default(),
+            held_up_ms: std::sync::atomic::AtomicI64::default(),
             channels: parking_lot::Mutex::default(),
         }
     }

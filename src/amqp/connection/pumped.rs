@@ -16,6 +16,7 @@ use crate::{
         session::{Alarm, Context, Session, Waiting},
         wire::{MethodId, frame::HEARTBEAT},
     },
+    broker::queue::flow::PATIENCE,
     net::pump::{self, Output},
     store::StoreError,
 };
@@ -23,7 +24,10 @@ use crate::{
 impl Session {
     /// Whether the next frame may be read.
     fn reads(&self) -> bool {
-        self.waiting.is_none() && self.relief.is_none() && !matches!(self.alarm, Alarm::Blocked)
+        self.waiting.is_none()
+            && self.relief.is_none()
+            && self.hold.is_none()
+            && !matches!(self.alarm, Alarm::Blocked)
     }
 }
 
@@ -39,6 +43,19 @@ impl Connection {
         let mut cx = Context { session, output: &mut self.output, now_ms };
         for Overdue { channel, fault } in overdue::check(&mut cx) {
             self.fail(now, channel, &fault, MethodId::NONE);
+        }
+    }
+
+    /// Nobody is held up for ever by consumers that take nothing.
+    fn lose_patience(&mut self, now: Instant) {
+        let Phase::Open(session) = &mut self.phase else { return };
+        if let Some((hold, until)) = &mut session.hold
+            && *until <= now
+        {
+            *until = now + PATIENCE;
+            if !hold.goes_on() {
+                session.hold = None;
+            }
         }
     }
 
@@ -158,7 +175,8 @@ impl pump::Connection for Connection {
                 let Heartbeat { interval, last_received, last_sent } = self.heartbeat;
                 let beat = || (last_sent + interval / 2).min(last_received + silence_max(interval));
                 let beat = (!interval.is_zero()).then(beat);
-                beat.into_iter().chain([session.tick_at]).min()
+                let patience = session.hold.as_ref().map(|(_, until)| *until);
+                beat.into_iter().chain(patience).chain([session.tick_at]).min()
             }
             Phase::Over => None,
         }
@@ -166,6 +184,7 @@ impl pump::Connection for Connection {
 
     fn on_deadline(&mut self, now: Instant) {
         self.tick(now);
+        self.lose_patience(now);
         let Heartbeat { interval, last_received, last_sent } = self.heartbeat;
         match &self.phase {
             Phase::Open(_) if interval.is_zero() => {}

@@ -117,6 +117,7 @@ fn on_event(cx: &mut Context<'_>, held: Option<&mut Channel>, event: Event, coun
             }
         }
         Event::Loaded => super::basic::get_again(cx),
+        Event::GoOn => cx.session.hold = None,
         Event::Alarm(reason) => alarm(cx, reason),
         // Nobody here waits at a key.
         Event::Served(_) => {}
@@ -240,6 +241,7 @@ fn alarm(cx: &mut Context<'_>, reason: Option<&'static str>) {
         (Alarm::Raised(_), None) => cx.session.alarm = Alarm::Clear,
         (Alarm::Blocked, None) => {
             cx.session.alarm = Alarm::Clear;
+            cx.session.info.blocked.store(false, Ordering::Relaxed);
             if notify {
                 cx.send(0, &connection::Unblocked {});
             }

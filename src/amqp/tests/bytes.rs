@@ -80,7 +80,11 @@ pub(super) fn ack(delivery_tag: u64) -> Vec<u8> {
 }
 
 pub(super) fn qos() -> Vec<u8> {
-    method(1, &basic::Qos { prefetch_size: 0, prefetch_count: 2, global: false })
+    prefetch(2)
+}
+
+pub(super) fn prefetch(prefetch_count: u16) -> Vec<u8> {
+    method(1, &basic::Qos { prefetch_size: 0, prefetch_count, global: false })
 }
 
 pub(super) fn confirm() -> Vec<u8> {
@@ -96,7 +100,7 @@ pub(super) fn tx(id: u16) -> Vec<u8> {
     }
 }
 
-fn consume(queue: &str, consumer_tag: &str, no_ack: bool) -> Vec<u8> {
+pub(super) fn consume(queue: &str, consumer_tag: &str, no_ack: bool) -> Vec<u8> {
     let consume = basic::Consume {
         reserved_1: 0,
         queue,

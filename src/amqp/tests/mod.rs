@@ -1,6 +1,7 @@
 //! The connection without a socket, on a clock and a store that stand still until they are told.
 
 mod bytes;
+mod flow;
 mod peer;
 
 use std::time::Duration;

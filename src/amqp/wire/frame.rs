@@ -20,7 +20,8 @@ pub const PROTOCOL_HEADER: [u8; 8] = *b"AMQP\x00\x00\x09\x01";
 /// A heartbeat, whole.
 pub const HEARTBEAT: [u8; 8] = [TYPE_HEARTBEAT, 0, 0, 0, 0, 0, 0, END];
 
-const HEAD_BYTES: usize = 7;
+/// Type, channel, size.
+pub const HEAD_BYTES: usize = 7;
 const TYPE_METHOD: u8 = 1;
 const TYPE_HEADER: u8 = 2;
 const TYPE_BODY: u8 = 3;
@@ -96,6 +97,44 @@ pub fn next(input: &[u8], frame_max: u32) -> Result<Option<(Raw<'_>, usize)>, Ma
 fn head(input: &[u8]) -> IResult<&[u8], (u8, u16, u32)> {
     (be_u8, be_u16, be_u32).parse(input)
 }
+
+/// What is known of a body frame that is not whole.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyHead {
+    pub channel: u16,
+    pub payload_bytes: usize,
+    pub began: Began,
+}
+
+/// How a body frame's payload begins, for whom it may end wrongly.
+#[derive(Debug, Clone, Copy)]
+pub struct Began(Snippet);
+
+impl Began {
+    /// The error when the frame ends with another octet than it should.
+    #[must_use]
+    pub fn bad_end(self, end: u8) -> Malformed {
+        Malformed::FrameEnd { frame_type: TYPE_BODY, octets: self.0, end }
+    }
+}
+
+/// The head of a large body frame at the front of `input`, of which enough has come to begin with it, and which [`next`]
+/// has not refused.
+#[must_use]
+pub fn body_head(input: &[u8], frame_max: u32) -> Option<BodyHead> {
+    let Ok((rest, (TYPE_BODY, channel @ 1.., payload_bytes))) = head(input) else { return None };
+    let payload_bytes_max = frame_max.saturating_sub(length_u32(OVERHEAD_BYTES));
+    let fits = frame_max == 0 || payload_bytes <= payload_bytes_max.saturating_add(TOLERANCE_BYTES);
+    let payload_bytes = usize::try_from(payload_bytes).ok()?;
+    let large = payload_bytes >= PARTIAL_BYTES_MIN && rest.len() >= Snippet::OCTETS_MAX;
+    (fits && large).then(|| {
+        let began = Began(Snippet::of_begun(rest));
+        BodyHead { channel, payload_bytes, began }
+    })
+}
+
+/// Body frames from this size on are taken as they come. Small under test, so that any are.
+const PARTIAL_BYTES_MIN: usize = if cfg!(test) { 64 } else { 16 * 1024 };
 
 impl<'a> Raw<'a> {
     /// Looks inside.

@@ -44,7 +44,8 @@ pub struct Snippet {
 }
 
 impl Snippet {
-    const OCTETS_MAX: usize = 16;
+    /// How much is quoted.
+    pub const OCTETS_MAX: usize = 16;
 
     #[must_use]
     pub fn of(payload: &[u8]) -> Self {
@@ -53,6 +54,12 @@ impl Snippet {
             *to = *from;
         }
         Self { octets, len: payload.len().min(Self::OCTETS_MAX), whole: payload.len() <= Self::OCTETS_MAX }
+    }
+
+    /// Of a payload that begins so, and goes on.
+    #[must_use]
+    pub fn of_begun(payload: &[u8]) -> Self {
+        Self { whole: false, ..Self::of(payload) }
     }
 
     #[must_use]

@@ -93,9 +93,25 @@ impl Reason {
 /// Moves everything that a queue let go, and what the targets let go for it. The caller has claimed it
 /// ([`super::queue::state::Effects::move_dead`]).
 pub(super) fn move_all(queue: &Arc<Queue>) {
-    let mut sources = vec![queue.clone()];
+    move_from(vec![queue.clone()]);
+}
+
+/// One source after the other, as long as the log keeps up; the rest once it has.
+fn move_from(mut sources: Vec<Arc<Queue>>) {
     while let Some(source) = sources.pop() {
-        while let Some(moving) = source.take_dead() {
+        loop {
+            if source.core().store.congested()
+                && let Some(runtime) = &source.core().runtime
+            {
+                let store = source.core().store.clone();
+                sources.push(source.clone());
+                runtime.spawn(async move {
+                    store.relieved().await;
+                    move_from(sources);
+                });
+                return;
+            }
+            let Some(moving) = source.take_dead() else { break };
             let mut moves = Moves::default();
             let now_ms = source.core().clock.now_ms();
             let mut kept = None;
@@ -232,6 +248,7 @@ impl Moves {
                 }
                 Err(Gone) => ordinals.clone(),
             };
+            source.died_into(&queue);
             for ordinal in ordinals.into_iter().filter(|_| dead_letter.at_least_once) {
                 let index = origins.get(ordinal as usize).copied().unwrap_or(usize::MAX);
                 let Some(fate) = fates.get_mut(index) else { continue };

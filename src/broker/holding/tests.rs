@@ -12,7 +12,7 @@ use crate::{
         outlet::{Event, Outlet},
         pattern::Pattern,
         policy::{ApplyTo, Policy, Sort},
-        publish::{Headers, Publisher, Routed},
+        publish::{Body, Headers, Publisher, Routed},
         queue::{ConnectionId, Queue, QueueOptions, state::Got},
         receipt::Receipt,
         recovery::Settings,
@@ -119,7 +119,13 @@ impl World {
         let publish = Publish { exchange: "d", routing_key: "k", properties: &encoded, traits };
         let headers = || Some(Headers { table: table.clone(), alone: true });
         publisher
-            .publish_copies(self.clock.now_ms(), &publish, (keys, &[]), headers, body.as_bytes())
+            .publish_copies(
+                self.clock.now_ms(),
+                &publish,
+                (keys, &[]),
+                headers,
+                &mut Body::Copied(body.as_bytes()),
+            )
             .unwrap()
     }
 

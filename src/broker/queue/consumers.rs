@@ -72,6 +72,8 @@ pub struct Consumer {
     pub spec: ConsumerSpec,
     pub unacked: u32,
     waiting: bool,
+    /// It could take more, if its outlet had room.
+    stalled: bool,
 }
 
 impl Consumer {
@@ -114,6 +116,8 @@ pub struct Consumers {
     turns: Vec<Turn>,
     strategy: Strategy,
     active: Option<ConsumerId>,
+    /// How many wait for room in their outlets.
+    stalled: usize,
 }
 
 impl Consumers {
@@ -156,7 +160,7 @@ impl Consumers {
     /// Adds a consumer; ids rise.
     pub fn push(&mut self, id: ConsumerId, spec: ConsumerSpec) {
         let priority = spec.priority;
-        self.all.push(Consumer { id, spec, unacked: 0, waiting: true });
+        self.all.push(Consumer { id, spec, unacked: 0, waiting: true, stalled: false });
         self.wait(id, priority);
         self.elect();
     }
@@ -166,6 +170,7 @@ impl Consumers {
         let index = self.all.binary_search_by_key(&id, |c| c.id).ok()?;
         let removed = self.all.remove(index);
         self.leave(id, removed.spec.priority);
+        self.stalled -= usize::from(removed.stalled);
         if self.active == Some(id) {
             self.active = None;
         }
@@ -177,6 +182,7 @@ impl Consumers {
     pub fn take(&mut self) -> Vec<Consumer> {
         self.turns.clear();
         self.active = None;
+        self.stalled = 0;
         std::mem::take(&mut self.all)
     }
 
@@ -263,13 +269,37 @@ impl Consumers {
         }
     }
 
+    /// As [`Consumers::suspend`], because its outlet is full.
+    pub fn stall(&mut self, id: ConsumerId) {
+        self.suspend(id);
+        if let Some(consumer) = self.find(id)
+            && !std::mem::replace(&mut consumer.stalled, true)
+        {
+            self.stalled += 1;
+        }
+    }
+
+    /// Whether one of them waits for room in its outlet.
+    #[must_use]
+    #[inline]
+    pub fn any_stalled(&self) -> bool {
+        self.stalled > 0
+    }
+
+    /// Those that wait for room in their outlets.
+    pub fn stalled(&self) -> impl Iterator<Item = &Consumer> {
+        self.all.iter().filter(|c| c.stalled)
+    }
+
     /// The consumer can go on, behind its equals.
     pub fn resume(&mut self, id: ConsumerId) {
         if let Some(consumer) = self.find(id)
             && !consumer.waiting
         {
             consumer.waiting = true;
+            let was_stalled = std::mem::take(&mut consumer.stalled);
             let priority = consumer.spec.priority;
+            self.stalled -= usize::from(was_stalled);
             self.wait(id, priority);
         }
     }

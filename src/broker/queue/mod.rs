@@ -9,6 +9,7 @@ pub mod change;
 pub mod consumers;
 pub mod deadline;
 pub mod drops;
+pub mod flow;
 mod gather;
 pub mod kept;
 pub mod levels;
@@ -35,6 +36,7 @@ use parking_lot::Mutex;
 use self::{
     change::{Flush, Forget, MoveRun, MovedChunk, NoteReturns, PublishRun, Reserve},
     consumers::ConsumerSpec,
+    flow::Flow,
     returns::Count,
     state::{Effects, Got, Overflow, State, Totals},
 };
@@ -168,6 +170,7 @@ pub struct Queue {
     /// What policies say of it.
     applied: Mutex<Arc<Applied>>,
     state: Mutex<State>,
+    flow: Flow,
 }
 
 impl Queue {
@@ -182,7 +185,8 @@ impl Queue {
     ) -> Arc<Self> {
         let applied = Mutex::default();
         let (kind, state) = (arguments::kind_of(&options.arguments), Mutex::new(state));
-        Arc::new(Self { id, name, vhost, options, kind, core, home, applied, state })
+        let flow = Flow::default();
+        Arc::new(Self { id, name, vhost, options, kind, core, home, applied, state, flow })
     }
 
     /// Takes on what policies say of it, live.
@@ -289,6 +293,7 @@ impl Queue {
     /// Serves consumers, and puts into the inbox what the log must learn of it.
     fn deliver_locked(self: &Arc<Self>, state: &mut State, now_ms: i64, effects: &mut Effects) {
         state.deliver(now_ms, effects);
+        self.flow.judge(state);
         self.inbox(effects);
     }
 
@@ -516,6 +521,7 @@ impl Queue {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
         let count = state.purge(&mut effects);
+        self.flow.judge(&state);
         self.inbox(&mut effects);
         drop(state);
         self.follow(effects);
@@ -544,6 +550,7 @@ impl Queue {
             }
             let count = state.purge(&mut effects);
             state.forget();
+            self.flow.judge(&state);
             effects.flush = effects.flush.take().or_else(|| state.flush_again());
             effects.counts = effects.counts.take().or_else(|| state.counts.flush());
             self.inbox(&mut effects);

@@ -80,6 +80,14 @@ pub struct Totals {
     pub waited_ms: u64,
 }
 
+impl Totals {
+    /// Messages that somebody has taken.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.delivered + self.delivered_no_ack + self.got + self.got_no_ack
+    }
+}
+
 /// The state; its queue's lock guards it.
 #[derive(Debug)]
 pub struct State {
@@ -288,7 +296,7 @@ impl State {
             let outlet = &consumer.spec.outlet;
             if parcel.full(outlet) {
                 effects.stalled.push(outlet.clone());
-                self.consumers.suspend(id);
+                self.consumers.stall(id);
                 continue;
             }
             if !consumer.take_credit() {

@@ -163,7 +163,7 @@ fn the_own_keys_lead_on_unless_the_queue_has_one() {
     let mut publisher = world.publisher();
     let publish =
         Publish { exchange: "", routing_key: "source", properties: &properties, traits: Traits::default() };
-    publisher.publish(world.clock.now_ms(), &publish, || None, b"x").unwrap();
+    publisher.publish(world.clock.now_ms(), &publish, || None, &mut Body::Copied(b"x")).unwrap();
     world.flush(&mut publisher);
     for name in ["a", "b"] {
         let letter = got(&world, &world.vhost.find_queue(name).unwrap(), true).unwrap();

@@ -241,7 +241,7 @@ fn the_history_of_a_durable_exchange_outlives_a_restart_and_ends_with_the_exchan
         for body in bodies {
             let publish =
                 Publish { exchange: "history", routing_key: "", properties: &[0, 0], traits: PERSISTENT };
-            publisher.publish(world.clock.now_ms(), &publish, || None, &[body]).unwrap();
+            publisher.publish(world.clock.now_ms(), &publish, || None, &mut Body::Copied(&[body])).unwrap();
         }
         world.flush(&mut publisher);
         world.commit();

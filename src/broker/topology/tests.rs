@@ -7,7 +7,7 @@ use crate::{
         exchange::{Binding, EVENT, Envelope, Exchange, ExchangeOptions, TRACE, Target},
         holding::tests::{World, text},
         message::{Message, Publish, Traits},
-        publish::{Headers, Publisher, Routed},
+        publish::{Body, Headers, Publisher, Routed},
         queue::{ConnectionId, QueueOptions},
         refusal::Refusal,
         trace::{self, Origin},
@@ -47,7 +47,9 @@ fn routed(world: &World, exchange: &str, keys: &[&str]) -> Vec<String> {
 fn publish(world: &World, publisher: &mut Publisher, exchange: &str, key: &str, body: &str) -> Routed {
     let publish = Publish { exchange, routing_key: key, properties: &[0, 0], traits: Traits::default() };
     let headers = || Some(Headers { table: Table::default(), alone: false });
-    let routed = publisher.publish(world.clock.now_ms(), &publish, headers, body.as_bytes()).unwrap();
+    let routed = publisher
+        .publish(world.clock.now_ms(), &publish, headers, &mut Body::Copied(body.as_bytes()))
+        .unwrap();
     publisher.flush(world.clock.now_ms(), None);
     world.commit();
     routed
