@@ -170,16 +170,19 @@ impl Broker {
     fn recover_holdings(&self, holdings: &Holdings) -> Result<(), RecoveryError> {
         let store = &self.core.store;
         let mut orphans = Sweep::new(store);
-        for (key, value) in store.scan(Space::Index, b"y")? {
-            let (id, due, place) = holding::read_entry(&key, &value).ok_or_else(|| unreadable(&key))?;
-            match holdings.get(&id) {
+        let mut found: Result<(), RecoveryError> = Ok(());
+        // There may be millions of them.
+        store.scan_each(Space::Index, b"y", &mut |key, value| match holding::read_entry(key, value) {
+            None => found = Err(unreadable(key)),
+            Some((id, due, place)) => match holdings.get(&id) {
                 Some(holding) => {
                     store.retain(place);
                     holding.recover(due, place);
                 }
                 None => orphans.delete(Space::Index, key.to_vec()),
-            }
-        }
+            },
+        })?;
+        found?;
         holdings.values().for_each(Holding::recovered);
         Ok(())
     }
