@@ -9,7 +9,7 @@
 //! meta   'D' | partition id u64                                       dropped: its entries are still being removed
 //! index  'b' | partition id u64 | base offset u64                     where the batches lie (topic/index.rs)
 //! state  'l' | partition id u64                                       log start offset u64
-//! state  'c' | partition id u64                                       compacted up to this offset u64
+//! state  'z' | partition id u64                                       compacted up to this offset u64
 //! state  'i'                                                          first producer id not yet reserved u64
 //! state  'g' | vhost str | group str                                  the group (group/record.rs)
 //! state  'o' | vhost str | group str | topic id 16 | partition u32    committed offset (group/offsets.rs)
@@ -81,7 +81,7 @@ pub(crate) fn log_start(id: PartitionId) -> [u8; 9] {
 }
 
 pub(crate) fn clean_to(id: PartitionId) -> [u8; 9] {
-    let mut key = [b'c'; 9];
+    let mut key = [b'z'; 9];
     key[1..].copy_from_slice(&id.0.to_be_bytes());
     key
 }
