@@ -9,11 +9,7 @@ use crate::{
         refused,
         request::{Change, Done, Reply, Request},
     },
-    broker::{
-        exchange::{ExchangeOptions, PREDECLARED},
-        refusal::Access,
-        vhost::Vhost,
-    },
+    broker::{exchange::ExchangeOptions, refusal::Access, vhost::Vhost},
 };
 
 /// The default exchange has a name where there must be one.
@@ -64,9 +60,9 @@ pub(crate) fn delete(request: &Request) -> Change {
 /// Exchanges as definitions have them: those that last and that somebody declared.
 #[must_use]
 pub(crate) fn definitions(vhost: &Vhost) -> Vec<Value> {
-    let predeclared = |name: &str| PREDECLARED.iter().any(|(exchange, ..)| *exchange == name);
+    let own = |name: &str| name.is_empty() || name.starts_with("amq.");
     let mut exchanges = vhost.exchanges();
-    exchanges.retain(|exchange| exchange.options.durable && !predeclared(&exchange.name));
+    exchanges.retain(|exchange| exchange.options.durable && !own(&exchange.name));
     exchanges.sort_by(|a, b| a.name.cmp(&b.name));
     let row = |exchange: &std::sync::Arc<crate::broker::exchange::Exchange>| {
         let options = &exchange.options;

@@ -42,6 +42,7 @@ pub(crate) fn overview(request: &Request) -> Reply {
         "node": state.identity.node,
         "erlang_version": "",
         "erlang_full_version": "",
+        "release_series_support_status": "supported",
         "rates_mode": "basic",
         "sample_retention_policies": {"global": [], "basic": [], "detailed": []},
         "exchange_types": exchange_types(),

@@ -29,6 +29,8 @@ pub struct Profile {
     // Texts.
     /// `unknown exchange type` closes the connection (503) rather than the channel (406).
     pub unknown_exchange_type_closes_connection: bool,
+    /// Types of exchanges that this version does not have.
+    pub exchange_types_missing: &'static [&'static str],
     /// The limit in the text about a user's channels is in brackets.
     pub user_channel_limit_in_brackets: bool,
     /// A refused permission names what was wanted: `configure access to queue …`.
@@ -67,8 +69,8 @@ pub struct Profile {
     pub client_x_death_trusted: bool,
     /// `x-last-death-*`, and all headers sorted by name once the broker adds one.
     pub x_last_death: bool,
-    /// `x-delivery-count` is there from the first delivery, as 0; since 4.0 from the second, with `x-acquired-count`.
-    pub delivery_count_from_first: bool,
+    /// `x-delivery-count` is there from the first `basic.get`, as 0; otherwise from the second delivery.
+    pub delivery_count_from_first_get: bool,
     /// What a message's priority means in a quorum queue.
     pub quorum_priorities: QuorumPriorities,
     /// Of a quorum queue with a single active consumer, the one with the highest `x-priority` becomes active.
@@ -109,6 +111,7 @@ pub static V3_12: Profile = Profile {
     content_size_checked: false,
     user_id_checked_first: true,
     unknown_exchange_type_closes_connection: true,
+    exchange_types_missing: &["x-local-random"],
     user_channel_limit_in_brackets: true,
     access_named: false,
     queue_type_assumed: false,
@@ -125,7 +128,7 @@ pub static V3_12: Profile = Profile {
     consumer_timeout_cancels: false,
     client_x_death_trusted: true,
     x_last_death: false,
-    delivery_count_from_first: true,
+    delivery_count_from_first_get: true,
     quorum_priorities: QuorumPriorities::None,
     single_active_follows_priority: false,
     delivery_failures_counted: false,
@@ -150,6 +153,7 @@ pub static V4_2: Profile = Profile {
     message_bytes_max: 16 * MIB,
     content_size_checked: true,
     user_id_checked_first: false,
+    exchange_types_missing: &[],
     user_channel_limit_in_brackets: false,
     queue_type_assumed: true,
     stream_texts: StreamTexts::New,
@@ -158,7 +162,7 @@ pub static V4_2: Profile = Profile {
     exchange_history_lasts: true,
     delivery_limit: Some(20),
     client_x_death_trusted: false,
-    delivery_count_from_first: false,
+    delivery_count_from_first_get: false,
     quorum_priorities: QuorumPriorities::TwoWeighted,
     single_active_follows_priority: true,
     ..V3_13
@@ -167,6 +171,8 @@ pub static V4_2: Profile = Profile {
 /// 4.3.
 pub static V4_3: Profile = Profile {
     version: "4.3.5",
+    // The plugin kept its messages in Mnesia.
+    exchange_types_missing: &["x-delayed-message"],
     transient_nonexcl_queues: false,
     global_qos: false,
     queue_version_1: false,
@@ -197,6 +203,10 @@ mod tests {
             ["", "", "20", "20"]
         );
         assert_eq!(yes(|p| p.unknown_exchange_type_closes_connection), [true, false, false, false]);
+        assert_eq!(
+            rows(|p| p.exchange_types_missing.join(" ")),
+            ["x-local-random", "x-local-random", "", "x-delayed-message"]
+        );
         assert_eq!(yes(|p| p.x_last_death), [false, true, true, true]);
         assert_eq!(yes(|p| p.client_x_death_trusted), [true, true, false, false]);
         assert_eq!(yes(|p| p.transient_nonexcl_queues), [true, true, true, false]);

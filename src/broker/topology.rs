@@ -14,7 +14,7 @@ use std::{
 use super::{
     Pending, arguments,
     definition::{self, TargetKind},
-    exchange::{Binding, BindingId, Exchange, ExchangeOptions, Keeps, Target, TargetId},
+    exchange::{Binding, BindingId, Exchange, ExchangeOptions, Keeps, Target, TargetId, is_type},
     holding::Holding,
     message::{Publish, Traits},
     policy::Object,
@@ -63,6 +63,9 @@ impl Vhost {
     pub fn declare_exchange(&self, name: &str, options: ExchangeOptions) -> Result<Pending, Refusal> {
         if name.is_empty() {
             return Err(Refusal::DefaultExchange);
+        }
+        if !is_type(&options.kind, self.core.profile) {
+            return Err(Refusal::UnknownExchangeType(options.kind));
         }
         let _topology = self.topology.lock();
         self.check_alive()?;

@@ -115,7 +115,7 @@ fn get_from(cx: &mut Context<'_>, channel: &mut Channel, queue: &Arc<Queue>, no_
                 message_count: u32::try_from(ready).unwrap_or(u32::MAX),
             };
             let profile = cx.session.broker.core.profile;
-            let properties = delivery_count::properties(queue, &entry, profile);
+            let properties = delivery_count::properties(queue, &entry, delivery_count::By::Get, profile);
             let shown = properties.as_deref().unwrap_or_else(|| message.properties());
             put_content(cx.output, channel.number, cx.session.frame_max, &method, message, shown);
             if no_ack {

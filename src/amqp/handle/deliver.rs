@@ -167,7 +167,7 @@ fn deliver(
         routing_key: message.routing_key(),
     };
     let properties = match &consumer.feed {
-        Feed::Queue(queue) => delivery_count::properties(queue, &entry, profile),
+        Feed::Queue(queue) => delivery_count::properties(queue, &entry, delivery_count::By::Deliver, profile),
         Feed::Stream(_) | Feed::Replies(_) => None,
     };
     let shown = properties.as_deref().unwrap_or_else(|| message.properties());

@@ -34,7 +34,9 @@ use parking_lot::RwLock;
 
 use self::history::History;
 pub use self::target::{Binding, BindingId, Target, TargetId};
-use super::{holding::Holding, message::Publish, policy::Applied, refusal::Refusal, vhost::Vhost};
+use super::{
+    holding::Holding, message::Publish, policy::Applied, profile::Profile, refusal::Refusal, vhost::Vhost,
+};
 use crate::{
     data::value::{Table, Value},
     store::Ticket,
@@ -138,10 +140,10 @@ pub fn open(kind: &str, arguments: &Table) -> Result<Box<dyn Route>, Refusal> {
     open(arguments)
 }
 
-/// Whether exchanges of that type can be declared.
+/// Whether exchanges of that type can be declared. Those of other versions that are there already go on.
 #[must_use]
-pub fn is_type(name: &str) -> bool {
-    KINDS.iter().any(|(kind, _)| *kind == name)
+pub fn is_type(name: &str, profile: &Profile) -> bool {
+    KINDS.iter().any(|(kind, _)| *kind == name) && !profile.exchange_types_missing.contains(&name)
 }
 
 /// The exchanges that every vhost has from the start: name, type, internal.

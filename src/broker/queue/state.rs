@@ -555,6 +555,8 @@ impl State {
                 None => Got::Empty,
                 Some(entry) => {
                     self.got(now_ms, no_ack, &entry);
+                    // What stood behind it is the head now, and counts no more if its time is over.
+                    self.drop_expired(now_ms);
                     Got::Message { ready: self.ready.len(), entry }
                 }
             },
