@@ -17,6 +17,8 @@ pub(crate) struct Peer {
     wire: Wire,
     /// Properties are shown as hex digits behind bodies.
     pub(crate) shows_properties: bool,
+    /// And headers as scripts write them.
+    pub(crate) shows_headers: bool,
     /// Channel 1 is open as far as we know: what is not expected can be asked for.
     pub(crate) open: bool,
     sent: std::time::Instant,
@@ -53,7 +55,13 @@ impl Default for Opening {
 impl Peer {
     /// A socket, and nothing said on it.
     pub(crate) fn tcp(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self { wire: Wire::connect(address)?, shows_properties: false, open: false, sent: now() })
+        Ok(Self {
+            wire: Wire::connect(address)?,
+            shows_properties: false,
+            shows_headers: false,
+            open: false,
+            sent: now(),
+        })
     }
 
     /// From the protocol header to channel 1, as far as it gets: what answers is left to be read.
@@ -139,6 +147,9 @@ impl Peer {
             if self.shows_properties {
                 let hex: String = properties.iter().map(|octet| format!("{octet:02x}")).collect();
                 line = format!("{line} {hex}");
+            }
+            if self.shows_headers {
+                line = format!("{line} {}", headers(&properties));
             }
         }
         Ok(if matches!(frame.channel, 0 | 1) { line } else { format!("#{} {line}", frame.channel) })
@@ -234,6 +245,18 @@ const OTHERS: &[(u16, u16, &str)] = &[
     (90, 31, "tx.rollback-ok"),
 ];
 
+/// The headers among a message's properties, `{}` without any.
+fn headers(properties: &[u8]) -> String {
+    let mut a = Arguments(properties);
+    let flags = a.number(2);
+    for bit in [15, 14] {
+        if flags & 1 << bit != 0 {
+            a.text();
+        }
+    }
+    if flags & 1 << 13 == 0 { "{}".to_owned() } else { a.table() }
+}
+
 /// Arguments that have not been read.
 struct Arguments<'a>(&'a [u8]);
 
@@ -252,6 +275,50 @@ impl Arguments<'_> {
     fn long(&mut self) -> String {
         let length = self.number(4);
         self.octets(length)
+    }
+
+    fn table(&mut self) -> String {
+        let mut fields = self.part();
+        let mut parts = Vec::new();
+        while !fields.0.is_empty() {
+            let name = fields.text();
+            parts.push(format!("{name}={}", fields.value()));
+        }
+        format!("{{{}}}", parts.join(","))
+    }
+
+    /// What a length of four octets is in front of.
+    fn part(&mut self) -> Self {
+        let length = usize::try_from(self.number(4)).expect("a length");
+        let (part, rest) = self.0.split_at(length);
+        self.0 = rest;
+        Arguments(part)
+    }
+
+    /// The type's letter, then the value.
+    fn value(&mut self) -> String {
+        let kind = char::from(self.number(1).to_be_bytes()[7]);
+        let text = match kind {
+            'S' | 'x' => self.long(),
+            't' | 'b' | 'B' => self.number(1).to_string(),
+            's' | 'u' => self.number(2).to_string(),
+            'I' => u32::try_from(self.number(4)).expect("four octets").cast_signed().to_string(),
+            'i' | 'f' => self.number(4).to_string(),
+            'l' | 'L' => self.number(8).cast_signed().to_string(),
+            'T' | 'd' => self.number(8).to_string(),
+            'F' => self.table(),
+            'V' => String::new(),
+            'A' => {
+                let mut items = self.part();
+                let mut values = Vec::new();
+                while !items.0.is_empty() {
+                    values.push(items.value());
+                }
+                format!("[{}]", values.join(","))
+            }
+            other => panic!("no type {other}"),
+        };
+        format!("{kind}{text}")
     }
 
     fn octets(&mut self, length: u64) -> String {

@@ -4,7 +4,8 @@
 //! and `tcp B` to open one otherwise, `! METHOD /path body` for the management API. Answers may be for some versions
 //! (`<[3.12]`, `<[3.13+]`, `<[-3.13]`), `…` stands for anything, `end` is the end of the stream, `end slow` not before
 //! RabbitMQ's three seconds, `octets …` everything up to the end, `quiet` that nothing else has come, `blocked` that nothing more can be asked, `skip LINE until LINE`
-//! any number of the first before the second.
+//! any number of the first before the second. `ask COMMAND until LINE` asks again until that is the answer.
+//! `! 404 GET /path` waits for that status of the management API.
 
 use std::{
     collections::BTreeMap,
@@ -42,6 +43,9 @@ pub(crate) struct Row {
     pub slow: bool,
     #[serde(default)]
     pub properties: bool,
+    /// Headers are shown behind bodies, as scripts write them: `{a=I1,b=Sx}`.
+    #[serde(default)]
+    pub headers: bool,
     pub script: String,
 }
 
@@ -142,6 +146,10 @@ impl Stage<'_> {
             self.peers.insert(name.to_owned(), peer);
             return Ok(());
         }
+        if let Some((command, answer)) = line.strip_prefix("ask ").and_then(|l| l.split_once(" until ")) {
+            self.flush().map_err(|error| error.to_string())?;
+            return self.ask(command, answer);
+        }
         let at = line.find(['<', '>']).ok_or("neither < nor >")?;
         let (name, rest) = (if at == 0 { "A" } else { &line[..at] }, &line[at + 1..]);
         if line[at..].starts_with('>') {
@@ -160,6 +168,7 @@ impl Stage<'_> {
         if !self.peers.contains_key(name) {
             let mut peer = Peer::open(self.server.amqp, &Opening::default())?;
             peer.shows_properties = self.row.properties;
+            peer.shows_headers = self.row.headers;
             self.peers.insert(name.to_owned(), peer);
         }
         self.peers.get_mut(name).ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -186,6 +195,7 @@ impl Stage<'_> {
         }
         let mut peer = Peer::open(self.server.amqp, &how)?;
         peer.shows_properties = self.row.properties;
+        peer.shows_headers = self.row.headers;
         self.peers.insert(name, peer);
         Ok(())
     }
@@ -260,6 +270,23 @@ impl Stage<'_> {
         if matches(expected, &found) { Ok(()) } else { same(&found, expected) }
     }
 
+    /// Asks on A until the answer is that one.
+    fn ask(&mut self, command: &str, answer: &str) -> Result<(), String> {
+        let peer = self.peer("A").map_err(|error| error.to_string())?;
+        let started = super::support::now();
+        loop {
+            peer.send(&bytes(command)).map_err(|error| error.to_string())?;
+            let found = peer.line().map_err(|error| error.to_string())?;
+            if matches(answer, &found) {
+                return Ok(());
+            }
+            if started.elapsed() > Duration::from_secs(10) {
+                return same(&found, answer);
+            }
+            super::support::pause(Duration::from_millis(20));
+        }
+    }
+
     /// Nothing else has come: asks twice for something that changes nothing.
     fn quiet(&mut self, name: &str) -> Result<(), String> {
         let peer = self.peer(name).map_err(|error| error.to_string())?;
@@ -274,6 +301,10 @@ impl Stage<'_> {
 
     fn call(&self, call: &str) -> Result<(), String> {
         let admin = self.server.admin.ok_or("no management API")?;
+        let (status, call) = match call.split_once(' ') {
+            Some(("404", call)) => ("404", call),
+            Some(_) | None => ("2", call),
+        };
         let mut parts = call.splitn(3, ' ');
         let (method, path) = (parts.next().ok_or("a method")?, parts.next().ok_or("a path")?);
         let path = match self.peers.get("A") {
@@ -294,18 +325,17 @@ impl Stage<'_> {
             socket.read_to_string(&mut answer).map(|_| answer)
         };
         let mut answer = talk().map_err(|error| error.to_string())?;
-        // RabbitMQ's management learns of connections after a while.
+        // RabbitMQ's management learns of connections after a while, and a queue expires after one.
         let started = super::support::now();
-        while answer.starts_with("HTTP/1.1 404") && started.elapsed() < Duration::from_secs(8) {
+        let done = |answer: &str| answer.split(' ').nth(1).is_some_and(|found| found.starts_with(status));
+        while (answer.starts_with("HTTP/1.1 404") || status == "404")
+            && !done(&answer)
+            && started.elapsed() < Duration::from_secs(8)
+        {
             super::support::pause(Duration::from_millis(200));
             answer = talk().map_err(|error| error.to_string())?;
         }
-        let status = answer.split(' ').nth(1).unwrap_or_default();
-        if status.starts_with('2') {
-            Ok(())
-        } else {
-            Err(answer.lines().next().unwrap_or_default().to_owned())
-        }
+        if done(&answer) { Ok(()) } else { Err(answer.lines().next().unwrap_or_default().to_owned()) }
     }
 }
 
