@@ -56,8 +56,8 @@ pub struct Drops {
     pub(super) held_bytes: usize,
     /// Somebody moves them, and will look again before it ends.
     moving: bool,
-    /// Not everything that is too much has gone: others have a turn, or it must be read first.
-    making_room: bool,
+    /// The queue has got smaller limits, and what is too much by them has not gone yet.
+    pub(super) shortened: bool,
 }
 
 impl Drops {
@@ -123,24 +123,28 @@ impl State {
         }
     }
 
-    /// What has expired goes, and with `drop-head` the oldest ready messages make room.
+    /// What has expired goes, and with `drop-head` the oldest ready messages make room: one after the other from the head,
+    /// so that each dies of the same whether they come and go one by one or in parts, as they have been read. But all that
+    /// new limits are too small for dies of that, as RabbitMQ has it.
     pub(super) fn keep_limits(&mut self, now_ms: i64, effects: &mut Effects) {
-        // What expired behind the head dies of making room, in however many parts that is done.
-        if !std::mem::take(&mut self.drops.making_room) {
-            self.drop_expired(now_ms);
-        }
         let mut left = DROPS_MAX;
-        while self.limits.exceeded(&self.ready) {
-            if left == 0 {
-                (effects.again, self.drops.making_room) = (true, true);
+        loop {
+            let exceeded = self.limits.exceeded(&self.ready);
+            self.drops.shortened &= exceeded;
+            // What lies in the log only is read first.
+            let Some(front) = self.ready.front() else { return };
+            let expired = front.expires_ms <= now_ms && !self.drops.shortened;
+            if !expired && !exceeded {
                 return;
             }
-            let Some(entry) = self.ready.pop() else {
-                self.drops.making_room = true;
-                break;
-            };
-            self.let_go(entry, Reason::Maxlen);
-            left -= 1;
+            if !expired && left == 0 {
+                effects.again = true;
+                return;
+            }
+            let Some(entry) = self.ready.pop() else { return };
+            let reason = if expired { Reason::Expired } else { Reason::Maxlen };
+            left -= usize::from(!expired);
+            self.let_go(entry, reason);
         }
     }
 

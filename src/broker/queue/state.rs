@@ -177,6 +177,7 @@ impl State {
     /// What the arguments, with the policies applied, ask for from now on. Call [`State::deliver`] next: limits and
     /// deadlines may have moved. Messages that are in memory keep the time at which they expire.
     pub fn configure(&mut self, asked: &Settings) {
+        self.drops.shortened |= self.limits != asked.limits;
         self.limits = asked.limits;
         self.delivery_limit = asked.delivery_limit;
         self.consumer_timeout_ms = asked.consumer_timeout_ms;
@@ -204,11 +205,15 @@ impl State {
         for &ordinal in ordinals {
             let Some(message) = blob.message(ordinal) else { continue };
             if self.refuses(&message) {
-                // RabbitMQ takes them one by one: what a consumer can have of those before is no longer here.
+                // RabbitMQ takes them one by one: what a consumer can have of those before is no longer here, and what
+                // may not wait (a TTL of 0) has gone.
                 for gathered in std::mem::take(&mut gathering).into_runs() {
                     self.begin_run(gathered, &mut arrival, &mut persisted);
                 }
                 self.serve(now_ms, effects);
+                if self.waits_since_ms.is_none() {
+                    self.drop_expired(now_ms);
+                }
                 if self.refuses(&message) {
                     refused.push(ordinal);
                     self.refuse(message);

@@ -326,5 +326,52 @@ fn what_makes_room_dies_of_that_though_it_has_expired_behind_others() {
     queue.reconfigure(&arguments(&[("x-max-length", 2)], &[(DLX, ""), (DLX_KEY, "dead")]));
     let letters: Vec<Entry> = std::iter::from_fn(|| got(&world, &dead, true)).collect();
     let reasons: Vec<_> = letters.iter().flat_map(deaths).map(|(reason, _)| reason).collect();
-    assert_eq!(reasons, vec!["maxlen"; 58]);
+    // The two that are left have nothing before them any more.
+    assert_eq!(reasons, [vec!["maxlen"; 58], vec!["expired"; 2]].concat());
+}
+
+/// Three that are enough, of which the last has expired behind the others; then three more.
+#[test]
+fn what_has_expired_dies_of_that_once_those_before_it_have_made_room() {
+    // One by one, and at once.
+    [1, 3].into_iter().for_each(expires_behind);
+}
+
+fn expires_behind(together: usize) {
+    let world = World::new();
+    let (_, dead) = source(&world, &[("x-max-length", 3)], &[]);
+    let mut publisher = world.publisher();
+    for n in 0..3_u8 {
+        world.put(
+            &mut publisher,
+            "source",
+            Traits { expiration_ms: (n == 2).then_some(5), ..PERSISTENT },
+            &[n],
+        );
+    }
+    world.flush(&mut publisher);
+    world.clock.advance(Duration::from_millis(10));
+    for batch in [3_u8, 4, 5].chunks(together) {
+        for n in batch {
+            world.put(&mut publisher, "source", PERSISTENT, &[*n]);
+        }
+        world.flush(&mut publisher);
+    }
+    let letters: Vec<Entry> = std::iter::from_fn(|| got(&world, &dead, true)).collect();
+    let reasons: Vec<_> = letters.iter().flat_map(deaths).map(|(reason, _)| reason).collect();
+    assert_eq!(reasons, ["maxlen", "maxlen", "expired"]);
+}
+
+#[test]
+fn what_may_not_wait_fills_no_queue_for_the_rest_of_its_batch() {
+    let world = World::new();
+    let limits = [("x-max-length", 1), ("x-message-ttl", 0)];
+    let (queue, dead) = source(&world, &limits, &[("x-overflow", "reject-publish")]);
+    let mut publisher = world.publisher();
+    for body in [b"1", b"2", b"3"] {
+        world.put(&mut publisher, "source", PERSISTENT, body);
+    }
+    assert_eq!(publisher.flush(world.clock.now_ms(), None).rejected, [0_u32; 0]);
+    assert_eq!(queue.figures().ready, 0);
+    assert_eq!(drain(&world, &dead), [b"1", b"2", b"3"]);
 }

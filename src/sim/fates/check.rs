@@ -12,7 +12,7 @@ use super::{
     late::LATE,
     model::STREAM,
     observe,
-    parts::{Copy, Letter, Place, Queue, Settings},
+    parts::{Copy, Letter, Place, Queue, Settings, Way},
     replies::Names,
     router,
 };
@@ -205,20 +205,22 @@ impl Fates {
         })
     }
 
-    /// The stream has all that are sure, each once; dead letters in order. What is published to it directly is gathered
+    /// The stream has all that are sure, each once; dead letters of one way in order. What is published to it directly is gathered
     /// into batches, and may be before or after dead letters.
     fn audit_stream(&mut self, world: &World, durable: Ticket) {
         let mut known: Vec<(Letter, Ticket, bool)> =
             self.model.stream.drain(..).map(|(letter, ticket)| (letter, ticket, false)).collect();
-        let mut newest = None;
-        for id in read_stream(world) {
+        let mut newest: BTreeMap<Way, usize> = BTreeMap::new();
+        let there = read_stream(world);
+        self.say(world, || format!("the stream has {there:?}"));
+        for id in there {
             let times = known.iter().filter(|(letter, ..)| letter.id == id).count();
             let at = known.iter().position(|(letter, _, found)| letter.id == id && !found);
             let at = at.unwrap_or_else(|| panic!("message {id} is in the stream once too often"));
             known[at].2 = true;
             if times == 1 && !known[at].0.deaths.is_empty() {
-                assert!(newest < Some(at), "{:?} comes behind later ones in the stream", known[at].0);
-                newest = Some(at);
+                let before = newest.insert(known[at].0.way(), at);
+                assert!(before < Some(at), "{:?} comes behind later ones in the stream", known[at].0);
             }
         }
         let lost = known.iter().find(|(_, ticket, found)| !found && *ticket <= durable);

@@ -221,17 +221,21 @@ impl Model {
         }
     }
 
-    /// What has expired at the head goes; then what is too much, from the head, unless the queue refuses publishes.
+    /// From the head goes what has expired, and what is too much, unless the queue refuses publishes. But all that is too
+    /// much for new limits dies of that.
     fn keep(&mut self, name: &str) {
-        self.drop_expired(name, self.now_ms);
         let Settings { max_length, max_bodies, reject, .. } = self.effective(name);
-        if reject.is_some() {
-            return;
-        }
-        let max = max_length.into_iter().chain(max_bodies).min().unwrap_or(usize::MAX);
-        while self.ready(name) > max {
+        let max = max_length.into_iter().chain(max_bodies).filter(|_| reject.is_none()).min();
+        loop {
+            let exceeded = max.is_some_and(|max| self.ready(name) > max);
+            self.queue(name).shortened &= exceeded;
+            let shortened = self.queues[name].shortened;
+            let expired = self.front(name).is_some_and(|copy| copy.expires_ms <= self.now_ms) && !shortened;
+            if !expired && !exceeded {
+                return;
+            }
             let made = self.take(name).expect("something is ready").made;
-            self.let_go(name, made, "maxlen");
+            self.let_go(name, made, if expired { "expired" } else { "maxlen" });
         }
     }
 
@@ -287,6 +291,7 @@ impl Model {
         if let Some(dead_letters) = reject {
             if self.ready(name) >= max {
                 self.serve(name);
+                self.drop_expired(name, self.now_ms);
             }
             if self.ready(name) >= max {
                 if dead_letters && dlx.is_some() {

@@ -29,7 +29,15 @@ pub(super) struct Letter {
     pub(super) deaths: Vec<Death>,
 }
 
+/// How a message came to where it is: the queues in which it died, how often; its priority, and its delay.
+pub(super) type Way = (Vec<(String, i64)>, u8, Option<i64>);
+
 impl Letter {
+    pub(super) fn way(&self) -> Way {
+        let deaths = self.deaths.iter().map(|death| (death.queue.clone(), death.count));
+        (deaths.collect(), self.priority, self.delay_ms)
+    }
+
     /// As it goes on after one more death: the same queue and reason counts one more, and comes to the front.
     pub(super) fn after(&self, queue: &str, reason: &'static str) -> Self {
         let mut deaths = self.deaths.clone();
@@ -98,9 +106,14 @@ pub(super) struct Copy {
 }
 
 impl Copy {
-    /// Both are dead letters of one moment.
+    /// Both are dead letters of one moment, and came by different ways. How many go at once, and so what others do between,
+    /// depends on what of a queue must be read first; RabbitMQ promises an order for one way only. Messages of one priority
+    /// that died in the same queues keep theirs.
     pub(super) fn of_one_moment(&self, other: &Self) -> bool {
-        self.by.is_some() && other.by.is_some() && self.published_ms == other.published_ms
+        self.by.is_some()
+            && other.by.is_some()
+            && self.published_ms == other.published_ms
+            && self.letter.way() != other.letter.way()
     }
 
     pub(super) fn sure(&self, durable: Ticket) -> bool {
@@ -170,7 +183,7 @@ impl Queue {
 
     /// After a crash nobody consumes.
     pub(super) fn recovered(&mut self) {
-        (self.active, self.left, self.moving) = (None, 0, false);
+        (self.active, self.left, self.moving, self.shortened) = (None, 0, false, false);
         self.drops.clear();
     }
 }
@@ -184,6 +197,8 @@ pub(super) struct Queue {
     pub(super) id: u64,
     pub(super) drops: VecDeque<Dead>,
     pub(super) moving: bool,
+    /// It has new limits, and what is too much by them has not gone yet.
+    pub(super) shortened: bool,
     /// The one that is served, with `x-single-active-consumer`.
     pub(super) active: Option<(usize, String)>,
     /// Of two levels: messages that left since the last chance for a normal one.

@@ -129,6 +129,8 @@ impl Fates {
     fn commit(&mut self, world: &World, at: usize, deferred: Deferred) {
         let route = router(world);
         let group = self.model.new_group(true);
+        // What comes, and what comes back, is there before consumers have room again: a lower one may have it.
+        self.by_turns |= !deferred.settlements.is_empty();
         let mut batches: Vec<(String, Vec<Letter>)> = Vec::new();
         for (queue, letter) in deferred.publishes {
             match batches.iter_mut().find(|(name, _)| *name == queue) {

@@ -425,6 +425,7 @@ impl Fates {
         }
         self.say(world, || format!("policy of {queue}: {:?}", self.model.policies.get(&queue)));
         self.model.ticket = world.submitted();
+        self.model.queue(&queue).shortened = true;
         self.model.touch(&queue, &router(world));
         self.rest(world);
     }
