@@ -1,6 +1,8 @@
 """A stream job over two topics, exactly once through kills; and errors of `warren sql run`."""
 
 import contextlib
+import datetime
+import json
 import os
 import pathlib
 import random
@@ -18,10 +20,10 @@ pytestmark = pytest.mark.warren
 PROCESSED = pathlib.Path(__file__).parent / "processed.sql"
 
 
-def outputs(address, number, seconds=40):
-    """Everything in output_topic, once `number` records are there and no more come."""
+def outputs(address, number, seconds=40, topic="output_topic"):
+    """Everything in the topic, once `number` records are there and no more come."""
     consumer = KafkaConsumer(
-        "output_topic", bootstrap_servers=address, auto_offset_reset="earliest", group_id="check", enable_auto_commit=False
+        topic, bootstrap_servers=address, auto_offset_reset="earliest", group_id="check", enable_auto_commit=False
     )
     got, deadline, quiet = [], time.monotonic() + seconds, 0
     while len(got) < number or quiet < 3:
@@ -96,3 +98,90 @@ def test_a_job_that_cannot_run_says_where(warren, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert done.returncode != 0
     assert "2:" in done.stdout + done.stderr, "line and column"
+
+
+WINDOWED = pathlib.Path(__file__).parent / "windowed.sql"
+
+
+def windows_of(rows):
+    """What the windowed job makes of its input: a small model of Flink's event time."""
+    open_windows, watermark, made = {}, None, []
+    for row in rows:
+        end = row["at"] // 10_000 * 10_000 + 10_000
+        if watermark is None or end - 1 > watermark:
+            open_windows.setdefault(end, {}).setdefault(row["k"], []).append(row["v"])
+        watermark = max(watermark if watermark is not None else row["at"] - 1000, row["at"] - 1000)
+        for end in sorted(e for e in open_windows if e - 1 <= watermark):
+            for key, values in sorted(open_windows.pop(end).items()):
+                until = datetime.datetime.fromtimestamp(end / 1000, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+                made.append(
+                    {"k": key, "until": until, "n": len(values), "total": sum(values), "kinds": len(set(values))}
+                )
+    return made
+
+
+def test_windows_are_exactly_once_through_kills(warren):
+    """State, timers and watermarks come back with the offsets: windows close once, with all their rows."""
+    warren.sql(WINDOWED)
+    seed = int(os.environ.get("WARREN_SEED", time.time_ns() % 1_000_000))
+    print(f"WARREN_SEED={seed}")
+    chance = random.Random(seed)
+    now = 1_000_000_000
+    for _ in range(4):
+        producer = KafkaProducer(bootstrap_servers=warren.kafka, acks="all", retries=0, linger_ms=1)
+        killer = threading.Timer(0.3 + chance.random() * 0.5, warren.kill)
+        killer.start()
+        while killer.is_alive():
+            pending = []
+            for _ in range(40):
+                now += chance.randrange(0, 900)
+                at = now - chance.choice([0, 0, 0, 500, 2_000, 15_000])
+                row = {"k": chance.choice("abc"), "v": chance.randrange(5), "at": at}
+                pending.append(producer.send("clicks", json.dumps(row).encode()))
+            with contextlib.suppress(Exception):
+                for future in pending:
+                    future.get(timeout=3)
+        killer.join()
+        with contextlib.suppress(KafkaTimeoutError):
+            producer.close(timeout=0)
+        warren.start()
+    producer = KafkaProducer(bootstrap_servers=warren.kafka, acks="all")
+    last = {"k": "end", "v": 0, "at": now + 1_000_000}
+    producer.send("clicks", json.dumps(last).encode()).get(timeout=20)
+    producer.close()
+    inputs = KafkaConsumer(
+        "clicks", bootstrap_servers=warren.kafka, auto_offset_reset="earliest", consumer_timeout_ms=3000
+    )
+    expected = windows_of([json.loads(record.value) for record in inputs])
+    inputs.close()
+    assert len(expected) > 10
+    got = [json.loads(record.value) for record in outputs(warren.kafka, len(expected), topic="sums")]
+    assert got == expected
+
+
+def test_a_job_pauses_goes_on_and_begins_again(warren):
+    warren.sql(WINDOWED)
+    command = [os.environ["WARREN_BIN"], "sql"]
+    url = ["--url", f"http://{warren.doors['admin']}"]
+
+    def sql(*words):
+        done = subprocess.run([*command, *words, *url], capture_output=True, text=True, timeout=30, check=True)
+        return done.stdout
+
+    producer = KafkaProducer(bootstrap_servers=warren.kafka, acks="all")
+
+    def send(at):
+        producer.send("clicks", json.dumps({"k": "a", "v": 1, "at": at}).encode()).get(timeout=20)
+
+    send(5_000)
+    send(20_000)
+    assert len(outputs(warren.kafka, 1, topic="sums")) == 1
+    assert "paused" in sql("pause", "windowed")
+    send(40_000)
+    assert len(outputs(warren.kafka, 1, topic="sums")) == 1, "a paused job writes nothing"
+    assert "running" in sql("resume", "windowed")
+    assert len(outputs(warren.kafka, 2, topic="sums")) == 2
+    assert "running" in sql("reset", "windowed", "--to", "earliest")
+    assert len(outputs(warren.kafka, 4, topic="sums")) == 4, "the same windows again"
+    assert "TUMBLE" in sql("export", "windowed")
+    producer.close()

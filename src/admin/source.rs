@@ -50,7 +50,13 @@ pub trait Source: Send + Sync + 'static {
 /// Stream jobs, as the admin door sees them.
 pub trait Jobs: Send + Sync + 'static {
     /// Starts the jobs of that SQL text; answers once they run. An error says where and what, `line:column` first.
-    fn run(&self, vhost: &str, sql: String) -> Later<'_, Result<Vec<JobRow>, String>>;
+    /// With `replace`, jobs that exist under the same names are edited and keep the state of unchanged operators.
+    fn run(&self, vhost: &str, sql: String, replace: bool) -> Later<'_, Result<Vec<JobRow>, String>>;
+    /// Stops a job after its epoch, or lets it go on; `None` when there is none of that name.
+    fn pause(&self, name: &str, pause: bool) -> Later<'_, Option<JobRow>>;
+    /// A job forgets what it has done and begins again: as its text says, or at `earliest`, `latest` or a time in
+    /// milliseconds.
+    fn reset(&self, name: &str, to: Option<String>) -> Later<'_, Result<Option<JobRow>, String>>;
     /// What would be run, as text.
     fn explain(&self, vhost: &str, sql: String) -> Later<'_, Result<String, String>>;
     fn all(&self) -> Vec<JobRow>;
@@ -318,7 +324,7 @@ pub struct PartitionRow {
 pub struct JobRow {
     pub name: String,
     pub vhost: String,
-    /// `running`, `stopped` or `failed`.
+    /// `running`, `paused`, `finished` or `failed`.
     pub state: String,
     pub sql: String,
     pub inputs: Vec<String>,
@@ -328,7 +334,29 @@ pub struct JobRow {
     pub epoch: u64,
     pub records_in: u64,
     pub records_out: u64,
+    /// Rows that came too late for a window.
+    pub records_late: u64,
+    /// Records that are there and have not been read.
+    pub lag: i64,
+    pub operators: Vec<OperatorRow>,
     pub error: Option<String>,
+}
+
+/// An operator of a job.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct OperatorRow {
+    pub id: String,
+    pub name: String,
+    /// Since the job was opened.
+    pub records_in: u64,
+    pub records_out: u64,
+    pub records_late: u64,
+    /// Keys of its state that are in memory.
+    pub keys: u64,
+    /// In milliseconds since 1970, once there has been one.
+    pub watermark: Option<i64>,
+    /// Whether it went on with the state it had when the job was opened.
+    pub kept: bool,
 }
 
 /// Lines of `print` tables, and where to go on.

@@ -46,14 +46,15 @@ pub(crate) fn job(request: &Request) -> Reply {
     }
 }
 
-/// `POST /api/streams`: SQL as text; answers the jobs once they run.
+/// `POST /api/streams`: SQL as text; answers the jobs once they run. With `?replace=true` it edits jobs of those names.
 pub(crate) fn run(request: Request) -> Later<'static, Reply> {
     Box::pin(async move {
         let sql = match request.text() {
             Ok(sql) => sql,
             Err(reply) => return reply,
         };
-        match request.state.source.jobs().run(vhost(&request), sql).await {
+        let replace = request.query.value("replace") == Some("true");
+        match request.state.source.jobs().run(vhost(&request), sql, replace).await {
             Ok(jobs) => {
                 let mut reply = Reply::json(json!(jobs));
                 reply.status = StatusCode::CREATED;
@@ -86,6 +87,37 @@ pub(crate) fn printed(request: Request) -> Later<'static, Reply> {
             Err(_) => return Reply::bad_request("after must be a whole number"),
         };
         Reply::json(json!(request.state.source.jobs().printed(after).await))
+    })
+}
+
+/// `POST /api/streams/:job/pause`: answers the job once it stands.
+pub(crate) fn pause(request: Request) -> Later<'static, Reply> {
+    ordered(request, true)
+}
+
+/// `POST /api/streams/:job/resume`.
+pub(crate) fn resume(request: Request) -> Later<'static, Reply> {
+    ordered(request, false)
+}
+
+fn ordered(request: Request, pause: bool) -> Later<'static, Reply> {
+    Box::pin(async move {
+        match request.state.source.jobs().pause(request.parameter(0), pause).await {
+            Some(row) => Reply::json(json!(row)),
+            None => Reply::not_found(),
+        }
+    })
+}
+
+/// `POST /api/streams/:job/reset?to=earliest|latest|MILLISECONDS`: from the beginning, with nothing remembered.
+pub(crate) fn reset(request: Request) -> Later<'static, Reply> {
+    Box::pin(async move {
+        let to = request.query.value("to").map(str::to_owned);
+        match request.state.source.jobs().reset(request.parameter(0), to).await {
+            Ok(Some(row)) => Reply::json(json!(row)),
+            Ok(None) => Reply::not_found(),
+            Err(reason) => Reply::bad_request(&reason),
+        }
     })
 }
 

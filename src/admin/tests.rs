@@ -96,7 +96,7 @@ impl Source for Fixed {
 }
 
 impl Jobs for Fixed {
-    fn run(&self, _vhost: &str, sql: String) -> Later<'_, Result<Vec<JobRow>, String>> {
+    fn run(&self, _vhost: &str, sql: String, _replace: bool) -> Later<'_, Result<Vec<JobRow>, String>> {
         Box::pin(async move {
             if sql.starts_with("INSERT") {
                 Ok(vec![JobRow { name: "job".into(), state: "running".into(), ..JobRow::default() }])
@@ -107,6 +107,15 @@ impl Jobs for Fixed {
     }
     fn explain(&self, _vhost: &str, sql: String) -> Later<'_, Result<String, String>> {
         Box::pin(async move { Ok(format!("plan of {sql}")) })
+    }
+    fn pause(&self, name: &str, pause: bool) -> Later<'_, Option<JobRow>> {
+        let state = if pause { "paused" } else { "running" };
+        let row = JobRow { name: name.to_owned(), state: state.to_owned(), ..JobRow::default() };
+        Box::pin(async move { (row.name == "job").then_some(row) })
+    }
+    fn reset(&self, name: &str, to: Option<String>) -> Later<'_, Result<Option<JobRow>, String>> {
+        let row = JobRow { name: name.to_owned(), state: to.unwrap_or_default(), ..JobRow::default() };
+        Box::pin(async move { Ok((row.name == "job").then_some(row)) })
     }
     fn all(&self) -> Vec<JobRow> {
         vec![]

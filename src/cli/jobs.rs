@@ -3,10 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    admin::source::{JobRow, Jobs, Later, Printed},
+    admin::source::{JobRow, Jobs, Later, OperatorRow, Printed},
     stream::{
         self,
-        run::table::{self, Running},
+        plan::connector::Startup,
+        run::{
+            graph::OperatorStatus,
+            table::{self, Running},
+            worker::{Order, Status},
+        },
         state::Phase,
     },
 };
@@ -18,9 +23,25 @@ const PRINTED_WAIT: Duration = Duration::from_secs(5);
 pub struct StreamJobs(pub Arc<table::Jobs>);
 
 impl Jobs for StreamJobs {
-    fn run(&self, vhost: &str, sql: String) -> Later<'_, Result<Vec<JobRow>, String>> {
+    fn run(&self, vhost: &str, sql: String, replace: bool) -> Later<'_, Result<Vec<JobRow>, String>> {
         let vhost = vhost.to_owned();
-        Box::pin(async move { Ok(self.0.run(&vhost, &sql).await?.iter().map(|job| row(job)).collect()) })
+        Box::pin(
+            async move { Ok(self.0.run(&vhost, &sql, replace).await?.iter().map(|job| row(job)).collect()) },
+        )
+    }
+
+    fn pause(&self, name: &str, pause: bool) -> Later<'_, Option<JobRow>> {
+        let name = name.to_owned();
+        let order = if pause { Order::Pause } else { Order::Resume };
+        Box::pin(async move { Some(row(&self.0.order(&name, order).await?)) })
+    }
+
+    fn reset(&self, name: &str, to: Option<String>) -> Later<'_, Result<Option<JobRow>, String>> {
+        let name = name.to_owned();
+        Box::pin(async move {
+            let to = to.as_deref().map(startup).transpose()?;
+            Ok(self.0.reset(&name, to).await?.map(|job| row(&job)))
+        })
     }
 
     fn explain(&self, _vhost: &str, sql: String) -> Later<'_, Result<String, String>> {
@@ -57,6 +78,31 @@ impl Jobs for StreamJobs {
     }
 }
 
+/// Where a reset job begins.
+fn startup(to: &str) -> Result<Startup, String> {
+    match to {
+        "earliest" => Ok(Startup::Earliest),
+        "latest" => Ok(Startup::Latest),
+        _ => to.parse().map(Startup::TimestampMs).map_err(|_| {
+            format!("cannot reset to '{to}': expected earliest, latest or a time in milliseconds")
+        }),
+    }
+}
+
+fn operators(job: &Running, status: &Status) -> Vec<OperatorRow> {
+    let row = |o: &OperatorStatus| OperatorRow {
+        id: o.id.to_string(),
+        name: o.name.to_owned(),
+        records_in: o.counts.rows_in,
+        records_out: o.counts.rows_out,
+        records_late: o.counts.late,
+        keys: o.keys as u64,
+        watermark: o.watermark_ms,
+        kept: job.kept.contains(&o.id),
+    };
+    status.operators.iter().map(row).collect()
+}
+
 fn row(job: &Running) -> JobRow {
     let status = job.status();
     let (state, failure) = match (&status.error, &status.phase) {
@@ -79,6 +125,9 @@ fn row(job: &Running) -> JobRow {
         epoch: status.epoch,
         records_in: status.rows_in,
         records_out: status.rows_out,
+        records_late: status.rows_late,
+        lag: status.lag,
+        operators: operators(job, &status),
         error: status.error.or(failure),
     }
 }

@@ -40,13 +40,29 @@ enum Command {
         /// Stay and show what `print` tables receive
         #[arg(long)]
         follow: bool,
+        /// Edit jobs that exist under the same names: operators that both texts have keep their state
+        #[arg(long)]
+        replace: bool,
     },
     /// Show the jobs
     List,
     /// Show what would be run
     Explain { file: PathBuf },
+    /// Stop a job after the records it is working on; it keeps its place
+    Pause { job: String },
+    /// Let a paused or failed job go on
+    Resume { job: String },
+    /// Forget a job's state and begin again
+    Reset {
+        job: String,
+        /// Where: earliest, latest or milliseconds since 1970; as its text says if not given
+        #[arg(long)]
+        to: Option<String>,
+    },
     /// Stop a job and forget its state
     Drop { job: String },
+    /// Print the text that a job was made from, which runs on Flink as well
+    Export { job: String },
 }
 
 /// Why it did not work.
@@ -78,10 +94,16 @@ impl Sql {
     pub(super) fn run(self) -> ExitCode {
         let server = Server::new(&self);
         let done = match self.command {
-            Command::Run { file, follow } => server.run(&file, follow),
+            Command::Run { file, follow, replace } => server.run(&file, follow, replace),
             Command::List => server.jobs().map(|jobs| show(&jobs)),
             Command::Explain { file } => server.explain(&file),
+            Command::Pause { job } => server.order(&job, "pause"),
+            Command::Resume { job } => server.order(&job, "resume"),
+            Command::Reset { job, to } => {
+                server.order(&job, &to.map_or("reset".to_owned(), |to| format!("reset?to={}", encode(&to))))
+            }
             Command::Drop { job } => server.drop_job(&job),
+            Command::Export { job } => server.export(&job),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -111,13 +133,17 @@ impl Server {
         }
     }
 
-    fn run(&self, file: &Path, follow: bool) -> Result<(), Failure> {
+    fn run(&self, file: &Path, follow: bool, replace: bool) -> Result<(), Failure> {
         let sql = read(file)?;
         // Asked before the jobs start, so that their first lines are not missed.
         let from = if follow { self.printed("")?.next } else { 0 };
-        let answer = self.post("/api/streams", sql).map_err(|failure| in_file(file, failure))?;
+        let path = if replace { "/api/streams?replace=true" } else { "/api/streams" };
+        let answer = self.post(path, sql).map_err(|failure| in_file(file, failure))?;
         let jobs: Vec<JobRow> = decode(&answer)?;
         show(&jobs);
+        if replace {
+            jobs.iter().for_each(show_kept);
+        }
         if follow { self.follow(&jobs, from) } else { Ok(()) }
     }
 
@@ -159,6 +185,27 @@ impl Server {
             self.post("/api/streams/explain", read(file)?).map_err(|failure| in_file(file, failure))?;
         println!("{}", plan.trim_end());
         Ok(())
+    }
+
+    /// `pause`, `resume` or `reset`.
+    fn order(&self, job: &str, what: &str) -> Result<(), Failure> {
+        match self.post(&format!("/api/streams/{}/{what}", encode(job)), String::new()) {
+            Err(Failure::NotFound) => Err(Failure::Refused(format!("there is no job `{job}`"))),
+            answer => {
+                show(&[decode::<JobRow>(&answer?)?]);
+                Ok(())
+            }
+        }
+    }
+
+    fn export(&self, job: &str) -> Result<(), Failure> {
+        match self.get(&format!("/api/streams/{}", encode(job))) {
+            Err(Failure::NotFound) => Err(Failure::Refused(format!("there is no job `{job}`"))),
+            answer => {
+                println!("{}", decode::<JobRow>(&answer?)?.sql.trim_end());
+                Ok(())
+            }
+        }
     }
 
     fn drop_job(&self, job: &str) -> Result<(), Failure> {
@@ -246,6 +293,14 @@ fn show(jobs: &[JobRow]) {
         let (inputs, outputs) = (job.inputs.join(","), job.outputs.join(","));
         let error = job.error.as_ref().map(|e| format!("  {e}")).unwrap_or_default();
         println!("{}  {}  {inputs} -> {outputs}{error}", job.name, job.state);
+    }
+}
+
+/// Which operators of an edited job went on with their state.
+fn show_kept(job: &JobRow) {
+    for operator in &job.operators {
+        let kept = if operator.kept { "kept" } else { "new" };
+        println!("  {kept}  {}  {}", operator.id, operator.name);
     }
 }
 

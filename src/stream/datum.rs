@@ -130,6 +130,12 @@ pub enum RowKind {
 }
 
 impl RowKind {
+    /// Whether the row is there from now on, rather than gone.
+    #[must_use]
+    pub fn adds(self) -> bool {
+        matches!(self, Self::Insert | Self::UpdateAfter)
+    }
+
     /// As Flink prints it.
     #[must_use]
     pub fn short(self) -> &'static str {
@@ -156,6 +162,11 @@ impl Row {
     #[must_use]
     pub fn insert(columns: Columns) -> Self {
         Self { columns, kind: RowKind::Insert }
+    }
+
+    #[must_use]
+    pub fn of(kind: RowKind, columns: Columns) -> Self {
+        Self { columns, kind }
     }
 
     /// A column, or NULL where the plan is wrong.

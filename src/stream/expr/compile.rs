@@ -31,6 +31,7 @@ enum Op {
     Column(usize),
     Compare(Comparison, Box<Op>, Box<Op>),
     Const(Datum),
+    Field(Box<Op>, usize),
     Is { test: Test, negated: bool, of: Box<Op> },
     Negate { of: Box<Op>, kind: Type },
     Not(Box<Op>),
@@ -63,6 +64,7 @@ fn op(expr: &Expr) -> Result<Op, EvalError> {
         Node::Coalesce(args) => Op::Coalesce(args.iter().map(op).collect::<Result<_, _>>()?),
         Node::Column { index, .. } => Op::Column(*index),
         Node::Compare(comparison, a, b) => Op::Compare(*comparison, boxed(a)?, boxed(b)?),
+        Node::Field { of, index, .. } => Op::Field(boxed(of)?, *index),
         Node::Is { test, negated, expr } => Op::Is { test: *test, negated: *negated, of: boxed(expr)? },
         Node::Literal(value) => Op::Const(value.clone()),
         Node::Negate(e) => Op::Negate { of: boxed(e)?, kind },
@@ -121,6 +123,7 @@ impl Op {
             | Self::Cast { .. }
             | Self::Coalesce(_)
             | Self::Compare(..)
+            | Self::Field(..)
             | Self::Is { .. }
             | Self::Negate { .. }
             | Self::Not(_)
@@ -176,6 +179,10 @@ impl Op {
                 }
                 Ok(Datum::Null)
             }
+            Self::Field(of, index) => of.with(row, now, |of| match of {
+                Datum::Row(fields) => Ok(fields.get(*index).cloned().unwrap_or(Datum::Null)),
+                _ => Ok(Datum::Null),
+            }),
             Self::Negate { of, kind } => Ok(match of.eval(row, now)? {
                 Datum::Int(n) => Datum::Int(cast::wrap(n.wrapping_neg(), kind)),
                 Datum::Double(x) => Datum::Double(-x),
@@ -221,6 +228,7 @@ impl Op {
             | Self::Coalesce(_)
             | Self::Column(_)
             | Self::Const(_)
+            | Self::Field(..)
             | Self::Negate { .. }
             | Self::Shift { .. } => self.with(row, now, |value| match value {
                 Datum::Bool(b) => Ok(Some(*b)),

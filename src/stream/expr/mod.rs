@@ -28,6 +28,8 @@ pub struct EvalError(pub String);
 pub struct Now {
     /// Domain time.
     pub ms: i64,
+    /// The watermark of the operator that asks, if there has been one.
+    pub watermark_ms: Option<i64>,
 }
 
 /// A typed expression.
@@ -56,6 +58,12 @@ pub enum Node {
         name: String,
     },
     Compare(Comparison, Box<Expr>, Box<Expr>),
+    /// A field of a ROW.
+    Field {
+        of: Box<Expr>,
+        index: usize,
+        name: String,
+    },
     Is {
         test: Test,
         negated: bool,
@@ -176,6 +184,7 @@ impl Expr {
             Node::Cast { expr, or_null } => Node::Cast { expr: sub(expr), or_null: *or_null },
             Node::Coalesce(args) => Node::Coalesce(all(args)),
             Node::Compare(op, a, b) => Node::Compare(*op, sub(a), sub(b)),
+            Node::Field { of, index, name } => Node::Field { of: sub(of), index: *index, name: name.clone() },
             Node::Is { test, negated, expr } => Node::Is { test: *test, negated: *negated, expr: sub(expr) },
             Node::Negate(e) => Node::Negate(sub(e)),
             Node::Not(e) => Node::Not(sub(e)),
@@ -183,6 +192,11 @@ impl Expr {
             Node::Shift(a, b) => Node::Shift(sub(a), sub(b)),
         };
         Self::new(node, self.data_type.clone())
+    }
+
+    /// Calls `visit` with what this is made of.
+    pub fn each_child(&self, visit: &mut dyn FnMut(&Self)) {
+        self.children(visit);
     }
 
     fn children(&self, visit: &mut dyn FnMut(&Self)) {
@@ -204,9 +218,11 @@ impl Expr {
                 }
                 visit(otherwise);
             }
-            Node::Cast { expr, .. } | Node::Is { expr, .. } | Node::Negate(expr) | Node::Not(expr) => {
-                visit(expr)
-            }
+            Node::Cast { expr, .. }
+            | Node::Field { of: expr, .. }
+            | Node::Is { expr, .. }
+            | Node::Negate(expr)
+            | Node::Not(expr) => visit(expr),
         }
     }
 }
@@ -259,6 +275,7 @@ impl fmt::Display for Expr {
             Node::Coalesce(args) => write!(f, "COALESCE({})", List(args)),
             Node::Column { name, .. } => f.write_str(name),
             Node::Compare(op, a, b) => write!(f, "({a} {} {b})", op.sign()),
+            Node::Field { of, name, .. } => write!(f, "{of}.{name}"),
             Node::Is { test, negated, expr } => {
                 let test = match test {
                     Test::False => "FALSE",

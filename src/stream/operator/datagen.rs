@@ -5,7 +5,10 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::stream::{
     datum::{Columns, Datum, Instant, Row},
-    expr::{Now, cast},
+    expr::{
+        EvalError, Now, cast,
+        compile::{Code, compile},
+    },
     plan::{
         catalog::ColumnKind,
         datagen::{Datagen, Field},
@@ -22,11 +25,11 @@ pub struct Generator {
     rows_per_second: u64,
     second: i64,
     made_in_second: u64,
+    watermark: Option<Code>,
 }
 
 impl Generator {
-    #[must_use]
-    pub fn open(id: OperatorId, plan: &Source, datagen: &Datagen) -> Self {
+    pub fn open(id: OperatorId, plan: &Source, datagen: &Datagen) -> Result<Self, EvalError> {
         let physical = plan.table.columns.iter().filter(|c| c.kind == ColumnKind::Physical);
         let fields: Vec<(Field, Type)> =
             datagen.fields.iter().cloned().zip(physical.map(|c| c.data_type.kind.clone())).collect();
@@ -41,13 +44,23 @@ impl Generator {
         });
         let rows = datagen.number_of_rows.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
         let end = ends.chain(rows).min();
-        Self {
+        Ok(Self {
             seed: id.0,
             fields,
             end,
             rows_per_second: datagen.rows_per_second,
             second: i64::MIN,
             made_in_second: 0,
+            watermark: plan.watermark.as_ref().map(compile).transpose()?,
+        })
+    }
+
+    /// The watermark a row carries, if the table has one.
+    pub fn watermark(&self, row: &Row, now: Now) -> Result<Option<i64>, EvalError> {
+        let Some(code) = &self.watermark else { return Ok(None) };
+        match code.eval(row, now)? {
+            Datum::Timestamp(at) => Ok(Some(at.ms)),
+            _ => Ok(None),
         }
     }
 

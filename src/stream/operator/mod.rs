@@ -3,19 +3,39 @@
 //! An operator adds one arm to [`open`] and one file here. Effects go to [`Outputs`], which can be taken back to a
 //! mark: a record that fails half-way leaves nothing behind.
 
+pub mod aggregate;
 pub mod calc;
 pub mod datagen;
+pub mod group_aggregate;
+pub mod interval_join;
+pub mod join;
 pub mod metadata;
+pub mod normalize;
+pub mod over;
+pub mod rank;
+pub mod rows;
+pub mod session;
 pub mod sink;
 pub mod source;
+pub mod temporal_join;
 pub mod union;
+pub mod unnest;
+pub mod window_aggregate;
+pub mod window_join;
+pub mod window_rank;
+pub mod window_rows;
 
 use std::sync::Arc;
 
 use super::{
     datum::Row,
     expr::{EvalError, Now},
-    plan::physical::NodeKind,
+    plan::{
+        logical::RankKind,
+        physical::{NodeKind, OperatorId},
+        window::WindowShape,
+    },
+    state::keyed::{Changes, StateRead},
 };
 
 /// What flows from operator to operator.
@@ -36,6 +56,29 @@ pub struct Cx<'a> {
     /// To the operators that read this one.
     pub out: &'a mut Vec<Msg>,
     pub outputs: &'a mut Outputs,
+    /// What the job's last commit left in the store.
+    pub store: &'a dyn StateRead,
+}
+
+impl Cx<'_> {
+    /// Hands a row on.
+    pub fn emit(&mut self, row: Row) {
+        self.out.push(Msg::Row(row));
+    }
+
+    /// A row came after what it belongs to was done: `at_ms` is the last time at which it would have counted.
+    pub fn late(&mut self, at_ms: i64) {
+        let watermark_ms = self.now.watermark_ms.unwrap_or(i64::MIN);
+        self.outputs.late_rows += 1;
+        self.outputs.late = Some(Late { by_ms: watermark_ms.saturating_sub(at_ms), watermark_ms });
+    }
+}
+
+/// How late a row was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Late {
+    pub by_ms: i64,
+    pub watermark_ms: i64,
 }
 
 pub trait Operator: Send {
@@ -50,6 +93,34 @@ pub trait Operator: Send {
     /// Domain time has come so far.
     fn on_proc_timer(&mut self, _now_ms: i64, _cx: &mut Cx<'_>) -> Result<(), EvalError> {
         Ok(())
+    }
+
+    /// The next domain time at which it has something to do.
+    fn next_proc_timer(&self) -> Option<i64> {
+        None
+    }
+
+    /// How far what it hands on may lie behind the watermark it was given.
+    fn watermark_delay_ms(&self) -> i64 {
+        0
+    }
+
+    /// Reads what must be in memory, once, before the first row.
+    fn open(&mut self, _store: &dyn StateRead) -> Result<(), EvalError> {
+        Ok(())
+    }
+
+    /// Writes what has changed since the last commit.
+    fn flush(&mut self, _now_ms: i64, _changes: &mut Changes) {}
+
+    /// Whether there is state that an epoch changes.
+    fn is_stateful(&self) -> bool {
+        false
+    }
+
+    /// Keys of its state that are in memory.
+    fn keys_in_memory(&self) -> usize {
+        0
     }
 }
 
@@ -77,6 +148,10 @@ pub struct Outputs {
     pub printed: Vec<Printed>,
     /// Rows that reached a sink, whatever its kind.
     pub rows_out: u64,
+    /// Rows that came too late for an operator.
+    pub late_rows: u64,
+    /// The last of them, for whoever looks after each record.
+    pub late: Option<Late>,
 }
 
 /// A place in [`Outputs`] to go back to.
@@ -85,27 +160,64 @@ pub struct Mark {
     appends: usize,
     printed: usize,
     rows_out: u64,
+    late_rows: u64,
 }
 
 impl Outputs {
     #[must_use]
     pub fn mark(&self) -> Mark {
-        Mark { appends: self.appends.len(), printed: self.printed.len(), rows_out: self.rows_out }
+        Mark {
+            appends: self.appends.len(),
+            printed: self.printed.len(),
+            rows_out: self.rows_out,
+            late_rows: self.late_rows,
+        }
     }
 
     pub fn back_to(&mut self, mark: Mark) {
         self.appends.truncate(mark.appends);
         self.printed.truncate(mark.printed);
-        self.rows_out = mark.rows_out;
+        (self.rows_out, self.late_rows) = (mark.rows_out, mark.late_rows);
     }
 }
 
-/// The operator of a plan's node; sources are opened by the job, which reads for them.
-pub fn open(kind: &NodeKind) -> Result<Option<Box<dyn Operator>>, EvalError> {
-    Ok(match kind {
-        NodeKind::Calc(plan) => Some(Box::new(calc::Calc::open(plan)?)),
-        NodeKind::Sink(plan) => Some(sink::open(plan)),
-        NodeKind::Source(_) => None,
-        NodeKind::Union => Some(Box::new(union::Union)),
-    })
+/// The operator of a plan's node; sources are opened by the job, which reads for them. `fresh` says that the store has
+/// nothing of this operator.
+pub fn open(id: OperatorId, kind: &NodeKind, fresh: bool) -> Result<Option<Box<dyn Operator>>, EvalError> {
+    Ok(Some(match kind {
+        NodeKind::Calc(plan) => Box::new(calc::Calc::open(plan)?),
+        NodeKind::GroupAggregate(plan) => Box::new(group_aggregate::GroupAggregate::open(id, plan, fresh)),
+        NodeKind::IntervalJoin(plan) => Box::new(interval_join::IntervalJoin::open(id, plan, fresh)?),
+        NodeKind::Join(plan) => Box::new(join::Join::open(id, plan, fresh)?),
+        NodeKind::Normalize(plan) => Box::new(normalize::Normalize::open(id, plan, fresh)),
+        NodeKind::Over(plan) => Box::new(over::Over::open(id, plan, fresh)),
+        NodeKind::Rank(plan) => match plan.kind {
+            RankKind::Deduplicate { keep_last, .. } => {
+                Box::new(rank::Deduplicate::open(id, plan, keep_last, fresh))
+            }
+            RankKind::Top => Box::new(rank::Top::open(id, plan, fresh)),
+            RankKind::Window { end } => Box::new(window_rank::WindowRank::open(id, plan, end)),
+        },
+        NodeKind::Sink(plan) => sink::open(plan),
+        NodeKind::Source(_) => return Ok(None),
+        NodeKind::TemporalJoin(plan) => Box::new(temporal_join::TemporalJoin::open(id, plan, fresh)?),
+        NodeKind::Union => Box::new(union::Union),
+        NodeKind::Unnest(plan) => Box::new(unnest::Unnest::open(plan)?),
+        NodeKind::WindowAggregate(plan) => match plan.window.shape {
+            WindowShape::Session { .. } if !plan.time.is_attached() => {
+                Box::new(session::SessionAggregate::open(id, plan, fresh))
+            }
+            WindowShape::Cumulate { .. }
+            | WindowShape::Hop { .. }
+            | WindowShape::Session { .. }
+            | WindowShape::Tumble { .. } => Box::new(window_aggregate::WindowAggregate::open(id, plan)),
+        },
+        NodeKind::WindowJoin(plan) => Box::new(window_join::WindowJoin::open(id, plan)?),
+        NodeKind::WindowRows(plan) => match plan.window.shape {
+            WindowShape::Session { .. } => Box::new(window_rows::SessionRows::open(id, plan, fresh)),
+            WindowShape::Cumulate { .. } | WindowShape::Hop { .. } | WindowShape::Tumble { .. } => {
+                Box::new(window_rows::WindowRows::open(plan))
+            }
+        },
+    }))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Cx, Operator, OutRecord, Printed};
 use crate::stream::{
     codec::Encoder,
-    datum::{Datum, Row},
+    datum::{Datum, Row, RowKind},
     expr::{EvalError, text::display},
     plan::{
         catalog::{ColumnKind, Table},
@@ -53,6 +53,13 @@ impl Operator for SinkOperator {
                 )));
             }
         }
+        if let Target::Kafka(kafka) = &self.target
+            && kafka.upsert
+            && row.kind == RowKind::UpdateBefore
+        {
+            // The row after it has the same key.
+            return Ok(());
+        }
         cx.outputs.rows_out += 1;
         match &self.target {
             Target::Blackhole => {}
@@ -88,6 +95,8 @@ fn printed(row: &Row, types: &[DataType], identifier: Option<&str>) -> String {
 
 struct KafkaSink {
     topic: Arc<str>,
+    /// Deletes are written as null values.
+    upsert: bool,
     value: Encoder,
     key: Option<Encoder>,
     /// Places of the writable metadata in the row.
@@ -118,6 +127,7 @@ impl KafkaSink {
         });
         Self {
             topic: kafka.topics.first().map(String::as_str).unwrap_or_default().into(),
+            upsert: kafka.upsert,
             value: Encoder::new(&kafka.value, &places(&kafka.value_fields)),
             key,
             timestamp: metadata("timestamp"),
@@ -141,7 +151,7 @@ impl KafkaSink {
         }
         OutRecord {
             key: self.key.as_ref().and_then(|key| key.encode(&row.columns)),
-            value: self.value.encode(&row.columns),
+            value: if self.upsert && !row.kind.adds() { None } else { self.value.encode(&row.columns) },
             headers,
             timestamp_ms,
         }

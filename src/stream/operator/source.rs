@@ -10,7 +10,7 @@ use crate::{
     data::record::Record,
     stream::{
         codec::{DecodeError, Decoder, Field},
-        datum::{Columns, Datum, Row},
+        datum::{Columns, Datum, Row, RowKind},
         expr::{
             EvalError, Now,
             compile::{Code, compile},
@@ -22,6 +22,8 @@ use crate::{
 /// Makes rows of records.
 pub struct RecordReader {
     width: usize,
+    /// Records replace each other by key; a null value deletes.
+    upsert: bool,
     value: Decoder,
     key: Option<Decoder>,
     metadata: Vec<(Metadata, usize)>,
@@ -36,6 +38,7 @@ impl RecordReader {
         let metadata = Metadata::columns(&plan.table, &plan.needed);
         Ok(Self {
             width: plan.table.stored().count(),
+            upsert: kafka.upsert,
             value: Decoder::new(&kafka.value, fields(&plan.table, &kafka.value_fields, &plan.needed, "")),
             key,
             metadata: metadata.into_iter().map(|(what, slot, _)| (what, slot)).collect(),
@@ -47,7 +50,8 @@ impl RecordReader {
     pub fn read(&self, record: &Record<'_>, place: &Place) -> Result<Option<Row>, DecodeError> {
         let mut columns = Columns::with_capacity(self.width);
         columns.resize(self.width, Datum::Null);
-        if !self.value.decode(record.value, &mut columns)? {
+        let deleted = self.upsert && record.value.is_none();
+        if !deleted && !self.value.decode(record.value, &mut columns)? {
             return Ok(None);
         }
         if let Some(key) = &self.key
@@ -60,7 +64,12 @@ impl RecordReader {
                 *column = what.value(record, place);
             }
         }
-        Ok(Some(Row::insert(columns)))
+        let kind = match (self.upsert, deleted) {
+            (false, _) => RowKind::Insert,
+            (true, false) => RowKind::UpdateAfter,
+            (true, true) => RowKind::Delete,
+        };
+        Ok(Some(Row { columns, kind }))
     }
 
     /// The watermark a row carries, if the table has one.

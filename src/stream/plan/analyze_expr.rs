@@ -6,12 +6,12 @@
 
 use sqlparser::ast::{
     BinaryOperator, CastKind, CeilFloorKind, DataType as ParsedType, DateTimeField, Expr as Parsed, Function,
-    FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Spanned, TrimWhereField, UnaryOperator, Value,
+    FunctionArg, FunctionArgExpr, FunctionArguments, Spanned, TrimWhereField, UnaryOperator, Value,
 };
 
 use super::{
     literals,
-    logical::Schema,
+    scope::{Scope, is_aggregate},
     types::{self, DataType, Type},
 };
 use crate::stream::{
@@ -20,15 +20,11 @@ use crate::stream::{
     sql::{Pos, SqlError, parser},
 };
 
+/// What is said of an aggregate where there are no groups. A SELECT that meets it makes one group of all its rows.
+pub(super) const ILLEGAL_AGGREGATE: &str = "Aggregate expression is illegal here";
+
 /// Deeper trees are refused: they are walked by recursion.
 const DEPTH_MAX: usize = 200;
-
-/// What names mean: the columns of one relation, and what it is called.
-#[derive(Debug, Clone, Default)]
-pub struct Scope {
-    pub alias: Option<String>,
-    pub columns: Schema,
-}
 
 type Result<T> = std::result::Result<T, SqlError>;
 
@@ -52,6 +48,11 @@ impl Scope {
             return Err(SqlError::invalid(parsed.span(), "the expression is nested too deeply"));
         }
         let depth = depth + 1;
+        if let Some(grouping) = &self.grouping
+            && let Some(found) = grouping.resolve(parsed)?
+        {
+            return Ok(found);
+        }
         let sub = |e: &Parsed| self.at_depth(e, depth);
         let boolean = |e: &Parsed, operator: &str| -> Result<Expr> {
             let expr = sub(e)?;
@@ -171,43 +172,6 @@ impl Scope {
         }
     }
 
-    fn column(&self, ident: &Ident) -> Result<Expr> {
-        match ident.quote_style {
-            None | Some('`') => {}
-            Some(quote) => {
-                return Err(SqlError::syntax(
-                    ident.span,
-                    format!("names are quoted with `, not with {quote}"),
-                ));
-            }
-        }
-        let mut found = self.columns.iter().enumerate().filter(|(_, (name, _))| *name == ident.value);
-        match (found.next(), found.next()) {
-            (Some((index, (name, data_type))), None) => Ok(Expr::column(index, name, data_type.clone())),
-            (Some(_), Some(_)) => {
-                Err(SqlError::invalid(ident.span, format!("Column '{}' is ambiguous", ident.value)))
-            }
-            (None, _) => {
-                Err(SqlError::invalid(ident.span, format!("Column '{}' not found in any table", ident.value)))
-            }
-        }
-    }
-
-    fn qualified(&self, parts: &[Ident]) -> Result<Expr> {
-        let Some((column, table)) = parts.split_last() else {
-            return Err(SqlError::syntax(Pos::default(), "a name is missing"));
-        };
-        let at = parts.first().map_or(column.span, |p| p.span);
-        let Some(qualifier) = table.last() else { return self.column(column) };
-        if self.alias.as_deref() == Some(qualifier.value.as_str()) {
-            return self.column(column);
-        }
-        if table.len() == 1 && self.columns.iter().any(|(name, _)| *name == qualifier.value) {
-            return Err(SqlError::not_yet(at, "access to a field of a ROW"));
-        }
-        Err(SqlError::invalid(at, format!("Table '{}' not found", qualifier.value)))
-    }
-
     fn unary(&self, op: UnaryOperator, parsed: &Parsed, depth: usize) -> Result<Expr> {
         let at: Pos = parsed.span().into();
         if op == UnaryOperator::Minus
@@ -322,7 +286,17 @@ impl Scope {
         let at: Pos = function.name.span().into();
         let name = function.name.to_string().replace('`', "").to_ascii_uppercase();
         if function.over.is_some() {
-            return Err(SqlError::not_yet(at, format!("{name} OVER")));
+            return match &self.overs {
+                Some(overs) => overs.register(function),
+                None => Err(SqlError::not_yet(at, format!("{name} OVER here"))),
+            };
+        }
+        if is_aggregate(&name) {
+            return Err(SqlError::invalid(at, ILLEGAL_AGGREGATE));
+        }
+        if super::group_window::name_of(function).is_some() {
+            let message = format!("Group window function {name} is only allowed in GROUP BY");
+            return Err(SqlError::invalid(at, message));
         }
         if builtins::flink_has(&name) {
             return Err(SqlError::not_yet(at, format!("the function {name}")));
@@ -496,6 +470,41 @@ fn arith(op: Arith, a: Expr, b: Expr, at: Pos) -> Result<Expr> {
     Ok(Expr::new(Node::Arith(op, Box::new(a), Box::new(b)), DataType { kind, nullable }))
 }
 
+/// `a * b`.
+pub(super) fn product(a: Expr, b: Expr, at: Pos) -> Result<Expr> {
+    arith(Arith::Multiply, a, b, at)
+}
+
+/// `(sum_of_squares - sum * sum / count) / count`, or `/ (count - 1)`, and its root.
+pub(super) fn deviation(
+    sum_of_squares: Expr,
+    sum: Expr,
+    count: Expr,
+    sample: bool,
+    root: bool,
+    kind: &Type,
+    at: Pos,
+) -> Result<Expr> {
+    let squared = product(sum.clone(), sum, at)?;
+    let mean = arith(Arith::Divide, squared, count.clone(), at)?;
+    let difference = arith(Arith::Subtract, sum_of_squares, mean, at)?;
+    let divisor = if sample {
+        let one = || Expr::literal(Datum::Int(1), Type::BigInt);
+        let single = comparison(Comparison::Equal, count.clone(), one(), at)?;
+        let less = arith(Arith::Subtract, count, one(), at)?;
+        case(vec![(single, Expr::literal(Datum::Null, Type::Null))], less, at)?
+    } else {
+        count
+    };
+    let mut result = arith(Arith::Divide, difference, divisor, at)?;
+    if root {
+        result = call("POWER", vec![result, Expr::literal(Datum::Double(0.5), Type::Double)], at)?;
+    }
+    let mut result = result.cast_to(kind);
+    result.data_type.nullable = true;
+    Ok(result)
+}
+
 fn negative(by: Expr) -> Expr {
     let data_type = by.data_type.clone();
     match by.node {
@@ -505,7 +514,7 @@ fn negative(by: Expr) -> Expr {
 }
 
 /// A comparison with both sides brought to one type.
-fn comparison(op: Comparison, a: Expr, b: Expr, at: Pos) -> Result<Expr> {
+pub(super) fn comparison(op: Comparison, a: Expr, b: Expr, at: Pos) -> Result<Expr> {
     let nullable = op != Comparison::NotDistinct && (a.data_type.nullable || b.data_type.nullable);
     let (x, y) = (&a.data_type.kind, &b.data_type.kind);
     let common = if x.is_string() && y.is_string() {
@@ -538,11 +547,11 @@ fn reads_as(literal: &Expr, kind: &Type) -> bool {
         && (kind.is_timestamp() || matches!(kind, Type::Date | Type::Time(_)))
 }
 
-fn is(test: Test, negated: bool, expr: Expr) -> Expr {
+pub(super) fn is(test: Test, negated: bool, expr: Expr) -> Expr {
     Expr::new(Node::Is { test, negated, expr: Box::new(expr) }, DataType::not_null(Type::Boolean))
 }
 
-fn not(expr: Expr) -> Expr {
+pub(super) fn not(expr: Expr) -> Expr {
     let data_type = expr.data_type.clone();
     Expr::new(Node::Not(Box::new(expr)), data_type)
 }
@@ -551,12 +560,12 @@ fn negate_if(negated: bool, expr: Expr) -> Expr {
     if negated { not(expr) } else { expr }
 }
 
-fn logic(make: fn(Box<Expr>, Box<Expr>) -> Node, a: Expr, b: Expr) -> Expr {
+pub(super) fn logic(make: fn(Box<Expr>, Box<Expr>) -> Node, a: Expr, b: Expr) -> Expr {
     let nullable = a.data_type.nullable || b.data_type.nullable;
     Expr::new(make(Box::new(a), Box::new(b)), DataType { kind: Type::Boolean, nullable })
 }
 
-fn mismatch(at: Pos, operator: &str, kinds: &[&Type]) -> SqlError {
+pub(super) fn mismatch(at: Pos, operator: &str, kinds: &[&Type]) -> SqlError {
     let kinds: Vec<String> = kinds.iter().map(|k| format!("<{k}>")).collect();
     let shown = if let [a, b] = kinds.as_slice() {
         format!("{a} {operator} {b}")

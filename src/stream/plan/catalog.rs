@@ -94,6 +94,33 @@ impl Table {
         })
     }
 
+    /// The same table behind another connector.
+    #[must_use]
+    pub fn with_connector(&self, connector: Connector) -> Self {
+        Self {
+            path: self.path.clone(),
+            columns: self.columns.clone(),
+            watermark: self.watermark.clone(),
+            connector,
+            primary_key: self.primary_key.clone(),
+        }
+    }
+
+    /// The primary key among the stored columns.
+    #[must_use]
+    pub fn stored_key(&self) -> Vec<usize> {
+        let stored: Vec<usize> = self.stored().map(|(index, _)| index).collect();
+        self.primary_key.iter().filter_map(|k| stored.iter().position(|s| s == k)).collect()
+    }
+
+    /// The primary key among the columns that an INSERT writes.
+    #[must_use]
+    pub fn persisted_key(&self) -> Vec<usize> {
+        let name = |k: &usize| self.columns.get(*k).map(|c| c.name.as_str());
+        let place = |k: &usize| self.persisted().position(|c| Some(c.name.as_str()) == name(k));
+        self.primary_key.iter().filter_map(place).collect()
+    }
+
     #[must_use]
     pub fn schema(&self) -> Schema {
         self.columns.iter().map(|c| (c.name.clone(), c.data_type.clone())).collect()

@@ -5,7 +5,7 @@
 use super::{
     catalog::{Column, ColumnKind},
     datagen::{self, Datagen},
-    options::{Options, invalid, missing},
+    options::{Options, duration_ms, invalid, missing},
     types::{DataType, LENGTH_MAX, Type},
 };
 use crate::stream::sql::{
@@ -40,6 +40,8 @@ pub struct Kafka {
     pub key: Option<KeyFormat>,
     /// Flink's `scan.watermark.idle-timeout`.
     pub idle_timeout_ms: Option<i64>,
+    /// `upsert-kafka`: a record replaces the one before with its key, a null value deletes it.
+    pub upsert: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +125,7 @@ impl Connector {
             ));
         };
         let mut options = Options::new(&connector.value, table.options_at, &table.options);
-        if connector.value != "kafka" {
+        if !matches!(connector.value.as_str(), "kafka" | "upsert-kafka") {
             refuse_metadata(table, columns, &connector.value)?;
         }
         let read = match connector.value.as_str() {
@@ -131,9 +133,9 @@ impl Connector {
             "datagen" => Self::Datagen(datagen::read(&mut options, columns)?),
             "kafka" => Self::Kafka(kafka(&mut options, table, columns)?),
             "print" => Self::Print(print(&mut options)?),
-            "upsert-kafka" | "filesystem" | "jdbc" | "elasticsearch-7" | "elasticsearch-8" | "opensearch"
-            | "hbase-2.2" | "mongodb" | "kinesis" | "firehose" | "dynamodb" | "pulsar" | "rabbitmq"
-            | "faker" => {
+            "upsert-kafka" => Self::Kafka(upsert_kafka(&mut options, table, columns)?),
+            "filesystem" | "jdbc" | "elasticsearch-7" | "elasticsearch-8" | "opensearch" | "hbase-2.2"
+            | "mongodb" | "kinesis" | "firehose" | "dynamodb" | "pulsar" | "rabbitmq" | "faker" => {
                 return Err(SqlError::not_yet(
                     connector.value_at,
                     format!("the connector '{}'", connector.value),
@@ -145,7 +147,7 @@ impl Connector {
                     format!(
                         "Could not find any factory for identifier '{other}' that implements \
                          'org.apache.flink.table.factories.DynamicTableFactory' in the classpath.\n\nAvailable factory \
-                         identifiers are:\n\nblackhole\ndatagen\nkafka\nprint"
+                         identifiers are:\n\nblackhole\ndatagen\nkafka\nprint\nupsert-kafka"
                     ),
                 ));
             }
@@ -159,9 +161,16 @@ impl Connector {
         match self {
             Self::Blackhole => "blackhole",
             Self::Datagen(_) => "datagen",
+            Self::Kafka(kafka) if kafka.upsert => "upsert-kafka",
             Self::Kafka(_) => "kafka",
             Self::Print(_) => "print",
         }
+    }
+
+    /// Whether rows replace each other by their primary key.
+    #[must_use]
+    pub fn is_upsert(&self) -> bool {
+        matches!(self, Self::Kafka(kafka) if kafka.upsert)
     }
 
     #[must_use]
@@ -206,41 +215,25 @@ pub(super) fn refuse_parallelism(options: &mut Options<'_>, key: &str) -> Result
 
 fn kafka(options: &mut Options<'_>, table: &CreateTable, columns: &[Column]) -> Result<Kafka, SqlError> {
     let topic = options.required("topic")?;
-    let topics: Vec<String> = topic.value.split(';').map(|t| t.trim().to_owned()).collect();
-    if topics.iter().any(String::is_empty) {
-        return Err(invalid(topic, "expected names of topics"));
-    }
+    let topics = topics_of(topic)?;
     options.required("properties.bootstrap.servers")?;
     let group_id = options.text("properties.group.id").map(str::to_owned);
     let startup = startup(options, group_id.is_some())?;
     let bounded =
         options.choice("scan.bounded.mode", false, &[("unbounded", false), ("latest-offset", true)])?;
     let idle_timeout_ms = match options.take("scan.watermark.idle-timeout") {
-        Some(option) => Some(duration_ms(option)?),
+        Some(option) => Some(duration_of(option)?),
         None => None,
     };
     // Every record moves the watermark here; Flink's default does so every 200 ms.
     options.choice("scan.watermark.emit.strategy", (), &[("on-event", ()), ("on-periodic", ())])?;
-    // Exactly once is what every job here has; a weaker wish is met too.
-    options.choice(
-        "sink.delivery-guarantee",
-        (),
-        &[("at-least-once", ()), ("exactly-once", ()), ("none", ())],
-    )?;
-    options.take("sink.transactional-id-prefix");
+    delivery(options)?;
     options.choice("sink.partitioner", (), &[("default", ())]).map_err(|mut e| {
         e.message.push_str(" (others: valid Flink, not supported here yet)");
         e
     })?;
-    refuse_parallelism(options, "scan.parallelism")?;
-    refuse_parallelism(options, "sink.parallelism")?;
     let (value, value_fields, key) = formats(options, table, columns)?;
-    const CLIENT: &[&str] =
-        &["security.", "sasl.", "ssl.", "client.", "request.", "reconnect.", "retry.", "connections."];
-    options.skip_if(|key| {
-        key.strip_prefix("properties.")
-            .is_some_and(|name| CLIENT.iter().any(|prefix| name.starts_with(prefix)))
-    });
+    skip_client(options);
     options.refuse_if(|key| {
         key.starts_with("properties.")
             || key.starts_with("scan.watermark.")
@@ -253,7 +246,34 @@ fn kafka(options: &mut Options<'_>, table: &CreateTable, columns: &[Column]) -> 
                     | "sink.transaction-naming-strategy"
             )
     })?;
-    Ok(Kafka { topics, group_id, startup, bounded, value, value_fields, key, idle_timeout_ms })
+    Ok(Kafka { topics, group_id, startup, bounded, value, value_fields, key, idle_timeout_ms, upsert: false })
+}
+
+fn topics_of(option: &OptionDef) -> Result<Vec<String>, SqlError> {
+    let topics: Vec<String> = option.value.split(';').map(|t| t.trim().to_owned()).collect();
+    if topics.iter().any(String::is_empty) {
+        return Err(invalid(option, "expected names of topics"));
+    }
+    Ok(topics)
+}
+
+/// Exactly once is what every job here has; a weaker wish is met too.
+fn delivery(options: &mut Options<'_>) -> Result<(), SqlError> {
+    let guarantees = [("at-least-once", ()), ("exactly-once", ()), ("none", ())];
+    options.choice("sink.delivery-guarantee", (), &guarantees)?;
+    options.take("sink.transactional-id-prefix");
+    refuse_parallelism(options, "scan.parallelism")?;
+    refuse_parallelism(options, "sink.parallelism")
+}
+
+/// What only says how a client reaches a broker.
+fn skip_client(options: &mut Options<'_>) {
+    const CLIENT: &[&str] =
+        &["security.", "sasl.", "ssl.", "client.", "request.", "reconnect.", "retry.", "connections."];
+    options.skip_if(|key| {
+        key.strip_prefix("properties.")
+            .is_some_and(|name| CLIENT.iter().any(|prefix| name.starts_with(prefix)))
+    });
 }
 
 fn startup(options: &mut Options<'_>, has_group: bool) -> Result<Startup, SqlError> {
@@ -500,19 +520,68 @@ fn json_type(kind: &Type, at: Pos) -> Result<(), SqlError> {
     }
 }
 
-/// `10 s`, `1 min`, `500 ms`.
-fn duration_ms(option: &OptionDef) -> Result<i64, SqlError> {
-    let text = option.value.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let factor = match unit.trim() {
-        "" | "ms" | "milli" | "millis" | "millisecond" | "milliseconds" => 1,
-        "s" | "sec" | "secs" | "second" | "seconds" => 1_000,
-        "min" | "m" | "minute" | "minutes" => 60_000,
-        "h" | "hour" | "hours" => 3_600_000,
-        "d" | "day" | "days" => 86_400_000,
-        _ => return Err(invalid(option, "expected a duration such as '10 s'")),
-    };
-    let number: i64 = number.parse().map_err(|_| invalid(option, "expected a duration such as '10 s'"))?;
-    number.checked_mul(factor).ok_or_else(|| invalid(option, "the duration is too long"))
+fn duration_of(option: &OptionDef) -> Result<i64, SqlError> {
+    duration_ms(&option.value).ok_or_else(|| invalid(option, "expected a duration such as '10 s'"))
+}
+
+/// `upsert-kafka`: the primary key is the record's key.
+fn upsert_kafka(
+    options: &mut Options<'_>,
+    table: &CreateTable,
+    columns: &[Column],
+) -> Result<Kafka, SqlError> {
+    let topic = options.required("topic")?;
+    let topics = topics_of(topic)?;
+    options.required("properties.bootstrap.servers")?;
+    let group_id = options.text("properties.group.id").map(str::to_owned);
+    if table.primary_key.is_empty() {
+        let message = "'upsert-kafka' tables require to define a PRIMARY KEY constraint. The PRIMARY KEY specifies which \
+                       columns should be read from or write to the Kafka message key. The PRIMARY KEY also defines \
+                       records in the 'upsert-kafka' table should update or delete by which keys.";
+        return Err(SqlError::invalid(table.options_at, message));
+    }
+    let bounded =
+        options.choice("scan.bounded.mode", false, &[("unbounded", false), ("latest-offset", true)])?;
+    let idle_timeout_ms = options.take("scan.watermark.idle-timeout").map(duration_of).transpose()?;
+    options.choice("scan.watermark.emit.strategy", (), &[("on-event", ()), ("on-periodic", ())])?;
+    delivery(options)?;
+    let prefix = options.text("key.fields-prefix").unwrap_or_default().to_owned();
+    let except_key =
+        options.choice("value.fields-include", false, &[("ALL", false), ("EXCEPT_KEY", true)])?;
+    let named = options.required("key.format")?;
+    let key_format = format(options, named, "key.")?;
+    let named = options.required("value.format")?;
+    let value = format(options, named, "value.")?;
+    let key_fields: Vec<usize> = table
+        .primary_key
+        .iter()
+        .filter_map(|(name, _)| columns.iter().position(|c| c.name == *name))
+        .collect();
+    let physical = columns.iter().enumerate().filter(|(_, c)| c.kind == ColumnKind::Physical).map(|(i, _)| i);
+    let value_fields: Vec<usize> = physical.filter(|i| !(except_key && key_fields.contains(i))).collect();
+    check_format(&value, &value_fields, table, columns)?;
+    check_format(&key_format, &key_fields, table, columns)?;
+    skip_client(options);
+    options.refuse_if(|key| {
+        key.starts_with("properties.")
+            || key.starts_with("scan.")
+            || matches!(
+                key,
+                "sink.buffer-flush.max-rows"
+                    | "sink.buffer-flush.interval"
+                    | "sink.transaction-naming-strategy"
+            )
+    })?;
+    let key = Some(KeyFormat { format: key_format, fields: key_fields, prefix });
+    Ok(Kafka {
+        topics,
+        group_id,
+        startup: Startup::Earliest,
+        bounded,
+        value,
+        value_fields,
+        key,
+        idle_timeout_ms,
+        upsert: true,
+    })
 }

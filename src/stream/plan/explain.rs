@@ -2,7 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::physical::{JobPlan, NodeKind, PlanNode};
+use super::{
+    aggregate::AggCall,
+    logical::SortKey,
+    physical::{JobPlan, JoinOn, NodeKind, PlanNode},
+};
 
 /// The plan, one tree per sink.
 #[must_use]
@@ -48,5 +52,64 @@ fn describe(node: &PlanNode) -> String {
             )
         }
         NodeKind::Union => "Union(all=[true])".to_owned(),
+        NodeKind::GroupAggregate(a) => {
+            format!("GroupAggregate(groupBy=[{}], select=[{}])", first_columns(a.keys), listed(&a.calls))
+        }
+        NodeKind::WindowAggregate(a) => format!(
+            "WindowAggregate(groupBy=[{}], window=[{}], select=[{}])",
+            first_columns(a.keys),
+            a.window,
+            listed(&a.calls)
+        ),
+        NodeKind::WindowRows(rows) => format!("WindowTableFunction(window=[{}])", rows.window),
+        NodeKind::Over(over) => format!(
+            "OverAggregate(partitionBy=[{}], orderBy=[${}], window=[{:?}])",
+            columns(&over.partition),
+            over.time,
+            over.frame
+        ),
+        NodeKind::Rank(rank) => format!(
+            "{}(rankRange=[rankStart={}, rankEnd={}], partitionBy=[{}], orderBy=[{}])",
+            node.kind.name(),
+            rank.start,
+            rank.end,
+            columns(&rank.partition),
+            ordered(&rank.order)
+        ),
+        NodeKind::Normalize(normalize) => format!("ChangelogNormalize(key=[{}])", columns(&normalize.key)),
+        NodeKind::Unnest(unnest) => format!("Correlate(invocation=[UNNEST({})])", unnest.array),
+        NodeKind::Join(join) => format!("Join({})", joined(&join.on)),
+        NodeKind::IntervalJoin(join) => format!(
+            "IntervalJoin({}, windowBounds=[isRowTime={}, leftLowerBound={}, leftUpperBound={}])",
+            joined(&join.on),
+            join.event,
+            join.at_least,
+            join.at_most
+        ),
+        NodeKind::TemporalJoin(join) => format!("TemporalJoin({})", joined(&join.on)),
+        NodeKind::WindowJoin(join) => format!("WindowJoin({})", joined(&join.on)),
     }
+}
+
+fn columns(columns: &[usize]) -> String {
+    columns.iter().map(|c| format!("${c}")).collect::<Vec<_>>().join(", ")
+}
+
+fn first_columns(count: usize) -> String {
+    columns(&(0..count).collect::<Vec<_>>())
+}
+
+fn listed(calls: &[AggCall]) -> String {
+    calls.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn ordered(order: &[SortKey]) -> String {
+    let key = |k: &SortKey| format!("${} {}", k.column, if k.descending { "DESC" } else { "ASC" });
+    order.iter().map(key).collect::<Vec<_>>().join(", ")
+}
+
+fn joined(on: &JoinOn) -> String {
+    let pairs = on.left_key.iter().zip(&on.right_key).map(|(l, r)| format!("({l} = {r})"));
+    let all: Vec<String> = pairs.chain(on.condition.iter().map(ToString::to_string)).collect();
+    format!("joinType=[{}], where=[{}]", on.kind.name(), all.join(" AND "))
 }

@@ -1,9 +1,21 @@
-//! What a query means, before it is known how it runs. Only append-only streams so far.
+//! What a query means, before it is known how it runs: relations, and what can be said of their columns.
+//!
+//! Which columns are time attributes, which are a window's bounds, whether rows are only added, and which columns
+//! name a row, all follow from the tree; Flink keeps the first in its types and the rest in planner metadata.
 
 use std::sync::Arc;
 
-use super::{catalog::Table, types::DataType};
-use crate::stream::expr::Expr;
+use super::{
+    aggregate::AggCall,
+    catalog::Table,
+    types::{DataType, Type},
+    window::{Window, WindowTime},
+};
+use crate::stream::{
+    datum::Datum,
+    expr::{Expr, Node},
+    sql::Pos,
+};
 
 /// Names and types of columns.
 pub type Schema = Vec<(String, DataType)>;
@@ -11,53 +23,702 @@ pub type Schema = Vec<(String, DataType)>;
 /// A relation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Logical {
+    /// Without windows: results are updated as rows come.
+    Aggregate(Box<Aggregate>),
     Filter {
         input: Box<Logical>,
         condition: Expr,
     },
+    Join(Box<Join>),
+    /// Rows that replace each other by key (`upsert-kafka`), as a changelog that says what was before.
+    Normalize {
+        input: Box<Logical>,
+        key: Vec<usize>,
+    },
+    Over(Box<Over>),
     Project {
         input: Box<Logical>,
         exprs: Vec<Expr>,
         names: Vec<String>,
     },
+    Rank(Box<Rank>),
     /// The stored columns of a table; computed ones are a projection above.
     Scan(Arc<Table>),
     UnionAll {
         inputs: Vec<Logical>,
     },
+    Unnest(Box<Unnest>),
+    /// The column on which a table declares its watermark. The source itself makes it.
+    Watermark {
+        input: Box<Logical>,
+        column: usize,
+    },
+    WindowAggregate(Box<WindowAggregate>),
+    /// A window table function: a row for each window it is in, with its bounds behind it.
+    WindowRows(Box<WindowRows>),
+}
+
+/// Groups are named by the first `keys` columns of the input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aggregate {
+    pub input: Logical,
+    pub keys: usize,
+    pub calls: Vec<AggCall>,
+}
+
+/// The same for each window. Columns: keys, start, end, time of the window, results.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowAggregate {
+    pub input: Logical,
+    pub window: Window,
+    pub time: WindowTime,
+    /// The type of the time column behind the window's bounds.
+    pub time_type: DataType,
+    /// The first columns of the input, after which come time and arguments.
+    pub keys: usize,
+    pub calls: Vec<AggCall>,
+}
+
+/// Columns: those of the input, and start, end and time of the window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowRows {
+    pub input: Logical,
+    pub window: Window,
+    pub time: WindowTime,
+    pub time_type: DataType,
+    /// SESSION's.
+    pub partition: Vec<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinKind {
+    Anti,
+    Full,
+    Inner,
+    Left,
+    Right,
+    Semi,
+}
+
+impl JoinKind {
+    #[must_use]
+    pub fn keeps_left(self) -> bool {
+        matches!(self, Self::Left | Self::Full)
+    }
+
+    #[must_use]
+    pub fn keeps_right(self) -> bool {
+        matches!(self, Self::Right | Self::Full)
+    }
+
+    /// Whether only the left side's columns come out.
+    #[must_use]
+    pub fn is_left_only(self) -> bool {
+        matches!(self, Self::Semi | Self::Anti)
+    }
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Anti => "LeftAntiJoin",
+            Self::Full => "FullOuterJoin",
+            Self::Inner => "InnerJoin",
+            Self::Left => "LeftOuterJoin",
+            Self::Right => "RightOuterJoin",
+            Self::Semi => "LeftSemiJoin",
+        }
+    }
+}
+
+/// Columns: those of the left side, then those of the right one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Join {
+    pub kind: JoinKind,
+    pub left: Logical,
+    pub right: Logical,
+    /// All must hold; over the columns of both sides.
+    pub condition: Vec<Expr>,
+    pub shape: JoinShape,
+}
+
+/// How two streams meet.
+#[derive(Debug, Clone, PartialEq)]
+pub enum JoinShape {
+    /// Rows whose times are near: `left - right` in milliseconds lies between these.
+    Interval { left: usize, right: usize, at_least: i64, at_most: i64, event: bool },
+    /// All rows of either side.
+    Regular,
+    /// The right side as it was at the left row's time.
+    Temporal { left: usize, right: usize },
+    /// Not looked at yet.
+    Undecided,
+    /// Rows of one window: where the windows' ends are.
+    Window { left: usize, right: usize },
+}
+
+/// One column's part in an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SortKey {
+    pub column: usize,
+    pub descending: bool,
+    pub nulls_first: bool,
+}
+
+/// Columns: those of the input, then the results.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Over {
+    pub input: Logical,
+    pub partition: Vec<usize>,
+    pub order: Vec<SortKey>,
+    pub frame: Frame,
+    pub calls: Vec<OverCall>,
+    /// Where it stands in the text.
+    pub at: Pos,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum OverCall {
+    Aggregate(AggCall),
+    DenseRank,
+    Rank,
+    RowNumber,
+}
+
+/// How far back a window of OVER reaches; it always ends at the current row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    /// Rows of the last milliseconds, and all of the same time.
+    Range(i64),
+    /// All, and all of the same time.
+    RangeAll,
+    /// So many rows before this one.
+    Rows(u64),
+    RowsAll,
+}
+
+/// The rows of each partition that are first in an order. Columns: those of the input, then the number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rank {
+    pub input: Logical,
+    pub partition: Vec<usize>,
+    pub order: Vec<SortKey>,
+    /// From one, both included.
+    pub start: u64,
+    pub end: u64,
+    /// Whether anybody reads the number.
+    pub numbered: bool,
+    pub kind: RankKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RankKind {
+    /// The first or last row by time.
+    Deduplicate {
+        keep_last: bool,
+        event: bool,
+    },
+    Top,
+    /// Within each window: the column of its end.
+    Window {
+        end: usize,
+    },
+}
+
+/// Each element of an array as a row behind the input's row. Columns: those of the input, then the element's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unnest {
+    pub input: Logical,
+    pub array: Expr,
+    pub columns: Schema,
+    /// LEFT JOIN: a row without elements stays.
+    pub outer: bool,
+}
+
+/// Whose clock a column follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeAttribute {
+    Event,
+    Processing,
+}
+
+/// What may come besides `+I`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Changelog {
+    pub updates: bool,
+    pub deletes: bool,
+}
+
+impl Changelog {
+    pub const INSERT_ONLY: Self = Self { updates: false, deletes: false };
+    pub const ALL: Self = Self { updates: true, deletes: true };
+
+    #[must_use]
+    pub fn is_insert_only(self) -> bool {
+        self == Self::INSERT_ONLY
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self { updates: self.updates || other.updates, deletes: self.deletes || other.deletes }
+    }
+}
+
+/// Columns that hold the bounds of one window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowColumns {
+    pub window: Window,
+    pub event: bool,
+    pub starts: Vec<usize>,
+    pub ends: Vec<usize>,
+    pub times: Vec<usize>,
+}
+
+impl WindowColumns {
+    fn moved(&self, by: usize) -> Self {
+        let all = |columns: &[usize]| columns.iter().map(|c| c + by).collect();
+        Self { starts: all(&self.starts), ends: all(&self.ends), times: all(&self.times), ..self.clone() }
+    }
+
+    /// As seen through a projection.
+    fn through(&self, exprs: &[Expr]) -> Option<Self> {
+        let all = |columns: &[usize]| -> Vec<usize> {
+            let kept = exprs
+                .iter()
+                .enumerate()
+                .filter(|(_, e)| matches!(&e.node, Node::Column { index, .. } if columns.contains(index)));
+            kept.map(|(i, _)| i).collect()
+        };
+        let seen = Self {
+            starts: all(&self.starts),
+            ends: all(&self.ends),
+            times: all(&self.times),
+            ..self.clone()
+        };
+        (!seen.ends.is_empty()).then_some(seen)
+    }
+}
+
+/// The names of the columns that a window adds.
+pub const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
+
+fn window_schema(time_type: &DataType) -> [(String, DataType); 3] {
+    let [start, end, time] = WINDOW_COLUMNS.map(str::to_owned);
+    let bound = DataType::not_null(Type::Timestamp(3));
+    [(start, bound.clone()), (end, bound), (time, time_type.clone().with_nullable(false))]
 }
 
 impl Logical {
     /// A table with all its columns.
     #[must_use]
     pub fn table(table: &Arc<Table>) -> Self {
+        let mut scan = Self::Scan(table.clone());
+        if table.connector.is_upsert() {
+            scan = Self::Normalize { input: Box::new(scan), key: table.stored_key() };
+        }
         let exprs = table.over_stored();
         let names = table.columns.iter().map(|c| c.name.clone()).collect();
-        Self::Project { input: Box::new(Self::Scan(table.clone())), exprs, names }
+        let plan = Self::Project { input: Box::new(scan), exprs, names };
+        match &table.watermark {
+            Some(watermark) => Self::Watermark { input: Box::new(plan), column: watermark.column },
+            None => plan,
+        }
+    }
+
+    #[must_use]
+    pub fn project(self, exprs: Vec<Expr>, names: Vec<String>) -> Self {
+        Self::Project { input: Box::new(self), exprs, names }
+    }
+
+    /// The relations that this one is made of.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<&Self> {
+        match self {
+            Self::Aggregate(a) => vec![&a.input],
+            Self::Filter { input, .. }
+            | Self::Normalize { input, .. }
+            | Self::Project { input, .. }
+            | Self::Watermark { input, .. } => vec![input],
+            Self::Join(join) => vec![&join.left, &join.right],
+            Self::Over(over) => vec![&over.input],
+            Self::Rank(rank) => vec![&rank.input],
+            Self::Scan(_) => Vec::new(),
+            Self::UnionAll { inputs } => inputs.iter().collect(),
+            Self::Unnest(unnest) => vec![&unnest.input],
+            Self::WindowAggregate(a) => vec![&a.input],
+            Self::WindowRows(rows) => vec![&rows.input],
+        }
     }
 
     /// How many relations and expressions this is made of.
     #[must_use]
     pub fn size(&self) -> usize {
-        match self {
-            Self::Filter { input, condition } => input.size() + condition.size(),
-            Self::Project { input, exprs, .. } => input.size() + exprs.iter().map(Expr::size).sum::<usize>(),
-            Self::Scan(_) => 1,
-            Self::UnionAll { inputs } => 1 + inputs.iter().map(Self::size).sum::<usize>(),
-        }
+        let own = match self {
+            Self::Filter { condition, .. } => condition.size(),
+            Self::Project { exprs, .. } => exprs.iter().map(Expr::size).sum(),
+            Self::Join(join) => join.condition.iter().map(Expr::size).sum(),
+            Self::Unnest(unnest) => unnest.array.size(),
+            Self::Aggregate(_)
+            | Self::Normalize { .. }
+            | Self::Over(_)
+            | Self::Rank(_)
+            | Self::Scan(_)
+            | Self::UnionAll { .. }
+            | Self::Watermark { .. }
+            | Self::WindowAggregate(_)
+            | Self::WindowRows(_) => 1,
+        };
+        own + self.inputs().into_iter().map(Self::size).sum::<usize>()
     }
 
     #[must_use]
     pub fn schema(&self) -> Schema {
+        let results = |calls: &[AggCall]| -> Schema {
+            calls.iter().enumerate().map(|(i, call)| (format!("EXPR${i}"), call.data_type.clone())).collect()
+        };
         match self {
-            Self::Filter { input, .. } => input.schema(),
+            Self::Aggregate(a) => {
+                let mut schema: Schema = a.input.schema().into_iter().take(a.keys).collect();
+                schema.extend(results(&a.calls));
+                schema
+            }
+            Self::Filter { input, .. } | Self::Normalize { input, .. } | Self::Watermark { input, .. } => {
+                input.schema()
+            }
+            Self::Join(join) => join.schema(),
+            Self::Over(over) => {
+                let mut schema = over.input.schema();
+                schema.extend(over.calls.iter().enumerate().map(|(i, call)| {
+                    let data_type = match call {
+                        OverCall::Aggregate(call) => call.data_type.clone(),
+                        OverCall::DenseRank | OverCall::Rank | OverCall::RowNumber => {
+                            DataType::not_null(Type::BigInt)
+                        }
+                    };
+                    (format!("w0$o{i}"), data_type)
+                }));
+                schema
+            }
             Self::Project { exprs, names, .. } => {
                 names.iter().cloned().zip(exprs.iter().map(|e| e.data_type.clone())).collect()
             }
+            Self::Rank(rank) => {
+                let mut schema = rank.input.schema();
+                schema.push(("w0$o0".to_owned(), DataType::not_null(Type::BigInt)));
+                schema
+            }
             Self::Scan(table) => table.stored().map(|(_, c)| (c.name.clone(), c.data_type.clone())).collect(),
             Self::UnionAll { inputs } => inputs.first().map(Self::schema).unwrap_or_default(),
+            Self::Unnest(unnest) => {
+                let mut schema = unnest.input.schema();
+                schema.extend(unnest.columns.iter().cloned());
+                schema
+            }
+            Self::WindowAggregate(a) => {
+                let mut schema: Schema = a.input.schema().into_iter().take(a.keys).collect();
+                schema.extend(window_schema(&a.time_type));
+                schema.extend(results(&a.calls));
+                schema
+            }
+            Self::WindowRows(rows) => {
+                let mut schema = rows.input.schema();
+                schema.extend(window_schema(&rows.time_type));
+                schema
+            }
         }
     }
+
+    /// Which columns are time attributes.
+    #[must_use]
+    pub fn times(&self) -> Vec<Option<TimeAttribute>> {
+        let width = self.schema().len();
+        match self {
+            Self::Filter { input, .. } | Self::Normalize { input, .. } => input.times(),
+            Self::Over(over) => padded(over.input.times(), width),
+            Self::Rank(rank) => padded(rank.input.times(), width),
+            Self::Unnest(unnest) => padded(unnest.input.times(), width),
+            Self::Project { input, exprs, .. } => {
+                let times = input.times();
+                let of = |e: &Expr| match &e.node {
+                    Node::Column { index, .. } => times.get(*index).copied().flatten(),
+                    Node::Call(builtin, _) if builtin.name == "PROCTIME" => Some(TimeAttribute::Processing),
+                    _ => None,
+                };
+                exprs.iter().map(of).collect()
+            }
+            Self::UnionAll { inputs } => {
+                let all: Vec<_> = inputs.iter().map(Self::times).collect();
+                let Some((first, others)) = all.split_first() else { return Vec::new() };
+                let agreed = |i: usize, t: Option<TimeAttribute>| {
+                    t.filter(|_| others.iter().all(|o| o.get(i).copied().flatten() == t))
+                };
+                first.iter().enumerate().map(|(i, t)| agreed(i, *t)).collect()
+            }
+            Self::Watermark { input, column } => {
+                let mut times = input.times();
+                if let Some(time) = times.get_mut(*column) {
+                    *time = Some(TimeAttribute::Event);
+                }
+                times
+            }
+            Self::Aggregate(_) | Self::Scan(_) => vec![None; width],
+            Self::Join(join) => match join.shape {
+                JoinShape::Interval { .. } => {
+                    let mut times = join.left.times();
+                    times.extend(join.right.times());
+                    times.truncate(width);
+                    times
+                }
+                JoinShape::Window { .. } | JoinShape::Temporal { .. } => padded(join.left.times(), width),
+                JoinShape::Regular | JoinShape::Undecided => vec![None; width],
+            },
+            Self::WindowAggregate(a) => {
+                let mut times = vec![None; width];
+                if let Some(time) = times.get_mut(a.keys + 2) {
+                    *time = Some(a.time.attribute());
+                }
+                times
+            }
+            Self::WindowRows(rows) => {
+                let mut times = rows.input.times();
+                // The rows' own time is an ordinary column from here on.
+                times.iter_mut().for_each(|t| *t = None);
+                times = padded(times, width);
+                if let Some(time) = times.last_mut() {
+                    *time = Some(rows.time.attribute());
+                }
+                times
+            }
+        }
+    }
+
+    /// The window that all rows belong to, if the columns say so.
+    #[must_use]
+    pub fn window(&self) -> Option<WindowColumns> {
+        match self {
+            Self::Filter { input, .. } | Self::Watermark { input, .. } => input.window(),
+            Self::Project { input, exprs, .. } => input.window()?.through(exprs),
+            Self::Rank(rank) if matches!(rank.kind, RankKind::Window { .. }) => rank.input.window(),
+            Self::Unnest(unnest) => unnest.input.window(),
+            Self::WindowAggregate(a) => Some(WindowColumns {
+                window: a.window,
+                event: a.time.attribute() == TimeAttribute::Event,
+                starts: vec![a.keys],
+                ends: vec![a.keys + 1],
+                times: vec![a.keys + 2],
+            }),
+            Self::WindowRows(rows) => {
+                let width = rows.input.schema().len();
+                Some(WindowColumns {
+                    window: rows.window,
+                    event: rows.time.attribute() == TimeAttribute::Event,
+                    starts: vec![width],
+                    ends: vec![width + 1],
+                    times: vec![width + 2],
+                })
+            }
+            Self::Join(join) if matches!(join.shape, JoinShape::Window { .. }) => {
+                let mut window = join.left.window()?;
+                if !join.kind.is_left_only() {
+                    let right = join.right.window()?.moved(join.left.schema().len());
+                    window.starts.extend(right.starts);
+                    window.ends.extend(right.ends);
+                    window.times.extend(right.times);
+                }
+                Some(window)
+            }
+            Self::Aggregate(_)
+            | Self::Join(_)
+            | Self::Normalize { .. }
+            | Self::Over(_)
+            | Self::Rank(_)
+            | Self::Scan(_)
+            | Self::UnionAll { .. } => None,
+        }
+    }
+
+    /// What kinds of rows come out.
+    #[must_use]
+    pub fn changes(&self) -> Changelog {
+        match self {
+            Self::Aggregate(a) => Changelog { updates: true, deletes: !a.input.changes().is_insert_only() },
+            Self::Filter { input, .. } | Self::Project { input, .. } | Self::Watermark { input, .. } => {
+                input.changes()
+            }
+            Self::Join(join) => {
+                let both = join.left.changes().or(join.right.changes());
+                match (&join.shape, join.kind) {
+                    (JoinShape::Interval { .. } | JoinShape::Window { .. }, _) => Changelog::INSERT_ONLY,
+                    (JoinShape::Temporal { .. }, _) => join.left.changes(),
+                    (JoinShape::Regular | JoinShape::Undecided, JoinKind::Inner | JoinKind::Semi) => both,
+                    (JoinShape::Regular | JoinShape::Undecided, _) => Changelog::ALL,
+                }
+            }
+            Self::Normalize { .. } => Changelog::ALL,
+            Self::Over(_) | Self::Scan(_) | Self::WindowAggregate(_) | Self::WindowRows(_) => {
+                Changelog::INSERT_ONLY
+            }
+            Self::Rank(rank) => match rank.kind {
+                RankKind::Deduplicate { keep_last: false, event: false } | RankKind::Window { .. } => {
+                    Changelog::INSERT_ONLY
+                }
+                RankKind::Deduplicate { .. } => Changelog { updates: true, deletes: false },
+                RankKind::Top => Changelog::ALL,
+            },
+            Self::UnionAll { inputs } => {
+                inputs.iter().map(Self::changes).fold(Changelog::INSERT_ONLY, Changelog::or)
+            }
+            Self::Unnest(unnest) => unnest.input.changes(),
+        }
+    }
+
+    /// Sets of columns by which a later row replaces an earlier one.
+    #[must_use]
+    pub fn keys(&self) -> Vec<Vec<usize>> {
+        match self {
+            Self::Aggregate(a) => vec![(0..a.keys).collect()],
+            Self::Filter { input, .. } | Self::Watermark { input, .. } => input.keys(),
+            Self::Project { input, exprs, .. } => {
+                let place = |column: usize| exprs.iter().position(|e| names_column(e, column));
+                let through = |key: &Vec<usize>| key.iter().map(|c| place(*c)).collect::<Option<Vec<_>>>();
+                input.keys().iter().filter_map(through).collect()
+            }
+            Self::Join(join) => join.keys(),
+            Self::Normalize { key, .. } => vec![key.clone()],
+            Self::Rank(rank) => {
+                let mut keys = Vec::new();
+                if rank.start == rank.end {
+                    keys.push(rank.partition.clone());
+                } else if rank.numbered {
+                    let mut key = rank.partition.clone();
+                    key.push(rank.input.schema().len());
+                    keys.push(key);
+                }
+                if !rank.numbered {
+                    keys.extend(rank.input.keys());
+                }
+                keys
+            }
+            Self::WindowAggregate(a) => vec![(0..a.keys + 2).collect()],
+            Self::Over(over) => over.input.keys(),
+            Self::Scan(_) | Self::UnionAll { .. } | Self::Unnest(_) | Self::WindowRows(_) => Vec::new(),
+        }
+    }
+
+    /// The operator that makes updates, by Flink's name for it.
+    #[must_use]
+    pub fn updater(&self) -> &'static str {
+        match self {
+            Self::Aggregate(_) => "GroupAggregate",
+            Self::Join(_) => "Join",
+            Self::Normalize { .. } => "ChangelogNormalize",
+            Self::Rank(rank) if rank.kind == RankKind::Top => "Rank",
+            Self::Rank(_) => "Deduplicate",
+            Self::Filter { .. }
+            | Self::Over(_)
+            | Self::Project { .. }
+            | Self::Scan(_)
+            | Self::UnionAll { .. }
+            | Self::Unnest(_)
+            | Self::Watermark { .. }
+            | Self::WindowAggregate(_)
+            | Self::WindowRows(_) => {
+                let updating = self.inputs().into_iter().find(|i| !i.changes().is_insert_only());
+                updating.map_or("Values", Self::updater)
+            }
+        }
+    }
+
+    /// Whether a window, or anything else that waits for a watermark, is in it.
+    #[must_use]
+    pub fn drops_late_rows(&self) -> bool {
+        let own = match self {
+            Self::WindowAggregate(_) | Self::Over(_) => true,
+            Self::Rank(rank) => matches!(rank.kind, RankKind::Window { .. }),
+            Self::Join(join) => matches!(join.shape, JoinShape::Window { .. }),
+            Self::WindowRows(rows) => matches!(rows.window.shape, super::window::WindowShape::Session { .. }),
+            Self::Aggregate(_)
+            | Self::Filter { .. }
+            | Self::Normalize { .. }
+            | Self::Project { .. }
+            | Self::Scan(_)
+            | Self::UnionAll { .. }
+            | Self::Unnest(_)
+            | Self::Watermark { .. } => false,
+        };
+        own || self.inputs().into_iter().any(Self::drops_late_rows)
+    }
+}
+
+impl Join {
+    fn schema(&self) -> Schema {
+        let nullable = |schema: Schema, make: bool| -> Schema {
+            schema.into_iter().map(|(n, t)| (n, if make { t.with_nullable(true) } else { t })).collect()
+        };
+        let mut schema = nullable(self.left.schema(), self.kind.keeps_right());
+        if !self.kind.is_left_only() {
+            schema.extend(nullable(self.right.schema(), self.kind.keeps_left()));
+        }
+        schema
+    }
+
+    /// Columns that must be equal: (left, right), the right ones counted from its own start.
+    #[must_use]
+    pub fn equal_columns(&self) -> Vec<(usize, usize)> {
+        let width = self.left.schema().len();
+        let pairs = self.condition.iter().filter_map(|c| {
+            let Node::Compare(crate::stream::expr::Comparison::Equal, a, b) = &c.node else { return None };
+            match (&a.node, &b.node) {
+                (Node::Column { index: a, .. }, Node::Column { index: b, .. }) => {
+                    let (low, high) = if a < b { (*a, *b) } else { (*b, *a) };
+                    (low < width && high >= width).then_some((low, high - width))
+                }
+                _ => None,
+            }
+        });
+        pairs.collect()
+    }
+
+    fn keys(&self) -> Vec<Vec<usize>> {
+        let left = self.left.keys();
+        if self.kind.is_left_only() {
+            return left;
+        }
+        let width = self.left.schema().len();
+        let right = self.right.keys();
+        let pairs = self.equal_columns();
+        let moved = |key: &Vec<usize>| -> Vec<usize> { key.iter().map(|c| c + width).collect() };
+        let mut keys = Vec::new();
+        // A side whose key is in the join's condition adds at most one row to each row of the other.
+        if !self.kind.keeps_right() && right.iter().any(|k| k.iter().all(|c| pairs.iter().any(|p| p.1 == *c)))
+        {
+            keys.extend(left.iter().cloned());
+        }
+        if !self.kind.keeps_left() && left.iter().any(|k| k.iter().all(|c| pairs.iter().any(|p| p.0 == *c))) {
+            keys.extend(right.iter().map(moved));
+        }
+        for l in &left {
+            keys.extend(right.iter().map(|r| l.iter().copied().chain(moved(r)).collect::<Vec<_>>()));
+        }
+        keys
+    }
+}
+
+/// Whether an expression tells as many values apart as a column does.
+fn names_column(expr: &Expr, column: usize) -> bool {
+    match &expr.node {
+        Node::Column { index, .. } => *index == column,
+        Node::Cast { expr: of, .. } => {
+            let (from, to) = (&of.data_type.kind, &expr.data_type.kind);
+            let widens = from.is_integer() && to.is_integer() && super::types::casts_implicitly(from, to)
+                || from.is_string() && *to == Type::STRING;
+            widens && names_column(of, column)
+        }
+        _ => false,
+    }
+}
+
+fn padded(mut times: Vec<Option<TimeAttribute>>, width: usize) -> Vec<Option<TimeAttribute>> {
+    times.resize(width, None);
+    times
 }
 
 /// One INSERT: what is written where.
@@ -66,4 +727,19 @@ pub struct LogicalInsert {
     /// Columns as [`Table::persisted`] has them, already cast.
     pub input: Logical,
     pub table: Arc<Table>,
+}
+
+impl LogicalInsert {
+    /// Whether the rows that replace each other are those with the table's primary key.
+    #[must_use]
+    pub fn replaces_by_key(&self) -> bool {
+        let key = self.table.persisted_key();
+        self.input.keys().iter().any(|k| k.len() == key.len() && k.iter().all(|c| key.contains(c)))
+    }
+}
+
+/// What is always true.
+#[must_use]
+pub fn is_true(condition: &Expr) -> bool {
+    condition.node == Node::Literal(Datum::Bool(true))
 }

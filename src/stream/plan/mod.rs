@@ -2,18 +2,26 @@
 //!
 //! A text is planned whole or refused whole; nothing is started here.
 
+pub mod aggregate;
 pub mod analyze;
 pub mod analyze_expr;
 pub mod catalog;
 pub mod connector;
 pub mod datagen;
 pub mod explain;
+pub mod from;
+pub mod group_window;
+pub mod join;
 pub mod literals;
 pub mod logical;
 pub mod options;
+pub mod over;
 pub mod physical;
+pub mod prune;
+pub mod scope;
 pub mod statement;
 pub mod types;
+pub mod window;
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +32,7 @@ use super::sql::{
     hints::Hints,
 };
 use catalog::Catalog;
-use physical::JobPlan;
+use physical::{JobPlan, Settings};
 
 /// What a text asks for, in its order.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +76,7 @@ struct Session {
     catalog: Catalog,
     /// `SET 'pipeline.name'`, for the next job.
     name: Option<(String, Pos)>,
+    settings: Settings,
 }
 
 impl Session {
@@ -101,6 +110,11 @@ impl Session {
             | ("table.local-time-zone", "UTC")
             | ("parallelism.default", "1") => {}
             ("table.dml-sync", "false") => {}
+            ("table.exec.state.ttl", _) => {
+                let ms = options::duration_ms(value)
+                    .ok_or_else(|| SqlError::invalid(at, format!("SET '{key}': '{value}' is no duration")))?;
+                self.settings.ttl_ms = (ms > 0).then_some(ms);
+            }
             _ => return Err(SqlError::not_yet(at, format!("SET '{key}' = '{value}'"))),
         }
         Ok(())
@@ -120,11 +134,14 @@ impl Session {
                 format!("insert-into_{}", targets.join(","))
             }
         };
-        let mut plan = JobPlan::of(name, &logical);
-        if let Some((topic, at)) = hints.late_topic {
+        let mut plan = JobPlan::of(name, &logical, self.settings);
+        if let Some((topic, at)) = &hints.late_topic
+            && !logical.iter().any(|insert| insert.input.drops_late_rows())
+        {
             let message = format!("late-topic={topic}: this job has no window, so no row is ever late");
-            return Err(SqlError::invalid(at, message));
+            return Err(SqlError::invalid(*at, message));
         }
+        plan.late_topic = hints.late_topic.map(|(topic, _)| topic);
         plan.dlq = hints.dlq.map(|(topic, _)| topic);
         plan.sync = hints.sync.is_some_and(|(sync, _)| sync);
         Ok(plan)
@@ -167,7 +184,7 @@ pub(crate) fn evaluate(text: &str) -> String {
         Ok(parsed) => parsed,
         Err(e) => return shown(e),
     };
-    let expr = match analyze_expr::Scope::default().expr(&parsed) {
+    let expr = match scope::Scope::default().expr(&parsed) {
         Ok(expr) => expr,
         Err(e) => return shown(e),
     };
@@ -175,7 +192,7 @@ pub(crate) fn evaluate(text: &str) -> String {
         Ok(code) => code,
         Err(e) => return format!("error: {e}"),
     };
-    match code.eval(&Row::insert(Columns::new()), Now { ms: 1_000_123 }) {
+    match code.eval(&Row::insert(Columns::new()), Now { ms: 1_000_123, watermark_ms: None }) {
         Ok(value) => display(&value, &expr.data_type.kind),
         Err(e) => format!("failed: {e}"),
     }

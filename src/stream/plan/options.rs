@@ -105,3 +105,19 @@ pub(super) fn invalid(option: &OptionDef, why: &str) -> SqlError {
         format!("Invalid value for option '{}': '{}'; {why}", option.key, option.value),
     )
 }
+
+/// `10 s`, `1 min`, `500 ms`.
+pub(super) fn duration_ms(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let factor = match unit.trim() {
+        "" | "ms" | "milli" | "millis" | "millisecond" | "milliseconds" => 1,
+        "s" | "sec" | "secs" | "second" | "seconds" => 1_000,
+        "min" | "m" | "minute" | "minutes" => 60_000,
+        "h" | "hour" | "hours" => 3_600_000,
+        "d" | "day" | "days" => 86_400_000,
+        _ => return None,
+    };
+    number.parse::<i64>().ok()?.checked_mul(factor)
+}

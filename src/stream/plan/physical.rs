@@ -9,14 +9,16 @@ use std::{fmt, sync::Arc};
 use sha2::{Digest, Sha256};
 
 use super::{
+    aggregate::AggCall,
     catalog::Table,
-    logical::{Logical, LogicalInsert},
+    join::{Side, moved, side},
+    logical::{
+        self, Frame, JoinKind, JoinShape, Logical, LogicalInsert, OverCall, RankKind, SortKey, is_true,
+    },
     types::{DataType, Type},
+    window::{Window, WindowTime},
 };
-use crate::stream::{
-    datum::Datum,
-    expr::{Expr, Node},
-};
+use crate::stream::expr::{Comparison, Expr, Node};
 
 /// Names an operator, and its state, across restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +38,8 @@ pub struct JobPlan {
     pub nodes: Vec<PlanNode>,
     /// `-- @warren dlq=topic`.
     pub dlq: Option<String>,
+    /// `-- @warren late-topic=topic`.
+    pub late_topic: Option<String>,
     /// `-- @warren sync=true`.
     pub sync: bool,
 }
@@ -51,9 +55,128 @@ pub struct PlanNode {
 #[derive(Debug, Clone, PartialEq)]
 pub enum NodeKind {
     Calc(Calc),
+    GroupAggregate(GroupAggregate),
+    IntervalJoin(IntervalJoin),
+    Join(Join),
+    Normalize(Normalize),
+    Over(Over),
+    Rank(Rank),
     Sink(Sink),
     Source(Source),
+    TemporalJoin(TemporalJoin),
     Union,
+    Unnest(Unnest),
+    WindowAggregate(WindowAggregate),
+    WindowJoin(WindowJoin),
+    WindowRows(WindowRows),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupAggregate {
+    /// The first columns of the input.
+    pub keys: usize,
+    pub calls: Vec<AggCall>,
+    /// Rows of the input may be taken back.
+    pub retracts: bool,
+    /// Whether `-U` is wanted.
+    pub before: bool,
+    pub ttl_ms: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowAggregate {
+    pub window: Window,
+    pub time: WindowTime,
+    pub keys: usize,
+    pub calls: Vec<AggCall>,
+    pub retracts: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowRows {
+    pub window: Window,
+    /// The column of the rows' time.
+    pub time: usize,
+    pub partition: Vec<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rank {
+    pub partition: Vec<usize>,
+    pub order: Vec<SortKey>,
+    pub start: u64,
+    pub end: u64,
+    pub numbered: bool,
+    pub kind: RankKind,
+    pub retracts: bool,
+    pub before: bool,
+    pub ttl_ms: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Over {
+    pub partition: Vec<usize>,
+    /// The column of time.
+    pub time: usize,
+    pub event: bool,
+    pub frame: Frame,
+    pub calls: Vec<OverCall>,
+}
+
+/// What joins have in common: keys that must be equal, and what else must hold over the columns of both sides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JoinOn {
+    pub kind: JoinKind,
+    pub left_key: Vec<Expr>,
+    pub right_key: Vec<Expr>,
+    pub condition: Option<Expr>,
+    pub left_width: usize,
+    pub right_width: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Join {
+    pub on: JoinOn,
+    pub ttl_ms: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct IntervalJoin {
+    pub on: JoinOn,
+    pub left_time: usize,
+    pub right_time: usize,
+    pub at_least: i64,
+    pub at_most: i64,
+    pub event: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowJoin {
+    pub on: JoinOn,
+    pub left_end: usize,
+    pub right_end: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct TemporalJoin {
+    pub on: JoinOn,
+    pub left_time: usize,
+    pub right_time: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Normalize {
+    pub key: Vec<usize>,
+    pub before: bool,
+    pub ttl_ms: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unnest {
+    pub array: Expr,
+    /// How many columns an element has.
+    pub width: usize,
+    pub outer: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -79,16 +202,23 @@ pub struct Sink {
     pub types: Vec<DataType>,
 }
 
+/// What SET has said about a job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `table.exec.state.ttl`.
+    pub ttl_ms: Option<i64>,
+}
+
 impl JobPlan {
     /// Plans the INSERTs of one job.
     #[must_use]
-    pub fn of(name: String, inserts: &[LogicalInsert]) -> Self {
-        let mut builder = Builder::default();
+    pub fn of(name: String, inserts: &[LogicalInsert], settings: Settings) -> Self {
+        let mut builder = Builder { nodes: Vec::new(), settings };
         for insert in inserts {
             builder.insert(insert);
         }
         builder.mark_needed();
-        Self { name, nodes: builder.nodes, dlq: None, sync: false }
+        Self { name, nodes: builder.nodes, dlq: None, late_topic: None, sync: false }
     }
 
     /// Names the job's whole plan: two texts with one fingerprint do the same.
@@ -99,14 +229,15 @@ impl JobPlan {
     }
 }
 
-#[derive(Default)]
 struct Builder {
     nodes: Vec<PlanNode>,
+    settings: Settings,
 }
 
 impl Builder {
     fn insert(&mut self, insert: &LogicalInsert) {
-        let input = self.lower(&insert.input);
+        let keyed = insert.table.connector.is_upsert() && insert.replaces_by_key();
+        let input = self.lower(&insert.input, !keyed);
         let types = insert.input.schema().into_iter().map(|(_, t)| t).collect();
         // Two INSERTs of the same rows into one table write them twice.
         let described = format!("{} {:?} #{}", insert.table.path, insert.table.connector, self.sinks());
@@ -118,23 +249,131 @@ impl Builder {
         self.nodes.iter().filter(|n| matches!(n.kind, NodeKind::Sink(_))).count()
     }
 
-    fn lower(&mut self, plan: &Logical) -> usize {
+    /// `before` says that whoever reads this must see `-U`.
+    fn lower(&mut self, plan: &Logical, before: bool) -> usize {
+        let ttl_ms = self.settings.ttl_ms;
         match plan {
             Logical::Scan(table) => self.source(table),
+            Logical::Watermark { input, .. } => self.lower(input, before),
             Logical::UnionAll { inputs } => {
-                let inputs = inputs.iter().map(|i| self.lower(i)).collect();
+                let inputs = inputs.iter().map(|i| self.lower(i, before)).collect();
                 self.push(NodeKind::Union, "", inputs)
             }
             Logical::Filter { .. } | Logical::Project { .. } => {
                 let (base, calc) = merged(plan);
-                let input = self.lower(base);
+                // An update that a filter lets through only half is an insert or a delete.
+                let input = self.lower(base, before || calc.condition.is_some());
                 if calc.is_identity(base.schema().len()) {
                     return input;
                 }
-                let described = calc.to_string();
+                // Names alone do not tell the columns of two relations apart.
+                let described = format!("{calc:?}");
                 self.push(NodeKind::Calc(calc), &described, vec![input])
             }
+            Logical::Aggregate(a) => {
+                let input = self.lower(&a.input, true);
+                let retracts = !a.input.changes().is_insert_only();
+                let calls = a.calls.clone();
+                let kind = GroupAggregate { keys: a.keys, calls, retracts, before, ttl_ms };
+                self.stateful(NodeKind::GroupAggregate(kind), &[&a.input], vec![input])
+            }
+            Logical::WindowAggregate(a) => {
+                let input = self.lower(&a.input, true);
+                let retracts = !a.input.changes().is_insert_only();
+                let calls = a.calls.clone();
+                let kind = WindowAggregate { window: a.window, time: a.time, keys: a.keys, calls, retracts };
+                self.stateful(NodeKind::WindowAggregate(kind), &[&a.input], vec![input])
+            }
+            Logical::WindowRows(rows) => {
+                let input = self.lower(&rows.input, before);
+                let time = match rows.time {
+                    WindowTime::Event { column } => column,
+                    WindowTime::Attached { .. } | WindowTime::Processing => 0,
+                };
+                let kind = WindowRows { window: rows.window, time, partition: rows.partition.clone() };
+                self.stateful(NodeKind::WindowRows(kind), &[&rows.input], vec![input])
+            }
+            Logical::Over(over) => {
+                let input = self.lower(&over.input, true);
+                let key = over.order.first().map_or(0, |key| key.column);
+                let event =
+                    over.input.times().get(key).copied().flatten() == Some(logical::TimeAttribute::Event);
+                let kind = Over {
+                    partition: over.partition.clone(),
+                    time: key,
+                    event,
+                    frame: over.frame,
+                    calls: over.calls.clone(),
+                };
+                self.stateful(NodeKind::Over(kind), &[&over.input], vec![input])
+            }
+            Logical::Rank(rank) => {
+                let input = self.lower(&rank.input, true);
+                let kind = Rank {
+                    partition: rank.partition.clone(),
+                    order: rank.order.clone(),
+                    start: rank.start,
+                    end: rank.end,
+                    numbered: rank.numbered,
+                    kind: rank.kind,
+                    retracts: !rank.input.changes().is_insert_only(),
+                    before,
+                    ttl_ms,
+                };
+                self.stateful(NodeKind::Rank(kind), &[&rank.input], vec![input])
+            }
+            Logical::Normalize { input, key } => {
+                let source = self.lower(input, true);
+                let kind = Normalize { key: key.clone(), before, ttl_ms };
+                self.stateful(NodeKind::Normalize(kind), &[input], vec![source])
+            }
+            Logical::Unnest(unnest) => {
+                let input = self.lower(&unnest.input, before);
+                let (array, width) = (unnest.array.clone(), unnest.columns.len());
+                let kind = Unnest { array, width, outer: unnest.outer };
+                self.stateful(NodeKind::Unnest(kind), &[&unnest.input], vec![input])
+            }
+            Logical::Join(join) => self.join(join),
         }
+    }
+
+    fn join(&mut self, join: &logical::Join) -> usize {
+        // The versions of a table follow each other; what was before is not asked for.
+        let right_before = !matches!(join.shape, JoinShape::Temporal { .. });
+        let inputs = vec![self.lower(&join.left, true), self.lower(&join.right, right_before)];
+        let on = JoinOn::of(join);
+        let kind = match join.shape {
+            JoinShape::Regular | JoinShape::Undecided => {
+                NodeKind::Join(Join { on, ttl_ms: self.settings.ttl_ms })
+            }
+            JoinShape::Interval { left, right, at_least, at_most, event } => {
+                NodeKind::IntervalJoin(IntervalJoin {
+                    on,
+                    left_time: left,
+                    right_time: right,
+                    at_least,
+                    at_most,
+                    event,
+                })
+            }
+            JoinShape::Temporal { left, right } => {
+                NodeKind::TemporalJoin(TemporalJoin { on, left_time: left, right_time: right })
+            }
+            JoinShape::Window { left, right } => {
+                NodeKind::WindowJoin(WindowJoin { on, left_end: left, right_end: right })
+            }
+        };
+        self.stateful(kind, &[&join.left, &join.right], inputs)
+    }
+
+    /// An operator that keeps rows is what it does and what the rows are.
+    fn stateful(&mut self, kind: NodeKind, read: &[&Logical], inputs: Vec<usize>) -> usize {
+        let types: Vec<Vec<String>> = read
+            .iter()
+            .map(|input| input.schema().into_iter().map(|(_, t)| t.to_string()).collect())
+            .collect();
+        let described = format!("{kind:?} {types:?}");
+        self.push(kind, &described, inputs)
     }
 
     fn source(&mut self, table: &Arc<Table>) -> usize {
@@ -175,7 +414,20 @@ impl Builder {
         for node in &self.nodes {
             let columns = match &node.kind {
                 NodeKind::Calc(calc) => Some(calc.columns()),
-                NodeKind::Sink(_) | NodeKind::Source(_) | NodeKind::Union => None,
+                NodeKind::GroupAggregate(_)
+                | NodeKind::IntervalJoin(_)
+                | NodeKind::Join(_)
+                | NodeKind::Normalize(_)
+                | NodeKind::Over(_)
+                | NodeKind::Rank(_)
+                | NodeKind::Sink(_)
+                | NodeKind::Source(_)
+                | NodeKind::TemporalJoin(_)
+                | NodeKind::Union
+                | NodeKind::Unnest(_)
+                | NodeKind::WindowAggregate(_)
+                | NodeKind::WindowJoin(_)
+                | NodeKind::WindowRows(_) => None,
             };
             reads.extend(node.inputs.iter().map(|input| (*input, columns.clone())));
         }
@@ -194,6 +446,43 @@ impl Builder {
             }
         }
     }
+}
+
+impl JoinOn {
+    fn of(join: &logical::Join) -> Self {
+        let (left_width, right_width) = (join.left.schema().len(), join.right.schema().len());
+        let (mut left_key, mut right_key, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+        for condition in join.condition.iter().filter(|c| !is_true(c)) {
+            if let Node::Compare(Comparison::Equal, a, b) = &condition.node {
+                match (only(a, left_width), only(b, left_width)) {
+                    (Some(Side::Left), Some(Side::Right)) => {
+                        left_key.push((**a).clone());
+                        right_key.push(moved(b, left_width));
+                        continue;
+                    }
+                    (Some(Side::Right), Some(Side::Left)) => {
+                        left_key.push((**b).clone());
+                        right_key.push(moved(a, left_width));
+                        continue;
+                    }
+                    _ => {}
+                }
+            }
+            rest.push(condition.clone());
+        }
+        let condition = rest.into_iter().reduce(|a, b| {
+            let data_type = DataType::nullable(Type::Boolean);
+            Expr::new(Node::And(Box::new(a), Box::new(b)), data_type)
+        });
+        Self { kind: join.kind, left_key, right_key, condition, left_width, right_width }
+    }
+}
+
+/// The side whose columns an expression reads; `None` if it reads none.
+fn only(expr: &Expr, left_width: usize) -> Option<Side> {
+    let mut reads = false;
+    expr.columns(&mut |_| reads = true);
+    reads.then(|| side(expr, left_width))
 }
 
 impl Calc {
@@ -233,9 +522,24 @@ impl NodeKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Calc(_) => "Calc",
+            Self::GroupAggregate(_) => "GroupAggregate",
+            Self::IntervalJoin(_) => "IntervalJoin",
+            Self::Join(_) => "Join",
+            Self::Normalize(_) => "ChangelogNormalize",
+            Self::Over(_) => "OverAggregate",
+            Self::Rank(rank) => match rank.kind {
+                RankKind::Deduplicate { .. } => "Deduplicate",
+                RankKind::Top => "Rank",
+                RankKind::Window { .. } => "WindowRank",
+            },
             Self::Sink(_) => "Sink",
             Self::Source(_) => "TableSourceScan",
+            Self::TemporalJoin(_) => "TemporalJoin",
             Self::Union => "Union",
+            Self::Unnest(_) => "Correlate",
+            Self::WindowAggregate(_) => "WindowAggregate",
+            Self::WindowJoin(_) => "WindowJoin",
+            Self::WindowRows(_) => "WindowTableFunction",
         }
     }
 }
@@ -251,8 +555,9 @@ fn too_large(exprs: &[&Expr], below: &Calc) -> bool {
 }
 
 /// A chain of filters and projections as one, and what it stands on.
-fn merged(plan: &Logical) -> (&Logical, Calc) {
+pub(super) fn merged(plan: &Logical) -> (&Logical, Calc) {
     match plan {
+        Logical::Watermark { input, .. } => merged(input),
         Logical::Project { input, exprs, names } => {
             let (mut base, mut below) = merged(input);
             if too_large(&exprs.iter().collect::<Vec<_>>(), &below) {
@@ -275,10 +580,18 @@ fn merged(plan: &Logical) -> (&Logical, Calc) {
                 }
             };
             // What is always true does not filter.
-            let always = condition.node == Node::Literal(Datum::Bool(true));
-            (base, Calc { condition: (!always).then_some(condition), ..below })
+            (base, Calc { condition: (!is_true(&condition)).then_some(condition), ..below })
         }
-        Logical::Scan(_) | Logical::UnionAll { .. } => (plan, identity(plan)),
+        Logical::Aggregate(_)
+        | Logical::Join(_)
+        | Logical::Normalize { .. }
+        | Logical::Over(_)
+        | Logical::Rank(_)
+        | Logical::Scan(_)
+        | Logical::UnionAll { .. }
+        | Logical::Unnest(_)
+        | Logical::WindowAggregate(_)
+        | Logical::WindowRows(_) => (plan, identity(plan)),
     }
 }
 

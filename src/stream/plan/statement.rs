@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::{
     analyze::{Analyzer, renamed},
-    analyze_expr::Scope,
     catalog::{Catalog, Column, ColumnKind, Object, Table, View, Watermark},
-    connector::{Connector, KAFKA_METADATA, metadata_type},
+    connector::{Connector, KAFKA_METADATA, Kafka, metadata_type},
     logical::{Logical, LogicalInsert, Schema},
+    over,
+    prune::whole,
+    scope::Scope,
     types::{DataType, Type, casts_implicitly},
 };
 use crate::stream::{
@@ -42,7 +44,9 @@ pub(super) fn create_table(catalog: &mut Catalog, statement: &CreateTable) -> Re
         table.primary_key.push(index);
     }
     table.connector = Connector::of(statement, &table.columns)?;
-    if let (Connector::Kafka(_), Some((_, at))) = (&table.connector, statement.primary_key.first()) {
+    if let (Connector::Kafka(Kafka { upsert: false, .. }), Some((_, at))) =
+        (&table.connector, statement.primary_key.first())
+    {
         return Err(SqlError::invalid(
             *at,
             format!(
@@ -84,7 +88,7 @@ fn columns(catalog: &Catalog, statement: &CreateTable) -> Result<Vec<Column>> {
         }
         columns.push(Column { name: def.name.clone(), data_type, kind });
     }
-    let scope = Scope { alias: None, columns: stored };
+    let scope = Scope::of(None, stored);
     for (column, def) in columns.iter_mut().zip(&statement.columns) {
         if let Parsed::Computed(parsed) = &def.kind {
             let expr = scope.expr(parsed)?;
@@ -144,10 +148,7 @@ fn watermark(def: &WatermarkDef, columns: &mut [Column]) -> Result<Watermark> {
         return Err(SqlError::invalid(def.at, message));
     };
     let rowtime = |t: &Type| matches!(t, Type::Timestamp(0..=3) | Type::TimestampLtz(0..=3));
-    let scope = Scope {
-        alias: None,
-        columns: columns.iter().map(|c| (c.name.clone(), c.data_type.clone())).collect(),
-    };
+    let scope = Scope::of(None, columns.iter().map(|c| (c.name.clone(), c.data_type.clone())).collect());
     let bad = |what: &str, kind: &Type| {
         SqlError::invalid(
             def.at,
@@ -238,7 +239,44 @@ pub(super) fn insert(catalog: &Catalog, statement: &Insert) -> Result<LogicalIns
         by_name(&query.schema(), &table, &statement.columns, at)?
     };
     let names = table.persisted().map(|c| c.name.clone()).collect();
-    Ok(LogicalInsert { input: Logical::Project { input: Box::new(query), exprs, names }, table })
+    let plan = query.project(exprs, names);
+    check(&plan)?;
+    let insert = LogicalInsert { input: whole(plan), table };
+    check_sink(&insert, at)?;
+    Ok(insert)
+}
+
+/// What can only be said of the whole: an OVER that no filter has made a Top-N must be one that can run.
+fn check(plan: &Logical) -> Result<()> {
+    if let Logical::Over(over) = plan {
+        over::check(over, over.at)?;
+    }
+    plan.inputs().into_iter().try_for_each(check)
+}
+
+/// Whether the table can take what the query makes.
+fn check_sink(insert: &LogicalInsert, at: Pos) -> Result<()> {
+    let changes = insert.input.changes();
+    let Connector::Kafka(kafka) = &insert.table.connector else { return Ok(()) };
+    if changes.is_insert_only() {
+        return Ok(());
+    }
+    if !kafka.upsert {
+        let message = format!(
+            "Table sink '{}' doesn't support consuming {} changes which is produced by node {}",
+            insert.table.path,
+            if changes.deletes { "update and delete" } else { "update" },
+            insert.input.updater()
+        );
+        return Err(SqlError::invalid(at, message));
+    }
+    if insert.replaces_by_key() {
+        return Ok(());
+    }
+    Err(SqlError::not_yet(
+        at,
+        format!("changing rows for '{}' whose key in the query is not its PRIMARY KEY", insert.table.path),
+    ))
 }
 
 fn by_position(query: &Schema, table: &Table, at: Pos) -> Result<Vec<Expr>> {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::{runtime::Handle, sync::oneshot};
 use uuid::Uuid;
 
-use super::{Commit, EpochCommit, Log, OutRecord};
+use super::{Commit, EpochCommit, JobId, Log, OutRecord};
 use crate::{
     broker::{
         Broker,
@@ -109,6 +109,20 @@ impl Bound {
 }
 
 impl Log for Bound {
+    fn state(&self, job: &JobId, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        let found = self.broker.core.store.get(Space::State, &state_key(&job.0, key));
+        Ok(found.map_err(|error| error.to_string())?.map(|value| value.to_vec()))
+    }
+
+    fn states(&self, job: &JobId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+        let own = state_key(&job.0, b"").len();
+        let found = self.broker.core.store.scan(Space::State, &state_key(&job.0, prefix));
+        let found = found.map_err(|error| error.to_string())?;
+        let relative =
+            |(key, value): (Bytes, Bytes)| (key.get(own..).unwrap_or_default().to_vec(), value.to_vec());
+        Ok(found.into_iter().map(relative).collect())
+    }
+
     fn partitions(&self, topic: &str) -> Option<i32> {
         self.topic(topic).and_then(|topic| i32::try_from(topic.partitions().len()).ok())
     }

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use crate::stream::{
     expr::{EvalError, Now},
     operator::{self, Cx, Msg, Operator, Outputs},
-    plan::physical::{JobPlan, NodeKind},
+    plan::physical::{JobPlan, NodeKind, OperatorId},
+    state::keyed::{Changes, StateRead},
     time::watermark::WATERMARK_MIN,
 };
 
@@ -14,9 +15,13 @@ pub struct Graph {
     nodes: Vec<GraphNode>,
     waiting: VecDeque<(usize, usize, Msg)>,
     out: Vec<Msg>,
+    stateful: bool,
 }
 
 struct GraphNode {
+    id: OperatorId,
+    name: &'static str,
+    counts: Counts,
     /// `None` for a source.
     operator: Option<Box<dyn Operator>>,
     /// (node, port) of those that read this one.
@@ -26,12 +31,48 @@ struct GraphNode {
     merged: i64,
 }
 
+/// What an operator has done since the job was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub rows_in: u64,
+    pub rows_out: u64,
+    pub late: u64,
+}
+
+/// An operator as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorStatus {
+    pub id: OperatorId,
+    pub name: &'static str,
+    pub counts: Counts,
+    /// Keys of its state in memory.
+    pub keys: usize,
+    pub watermark_ms: Option<i64>,
+}
+
 impl Graph {
-    pub fn open(plan: &JobPlan) -> Result<Self, EvalError> {
+    /// `fresh` says which operators the store knows nothing of.
+    pub fn open(
+        plan: &JobPlan,
+        store: &dyn StateRead,
+        fresh: &dyn Fn(OperatorId) -> bool,
+    ) -> Result<Self, EvalError> {
         let mut nodes = Vec::new();
+        let mut stateful = false;
         for node in &plan.nodes {
+            let is_fresh = fresh(node.id);
+            let mut operator = operator::open(node.id, &node.kind, is_fresh)?;
+            if let Some(operator) = &mut operator {
+                stateful |= operator.is_stateful();
+                if !is_fresh {
+                    operator.open(store)?;
+                }
+            }
             nodes.push(GraphNode {
-                operator: operator::open(&node.kind)?,
+                id: node.id,
+                name: node.kind.name(),
+                counts: Counts::default(),
+                operator,
                 readers: Vec::new(),
                 watermarks: vec![WATERMARK_MIN; node.inputs.len()],
                 merged: WATERMARK_MIN,
@@ -44,7 +85,89 @@ impl Graph {
                 }
             }
         }
-        Ok(Self { nodes, waiting: VecDeque::new(), out: Vec::new() })
+        Ok(Self { nodes, waiting: VecDeque::new(), out: Vec::new(), stateful })
+    }
+
+    /// What a source's watermark was at the last commit. All operators have dealt with it; to be called for the sources
+    /// in the order of the nodes, before anything else.
+    pub fn restore_watermark(&mut self, source: usize, watermark: i64) {
+        let mut reached = vec![(source, watermark)];
+        while let Some((from, watermark)) = reached.pop() {
+            let readers = self.nodes.get(from).map(|n| n.readers.clone()).unwrap_or_default();
+            for (index, port) in readers {
+                let Some(node) = self.nodes.get_mut(index) else { continue };
+                if let Some(of_input) = node.watermarks.get_mut(port) {
+                    *of_input = watermark.max(*of_input);
+                }
+                let merged = node.watermarks.iter().copied().min().unwrap_or(watermark);
+                if merged > node.merged {
+                    node.merged = merged;
+                    let delay = node.operator.as_ref().map_or(0, |o| o.watermark_delay_ms());
+                    reached.push((index, delayed(merged, delay)));
+                }
+            }
+        }
+    }
+
+    /// Whether an epoch changes more than positions.
+    #[must_use]
+    pub fn is_stateful(&self) -> bool {
+        self.stateful
+    }
+
+    /// Writes what the operators have changed.
+    pub fn flush(&mut self, now_ms: i64, changes: &mut Changes) {
+        if !self.stateful {
+            return;
+        }
+        for operator in self.nodes.iter_mut().filter_map(|n| n.operator.as_mut()) {
+            operator.flush(now_ms, changes);
+        }
+    }
+
+    /// The next domain time at which an operator has something to do.
+    #[must_use]
+    pub fn next_proc_timer(&self) -> Option<i64> {
+        if !self.stateful {
+            return None;
+        }
+        self.nodes.iter().filter_map(|n| n.operator.as_ref()?.next_proc_timer()).min()
+    }
+
+    /// Lets the operators do what is due by domain time; whether any of them had something to do.
+    pub fn on_proc_time(
+        &mut self,
+        now: Now,
+        outputs: &mut Outputs,
+        store: &dyn StateRead,
+    ) -> Result<bool, EvalError> {
+        let mut any = false;
+        for index in 0..self.nodes.len() {
+            let due = |node: &GraphNode| node.operator.as_ref().and_then(|o| o.next_proc_timer());
+            if self.nodes.get(index).and_then(due).is_none_or(|at| at > now.ms) {
+                continue;
+            }
+            any = true;
+            let mut out = std::mem::take(&mut self.out);
+            let result = self.with_operator(index, now, &mut out, outputs, store, |operator, cx| {
+                operator.on_proc_timer(now.ms, cx)
+            });
+            self.settle(index, out, result)?;
+            self.drain(now, outputs, store)?;
+        }
+        Ok(any)
+    }
+
+    #[must_use]
+    pub fn status(&self) -> Vec<OperatorStatus> {
+        let status = |node: &GraphNode| OperatorStatus {
+            id: node.id,
+            name: node.name,
+            counts: node.counts,
+            keys: node.operator.as_ref().map_or(0, |o| o.keys_in_memory()),
+            watermark_ms: (node.merged != WATERMARK_MIN).then_some(node.merged),
+        };
+        self.nodes.iter().map(status).collect()
     }
 
     /// The positions of the plan's sources.
@@ -60,31 +183,65 @@ impl Graph {
         msg: Msg,
         now: Now,
         outputs: &mut Outputs,
+        store: &dyn StateRead,
     ) -> Result<(), EvalError> {
+        if let Some(node) = self.nodes.get_mut(source) {
+            match &msg {
+                Msg::Row(_) => node.counts.rows_out += 1,
+                Msg::Watermark(watermark) => node.merged = node.merged.max(*watermark),
+            }
+        }
         self.hand_on(source, msg);
+        self.drain(now, outputs, store)
+    }
+
+    fn drain(&mut self, now: Now, outputs: &mut Outputs, store: &dyn StateRead) -> Result<(), EvalError> {
         while let Some((index, port, msg)) = self.waiting.pop_front() {
             let mut out = std::mem::take(&mut self.out);
-            let result = self.work(index, port, msg, &mut Cx { now, out: &mut out, outputs });
-            if result.is_ok() {
-                for msg in out.drain(..) {
-                    self.hand_on(index, msg);
-                }
-            }
-            out.clear();
-            self.out = out;
-            if result.is_err() {
-                self.waiting.clear();
-                return result;
-            }
+            let result = self.work(index, port, msg, now, &mut out, outputs, store);
+            self.settle(index, out, result)?;
         }
         Ok(())
     }
 
-    fn work(&mut self, index: usize, port: usize, msg: Msg, cx: &mut Cx<'_>) -> Result<(), EvalError> {
+    /// Hands on what an operator made, or drops everything after an error.
+    fn settle(
+        &mut self,
+        index: usize,
+        mut out: Vec<Msg>,
+        result: Result<(), EvalError>,
+    ) -> Result<(), EvalError> {
+        if result.is_ok() {
+            for msg in out.drain(..) {
+                self.hand_on(index, msg);
+            }
+        } else {
+            self.waiting.clear();
+        }
+        out.clear();
+        self.out = out;
+        result
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one message and everything that its operator may use")]
+    fn work(
+        &mut self,
+        index: usize,
+        port: usize,
+        msg: Msg,
+        now: Now,
+        out: &mut Vec<Msg>,
+        outputs: &mut Outputs,
+        store: &dyn StateRead,
+    ) -> Result<(), EvalError> {
         let Some(node) = self.nodes.get_mut(index) else { return Ok(()) };
-        let Some(operator) = &mut node.operator else { return Ok(()) };
         match msg {
-            Msg::Row(row) => operator.on_row(port, row, cx),
+            Msg::Row(row) => {
+                node.counts.rows_in += 1;
+                self.with_operator(index, now, out, outputs, store, |operator, cx| {
+                    operator.on_row(port, row, cx)
+                })
+            }
             Msg::Watermark(watermark) => {
                 if let Some(of_input) = node.watermarks.get_mut(port) {
                     *of_input = watermark.max(*of_input);
@@ -94,9 +251,38 @@ impl Graph {
                     return Ok(());
                 }
                 node.merged = merged;
-                operator.on_watermark(merged, cx)
+                self.with_operator(index, now, out, outputs, store, |operator, cx| {
+                    operator.on_watermark(merged, cx)?;
+                    let delay = operator.watermark_delay_ms();
+                    if delay > 0
+                        && let Some(Msg::Watermark(last)) = cx.out.last_mut()
+                    {
+                        *last = delayed(*last, delay);
+                    }
+                    Ok(())
+                })
             }
         }
+    }
+
+    fn with_operator(
+        &mut self,
+        index: usize,
+        now: Now,
+        out: &mut Vec<Msg>,
+        outputs: &mut Outputs,
+        store: &dyn StateRead,
+        act: impl FnOnce(&mut dyn Operator, &mut Cx<'_>) -> Result<(), EvalError>,
+    ) -> Result<(), EvalError> {
+        let Some(node) = self.nodes.get_mut(index) else { return Ok(()) };
+        let Some(operator) = &mut node.operator else { return Ok(()) };
+        let watermark_ms = (node.merged != WATERMARK_MIN).then_some(node.merged);
+        let now = Now { watermark_ms, ..now };
+        let late = outputs.late_rows;
+        let result = act(operator.as_mut(), &mut Cx { now, out, outputs, store });
+        node.counts.late += outputs.late_rows - late;
+        node.counts.rows_out += out.len() as u64;
+        result
     }
 
     fn hand_on(&mut self, from: usize, msg: Msg) {
@@ -106,4 +292,9 @@ impl Graph {
         }
         self.waiting.push_back((last.0, last.1, msg));
     }
+}
+
+/// A watermark that is held back; the end of the input is not.
+fn delayed(watermark: i64, by_ms: i64) -> i64 {
+    if watermark == i64::MAX { watermark } else { watermark.saturating_sub(by_ms) }
 }

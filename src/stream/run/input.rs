@@ -75,7 +75,7 @@ impl Input {
     ) -> Result<Self, EvalError> {
         let (kind, idle_timeout_ms) = match &source.table.connector {
             Connector::Datagen(datagen) => {
-                (InputKind::Datagen(Box::new(Generator::open(node.id, source, datagen))), None)
+                (InputKind::Datagen(Box::new(Generator::open(node.id, source, datagen)?)), None)
             }
             Connector::Kafka(kafka) => {
                 let reader = Box::new(RecordReader::open(source, kafka)?);

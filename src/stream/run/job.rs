@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use super::{
-    Commit, EPOCH_ROWS_MAX, EpochCommit, JobId, Log, OutRecord, READ_BYTES_MAX, STATE_KEY,
-    graph::Graph,
+    Commit, EPOCH_ROWS_MAX, EpochCommit, JobId, Log, OutRecord, READ_BYTES_MAX, STATE_KEY, State,
+    graph::{Graph, OperatorStatus},
     input::{Cursor, Input, InputKind, Key, failure_at},
     partitioner::partition_of,
 };
@@ -16,9 +16,9 @@ use crate::{
     data::record::{Batch, BatchError, Record},
     stream::{
         expr::{EvalError, Now},
-        operator::{Msg, Outputs, metadata::Place},
+        operator::{Late, Msg, Outputs, metadata::Place},
         plan::physical::{JobPlan, NodeKind},
-        state::{Failure, JobState, Phase, STATE_VERSION},
+        state::{Failure, JobState, Phase, STATE_VERSION, keyed::Changes},
         time::watermark::WATERMARK_MAX,
     },
 };
@@ -36,6 +36,10 @@ pub struct Job {
     inputs: Vec<Input>,
     epoch: u64,
     phase: Phase,
+    /// The last committed state, to go back to.
+    saved: Option<JobState>,
+    /// Records that failed behind operators with state: the epoch is made again up to them.
+    poisoned: Vec<Poison>,
     /// Something changed that no epoch has committed yet.
     dirty: bool,
     rows_in: u64,
@@ -55,20 +59,36 @@ pub enum Step {
 
 impl Job {
     /// A new job, or one as its last committed state says.
-    pub fn restore(id: JobId, plan: JobPlan, saved: Option<&[u8]>) -> Result<Self, EvalError> {
+    pub fn restore(id: JobId, plan: JobPlan, saved: Option<&[u8]>, log: &dyn Log) -> Result<Self, EvalError> {
         let saved = saved.map(JobState::decode).transpose().map_err(EvalError)?;
-        let graph = Graph::open(&plan)?;
-        let mut inputs = Vec::new();
-        for index in Graph::sources(&plan) {
-            let Some(node) = plan.nodes.get(index) else { continue };
-            let NodeKind::Source(source) = &node.kind else { continue };
-            let id = node.id.to_string();
-            let state = saved.as_ref().and_then(|s| s.sources.iter().find(|s| s.id == id));
-            inputs.push(Input::open(index, node, source, state)?);
-        }
+        let (graph, inputs) = open(&id, &plan, saved.as_ref(), log)?;
         let dirty = saved.is_none();
-        let (epoch, phase) = saved.map_or((0, Phase::Running), |s| (s.epoch, s.phase));
-        Ok(Self { id, plan, graph, inputs, epoch, phase, dirty, rows_in: 0, rows_out: 0 })
+        let (epoch, phase) = saved.as_ref().map_or((0, Phase::Running), |s| (s.epoch, s.phase.clone()));
+        Ok(Self {
+            id,
+            plan,
+            graph,
+            inputs,
+            epoch,
+            phase,
+            saved,
+            poisoned: Vec::new(),
+            dirty,
+            rows_in: 0,
+            rows_out: 0,
+        })
+    }
+
+    /// Back to the last commit: operators and positions as the store has them.
+    fn rewind(&mut self, log: &dyn Log) -> Result<(), EvalError> {
+        (self.graph, self.inputs) = open(&self.id, &self.plan, self.saved.as_ref(), log)?;
+        Ok(())
+    }
+
+    /// What each operator has done since the job was opened.
+    #[must_use]
+    pub fn operators(&self) -> Vec<OperatorStatus> {
+        self.graph.status()
     }
 
     #[must_use]
@@ -96,6 +116,17 @@ impl Job {
     #[must_use]
     pub fn rows(&self) -> (u64, u64) {
         (self.rows_in, self.rows_out)
+    }
+
+    /// How many records are there that have not been read.
+    #[must_use]
+    pub fn lag(&self, log: &dyn Log) -> i64 {
+        let of = |((topic, partition), cursor): (&Key, &Cursor)| {
+            let end = cursor.end.unwrap_or_else(|| log.log_end(topic, *partition));
+            (end - cursor.position).max(0)
+        };
+        let read = self.inputs.iter().filter(|input| matches!(input.kind, InputKind::Kafka { .. }));
+        read.flat_map(|input| input.cursors.iter().map(of)).sum()
     }
 
     /// The topics whose growth wakes the job.
@@ -132,9 +163,25 @@ impl Job {
         let rows_before = self.rows_in;
         let mut wake_at_ms = None;
         if self.phase == Phase::Running {
-            let now = Now { ms: now_ms };
-            if let Err(failure) = self.gather(log, now, over, &mut outputs, &mut wake_at_ms) {
+            let now = Now { ms: now_ms, watermark_ms: None };
+            while let Err(stop) = self.gather(log, now, over, &mut outputs, &mut wake_at_ms) {
+                let failure = match stop {
+                    Stop::At(failure) => failure,
+                    Stop::Fatal(_) | Stop::Poisoned(_) => {
+                        outputs = Outputs::default();
+                        self.rows_in = rows_before;
+                        match (self.rewind(log), stop) {
+                            (Err(e), _) => no_record(&e),
+                            (Ok(()), Stop::Poisoned(poison)) => {
+                                self.poisoned.push(poison);
+                                continue;
+                            }
+                            (Ok(()), Stop::At(failure) | Stop::Fatal(failure)) => failure,
+                        }
+                    }
+                };
                 (self.phase, self.dirty) = (Phase::Failed(failure), true);
+                break;
             }
         } else if !self.dirty {
             return Step::Stopped;
@@ -144,8 +191,9 @@ impl Job {
             return Step::Idle { wake_at_ms };
         }
         self.dirty = false;
+        self.poisoned.clear();
         self.rows_out += outputs.rows_out;
-        Step::Commit(Box::new(self.commit(log, outputs)))
+        Step::Commit(Box::new(self.commit(log, outputs, now_ms)))
     }
 
     fn gather(
@@ -155,24 +203,34 @@ impl Job {
         over: &dyn Fn() -> bool,
         outputs: &mut Outputs,
         wake_at_ms: &mut Option<i64>,
-    ) -> Result<(), Failure> {
-        let mut budget = Budget { rows: EPOCH_ROWS_MAX, over, dlq: self.plan.dlq.as_deref().map(Arc::from) };
+    ) -> Result<(), Stop> {
+        let store = State { log, job: &self.id };
+        let mut budget = Budget {
+            rows: EPOCH_ROWS_MAX,
+            over,
+            dlq: self.plan.dlq.as_deref().map(Arc::from),
+            late_topic: self.plan.late_topic.as_deref().map(Arc::from),
+            poisoned: &self.poisoned,
+        };
+        self.dirty |=
+            self.graph.on_proc_time(now, outputs, &store).map_err(|e| Stop::Fatal(no_record(&e)))?;
         for input in &mut self.inputs {
             let known = input.cursors.len();
-            input.discover(log, now)?;
+            input.discover(log, now).map_err(Stop::At)?;
             self.dirty |= known != input.cursors.len();
             if let Some(watermark) = input.watermarks.on_time(now.ms) {
+                self.dirty = true;
                 self.graph
-                    .push(input.node, Msg::Watermark(watermark), now, outputs)
-                    .map_err(|e| no_record(&e))?;
+                    .push(input.node, Msg::Watermark(watermark), now, outputs, &store)
+                    .map_err(|e| Stop::Fatal(no_record(&e)))?;
             }
         }
         loop {
             let rows_before = budget.rows;
             for input in &mut self.inputs {
                 // The sources take turns, so that one with a backlog does not hold up the others.
-                let result =
-                    Poll { input, graph: &mut self.graph, outputs, now }.poll(log, &mut budget, wake_at_ms);
+                let turn = Poll { input, graph: &mut self.graph, outputs, now, store: &store };
+                let result = turn.poll(log, &mut budget, wake_at_ms);
                 self.dirty |= result?;
             }
             let read = rows_before - budget.rows;
@@ -184,22 +242,29 @@ impl Job {
         if self.inputs.iter().all(Input::ended) {
             for input in &self.inputs {
                 self.graph
-                    .push(input.node, Msg::Watermark(WATERMARK_MAX), now, outputs)
-                    .map_err(|e| no_record(&e))?;
+                    .push(input.node, Msg::Watermark(WATERMARK_MAX), now, outputs, &store)
+                    .map_err(|e| Stop::Fatal(no_record(&e)))?;
             }
             (self.phase, self.dirty) = (Phase::Finished, true);
         }
+        let timeouts = self.inputs.iter().filter_map(|i| i.watermarks.next_timeout_ms());
+        let timers = self.graph.next_proc_timer().into_iter().chain(timeouts);
+        *wake_at_ms = wake_at_ms.iter().copied().chain(timers).min();
         Ok(())
     }
 
-    fn commit(&mut self, log: &dyn Log, outputs: Outputs) -> EpochCommit {
+    fn commit(&mut self, log: &dyn Log, outputs: Outputs, now_ms: i64) -> EpochCommit {
         self.epoch += 1;
+        let mut changes = Changes::default();
+        self.graph.flush(now_ms, &mut changes);
         let state = JobState {
             version: STATE_VERSION,
             epoch: self.epoch,
             phase: self.phase.clone(),
             sources: self.inputs.iter().map(Input::state).collect(),
+            operators: self.plan.nodes.iter().map(|n| n.id.to_string()).collect(),
         };
+        changes.puts.push((STATE_KEY.to_vec(), state.encode()));
         let mut offsets: Vec<(String, i32, i64)> = Vec::new();
         for p in state.sources.iter().flat_map(|s| &s.partitions).filter(|p| !p.topic.is_empty()) {
             // Of two sources on one topic, the one behind counts.
@@ -211,18 +276,62 @@ impl Job {
                 None => offsets.push((p.topic.clone(), p.partition, p.position)),
             }
         }
+        self.saved = Some(state);
         EpochCommit {
             job: self.id.clone(),
             epoch: self.epoch,
             offsets,
             watermarks: self.inputs.iter().map(|i| (i.id, i.watermarks.merged())).collect(),
-            puts: vec![(STATE_KEY.to_vec(), state.encode())],
-            deletes: Vec::new(),
+            puts: changes.puts,
+            deletes: changes.deletes,
             appends: by_partition(log, outputs.appends, self.epoch),
             printed: outputs.printed,
             phase: self.phase.clone(),
         }
     }
+}
+
+/// Operators and inputs as a committed state has them, or at the start.
+fn open(
+    id: &JobId,
+    plan: &JobPlan,
+    saved: Option<&JobState>,
+    log: &dyn Log,
+) -> Result<(Graph, Vec<Input>), EvalError> {
+    let fresh = |id: crate::stream::plan::physical::OperatorId| {
+        saved.is_none_or(|s| !s.operators.contains(&id.to_string()))
+    };
+    let mut graph = Graph::open(plan, &State { log, job: id }, &fresh)?;
+    let mut inputs = Vec::new();
+    for index in Graph::sources(plan) {
+        let Some(node) = plan.nodes.get(index) else { continue };
+        let NodeKind::Source(source) = &node.kind else { continue };
+        let id = node.id.to_string();
+        let state = saved.and_then(|s| s.sources.iter().find(|s| s.id == id));
+        let input = Input::open(index, node, source, state)?;
+        graph.restore_watermark(index, input.watermarks.merged());
+        inputs.push(input);
+    }
+    Ok((graph, inputs))
+}
+
+/// Why an epoch cannot go on.
+enum Stop {
+    /// Nothing of the record is left behind: what came before it counts.
+    At(Failure),
+    /// It would happen again: nothing of the epoch counts.
+    Fatal(Failure),
+    /// Operators have seen the record: the epoch is made again, and it does not reach them.
+    Poisoned(Poison),
+}
+
+/// A record that fails behind operators with state.
+struct Poison {
+    key: Key,
+    offset: i64,
+    reason: String,
+    /// The record is to blame, not what its time set off: it may go to the dead letters.
+    skips: bool,
 }
 
 /// Commits epochs until there is nothing to do; what that came to.
@@ -246,6 +355,8 @@ struct Budget<'a> {
     rows: usize,
     over: &'a dyn Fn() -> bool,
     dlq: Option<Arc<str>>,
+    late_topic: Option<Arc<str>>,
+    poisoned: &'a [Poison],
 }
 
 impl Budget<'_> {
@@ -262,6 +373,7 @@ struct Poll<'a> {
     graph: &'a mut Graph,
     outputs: &'a mut Outputs,
     now: Now,
+    store: &'a State<'a>,
 }
 
 impl Poll<'_> {
@@ -271,7 +383,7 @@ impl Poll<'_> {
         log: &dyn Log,
         budget: &mut Budget<'_>,
         wake_at_ms: &mut Option<i64>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, Stop> {
         if let InputKind::Datagen(_) = self.input.kind {
             return self.generate(budget, wake_at_ms);
         }
@@ -279,7 +391,7 @@ impl Poll<'_> {
         let mut moved = false;
         for key in keys {
             let before = self.position(&key);
-            if !budget.spent() && self.input.fill(&key, log, READ_BYTES_MAX)? {
+            if !budget.spent() && self.input.fill(&key, log, READ_BYTES_MAX).map_err(Stop::At)? {
                 self.batch(&key, budget)?;
             }
             moved |= before != self.position(&key);
@@ -293,7 +405,7 @@ impl Poll<'_> {
     }
 
     /// Works off the front batch, or as much of it as the budget allows.
-    fn batch(&mut self, key: &Key, budget: &mut Budget<'_>) -> Result<(), Failure> {
+    fn batch(&mut self, key: &Key, budget: &mut Budget<'_>) -> Result<(), Stop> {
         // Taken out meanwhile: looking it up again for each record would cost as much as reading one.
         let Some(mut cursor) = self.input.cursors.remove(key) else { return Ok(()) };
         let result = self.front_batch(key, &mut cursor, budget);
@@ -301,14 +413,9 @@ impl Poll<'_> {
         result
     }
 
-    fn front_batch(
-        &mut self,
-        key: &Key,
-        cursor: &mut Cursor,
-        budget: &mut Budget<'_>,
-    ) -> Result<(), Failure> {
+    fn front_batch(&mut self, key: &Key, cursor: &mut Cursor, budget: &mut Budget<'_>) -> Result<(), Stop> {
         let position = cursor.position;
-        let unreadable = |e: BatchError| failure_at(key, position, e.to_string());
+        let unreadable = |e: BatchError| Stop::At(failure_at(key, position, e.to_string()));
         let Some(bytes) = cursor.pending.front().cloned() else { return Ok(()) };
         let batch = Batch::decode(bytes).map_err(unreadable)?;
         let header = *batch.header();
@@ -317,7 +424,7 @@ impl Poll<'_> {
         if !header.attributes.is_control() {
             let payload = batch.payload(BATCH_BYTES_MAX).map_err(unreadable)?;
             for record in &payload {
-                let record = record.map_err(|e| failure_at(key, cursor.position, e.to_string()))?;
+                let record = record.map_err(|e| Stop::At(failure_at(key, cursor.position, e.to_string())))?;
                 if record.offset < cursor.position {
                     continue;
                 }
@@ -341,43 +448,83 @@ impl Poll<'_> {
         place: &Place,
         record: &Record<'_>,
         budget: &Budget<'_>,
-    ) -> Result<(), Failure> {
-        let mark = self.outputs.mark();
-        let Err(reason) = self.try_record(key, place, record) else { return Ok(()) };
-        self.outputs.back_to(mark);
-        let Some(dlq) = &budget.dlq else { return Err(failure_at(key, record.offset, reason)) };
-        self.outputs.appends.push((dlq.clone(), dead_letter(key, record, &reason, self.now.ms)));
-        Ok(())
+    ) -> Result<(), Stop> {
+        let poison = budget.poisoned.iter().find(|p| p.key == *key && p.offset == record.offset);
+        let (reason, skips) = match poison {
+            Some(poison) => (poison.reason.clone(), poison.skips),
+            None => {
+                let mark = self.outputs.mark();
+                match self.try_record(key, place, record, budget) {
+                    Ok(()) => return Ok(()),
+                    Err(Broken::Unread(reason)) => (reason, true),
+                    Err(Broken::Row(reason) | Broken::Time(reason)) if !self.graph.is_stateful() => {
+                        self.outputs.back_to(mark);
+                        (reason, true)
+                    }
+                    Err(broken) => {
+                        let (reason, skips) = match broken {
+                            Broken::Row(reason) | Broken::Unread(reason) => (reason, true),
+                            Broken::Time(reason) => (reason, false),
+                        };
+                        let poison = Poison { key: key.clone(), offset: record.offset, reason, skips };
+                        return Err(Stop::Poisoned(poison));
+                    }
+                }
+            }
+        };
+        match &budget.dlq {
+            Some(dlq) if skips => {
+                let added = vec![("x-error", reason)];
+                self.outputs.appends.push((dlq.clone(), set_aside(key, record, added, self.now.ms)));
+                Ok(())
+            }
+            _ => Err(Stop::At(failure_at(key, record.offset, reason))),
+        }
     }
 
-    fn try_record(&mut self, key: &Key, place: &Place, record: &Record<'_>) -> Result<(), String> {
+    fn try_record(
+        &mut self,
+        key: &Key,
+        place: &Place,
+        record: &Record<'_>,
+        budget: &Budget<'_>,
+    ) -> Result<(), Broken> {
         let InputKind::Kafka { reader, .. } = &self.input.kind else { return Ok(()) };
-        let Some(row) = reader.read(record, place).map_err(|e| e.0)? else { return Ok(()) };
-        let watermark = reader.watermark(&row, self.now).map_err(|e| e.0)?;
-        self.graph.push(self.input.node, Msg::Row(row), self.now, self.outputs).map_err(|e| e.0)?;
+        let Some(row) = reader.read(record, place).map_err(|e| Broken::Unread(e.0))? else { return Ok(()) };
+        let watermark = reader.watermark(&row, self.now).map_err(|e| Broken::Unread(e.0))?;
+        self.outputs.late = None;
+        self.graph
+            .push(self.input.node, Msg::Row(row), self.now, self.outputs, self.store)
+            .map_err(|e| Broken::Row(e.0))?;
+        if let (Some(Late { by_ms, watermark_ms }), Some(topic)) =
+            (self.outputs.late.take(), &budget.late_topic)
+        {
+            let added = vec![("x-late-by-ms", by_ms.to_string()), ("x-watermark", watermark_ms.to_string())];
+            self.outputs.appends.push((topic.clone(), set_aside(key, record, added, self.now.ms)));
+        }
         if let Some(risen) = watermark.and_then(|w| self.input.watermarks.on_record(key, w, self.now.ms)) {
             self.graph
-                .push(self.input.node, Msg::Watermark(risen), self.now, self.outputs)
-                .map_err(|e| e.0)?;
+                .push(self.input.node, Msg::Watermark(risen), self.now, self.outputs, self.store)
+                .map_err(|e| Broken::Time(e.0))?;
         }
         Ok(())
     }
 
     /// A bounded partition that has been read holds no watermark back.
-    fn at_end(&mut self, key: &Key) -> Result<(), Failure> {
+    fn at_end(&mut self, key: &Key) -> Result<(), Stop> {
         if !self.input.cursors.get(key).is_some_and(Cursor::ended) {
             return Ok(());
         }
         match self.input.watermarks.on_end(key) {
             Some(risen) => self
                 .graph
-                .push(self.input.node, Msg::Watermark(risen), self.now, self.outputs)
-                .map_err(|e| no_record(&e)),
+                .push(self.input.node, Msg::Watermark(risen), self.now, self.outputs, self.store)
+                .map_err(|e| Stop::Fatal(no_record(&e))),
             None => Ok(()),
         }
     }
 
-    fn generate(&mut self, budget: &mut Budget<'_>, wake_at_ms: &mut Option<i64>) -> Result<bool, Failure> {
+    fn generate(&mut self, budget: &mut Budget<'_>, wake_at_ms: &mut Option<i64>) -> Result<bool, Stop> {
         let key: Key = ("".into(), 0);
         let InputKind::Datagen(generator) = &mut self.input.kind else { return Ok(false) };
         let Some(cursor) = self.input.cursors.get_mut(&key) else { return Ok(false) };
@@ -389,28 +536,59 @@ impl Poll<'_> {
                 break;
             }
             let row = generator.row(cursor.position, self.now);
+            let watermark = generator.watermark(&row, self.now);
+            if let Some(poison) = budget.poisoned.iter().find(|p| p.key == key && p.offset == cursor.position)
+            {
+                return Err(Stop::At(failure_at(&key, cursor.position, poison.reason.clone())));
+            }
             let mark = self.outputs.mark();
-            if let Err(e) = self.graph.push(self.input.node, Msg::Row(row), self.now, self.outputs) {
+            let pushed = self.graph.push(self.input.node, Msg::Row(row), self.now, self.outputs, self.store);
+            if let Err(EvalError(reason)) = pushed {
+                if self.graph.is_stateful() {
+                    let poison = Poison { key, offset: cursor.position, reason, skips: false };
+                    return Err(Stop::Poisoned(poison));
+                }
                 self.outputs.back_to(mark);
-                return Err(failure_at(&key, cursor.position, e.0));
+                return Err(Stop::At(failure_at(&key, cursor.position, reason)));
             }
             cursor.position += 1;
             budget.rows -= 1;
+            let risen = watermark.map(|w| w.and_then(|w| self.input.watermarks.on_record(&key, w, self.now.ms)));
+            let pushed = risen.and_then(|risen| match risen {
+                Some(risen) => {
+                    let msg = Msg::Watermark(risen);
+                    self.graph.push(self.input.node, msg, self.now, self.outputs, self.store)
+                }
+                None => Ok(()),
+            });
+            pushed.map_err(|e| Stop::Fatal(no_record(&e)))?;
         }
-        Ok(cursor.position != before)
+        let moved = cursor.position != before;
+        self.at_end(&key)?;
+        Ok(moved)
     }
 }
 
-/// The record as it was, and why it is here.
-fn dead_letter(key: &Key, record: &Record<'_>, reason: &str, now_ms: i64) -> OutRecord {
+/// Where a record broke.
+enum Broken {
+    /// In an operator, at the row.
+    Row(String),
+    /// At what its time set off.
+    Time(String),
+    /// Before any operator saw it.
+    Unread(String),
+}
+
+/// The record as it was, and why it is where it is now.
+fn set_aside(key: &Key, record: &Record<'_>, why: Vec<(&str, String)>, now_ms: i64) -> OutRecord {
     let mut headers: Vec<(String, Option<Vec<u8>>)> =
         record.headers().map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect();
-    let added = [
-        ("x-error", reason.to_owned()),
+    let from = [
         ("x-topic", key.0.to_string()),
         ("x-partition", key.1.to_string()),
         ("x-offset", record.offset.to_string()),
     ];
+    let added = why.into_iter().chain(from);
     headers.extend(added.map(|(name, value)| (name.to_owned(), Some(value.into_bytes()))));
     let timestamp_ms = if record.timestamp < 0 { now_ms } else { record.timestamp };
     OutRecord {

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Commit, EpochCommit, Log, Printed};
+use super::{Commit, EpochCommit, JobId, Log, Printed, STATE_KEY};
 use crate::data::record::{Batch, BatchBuilder};
 
 /// Shared by clones; outlives the jobs, as a store does.
@@ -19,7 +19,7 @@ pub(crate) struct Memory(Rc<Inner>);
 struct Inner {
     topics: RefCell<BTreeMap<(String, i32), Vec<Batch>>>,
     counts: RefCell<BTreeMap<String, i32>>,
-    state: RefCell<BTreeMap<String, Vec<u8>>>,
+    state: RefCell<BTreeMap<(String, Vec<u8>), Vec<u8>>>,
     printed: RefCell<Vec<Printed>>,
     commits_left: Cell<Option<usize>>,
 }
@@ -72,7 +72,7 @@ impl Memory {
     }
 
     pub(crate) fn state(&self, job: &str) -> Option<Vec<u8>> {
-        self.0.state.borrow().get(job).cloned()
+        self.0.state.borrow().get(&(job.to_owned(), STATE_KEY.to_vec())).cloned()
     }
 
     /// Lets as many commits through and fails then, as a store does that dies.
@@ -82,6 +82,17 @@ impl Memory {
 }
 
 impl Log for Memory {
+    fn state(&self, job: &JobId, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.0.state.borrow().get(&(job.0.clone(), key.to_vec())).cloned())
+    }
+
+    fn states(&self, job: &JobId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+        let state = self.0.state.borrow();
+        let from = (job.0.clone(), prefix.to_vec());
+        let found = state.range(from..).take_while(|((j, key), _)| *j == job.0 && key.starts_with(prefix));
+        Ok(found.map(|((_, key), value)| (key.clone(), value.clone())).collect())
+    }
+
     fn partitions(&self, topic: &str) -> Option<i32> {
         self.0.counts.borrow().get(topic).copied()
     }
@@ -135,8 +146,12 @@ impl Commit for Memory {
             self.append(&topic, partition, builder.build());
         }
         self.0.printed.borrow_mut().extend(epoch.printed);
-        for (_, value) in epoch.puts {
-            self.0.state.borrow_mut().insert(epoch.job.0.clone(), value);
+        let mut state = self.0.state.borrow_mut();
+        for (key, value) in epoch.puts {
+            state.insert((epoch.job.0.clone(), key), value);
+        }
+        for key in epoch.deletes {
+            state.remove(&(epoch.job.0.clone(), key));
         }
         Ok(())
     }

@@ -13,6 +13,8 @@ pub mod table;
 pub mod worker;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod tests;
@@ -20,7 +22,11 @@ mod tests;
 use bytes::Bytes;
 
 pub use super::operator::{OutRecord, Printed};
-use super::{plan::physical::OperatorId, state::Phase};
+use super::{
+    expr::EvalError,
+    plan::physical::OperatorId,
+    state::{Phase, keyed::StateRead},
+};
 
 /// Rows in one epoch, at most. A batch is read on in the next one.
 pub const EPOCH_ROWS_MAX: usize = 1_024;
@@ -31,6 +37,12 @@ pub const READ_BYTES_MAX: usize = 1 << 20;
 
 /// What a job reads. All positions are of committed records.
 pub trait Log {
+    /// A key of the job's state.
+    fn state(&self, job: &JobId, key: &[u8]) -> Result<Option<Vec<u8>>, String>;
+
+    /// All keys of the job's state with this prefix, in order.
+    fn states(&self, job: &JobId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String>;
+
     /// How many partitions a topic has; `None` if there is no such topic.
     fn partitions(&self, topic: &str) -> Option<i32>;
 
@@ -81,3 +93,19 @@ pub const STATE_KEY: &[u8] = b"job";
 /// Names a job in the store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub String);
+
+/// A job's state in the store.
+pub(crate) struct State<'a> {
+    pub(crate) log: &'a dyn Log,
+    pub(crate) job: &'a JobId,
+}
+
+impl StateRead for State<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EvalError> {
+        self.log.state(self.job, key).map_err(EvalError)
+    }
+
+    fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, EvalError> {
+        self.log.states(self.job, prefix).map_err(EvalError)
+    }
+}

@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     STATE_KEY,
     bind::{Bound, state_key},
-    worker::{Control, Status, Worker},
+    worker::{Control, Order, Status, Worker},
 };
 use crate::{
     broker::{
@@ -26,9 +26,12 @@ use crate::{
         topic::{VhostName, writes::Writes},
     },
     store::{Space, StoreError, Ticket},
-    stream::plan::{
-        connector::Connector,
-        physical::{JobPlan, NodeKind},
+    stream::{
+        plan::{
+            connector::{Connector, Kafka, Startup},
+            physical::{JobPlan, NodeKind, OperatorId},
+        },
+        state::{JobState, keyed::operator_prefix},
     },
 };
 
@@ -50,6 +53,8 @@ pub struct Running {
     pub definition: Definition,
     pub plan: JobPlan,
     pub control: Arc<Control>,
+    /// Operators that went on with the state they had when the job was opened.
+    pub kept: Vec<OperatorId>,
 }
 
 /// What a job was made from.
@@ -136,7 +141,10 @@ impl Jobs {
     ///
     /// # Errors
     /// What is wrong with the text, `line:column` first, or with a job of it. Then none is made.
-    pub async fn run(&self, vhost: &str, sql: &str) -> Result<Vec<Arc<Running>>, String> {
+    ///
+    /// With `replace`, jobs that exist under the same names are edited: they go on with the state of the operators that
+    /// both texts have, and lose that of the others.
+    pub async fn run(&self, vhost: &str, sql: &str, replace: bool) -> Result<Vec<Arc<Running>>, String> {
         let plans = crate::stream::compile(sql).map_err(|error| error.to_string())?;
         if plans.is_empty() {
             return Err("the text has no INSERT, so there is no job to run".to_owned());
@@ -146,7 +154,7 @@ impl Jobs {
         let _claim = Claim::new(self, names.collect())?;
         let mut pending = Vec::new();
         for plan in &plans {
-            self.check(plan)?;
+            self.check(plan, replace)?;
             for topic in topics(plan) {
                 pending.extend(bound.find_or_make(topic)?.1);
             }
@@ -155,6 +163,15 @@ impl Jobs {
         for (position, plan) in plans.into_iter().enumerate() {
             let definition = Definition { vhost: vhost.to_owned(), sql: sql.to_owned(), position };
             definitions.push((plan.name.clone(), definition, plan));
+        }
+        for (name, _, plan) in &definitions {
+            let before = self.table.lock().remove(name);
+            if let Some(before) = before {
+                self.stopped(&before).await;
+                let kept: Vec<Vec<u8>> = plan.nodes.iter().map(|n| operator_prefix(n.id)).collect();
+                let dropped = |key: &[u8]| key != STATE_KEY && !kept.iter().any(|k| key.starts_with(k));
+                self.forget(name, dropped).await?;
+            }
         }
         pending.push(self.define(&definitions)?);
         let last = pending.into_iter().max().unwrap_or_default();
@@ -171,10 +188,10 @@ impl Jobs {
         Ok(running)
     }
 
-    fn check(&self, plan: &JobPlan) -> Result<(), String> {
-        if self.table.lock().contains_key(&plan.name) {
+    fn check(&self, plan: &JobPlan, replace: bool) -> Result<(), String> {
+        if !replace && self.table.lock().contains_key(&plan.name) {
             return Err(format!(
-                "a job named `{}` exists; drop it first, or name this one with SET 'pipeline.name' = '...'",
+                "a job named `{}` exists; drop it first, replace it, or name this one with SET 'pipeline.name' = '...'",
                 plan.name
             ));
         }
@@ -208,14 +225,68 @@ impl Jobs {
             control: control.clone(),
             printed: self.printed.clone(),
         };
+        let saved_ids = saved_operators(saved.as_deref());
+        let kept = plan.nodes.iter().map(|n| n.id).filter(|id| saved_ids.contains(&id.to_string())).collect();
         worker.spawn(saved)?;
-        self.table.lock().insert(name, Arc::new(Running { definition, plan, control }));
+        self.table.lock().insert(name, Arc::new(Running { definition, plan, control, kept }));
         Ok(())
     }
 
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Running>> {
         self.table.lock().values().cloned().collect()
+    }
+
+    /// Tells a job to pause or to go on; the job once it has, `None` when there is none of that name.
+    pub async fn order(&self, name: &str, order: Order) -> Option<Arc<Running>> {
+        let job = self.table.lock().get(name).cloned()?;
+        job.control.order(order).await;
+        Some(job)
+    }
+
+    /// A job forgets what it has done and begins again, as its text says or at `to`. Its outputs stay.
+    ///
+    /// # Errors
+    /// When the store takes no more writes.
+    pub async fn reset(&self, name: &str, to: Option<Startup>) -> Result<Option<Arc<Running>>, String> {
+        let Some(job) = self.table.lock().get(name).cloned() else { return Ok(None) };
+        let _claim = Claim::new(self, vec![name.to_owned()])?;
+        self.stopped(&job).await;
+        self.forget(name, |_| true).await?;
+        let mut plan = job.plan.clone();
+        if let Some(to) = to {
+            begin_at(&mut plan, &to);
+        }
+        self.start_as(name, &job.definition, plan).await.map(Some)
+    }
+
+    async fn stopped(&self, job: &Running) {
+        job.control.stop();
+        job.control.ended().await;
+    }
+
+    /// Deletes what a job keeps under the keys that are asked for.
+    async fn forget(&self, name: &str, which: impl Fn(&[u8]) -> bool) -> Result<(), String> {
+        let store = &self.broker.core.store;
+        let prefix = state_key(name, b"");
+        let state = store.scan(Space::State, &prefix).map_err(|error| error.to_string())?;
+        let mut writes = Writes::default();
+        let own = state.into_iter().filter(|(key, _)| which(key.get(prefix.len()..).unwrap_or_default()));
+        own.for_each(|(key, _)| writes.delete(Space::State, key.to_vec()));
+        let ticket = writes.submit(store, drop);
+        store.durable(ticket).await.map_err(|error| error.to_string())
+    }
+
+    async fn start_as(
+        &self,
+        name: &str,
+        definition: &Definition,
+        plan: JobPlan,
+    ) -> Result<Arc<Running>, String> {
+        self.start(name.to_owned(), definition.clone(), plan)?;
+        let job = self.table.lock().get(name).cloned().ok_or("the job is gone")?;
+        job.control.begun().await;
+        Ok(job)
     }
 
     /// Stops a job and forgets what it has done; false when there is none of that name.
@@ -225,12 +296,10 @@ impl Jobs {
     pub async fn remove(&self, name: &str) -> Result<bool, String> {
         let _claim = Claim::new(self, vec![name.to_owned()])?;
         let Some(job) = self.table.lock().remove(name) else { return Ok(false) };
-        job.control.stop();
-        job.control.ended().await;
+        self.stopped(&job).await;
+        self.forget(name, |_| true).await?;
         let store = &self.broker.core.store;
-        let state = store.scan(Space::State, &state_key(name, b"")).map_err(|error| error.to_string())?;
         let mut writes = Writes::default();
-        state.into_iter().for_each(|(key, _)| writes.delete(Space::State, key.to_vec()));
         writes.delete(Space::Meta, definition_key(name));
         let ticket = writes.submit(store, drop);
         store.durable(ticket).await.map_err(|error| error.to_string())?;
@@ -291,7 +360,7 @@ impl Running {
             match &node.kind {
                 NodeKind::Source(source) => inputs.extend(names(&source.table.connector)),
                 NodeKind::Sink(sink) => outputs.extend(names(&sink.table.connector)),
-                NodeKind::Calc(_) | NodeKind::Union => {}
+                _ => {}
             }
         }
         (inputs, outputs)
@@ -316,18 +385,35 @@ fn names(connector: &Connector) -> Vec<String> {
 
 /// The topics of a plan; the dead letters' among them.
 fn topics(plan: &JobPlan) -> Vec<&str> {
-    let mut topics: Vec<&str> = plan.dlq.as_deref().into_iter().collect();
+    let mut topics: Vec<&str> = plan.dlq.iter().chain(&plan.late_topic).map(String::as_str).collect();
     for node in &plan.nodes {
         let table = match &node.kind {
             NodeKind::Source(source) => &source.table,
             NodeKind::Sink(sink) => &sink.table,
-            NodeKind::Calc(_) | NodeKind::Union => continue,
+            _ => continue,
         };
         if let Connector::Kafka(kafka) = &table.connector {
             topics.extend(kafka.topics.iter().map(String::as_str));
         }
     }
     topics
+}
+
+/// The operators that a job's state knows.
+fn saved_operators(saved: Option<&[u8]>) -> Vec<String> {
+    saved.and_then(|bytes| JobState::decode(bytes).ok()).map(|state| state.operators).unwrap_or_default()
+}
+
+/// Lets all Kafka sources of a plan begin there.
+fn begin_at(plan: &mut JobPlan, to: &Startup) {
+    for node in &mut plan.nodes {
+        if let NodeKind::Source(source) = &mut node.kind
+            && let Connector::Kafka(kafka) = &source.table.connector
+        {
+            let kafka = Kafka { startup: to.clone(), ..kafka.clone() };
+            source.table = Arc::new(source.table.with_connector(Connector::Kafka(kafka)));
+        }
+    }
 }
 
 fn definition_key(name: &str) -> Vec<u8> {

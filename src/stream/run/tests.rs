@@ -21,7 +21,7 @@ fn open(sql: &str, memory: &Memory) -> Job {
     assert_eq!(jobs.len(), 1);
     let plan = jobs.remove(0);
     let saved = memory.state("job");
-    Job::restore(JobId("job".to_owned()), plan, saved.as_deref()).unwrap()
+    Job::restore(JobId("job".to_owned()), plan, saved.as_deref(), memory).unwrap()
 }
 
 fn run(sql: &str, memory: &Memory) -> (Job, Step) {

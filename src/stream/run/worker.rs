@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::{
     Commit, EPOCH_MS_MAX, EpochCommit, JobId,
     bind::Bound,
+    graph::OperatorStatus,
     job::{Job, Step},
     table::PrintedLines,
 };
@@ -27,8 +28,20 @@ pub struct Status {
     pub epoch: u64,
     pub rows_in: u64,
     pub rows_out: u64,
+    /// Rows that came too late for a window.
+    pub rows_late: u64,
+    /// Records that are there and have not been read.
+    pub lag: i64,
+    pub operators: Vec<OperatorStatus>,
     /// Why the thread gave up, if it did.
     pub error: Option<String>,
+}
+
+/// What a job can be told while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    Pause,
+    Resume,
 }
 
 /// What others say to the thread, and it to them.
@@ -44,6 +57,7 @@ pub struct Control {
 #[derive(Default)]
 struct Inner {
     status: Status,
+    orders: Vec<Order>,
     stop: bool,
     ended: bool,
 }
@@ -58,6 +72,21 @@ impl Control {
     pub fn stop(&self) {
         self.inner.lock().stop = true;
         self.told.notify_one();
+    }
+
+    /// Tells the job something; ready once that is committed, or the thread has ended.
+    pub async fn order(&self, order: Order) {
+        self.inner.lock().orders.push(order);
+        self.told.notify_one();
+        self.wait(|inner| inner.orders.is_empty() || inner.ended).await;
+    }
+
+    fn first_order(&self) -> Option<Order> {
+        self.inner.lock().orders.first().copied()
+    }
+
+    fn done(&self) {
+        self.set(|inner| drop(inner.orders.drain(..1.min(inner.orders.len()))));
     }
 
     fn stopping(&self) -> bool {
@@ -119,7 +148,8 @@ impl Worker {
     }
 
     fn restore(&self, saved: Option<&[u8]>) -> Result<Job, String> {
-        Job::restore(JobId(self.name.clone()), self.plan.clone(), saved).map_err(|error| error.to_string())
+        Job::restore(JobId(self.name.clone()), self.plan.clone(), saved, &self.bound)
+            .map_err(|error| error.to_string())
     }
 
     fn run(mut self, mut job: Job) {
@@ -140,14 +170,31 @@ impl Worker {
         let mut waiter: Option<Arc<Waiter>> = None;
         self.show(job);
         while !self.control.stopping() {
+            if let Some(order) = self.control.first_order() {
+                match order {
+                    Order::Pause => job.pause(),
+                    Order::Resume => job.resume(),
+                }
+                // What it changes is committed before whoever asked hears of it.
+                if let Step::Commit(epoch) = job.epoch(&self.bound, clock.now_ms(), &|| true) {
+                    self.commit(*epoch)?;
+                }
+                self.show(job);
+                self.control.done();
+                waiter = None;
+                continue;
+            }
             let until = clock.now() + Duration::from_millis(EPOCH_MS_MAX);
             match job.epoch(&self.bound, clock.now_ms(), &|| clock.now() >= until) {
                 Step::Commit(epoch) => {
                     waiter = None;
                     unshown = Some(epoch.offsets.clone());
                     self.commit(*epoch)?;
-                    self.show(job);
+                    if job.epochs() <= 1 || *job.phase() != Phase::Running {
+                        self.show(job);
+                    }
                     if clock.now() >= shown + SHOW_EVERY {
+                        self.show(job);
                         unshown.take().inspect(|offsets| self.bound.show_offsets(&self.name, offsets));
                         shown = clock.now();
                     }
@@ -156,7 +203,10 @@ impl Worker {
                     unshown.take().inspect(|offsets| self.bound.show_offsets(&self.name, offsets));
                     // Registered first, then looked at once more, then waited for: no record falls between.
                     match waiter.take() {
-                        None => waiter = Some(self.register(job)),
+                        None => {
+                            self.show(job);
+                            waiter = Some(self.register(job));
+                        }
                         Some(waiter) => self.sleep(&waiter, wake_at_ms),
                     }
                 }
@@ -181,14 +231,20 @@ impl Worker {
 
     fn show(&self, job: &Job) {
         let (rows_in, rows_out) = job.rows();
+        let operators = job.operators();
+        let rows_late = operators.iter().map(|o| o.counts.late).sum();
+        let lag = job.lag(&self.bound);
         let before = self.control.status();
         let meters = &self.bound.broker.core.meters;
         meters.jobs_records_in.add(rows_in.saturating_sub(before.rows_in));
         meters.jobs_records_out.add(rows_out.saturating_sub(before.rows_out));
+        meters.jobs_records_late.add(rows_late.saturating_sub(before.rows_late));
         self.control.set(|inner| {
             inner.status.phase = Some(job.phase().clone());
             inner.status.epoch = job.epochs();
             (inner.status.rows_in, inner.status.rows_out) = (rows_in, rows_out);
+            (inner.status.rows_late, inner.status.lag) = (rows_late, lag);
+            inner.status.operators = operators;
         });
     }
 

@@ -17,6 +17,7 @@ use super::{
     hints::{Comment, Hints},
     table::{self, expect, expected, here, ident, is_word, peek_nth_word, peek_word, string, take_word},
 };
+use crate::stream::plan::from::PARTITION_BY;
 
 /// A longer text is refused before it is read.
 pub const SQL_BYTES_MAX: usize = 1 << 20;
@@ -126,6 +127,7 @@ struct Reader {
 impl Reader {
     fn new(tokens: Vec<TokenWithSpan>) -> Result<Self, SqlError> {
         refuse_early(&tokens)?;
+        let tokens = window_arguments(tokens)?;
         let comments = tokens.iter().filter_map(hint).collect();
         let end = tokens.last().map_or(Location { line: 1, column: 1 }, |t| t.span.end);
         let mut tokens = tokens;
@@ -368,18 +370,77 @@ fn starts_query(p: &Parser<'_>, n: usize) -> bool {
         || p.peek_nth_token_ref(n).token == Token::LParen
 }
 
+/// Makes arguments of window table functions into what the library can read: `TABLE t` becomes `t`, and
+/// `t PARTITION BY (a, b)` becomes `t, $PARTITION_BY(a, b)`.
+fn window_arguments(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, SqlError> {
+    let solid = |token: &TokenWithSpan| !matches!(token.token, Token::Whitespace(_));
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    // Depths of parentheses at which a window's arguments stand.
+    let (mut depth, mut windows) = (0usize, Vec::new());
+    let mut rest = tokens.into_iter().peekable();
+    while let Some(token) = rest.next() {
+        let inside = windows.last() == Some(&depth);
+        match &token.token {
+            Token::LParen => {
+                let window = out.iter().rev().find(|t| solid(t)).is_some_and(|before| {
+                    ["TUMBLE", "HOP", "CUMULATE", "SESSION"].iter().any(|w| is_word(before, w))
+                });
+                depth += 1;
+                if window {
+                    windows.push(depth);
+                }
+                out.push(token);
+            }
+            Token::RParen => {
+                if inside {
+                    windows.pop();
+                }
+                depth = depth.saturating_sub(1);
+                out.push(token);
+            }
+            _ if inside && is_word(&token, "TABLE") => {}
+            _ if inside && is_word(&token, "PARTITION") => partition_by(&token, &mut rest, &mut out)?,
+            _ => out.push(token),
+        }
+    }
+    Ok(out)
+}
+
+/// From behind PARTITION: BY, and a name or names in parentheses.
+fn partition_by(
+    at: &TokenWithSpan,
+    rest: &mut std::iter::Peekable<std::vec::IntoIter<TokenWithSpan>>,
+    out: &mut Vec<TokenWithSpan>,
+) -> Result<(), SqlError> {
+    let made = |token: Token| TokenWithSpan { token, span: at.span };
+    let mut next = || rest.by_ref().find(|t| !matches!(t.token, Token::Whitespace(_)));
+    if !next().is_some_and(|t| is_word(&t, "BY")) {
+        return Err(SqlError::syntax(at.span, "expected PARTITION BY"));
+    }
+    let Some(first) = next() else { return Err(SqlError::syntax(at.span, "expected a column")) };
+    out.push(made(Token::Comma));
+    out.push(made(Token::make_word(PARTITION_BY, None)));
+    if first.token == Token::LParen {
+        out.push(first);
+        for token in rest.by_ref() {
+            let end = token.token == Token::RParen;
+            out.push(token);
+            if end {
+                return Ok(());
+            }
+        }
+        return Err(SqlError::syntax(at.span, "expected ')'"));
+    }
+    out.push(made(Token::LParen));
+    out.push(first);
+    out.push(made(Token::RParen));
+    Ok(())
+}
+
 /// Refuses by name what the library would only stumble over.
 fn refuse_early(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
-    const FUNCTIONS: &[(&str, &str)] = &[
-        ("TUMBLE", "the window table function TUMBLE"),
-        ("HOP", "the window table function HOP"),
-        ("CUMULATE", "the window table function CUMULATE"),
-        ("SESSION", "the window table function SESSION"),
-        ("MATCH_RECOGNIZE", "MATCH_RECOGNIZE"),
-        ("DESCRIPTOR", "DESCRIPTOR"),
-        ("LATERAL", "LATERAL"),
-        ("ML_PREDICT", "ML_PREDICT"),
-    ];
+    const FUNCTIONS: &[(&str, &str)] =
+        &[("MATCH_RECOGNIZE", "MATCH_RECOGNIZE"), ("LATERAL", "LATERAL"), ("ML_PREDICT", "ML_PREDICT")];
     let mut solid = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).peekable();
     for token in tokens {
         if let Token::Whitespace(Whitespace::MultiLineComment(text)) = &token.token
@@ -393,9 +454,6 @@ fn refuse_early(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
         let called = next.token == Token::LParen || (is_word(token, "LATERAL") && is_word(next, "TABLE"));
         if let Some((_, what)) = FUNCTIONS.iter().find(|(word, _)| called && is_word(token, word)) {
             return Err(SqlError::not_yet(token.span, what));
-        }
-        if is_word(token, "FOR") && is_word(next, "SYSTEM_TIME") {
-            return Err(SqlError::not_yet(token.span, "FOR SYSTEM_TIME AS OF"));
         }
         if is_word(token, "EMIT") && ["CHANGES", "FINAL", "ON"].iter().any(|word| is_word(next, word)) {
             return Err(SqlError::syntax(token.span, "EMIT is not part of Flink SQL"));

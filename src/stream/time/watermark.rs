@@ -71,6 +71,14 @@ impl<P: Ord> Watermarks<P> {
         if changed { self.merge() } else { None }
     }
 
+    /// When the next partition will have been silent too long.
+    #[must_use]
+    pub fn next_timeout_ms(&self) -> Option<i64> {
+        let timeout = self.idle_timeout_ms?;
+        let counted = self.partitions.values().filter(|p| !p.idle && p.max != WATERMARK_MAX);
+        counted.map(|p| p.heard_ms.saturating_add(timeout)).min()
+    }
+
     /// A bounded partition has been read to its end.
     pub fn on_end(&mut self, partition: &P) -> Option<i64> {
         self.partitions.get_mut(partition)?.max = WATERMARK_MAX;

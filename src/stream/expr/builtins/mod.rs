@@ -154,7 +154,6 @@ const FLINK_ONLY: &[&str] = &[
     "CONVERT_TZ",
     "COUNT",
     "CUME_DIST",
-    "CURRENT_WATERMARK",
     "DATEDIFF",
     "DECODE",
     "DENSE_RANK",

@@ -47,6 +47,20 @@ pub(super) const TABLE: &[Builtin] = &[
     clock("CURRENT_ROW_TIMESTAMP", Type_::TimestampLtz3),
     clock("PROCTIME", Type_::TimestampLtz3),
     clock("LOCALTIMESTAMP", Type_::Timestamp3),
+    // The watermark of the operator that asks, NULL before the first. (Flink: CURRENT_WATERMARK(rowtime))
+    Builtin {
+        name: "CURRENT_WATERMARK",
+        accepts: &[&[Timestamp]],
+        repeats: false,
+        returns: Ret::First,
+        nulls: Nulls::Always,
+        prepare: |_, _| {
+            let run = |_: &[Datum], now: crate::stream::expr::Now| {
+                Ok(now.watermark_ms.map_or(Datum::Null, |ms| Datum::Timestamp(Instant::from_ms(ms))))
+            };
+            Ok(Call { run: Box::new(run), null_in_null_out: false })
+        },
+    },
     row("CURRENT_DATE", &[&[]], Type_::Date, Nulls::Never, |_, _| {
         strict_with(|_, now| Ok(i32::try_from(now.ms.div_euclid(DAY_MS)).map_or(Datum::Null, Datum::Date)))
     }),

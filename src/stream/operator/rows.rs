@@ -1,0 +1,175 @@
+//! What operators do with rows: keys of them, copies of them, rows side by side, rows as state.
+
+use std::cmp::Ordering;
+
+use crate::stream::{
+    datum::{Columns, Datum, Row, RowKind},
+    expr::{EvalError, Now, compile::Code},
+    plan::{logical::SortKey, physical::JoinOn},
+    state::{
+        encode::{damaged, put, put_all, take_all, time_key},
+        keyed::{Bucket, Encoded},
+    },
+};
+
+/// The columns of a row as state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept(pub Columns);
+
+impl Encoded for Kept {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_all(out, &self.0);
+    }
+
+    fn take(bytes: &mut &[u8]) -> Result<Self, EvalError> {
+        Ok(Self(take_all(bytes)?.into()))
+    }
+}
+
+/// Writes the key of a row, made of these columns, over what was in `key`.
+pub fn key_of(row: &Row, columns: &[usize], key: &mut Vec<u8>) {
+    key.clear();
+    columns.iter().for_each(|c| put(key, row.column(*c)));
+}
+
+/// The same for the first columns.
+pub fn first_key(row: &Row, count: usize, key: &mut Vec<u8>) {
+    key.clear();
+    row.columns.iter().take(count).for_each(|value| put(key, value));
+}
+
+/// The milliseconds of a time attribute.
+pub fn time_of(row: &Row, column: usize) -> Result<i64, EvalError> {
+    match row.column(column) {
+        Datum::Timestamp(at) => Ok(at.ms),
+        // Flink's words.
+        _ => Err(EvalError(
+            "RowTime field should not be null, please convert it to a non-null long value.".to_owned(),
+        )),
+    }
+}
+
+/// All columns of a row as bytes.
+#[must_use]
+pub fn bytes_of(columns: &[Datum]) -> Vec<u8> {
+    let mut out = Vec::new();
+    columns.iter().for_each(|value| put(&mut out, value));
+    out
+}
+
+/// A key by which rows of a bucket lie in the order of their times, those of one time in the order of arrival.
+pub fn arrival_key<T>(bucket: &Bucket<T>, at_ms: i64) -> Result<Vec<u8>, EvalError> {
+    let last = match at_ms.checked_add(1) {
+        Some(next) => bucket.before(&time_key(next)).next_back(),
+        None => bucket.iter().next_back(),
+    };
+    let number = match last.and_then(|(sub, _)| sub.split_first_chunk::<8>()) {
+        Some((time, number)) if *time == time_key(at_ms) => {
+            u64::from_be_bytes(*number.first_chunk().ok_or_else(damaged)?) + 1
+        }
+        _ => 0,
+    };
+    Ok([time_key(at_ms).as_slice(), &number.to_be_bytes()].concat())
+}
+
+/// The order of two rows.
+#[must_use]
+pub fn compare(a: &[Datum], b: &[Datum], order: &[SortKey]) -> Ordering {
+    for key in order {
+        let (x, y) = (a.get(key.column).unwrap_or(&Datum::Null), b.get(key.column).unwrap_or(&Datum::Null));
+        let found = match (x.is_null(), y.is_null()) {
+            (true, true) => Ordering::Equal,
+            (true, false) => {
+                if key.nulls_first {
+                    Ordering::Less
+                } else {
+                    Ordering::Greater
+                }
+            }
+            (false, true) => {
+                if key.nulls_first {
+                    Ordering::Greater
+                } else {
+                    Ordering::Less
+                }
+            }
+            (false, false) => {
+                let found = x.compare(y).unwrap_or(Ordering::Equal);
+                if key.descending { found.reverse() } else { found }
+            }
+        };
+        if found != Ordering::Equal {
+            return found;
+        }
+    }
+    Ordering::Equal
+}
+
+/// What must hold between the rows of two sides, ready to run.
+pub struct On {
+    left_key: Vec<Code>,
+    right_key: Vec<Code>,
+    condition: Option<Code>,
+    pub left_width: usize,
+    pub right_width: usize,
+}
+
+impl On {
+    pub fn open(plan: &JoinOn) -> Result<Self, EvalError> {
+        let all = |exprs: &[crate::stream::expr::Expr]| {
+            exprs.iter().map(crate::stream::expr::compile::compile).collect::<Result<Vec<_>, _>>()
+        };
+        Ok(Self {
+            left_key: all(&plan.left_key)?,
+            right_key: all(&plan.right_key)?,
+            condition: plan.condition.as_ref().map(crate::stream::expr::compile::compile).transpose()?,
+            left_width: plan.left_width,
+            right_width: plan.right_width,
+        })
+    }
+
+    /// Writes the join key of a row; `false` if a NULL in it keeps it from meeting anything.
+    pub fn key(&self, left: bool, row: &Row, now: Now, key: &mut Vec<u8>) -> Result<bool, EvalError> {
+        key.clear();
+        let mut meets = true;
+        for code in if left { &self.left_key } else { &self.right_key } {
+            let value = code.eval(row, now)?;
+            meets &= !value.is_null();
+            put(key, &value);
+        }
+        Ok(meets)
+    }
+
+    /// How many values a key has.
+    #[must_use]
+    pub fn key_values(&self) -> usize {
+        self.left_key.len()
+    }
+
+    /// The two rows side by side, if they meet.
+    pub fn meeting(&self, left: &[Datum], right: &[Datum], now: Now) -> Result<Option<Columns>, EvalError> {
+        let columns: Columns = left.iter().chain(right).cloned().collect();
+        let Some(condition) = &self.condition else { return Ok(Some(columns)) };
+        let row = Row::insert(columns);
+        Ok(if condition.holds(&row, now)? { Some(row.columns) } else { None })
+    }
+
+    /// A row of one side with NULLs for the other.
+    #[must_use]
+    pub fn alone(&self, own: &[Datum], left: bool) -> Columns {
+        let nulls = std::iter::repeat_n(Datum::Null, if left { self.right_width } else { self.left_width });
+        if left {
+            own.iter().cloned().chain(nulls).collect()
+        } else {
+            nulls.chain(own.iter().cloned()).collect()
+        }
+    }
+}
+
+/// `-U` and `+U`, or what is left of them: nothing when both are equal, no `-U` where nobody wants it.
+pub fn update(cx: &mut super::Cx<'_>, before: Columns, after: Columns, wants_before: bool) {
+    if wants_before {
+        cx.emit(Row::of(RowKind::UpdateBefore, before));
+    }
+    cx.emit(Row::of(RowKind::UpdateAfter, after));
+}

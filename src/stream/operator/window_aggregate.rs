@@ -1,0 +1,212 @@
+//! Aggregates by window, results when the window closes: TUMBLE, HOP and CUMULATE, by event or processing time.
+//!
+//! Rows are kept by slices, pieces of time that no window cuts; a closing window merges the slices it is made of.
+//! A row is late when the last window it would be in has closed. (Flink: SlicingWindowOperator)
+
+use std::collections::BTreeSet;
+
+use super::{
+    Cx, Operator,
+    aggregate::{Aggregates, Group},
+    rows::{first_key, time_of},
+};
+use crate::stream::{
+    datum::{Columns, Datum, Instant, Row},
+    expr::EvalError,
+    plan::{
+        physical::{self, OperatorId},
+        window::{Window, WindowShape, WindowTime},
+    },
+    state::{
+        encode::{put, take_all_of},
+        keyed::{Changes, StateRead, prefix_of},
+        timed::{Timed, Timers},
+    },
+};
+
+pub struct WindowAggregate {
+    window: Window,
+    time: WindowTime,
+    keys: usize,
+    aggregates: Aggregates,
+    /// By the end of the slice; windows that rows bring along are slices of their own.
+    slices: Timed<Group>,
+    /// Ends of windows that have something in them and have not closed.
+    open: Timers,
+    /// Slices whose windows are among the open ones, and the last of them that was asked for.
+    known: BTreeSet<i64>,
+    recent: i64,
+    scratch: Vec<u8>,
+}
+
+impl WindowAggregate {
+    #[must_use]
+    pub fn open(id: OperatorId, plan: &physical::WindowAggregate) -> Self {
+        Self {
+            window: plan.window,
+            time: plan.time,
+            keys: plan.keys,
+            aggregates: Aggregates::open(&plan.calls, plan.retracts),
+            slices: Timed::new(prefix_of(id, b'w')),
+            open: Timers::new(prefix_of(id, b't')),
+            known: BTreeSet::new(),
+            recent: i64::MIN,
+            scratch: Vec::new(),
+        }
+    }
+
+    fn is_event_time(&self) -> bool {
+        self.time.attribute() == crate::stream::plan::logical::TimeAttribute::Event
+    }
+
+    /// Whether a slice is a whole window: then nothing needs merging.
+    fn is_whole(&self) -> bool {
+        self.time.is_attached() || matches!(self.window.shape, WindowShape::Tumble { .. })
+    }
+
+    fn last_window(&self, slice_end: i64) -> Option<i64> {
+        if self.is_whole() { Some(slice_end) } else { self.window.ends_of_slice(slice_end).last() }
+    }
+
+    fn open_windows_of(&mut self, slice_end: i64, closed: i64) {
+        self.recent = slice_end;
+        if !self.known.insert(slice_end) {
+            return;
+        }
+        if self.is_whole() {
+            self.open.add(slice_end, b"");
+            return;
+        }
+        for end in self.window.ends_of_slice(slice_end).filter(|end| end - 1 > closed) {
+            self.open.add(end, b"");
+        }
+    }
+
+    /// Closes all windows that end at or before this time.
+    fn close(&mut self, end_max: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
+        while let Some((end, _)) = self.open.next(end_max) {
+            self.recent = i64::MIN;
+            if !self.is_whole() {
+                self.close_sliced(end, cx)?;
+                continue;
+            }
+            self.known.remove(&end);
+            let attached = self.time.is_attached();
+            let start = self.window.start_of_end(end);
+            for (key, group) in self.slices.take(end) {
+                if group.rows > 0 {
+                    let mut key: Columns = take_all_of(&key)?.into();
+                    let start = match if attached { key.pop() } else { None } {
+                        Some(Datum::Timestamp(at)) => at.ms,
+                        _ => start,
+                    };
+                    emit(&self.aggregates, key, group, (start, end), cx);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn close_sliced(&mut self, end: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
+        let start = self.window.start_of_end(end);
+        let slices: Vec<i64> = self.slices.times_within(start + 1, end).collect();
+        let mut keys: BTreeSet<Box<[u8]>> = BTreeSet::new();
+        slices.iter().for_each(|slice| keys.extend(self.slices.keys(*slice)));
+        for key in keys {
+            let mut merged = Group::default();
+            for group in slices.iter().filter_map(|slice| self.slices.get(*slice, &key)) {
+                self.aggregates.merge(&mut merged, group);
+            }
+            if merged.rows > 0 {
+                emit(&self.aggregates, take_all_of(&key)?.into(), &merged, (start, end), cx);
+            }
+        }
+        // What no open window can need any more goes.
+        for slice in slices {
+            if self.last_window(slice).is_none_or(|last| last <= end) {
+                drop(self.slices.take(slice));
+                self.known.remove(&slice);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The row of a closed window: key, bounds, time, results.
+pub(super) fn emit(
+    aggregates: &Aggregates,
+    key: Columns,
+    group: &Group,
+    (start, end): (i64, i64),
+    cx: &mut Cx<'_>,
+) {
+    let mut columns = key;
+    let at = |ms: i64| Datum::Timestamp(Instant::from_ms(ms));
+    columns.extend([at(start), at(end), at(end - 1)]);
+    aggregates.results(group, &mut columns);
+    cx.emit(Row::insert(columns));
+}
+
+impl Operator for WindowAggregate {
+    fn on_row(&mut self, _port: usize, row: Row, cx: &mut Cx<'_>) -> Result<(), EvalError> {
+        let slice_end = match self.time {
+            WindowTime::Event { column } => self.window.slice_end(time_of(&row, column)?),
+            WindowTime::Processing => self.window.slice_end(cx.now.ms),
+            WindowTime::Attached { end, .. } => time_of(&row, end)?,
+        };
+        let closed = if self.is_event_time() { cx.now.watermark_ms.unwrap_or(i64::MIN) } else { i64::MIN };
+        // Of a HOP with gaps there may be none.
+        let Some(last) = self.last_window(slice_end) else { return Ok(()) };
+        if last - 1 <= closed {
+            cx.late(last - 1);
+            return Ok(());
+        }
+        first_key(&row, self.keys, &mut self.scratch);
+        if let WindowTime::Attached { start, .. } = self.time {
+            // Windows of one end need not begin together.
+            put(&mut self.scratch, row.column(start));
+        }
+        let group = self.slices.value(slice_end, &self.scratch);
+        self.aggregates.apply(group, &row, !row.kind.adds());
+        if self.recent != slice_end {
+            self.open_windows_of(slice_end, closed);
+        }
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, watermark_ms: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
+        if self.is_event_time() {
+            self.close(watermark_ms.saturating_add(1), cx)?;
+        }
+        cx.out.push(super::Msg::Watermark(watermark_ms));
+        Ok(())
+    }
+
+    fn on_proc_timer(&mut self, now_ms: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
+        if self.is_event_time() { Ok(()) } else { self.close(now_ms, cx) }
+    }
+
+    fn next_proc_timer(&self) -> Option<i64> {
+        if self.is_event_time() { None } else { self.open.first() }
+    }
+
+    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
+        self.slices.open(store, self.keys + usize::from(self.time.is_attached()))?;
+        self.open.open(store)?;
+        self.known.extend(self.slices.times());
+        Ok(())
+    }
+
+    fn flush(&mut self, _now_ms: i64, changes: &mut Changes) {
+        self.slices.flush(changes);
+        self.open.flush(changes);
+    }
+
+    fn is_stateful(&self) -> bool {
+        true
+    }
+
+    fn keys_in_memory(&self) -> usize {
+        self.slices.len()
+    }
+}

@@ -1,0 +1,82 @@
+//! The state of a job as a whole: positions, watermarks and its phase, as one value under the job's key.
+
+use serde::{Deserialize, Serialize};
+
+/// Of the layout below; another is refused.
+pub const STATE_VERSION: u32 = 1;
+
+/// The state of a job after an epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobState {
+    pub version: u32,
+    /// Epochs committed so far.
+    pub epoch: u64,
+    pub phase: Phase,
+    pub sources: Vec<SourceState>,
+    /// Ids, in hexadecimal, of the operators whose state is in the store. A job that was edited opens the others empty.
+    #[serde(default)]
+    pub operators: Vec<String>,
+}
+
+/// One source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceState {
+    /// The operator's id, in hexadecimal.
+    pub id: String,
+    pub watermark: i64,
+    pub partitions: Vec<PartitionState>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionState {
+    /// Empty for a source without topics.
+    pub topic: String,
+    pub partition: i32,
+    /// The next offset to read.
+    pub position: i64,
+    /// Where a bounded source stops.
+    pub end: Option<i64>,
+    pub watermark: i64,
+}
+
+/// Where a job stands.
+///
+/// ```text
+///             pause            bad record
+///   PAUSED <─────── RUNNING ─────────────> FAILED
+///      └──────────────^ │ ^──────────────────┘ resume
+///           resume      └─> FINISHED   (every source is bounded and read)
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "UPPERCASE")]
+pub enum Phase {
+    Failed(Failure),
+    Finished,
+    Paused,
+    Running,
+}
+
+/// The record that stopped a job, which is the next it would read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub reason: String,
+}
+
+impl JobState {
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("strings and numbers alone always make JSON")
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let state: Self =
+            serde_json::from_slice(bytes).map_err(|e| format!("the job's state is unreadable: {e}"))?;
+        if state.version != STATE_VERSION {
+            return Err(format!("the job's state has version {}, not {STATE_VERSION}", state.version));
+        }
+        Ok(state)
+    }
+}

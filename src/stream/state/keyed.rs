@@ -1,0 +1,555 @@
+//! State by key: what an operator holds in memory, backed by the store, written with the epoch.
+//!
+//! [`Keyed`] is a cache: what it does not hold is read when it is asked for, so a restart restores nothing, and what
+//! has been written may leave memory. Keys are values written by `encode`, so that none is the beginning of another.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map};
+
+use super::encode::{damaged, take_time, time_key};
+use crate::stream::{expr::EvalError, plan::physical::OperatorId};
+
+/// More keys than this do not stay in memory once they are written.
+const CACHED_KEYS_MAX: usize = 200_000;
+
+/// What the job's last commit left in the store.
+pub trait StateRead {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EvalError>;
+    /// All keys with this prefix, in order.
+    fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, EvalError>;
+}
+
+/// What an epoch changes in the store.
+#[derive(Debug, Default)]
+pub struct Changes {
+    pub puts: Vec<(Vec<u8>, Vec<u8>)>,
+    pub deletes: Vec<Vec<u8>>,
+}
+
+/// What can be written as one value.
+pub trait Encoded: Sized {
+    fn put(&self, out: &mut Vec<u8>);
+    fn take(bytes: &mut &[u8]) -> Result<Self, EvalError>;
+}
+
+/// A value of keyed state, empty by default. It lies in the store in one piece under its key, or in parts under
+/// longer keys, and knows which of them have changed.
+pub trait StateValue: Default {
+    /// Whether there are parts under longer keys.
+    const PARTS: bool;
+    /// Writes what has changed since the last time.
+    fn save(&mut self, key: &[u8], changes: &mut Changes);
+    fn clear(&mut self);
+    fn is_empty(&self) -> bool;
+    /// From what lies under the key itself and under longer ones.
+    fn load(whole: Option<&[u8]>, parts: &[(&[u8], &[u8])]) -> Result<Self, EvalError>;
+}
+
+/// The first bytes of all keys of an operator's state. The tag tells kinds of state apart.
+#[must_use]
+pub fn prefix_of(id: OperatorId, tag: u8) -> Vec<u8> {
+    let mut prefix = operator_prefix(id);
+    prefix.push(tag);
+    prefix
+}
+
+/// What all state of an operator begins with.
+#[must_use]
+pub fn operator_prefix(id: OperatorId) -> Vec<u8> {
+    [b"o".as_slice(), &id.0.to_be_bytes()].concat()
+}
+
+/// A value in one piece.
+#[derive(Debug)]
+pub struct Whole<T> {
+    pub value: Option<T>,
+    stored: bool,
+}
+
+impl<T> Default for Whole<T> {
+    fn default() -> Self {
+        Self { value: None, stored: false }
+    }
+}
+
+impl<T: Encoded> StateValue for Whole<T> {
+    const PARTS: bool = false;
+
+    fn save(&mut self, key: &[u8], changes: &mut Changes) {
+        match &self.value {
+            Some(value) => {
+                let mut out = Vec::new();
+                value.put(&mut out);
+                changes.puts.push((key.to_vec(), out));
+            }
+            None if self.stored => changes.deletes.push(key.to_vec()),
+            None => {}
+        }
+        self.stored = self.value.is_some();
+    }
+
+    fn clear(&mut self) {
+        self.value = None;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.value.is_none()
+    }
+
+    fn load(whole: Option<&[u8]>, _parts: &[(&[u8], &[u8])]) -> Result<Self, EvalError> {
+        let value = whole.map(|mut bytes| T::take(&mut bytes)).transpose()?;
+        Ok(Self { stored: value.is_some(), value })
+    }
+}
+
+/// Values in the order of their own keys, each written alone.
+#[derive(Debug)]
+pub struct Bucket<T> {
+    entries: BTreeMap<Box<[u8]>, T>,
+    changed: BTreeSet<Box<[u8]>>,
+}
+
+impl<T> Default for Bucket<T> {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), changed: BTreeSet::new() }
+    }
+}
+
+impl<T> Bucket<T> {
+    #[must_use]
+    pub fn get(&self, sub: &[u8]) -> Option<&T> {
+        self.entries.get(sub)
+    }
+
+    /// For changing; it will be written again.
+    pub fn get_mut(&mut self, sub: &[u8]) -> Option<&mut T> {
+        let entry = self.entries.get_mut(sub)?;
+        self.changed.insert(sub.into());
+        Some(entry)
+    }
+
+    pub fn insert(&mut self, sub: &[u8], value: T) -> Option<T> {
+        self.changed.insert(sub.into());
+        self.entries.insert(sub.into(), value)
+    }
+
+    pub fn remove(&mut self, sub: &[u8]) -> Option<T> {
+        let gone = self.entries.remove(sub)?;
+        self.changed.insert(sub.into());
+        Some(gone)
+    }
+
+    #[must_use]
+    pub fn iter(&self) -> btree_map::Iter<'_, Box<[u8]>, T> {
+        self.entries.iter()
+    }
+
+    /// Those from a key on.
+    pub fn from(&self, sub: &[u8]) -> impl DoubleEndedIterator<Item = (&Box<[u8]>, &T)> {
+        self.entries.range::<[u8], _>((std::ops::Bound::Included(sub), std::ops::Bound::Unbounded))
+    }
+
+    /// Those before a key.
+    pub fn before(&self, sub: &[u8]) -> impl DoubleEndedIterator<Item = (&Box<[u8]>, &T)> {
+        self.entries.range::<[u8], _>((std::ops::Bound::Unbounded, std::ops::Bound::Excluded(sub)))
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Bucket<T> {
+    type Item = (&'a Box<[u8]>, &'a T);
+    type IntoIter = btree_map::Iter<'a, Box<[u8]>, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<T: Encoded> StateValue for Bucket<T> {
+    const PARTS: bool = true;
+
+    fn save(&mut self, key: &[u8], changes: &mut Changes) {
+        for sub in std::mem::take(&mut self.changed) {
+            let full = [key, &sub].concat();
+            match self.entries.get(&sub) {
+                Some(value) => {
+                    let mut out = Vec::new();
+                    value.put(&mut out);
+                    changes.puts.push((full, out));
+                }
+                None => changes.deletes.push(full),
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.changed.extend(std::mem::take(&mut self.entries).into_keys());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn load(_whole: Option<&[u8]>, parts: &[(&[u8], &[u8])]) -> Result<Self, EvalError> {
+        let mut entries = BTreeMap::new();
+        for (sub, value) in parts {
+            let mut value = *value;
+            entries.insert(Box::from(*sub), T::take(&mut value)?);
+        }
+        Ok(Self { entries, changed: BTreeSet::new() })
+    }
+}
+
+struct Slot<V> {
+    value: V,
+    dirty: bool,
+    written_ms: i64,
+}
+
+/// Values by key.
+pub struct Keyed<V> {
+    prefix: Vec<u8>,
+    slots: HashMap<Box<[u8]>, Slot<V>>,
+    dirty: Vec<Box<[u8]>>,
+    /// Whether what is not here is not in the store either.
+    complete: bool,
+    ttl: Option<Ttl>,
+    scratch: Vec<u8>,
+}
+
+/// When keys that nobody writes are forgotten. (Flink: `table.exec.state.ttl`, renewed by writes.)
+struct Ttl {
+    ms: i64,
+    /// Times of writes, in order, and whose.
+    due: BTreeSet<(i64, Box<[u8]>)>,
+}
+
+impl<V: StateValue> Keyed<V> {
+    /// `fresh` says that the store has nothing of this operator.
+    #[must_use]
+    pub fn new(prefix: Vec<u8>, fresh: bool, ttl_ms: Option<i64>) -> Self {
+        Self {
+            prefix,
+            slots: HashMap::new(),
+            dirty: Vec::new(),
+            complete: fresh,
+            ttl: ttl_ms.map(|ms| Ttl { ms, due: BTreeSet::new() }),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The value of a key, empty if there is none, to be looked at and changed.
+    pub fn value(&mut self, key: &[u8], now_ms: i64, store: &dyn StateRead) -> Result<&mut V, EvalError> {
+        if !self.slots.contains_key(key) {
+            let slot = self.read(key, store)?;
+            self.slots.insert(key.into(), slot);
+        }
+        let slot = self.slots.get_mut(key).ok_or_else(damaged)?;
+        if let Some(ttl) = &mut self.ttl {
+            if now_ms.saturating_sub(slot.written_ms) >= ttl.ms {
+                slot.value.clear();
+            }
+            ttl.due.remove(&(slot.written_ms, key.into()));
+            ttl.due.insert((now_ms, key.into()));
+            slot.written_ms = now_ms;
+        }
+        if !slot.dirty {
+            slot.dirty = true;
+            self.dirty.push(key.into());
+        }
+        Ok(&mut slot.value)
+    }
+
+    /// The same without the intent to change it.
+    pub fn peek(&mut self, key: &[u8], now_ms: i64, store: &dyn StateRead) -> Result<&V, EvalError> {
+        if self.ttl.is_some() {
+            let expired = |slot: &Slot<V>, ttl: &Ttl| now_ms.saturating_sub(slot.written_ms) >= ttl.ms;
+            if let (Some(slot), Some(ttl)) = (self.slots.get_mut(key), &self.ttl)
+                && expired(slot, ttl)
+            {
+                slot.value.clear();
+                if !slot.dirty {
+                    slot.dirty = true;
+                    self.dirty.push(key.into());
+                }
+            }
+        }
+        if !self.slots.contains_key(key) {
+            let mut slot = self.read(key, store)?;
+            if slot.value.is_empty() {
+                // What is not there does not stay in memory beyond the epoch.
+                slot.dirty = true;
+                self.dirty.push(key.into());
+            }
+            self.slots.insert(key.into(), slot);
+        }
+        self.slots.get(key).map(|slot| &slot.value).ok_or_else(damaged)
+    }
+
+    fn read(&mut self, key: &[u8], store: &dyn StateRead) -> Result<Slot<V>, EvalError> {
+        let mut slot = Slot { value: V::default(), dirty: false, written_ms: 0 };
+        if self.complete {
+            return Ok(slot);
+        }
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&self.prefix);
+        self.scratch.extend_from_slice(key);
+        let found = if V::PARTS {
+            store.scan(&self.scratch)?
+        } else {
+            store.get(&self.scratch)?.map(|value| (self.scratch.clone(), value)).into_iter().collect()
+        };
+        let mut whole = None;
+        let mut parts: Vec<(&[u8], &[u8])> = Vec::with_capacity(found.len());
+        for (found_key, value) in &found {
+            let mut value = value.as_slice();
+            if self.ttl.is_some() {
+                // With a TTL each value begins with the time of its writing.
+                slot.written_ms = take_time(&mut value)?.max(slot.written_ms);
+            }
+            let sub = found_key.get(self.scratch.len()..).ok_or_else(damaged)?;
+            if sub.is_empty() {
+                whole = Some(value);
+            } else {
+                parts.push((sub, value));
+            }
+        }
+        if !found.is_empty() {
+            slot.value = V::load(whole, &parts)?;
+        }
+        Ok(slot)
+    }
+
+    /// Learns which stored keys will expire. `key_of` says how much of a stored key is the key.
+    pub fn open(
+        &mut self,
+        store: &dyn StateRead,
+        key_of: impl Fn(&[u8]) -> Result<Box<[u8]>, EvalError>,
+    ) -> Result<(), EvalError> {
+        if self.ttl.is_none() || self.complete {
+            return Ok(());
+        }
+        let mut keys: BTreeSet<Box<[u8]>> = BTreeSet::new();
+        for (key, _) in store.scan(&self.prefix)? {
+            keys.insert(key_of(key.get(self.prefix.len()..).ok_or_else(damaged)?)?);
+        }
+        for key in keys {
+            let slot = self.read(&key, store)?;
+            if let Some(ttl) = &mut self.ttl {
+                ttl.due.insert((slot.written_ms, key.clone()));
+            }
+            self.slots.insert(key, slot);
+        }
+        self.complete = true;
+        Ok(())
+    }
+
+    /// Forgets what has not been written for the TTL, writes what has changed; then memory may be given back.
+    pub fn flush(&mut self, now_ms: i64, changes: &mut Changes) {
+        self.expire(now_ms);
+        for key in self.dirty.drain(..) {
+            let Some(slot) = self.slots.get_mut(&key) else { continue };
+            let before = changes.puts.len();
+            slot.value.save(&[self.prefix.as_slice(), &key].concat(), changes);
+            slot.dirty = false;
+            if self.ttl.is_some() {
+                for (_, value) in changes.puts.iter_mut().skip(before) {
+                    value.splice(0..0, time_key(slot.written_ms));
+                }
+            }
+            if slot.value.is_empty() {
+                self.slots.remove(&key);
+            }
+        }
+        if self.slots.len() > CACHED_KEYS_MAX && self.ttl.is_none() {
+            self.slots = HashMap::new();
+            self.complete = false;
+        }
+    }
+
+    fn expire(&mut self, now_ms: i64) {
+        let Some(ttl) = &mut self.ttl else { return };
+        let before = now_ms.saturating_sub(ttl.ms);
+        while let Some((written_ms, key)) = ttl.due.pop_first() {
+            if written_ms > before {
+                ttl.due.insert((written_ms, key));
+                break;
+            }
+            if let Some(slot) = self.slots.get_mut(&key) {
+                slot.value.clear();
+                if !slot.dirty {
+                    slot.dirty = true;
+                    self.dirty.push(key);
+                }
+            }
+        }
+    }
+
+    /// Keys in memory.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+}
+
+impl Encoded for i64 {
+    fn put(&self, out: &mut Vec<u8>) {
+        super::encode::put_int(out, *self);
+    }
+
+    fn take(bytes: &mut &[u8]) -> Result<Self, EvalError> {
+        super::encode::take_int(bytes)
+    }
+}
+
+impl Encoded for Vec<crate::stream::datum::Datum> {
+    fn put(&self, out: &mut Vec<u8>) {
+        super::encode::put_all(out, self);
+    }
+
+    fn take(bytes: &mut &[u8]) -> Result<Self, EvalError> {
+        super::encode::take_all(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A store that takes changes.
+    #[derive(Default)]
+    struct Plain(BTreeMap<Vec<u8>, Vec<u8>>);
+
+    impl Plain {
+        fn take(&mut self, changes: Changes) {
+            for key in changes.deletes {
+                self.0.remove(&key);
+            }
+            self.0.extend(changes.puts);
+        }
+    }
+
+    impl StateRead for Plain {
+        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EvalError> {
+            Ok(self.0.get(key).cloned())
+        }
+
+        fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, EvalError> {
+            Ok(self.0.iter().filter(|(k, _)| k.starts_with(prefix)).map(|(k, v)| (k.clone(), v.clone())).collect())
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Act {
+        Put(i64, u8, i64),
+        Remove(i64, u8),
+        Clear(i64),
+        Commit,
+        /// A crash: what was not committed is gone.
+        Reopen,
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            4 => (0..3i64, 0..3u8, any::<i64>()).prop_map(|(k, s, v)| Act::Put(k, s, v)),
+            2 => (0..3i64, 0..3u8).prop_map(|(k, s)| Act::Remove(k, s)),
+            1 => (0..3i64).prop_map(Act::Clear),
+            2 => Just(Act::Commit),
+            1 => Just(Act::Reopen),
+        ]
+    }
+
+    fn bytes(key: i64) -> Vec<u8> {
+        let mut out = Vec::new();
+        super::super::encode::put(&mut out, &crate::stream::datum::Datum::Int(key));
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn buckets_are_what_a_plain_map_would_be(acts in prop::collection::vec(act(), 0..60)) {
+            let mut store = Plain::default();
+            let mut state: Keyed<Bucket<i64>> = Keyed::new(b"p".to_vec(), true, None);
+            let mut model: BTreeMap<(i64, u8), i64> = BTreeMap::new();
+            let mut committed = model.clone();
+            for act in acts {
+                match act {
+                    Act::Put(key, sub, value) => {
+                        state.value(&bytes(key), 0, &store).unwrap().insert(&[sub], value);
+                        model.insert((key, sub), value);
+                    }
+                    Act::Remove(key, sub) => {
+                        state.value(&bytes(key), 0, &store).unwrap().remove(&[sub]);
+                        model.remove(&(key, sub));
+                    }
+                    Act::Clear(key) => {
+                        state.value(&bytes(key), 0, &store).unwrap().clear();
+                        model.retain(|(k, _), _| *k != key);
+                    }
+                    Act::Commit => {
+                        let mut changes = Changes::default();
+                        state.flush(0, &mut changes);
+                        store.take(changes);
+                        committed = model.clone();
+                    }
+                    Act::Reopen => {
+                        state = Keyed::new(b"p".to_vec(), false, None);
+                        model = committed.clone();
+                    }
+                }
+                for key in 0..3 {
+                    let found: Vec<(u8, i64)> = state
+                        .peek(&bytes(key), 0, &store)
+                        .unwrap()
+                        .iter()
+                        .map(|(sub, value)| (sub[0], *value))
+                        .collect();
+                    let expected: Vec<(u8, i64)> =
+                        model.iter().filter(|((k, _), _)| *k == key).map(|((_, s), v)| (*s, *v)).collect();
+                    prop_assert_eq!(found, expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_nobody_writes_is_forgotten_after_the_ttl() {
+        let mut store = Plain::default();
+        let mut state: Keyed<Whole<i64>> = Keyed::new(b"p".to_vec(), true, Some(100));
+        state.value(b"a", 0, &store).unwrap().value = Some(1);
+        state.value(b"b", 60, &store).unwrap().value = Some(2);
+        let mut changes = Changes::default();
+        state.flush(60, &mut changes);
+        store.take(changes);
+        // Opened anew it knows what will expire.
+        let mut state: Keyed<Whole<i64>> = Keyed::new(b"p".to_vec(), false, Some(100));
+        state.open(&store, |key| Ok(key.into())).unwrap();
+        assert_eq!(state.peek(b"a", 99, &store).unwrap().value, Some(1));
+        assert_eq!(state.peek(b"a", 100, &store).unwrap().value, None);
+        let mut changes = Changes::default();
+        state.flush(120, &mut changes);
+        assert_eq!(changes.deletes, [b"pa"]);
+        store.take(changes);
+        assert_eq!(state.peek(b"b", 120, &store).unwrap().value, Some(2));
+        let mut changes = Changes::default();
+        state.flush(160, &mut changes);
+        assert_eq!(changes.deletes, [b"pb"]);
+    }
+}
