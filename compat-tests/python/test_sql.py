@@ -10,9 +10,10 @@ import subprocess
 import threading
 import time
 
+import pika
 import pytest
 
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaTimeoutError
 
 pytestmark = pytest.mark.warren
@@ -185,3 +186,39 @@ def test_a_job_pauses_goes_on_and_begins_again(warren):
     assert len(outputs(warren.kafka, 4, topic="sums")) == 4, "the same windows again"
     assert "TUMBLE" in sql("export", "windowed")
     producer.close()
+
+
+def test_with_sync_an_answer_comes_after_the_outputs(warren, tmp_path):
+    """A test publishes and looks at the output at once: no sleeps, no polling."""
+    synced = tmp_path / "synced.sql"
+    synced.write_text(PROCESSED.read_text().replace("INSERT", "-- @warren sync=true\nINSERT"))
+    warren.sql(synced)
+    output = TopicPartition("output_topic", 0)
+    reader = KafkaConsumer(bootstrap_servers=warren.kafka)
+
+    def written():
+        return reader.end_offsets([output])[output]
+
+    producer = KafkaProducer(bootstrap_servers=warren.kafka, acks="all", linger_ms=0)
+    for i in range(30):
+        producer.send("input_topic", str(i).encode()).get(timeout=20)
+        assert written() == i + 1
+    producer.close()
+    connection = pika.BlockingConnection(pika.URLParameters(f"amqp://guest:guest@{warren.doors['amqp']}/"))
+    channel = connection.channel()
+    channel.confirm_delivery()
+    channel.queue_declare("input_topic", durable=True, arguments={"x-queue-type": "stream"})
+    for i in range(30, 60):
+        channel.basic_publish("", "input_topic", str(i).encode())
+        assert written() == i + 1
+    connection.close()
+    reader.close()
+
+
+def test_jobs_with_sync_cannot_wait_for_themselves(warren, tmp_path):
+    loop = tmp_path / "loop.sql"
+    text = PROCESSED.read_text().replace("INSERT", "-- @warren sync=true\nINSERT")
+    loop.write_text(text.replace("'output_topic'", "'input_topic'"))
+    command = [os.environ["WARREN_BIN"], "sql", "run", str(loop), "--url", f"http://{warren.doors['admin']}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1 and "input_topic" in done.stderr

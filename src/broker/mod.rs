@@ -62,7 +62,7 @@ use self::{
     refusal::Refusal,
     registry::Connections,
     reply::Replies,
-    topic::Topics,
+    topic::{Topics, followers::Followers},
     txn::{coordinator::Transactions, producer::ProducerIds},
     vhost::Vhost,
 };
@@ -89,6 +89,8 @@ pub struct Core {
     pub replies: Replies,
     /// What happens, told to whoever listens.
     pub events: Events,
+    /// Jobs that producers wait for.
+    pub followers: Followers,
 }
 
 impl Core {

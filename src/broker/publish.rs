@@ -109,6 +109,8 @@ pub struct Publisher {
     runs: Vec<(Arc<Route>, Vec<u32>)>,
     last: Option<Remembered>,
     records: Records,
+    /// Topics published to since the last flush, while there are jobs that producers wait for.
+    followed: Vec<Arc<Topic>>,
     delayed: Delayed,
     /// Whose publishes these are, for a traced vhost.
     origin: Option<Arc<Origin>>,
@@ -151,6 +153,7 @@ impl Publisher {
             runs: Vec::new(),
             last: None,
             records: Records::Appended(None),
+            followed: Vec::new(),
             delayed: Delayed::default(),
             origin: None,
             ahead: None,
@@ -295,7 +298,13 @@ impl Publisher {
         for topic in &route.topics {
             let message = stream::message(publish, headers(), body.bytes());
             match &mut self.records {
-                Records::Appended(last) => *last = topic.publish(now_ms, &message).or(*last),
+                Records::Appended(last) => {
+                    *last = topic.publish(now_ms, &message).or(*last);
+                    if self.vhost.core.followers.any() && !self.followed.iter().any(|t| Arc::ptr_eq(t, topic))
+                    {
+                        self.followed.push(topic.clone());
+                    }
+                }
                 Records::Held(held) => held.push((topic.clone(), message)),
             }
         }
@@ -381,7 +390,9 @@ impl Publisher {
             && let Some(receipt) = receipt
         {
             receipt.expect();
-            self.vhost.core.store.submit(Box::new(stream::Appended(receipt.clone())));
+            let (receipt, core) = (receipt.clone(), self.vhost.core.clone());
+            let followed = std::mem::take(&mut self.followed);
+            self.vhost.core.store.submit(Box::new(stream::Appended { receipt, followed, core }));
         }
         self.hand_over(now_ms, Sink::Inbox(receipt, None))
     }

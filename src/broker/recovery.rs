@@ -19,7 +19,7 @@ use super::{
     queue::{Queue, QueueId, Seq, returns, runs},
     refusal::Refusal,
     reply::Replies,
-    topic::{Topics, tail::Budget, writes::Sweep},
+    topic::{Topics, followers::Followers, tail::Budget, writes::Sweep},
     txn::{coordinator::Transactions, producer::ProducerIds},
     vhost::{Vhost, server_name},
     vhost_settings::{Metadata, VhostSettings},
@@ -80,6 +80,7 @@ impl Broker {
             runtime: settings.runtime,
             replies: Replies::default(),
             events: Events::default(),
+            followers: Followers::default(),
         });
         let cluster_id = cluster_id(&core.store)?;
         let transactions = Transactions::recover(core.clone(), groups.clone(), producer_ids.clone())?;

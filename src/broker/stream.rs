@@ -9,7 +9,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    Pending, arguments,
+    Core, Pending, arguments,
     arguments::QueueKind,
     exchange::TargetId,
     message::Publish,
@@ -202,7 +202,12 @@ pub fn message(publish: &Publish<'_>, headers: Option<Headers>, body: &[u8]) -> 
 }
 
 /// Records that were appended before it are durable once this is: it writes nothing itself.
-pub struct Appended(pub Arc<Receipt>);
+pub struct Appended {
+    pub receipt: Arc<Receipt>,
+    /// Topics that jobs with `sync=true` read: the receipt waits for them, too.
+    pub followed: Vec<Arc<Topic>>,
+    pub core: Arc<Core>,
+}
 
 impl Change for Appended {
     fn bytes_max(&self) -> usize {
@@ -212,10 +217,19 @@ impl Change for Appended {
     fn stage(&mut self, _: &mut Turn) {}
 
     fn committed(self: Box<Self>) {
-        self.0.done();
+        let Self { receipt, followed, core } = *self;
+        if followed.is_empty() {
+            return receipt.done();
+        }
+        let mut ends = Vec::new();
+        for topic in followed {
+            let partitions = topic.partitions();
+            ends.extend(partitions.iter().map(|p| ((topic.id, p.number), p.offsets().high_watermark)));
+        }
+        core.when_read(&ends, move || receipt.done());
     }
 
     fn refused(self: Box<Self>, _: &StoreError) {
-        self.0.refuse();
+        self.receipt.refuse();
     }
 }

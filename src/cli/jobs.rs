@@ -33,7 +33,7 @@ impl Jobs for StreamJobs {
     fn pause(&self, name: &str, pause: bool) -> Later<'_, Option<JobRow>> {
         let name = name.to_owned();
         let order = if pause { Order::Pause } else { Order::Resume };
-        Box::pin(async move { Some(row(&self.0.order(&name, order).await?)) })
+        Box::pin(async move { self.0.order(&name, order).await.map(|job| row(&job)) })
     }
 
     fn reset(&self, name: &str, to: Option<String>) -> Later<'_, Result<Option<JobRow>, String>> {

@@ -9,6 +9,7 @@ pub mod config;
 mod definition;
 mod entry;
 pub mod fetch;
+pub mod followers;
 mod gather;
 mod index;
 pub(crate) mod keys;

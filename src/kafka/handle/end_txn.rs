@@ -4,7 +4,7 @@
 
 use super::transactions::{error, identity, transactional_id};
 use crate::{
-    broker::txn::producer::ProducerIdentity,
+    broker::{topic::followers::Place, txn::producer::ProducerIdentity},
     kafka::{
         call::Call,
         fault::ErrorCode,
@@ -32,5 +32,23 @@ async fn end(call: &Call, request: EndTxnRequest) -> Result<ProducerIdentity, Er
     let bump = call.version >= BUMPS_FROM;
     let transactions = &call.door().broker.transactions;
     let ended = transactions.end(call.now_ms(), &key, producer, request.committed, bump);
-    ended.await.map_err(|e| error(call, FENCED_FROM, e))
+    let producer = ended.await.map_err(|e| error(call, FENCED_FROM, e))?;
+    if request.committed {
+        read_by_jobs(call).await;
+    }
+    Ok(producer)
+}
+
+/// Jobs with `sync=true` have read what can be read now, the transaction's records among it.
+async fn read_by_jobs(call: &Call) {
+    let core = &call.door().broker.core;
+    if !core.followers.any() {
+        return;
+    }
+    let end = |place: Place| {
+        let partition = core.topics.by_id(place.0)?.partition(place.1)?;
+        Some((place, partition.offsets().last_stable_offset))
+    };
+    let ends: Vec<_> = core.followers.places().into_iter().filter_map(end).collect();
+    core.read_by_followers(&ends).await;
 }

@@ -17,8 +17,9 @@ use crate::{
     broker::{
         group::offsets::TopicPartition,
         topic::{
-            Topic,
+            Offset, Topic,
             append::{Appended, Refused},
+            followers::Place,
             partition::Partition,
             validate::{RecordFault, RecordsRefused},
         },
@@ -60,6 +61,7 @@ impl<F: Into<Fault>> From<F> for Failure {
 
 /// A partition's batch on its way to disk.
 struct Appending {
+    place: Place,
     outcome: oneshot::Receiver<Result<Appended, Refused>>,
     records: u64,
     bytes: u64,
@@ -91,14 +93,19 @@ pub async fn handle(call: Call, request: ProduceRequest) -> Reply<ProduceRespons
         at_work.push((data.name, data.topic_id, partitions));
     }
     let mut responses = Vec::with_capacity(at_work.len());
+    let mut ends = Vec::new();
     for (name, topic_id, partitions) in at_work {
         let mut partition_responses = Vec::with_capacity(partitions.len());
         for (index, appending) in partitions {
-            partition_responses.push(outcome(&call, index, appending).await);
+            partition_responses.push(outcome(&call, index, appending, &mut ends).await);
         }
         responses.push(TopicProduceResponse { name, topic_id, partition_responses });
     }
     let response = ProduceResponse { responses, ..ProduceResponse::default() };
+    // What belongs to a transaction is read when that has ended.
+    if acks != NO_ANSWER && transactional_id.is_none() {
+        call.door().broker.core.read_by_followers(&ends).await;
+    }
     if acks == NO_ANSWER { silence(&response) } else { Reply::Answer(response) }
 }
 
@@ -153,7 +160,7 @@ fn append(
     let (done, outcome) = oneshot::channel();
     // Whoever asked may be gone when it is on disk.
     partition.append(checked, move |appended| drop(done.send(appended)));
-    Ok(Appending { outcome, records: record_count, bytes })
+    Ok(Appending { place: (topic.id, partition.number), outcome, records: record_count, bytes })
 }
 
 fn of_records(refused: &RecordsRefused, topic: &Topic, partition: &Partition) -> Failure {
@@ -171,10 +178,17 @@ fn is_zstd(attributes: Attributes) -> bool {
     attributes.codec() == Ok(Codec::Zstd)
 }
 
-async fn outcome(call: &Call, index: i32, appending: Result<Appending, Failure>) -> PartitionProduceResponse {
+async fn outcome(
+    call: &Call,
+    index: i32,
+    appending: Result<Appending, Failure>,
+    ends: &mut Vec<(Place, Offset)>,
+) -> PartitionProduceResponse {
     let appended = match appending {
-        Ok(Appending { outcome, records, bytes }) => match outcome.await {
+        Ok(Appending { place, outcome, records, bytes }) => match outcome.await {
             Ok(Ok(appended)) => {
+                let count = i64::try_from(records).unwrap_or_default();
+                ends.push((place, Offset(appended.base_offset.0 + count)));
                 let meters = &call.door().broker.core.meters;
                 meters.kafka_records_produced.add(records);
                 meters.kafka_bytes_produced.add(bytes);

@@ -58,10 +58,8 @@ impl Generator {
     /// The watermark a row carries, if the table has one.
     pub fn watermark(&self, row: &Row, now: Now) -> Result<Option<i64>, EvalError> {
         let Some(code) = &self.watermark else { return Ok(None) };
-        match code.eval(row, now)? {
-            Datum::Timestamp(at) => Ok(Some(at.ms)),
-            _ => Ok(None),
-        }
+        let value = code.eval(row, now)?;
+        Ok(if let Datum::Timestamp(at) = value { Some(at.ms) } else { None })
     }
 
     /// How many rows there are, if they end.

@@ -45,6 +45,8 @@ use super::{
     reason = "nearly every message is a row; a box each would cost an allocation"
 )]
 pub enum Msg {
+    /// Whether nothing is to be expected: then nobody waits for the watermark.
+    Idle(bool),
     Row(Row),
     /// No row at or before this time will follow.
     Watermark(i64),

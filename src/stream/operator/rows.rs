@@ -40,13 +40,12 @@ pub fn first_key(row: &Row, count: usize, key: &mut Vec<u8>) {
 
 /// The milliseconds of a time attribute.
 pub fn time_of(row: &Row, column: usize) -> Result<i64, EvalError> {
-    match row.column(column) {
-        Datum::Timestamp(at) => Ok(at.ms),
-        // Flink's words.
-        _ => Err(EvalError(
-            "RowTime field should not be null, please convert it to a non-null long value.".to_owned(),
-        )),
+    if let Datum::Timestamp(at) = row.column(column) {
+        return Ok(at.ms);
     }
+    // Flink's words.
+    let message = "RowTime field should not be null, please convert it to a non-null long value.";
+    Err(EvalError(message.to_owned()))
 }
 
 /// All columns of a row as bytes.

@@ -37,10 +37,14 @@ impl Operator for Unnest {
         let value = self.array.eval(&row, cx.now)?;
         if let Datum::Array(items) = &value {
             for item in items.iter() {
-                match item {
-                    Datum::Row(fields) if self.rows => emit(fields),
-                    Datum::Null if self.rows => emit(&nulls),
-                    item => emit(std::slice::from_ref(item)),
+                if let Datum::Row(fields) = item
+                    && self.rows
+                {
+                    emit(fields);
+                } else if self.rows {
+                    emit(&nulls);
+                } else {
+                    emit(std::slice::from_ref(item));
                 }
             }
         } else if let Datum::Map(entries) = &value {

@@ -1,4 +1,8 @@
 //! The windows of older Flink SQL: `GROUP BY TUMBLE(ts, INTERVAL '1' MINUTE)`.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's arguments are many, and most are not Flink's"
+)]
 
 use sqlparser::ast::{Expr as Parsed, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned};
 

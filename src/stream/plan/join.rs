@@ -1,4 +1,8 @@
 //! Joins: conditions put where they belong, and how two streams meet: by window, by time, at a time, or for ever.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the many nodes of an expression only a few are looked for here"
+)]
 
 use super::{
     analyze::{Result, always, filter},

@@ -437,10 +437,12 @@ impl Logical {
             Self::Unnest(unnest) => padded(unnest.input.times(), width),
             Self::Project { input, exprs, .. } => {
                 let times = input.times();
-                let of = |e: &Expr| match &e.node {
-                    Node::Column { index, .. } => times.get(*index).copied().flatten(),
-                    Node::Call(builtin, _) if builtin.name == "PROCTIME" => Some(TimeAttribute::Processing),
-                    _ => None,
+                let of = |e: &Expr| {
+                    if let Node::Column { index, .. } = &e.node {
+                        return times.get(*index).copied().flatten();
+                    }
+                    let clock = matches!(&e.node, Node::Call(builtin, _) if builtin.name == "PROCTIME");
+                    clock.then_some(TimeAttribute::Processing)
                 };
                 exprs.iter().map(of).collect()
             }
@@ -704,16 +706,13 @@ impl Join {
 
 /// Whether an expression tells as many values apart as a column does.
 fn names_column(expr: &Expr, column: usize) -> bool {
-    match &expr.node {
-        Node::Column { index, .. } => *index == column,
-        Node::Cast { expr: of, .. } => {
-            let (from, to) = (&of.data_type.kind, &expr.data_type.kind);
-            let widens = from.is_integer() && to.is_integer() && super::types::casts_implicitly(from, to)
-                || from.is_string() && *to == Type::STRING;
-            widens && names_column(of, column)
-        }
-        _ => false,
+    if let Node::Cast { expr: of, .. } = &expr.node {
+        let (from, to) = (&of.data_type.kind, &expr.data_type.kind);
+        let widens = from.is_integer() && to.is_integer() && super::types::casts_implicitly(from, to)
+            || from.is_string() && *to == Type::STRING;
+        return widens && names_column(of, column);
     }
+    matches!(expr.node, Node::Column { index, .. } if index == column)
 }
 
 fn padded(mut times: Vec<Option<TimeAttribute>>, width: usize) -> Vec<Option<TimeAttribute>> {

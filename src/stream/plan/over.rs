@@ -237,11 +237,10 @@ fn sort_key(scope: &Scope, item: &OrderByExpr) -> Result<(Expr, bool, bool)> {
     if item.with_fill.is_some() {
         return Err(SqlError::syntax(at, "WITH FILL is not Flink SQL"));
     }
-    let expr = match &item.expr {
-        Parsed::Value(_) => return Err(SqlError::not_yet(at, "ORDER BY of a literal")),
-        parsed => scope.expr(parsed)?,
-    };
-    Ok((expr, descending, nulls_first))
+    if matches!(item.expr, Parsed::Value(_)) {
+        return Err(SqlError::not_yet(at, "ORDER BY of a literal"));
+    }
+    Ok((scope.expr(&item.expr)?, descending, nulls_first))
 }
 
 /// Whether an OVER that no filter has made a Top-N can run: its order must be time.

@@ -18,11 +18,13 @@ use crate::{
             append::{Checked, append_all},
             config::TopicConfig,
             fetch::Isolation,
+            followers::Place,
             partition::Partition,
         },
     },
     data::record::BatchBuilder,
     store::{Space, Ticket},
+    stream::state::keyed::Entries,
 };
 
 /// Records that a job reads and writes.
@@ -114,7 +116,7 @@ impl Log for Bound {
         Ok(found.map_err(|error| error.to_string())?.map(|value| value.to_vec()))
     }
 
-    fn states(&self, job: &JobId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+    fn states(&self, job: &JobId, prefix: &[u8]) -> Result<Entries, String> {
         let own = state_key(&job.0, b"").len();
         let found = self.broker.core.store.scan(Space::State, &state_key(&job.0, prefix));
         let found = found.map_err(|error| error.to_string())?;
@@ -161,12 +163,16 @@ impl Log for Bound {
     }
 }
 
-impl Commit for Bound {
-    fn commit(&mut self, epoch: EpochCommit) -> Result<(), String> {
+impl Bound {
+    /// Commits an epoch; where the partitions that it has written to end now.
+    pub fn commit_to(&self, epoch: EpochCommit) -> Result<Vec<(Place, Offset)>, String> {
         let mut parts = Vec::with_capacity(epoch.appends.len());
         for (topic, partition, records) in &epoch.appends {
             parts.push(self.checked(topic, *partition, records)?);
         }
+        let place =
+            |(topic, partition, _): &(String, i32, Vec<OutRecord>)| Some((self.topic(topic)?.id, *partition));
+        let places: Vec<Place> = epoch.appends.iter().filter_map(place).collect();
         let puts: Vec<_> =
             epoch.puts.iter().map(|(key, value)| (state_key(&epoch.job.0, key), value.clone())).collect();
         let deletes: Vec<_> = epoch.deletes.iter().map(|key| state_key(&epoch.job.0, key)).collect();
@@ -180,11 +186,21 @@ impl Commit for Bound {
         append_all(&self.broker.core.store, parts, Some((bytes_max, state)), |result| {
             drop(sender.send(result))
         });
+        let counts = epoch.appends.iter().map(|(_, _, records)| i64::try_from(records.len()).unwrap_or(0));
         match self.runtime.block_on(done) {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(appended)) => {
+                let ends = appended.iter().zip(counts).map(|(a, count)| Offset(a.base_offset.0 + count));
+                Ok(places.into_iter().zip(ends).collect())
+            }
             Ok(Err(refused)) => Err(refused.to_string()),
             Err(_) => Err("the store was closed".to_owned()),
         }
+    }
+}
+
+impl Commit for Bound {
+    fn commit(&mut self, epoch: EpochCommit) -> Result<(), String> {
+        self.commit_to(epoch).map(drop)
     }
 }
 

@@ -323,8 +323,8 @@ const STATEFUL: &[(&str, &str)] = &[
     ),
     (
         "k INT, p INT, q INT",
-        "SELECT x.a, x.p, v.p FROM t x LEFT JOIN (SELECT a, p, ts FROM (SELECT *, ROW_NUMBER() OVER \
-         (PARTITION BY a ORDER BY ts DESC) AS rn FROM t) WHERE rn = 1) FOR SYSTEM_TIME AS OF x.ts AS v ON x.a = v.a",
+        "WITH v0 AS (SELECT a, p, ts FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY a ORDER BY ts DESC) AS rn \
+         FROM t) WHERE rn = 1) SELECT x.a, x.p, v.p FROM t x LEFT JOIN v0 FOR SYSTEM_TIME AS OF x.ts AS v ON x.a = v.a",
     ),
     (
         "k INT, n BIGINT, m BIGINT",

@@ -28,7 +28,21 @@ struct GraphNode {
     readers: Vec<(usize, usize)>,
     /// The last watermark of each input, merged before the operator sees it.
     watermarks: Vec<i64>,
+    /// Inputs that are not waited for.
+    idle: Vec<bool>,
     merged: i64,
+}
+
+impl GraphNode {
+    /// The smallest watermark of the inputs that are waited for.
+    fn least(&self) -> Option<i64> {
+        let waited = self.watermarks.iter().zip(&self.idle).filter(|(_, idle)| !**idle);
+        waited.map(|(watermark, _)| *watermark).min()
+    }
+
+    fn all_idle(&self) -> bool {
+        !self.idle.is_empty() && self.idle.iter().all(|idle| *idle)
+    }
 }
 
 /// What an operator has done since the job was opened.
@@ -75,6 +89,7 @@ impl Graph {
                 operator,
                 readers: Vec::new(),
                 watermarks: vec![WATERMARK_MIN; node.inputs.len()],
+                idle: vec![false; node.inputs.len()],
                 merged: WATERMARK_MIN,
             });
         }
@@ -189,6 +204,7 @@ impl Graph {
             match &msg {
                 Msg::Row(_) => node.counts.rows_out += 1,
                 Msg::Watermark(watermark) => node.merged = node.merged.max(*watermark),
+                Msg::Idle(_) => {}
             }
         }
         self.hand_on(source, msg);
@@ -246,23 +262,45 @@ impl Graph {
                 if let Some(of_input) = node.watermarks.get_mut(port) {
                     *of_input = watermark.max(*of_input);
                 }
-                let merged = node.watermarks.iter().copied().min().unwrap_or(watermark);
-                if merged <= node.merged {
-                    return Ok(());
+                self.on_watermark(index, now, out, outputs, store)
+            }
+            Msg::Idle(idle) => {
+                let before = node.all_idle();
+                if let Some(of_input) = node.idle.get_mut(port) {
+                    *of_input = idle;
                 }
-                node.merged = merged;
-                self.with_operator(index, now, out, outputs, store, |operator, cx| {
-                    operator.on_watermark(merged, cx)?;
-                    let delay = operator.watermark_delay_ms();
-                    if delay > 0
-                        && let Some(Msg::Watermark(last)) = cx.out.last_mut()
-                    {
-                        *last = delayed(*last, delay);
-                    }
-                    Ok(())
-                })
+                let after = node.all_idle();
+                self.on_watermark(index, now, out, outputs, store)?;
+                if before != after {
+                    out.push(Msg::Idle(after));
+                }
+                Ok(())
             }
         }
+    }
+
+    /// An input's watermark has risen, or is not waited for any more.
+    fn on_watermark(
+        &mut self,
+        index: usize,
+        now: Now,
+        out: &mut Vec<Msg>,
+        outputs: &mut Outputs,
+        store: &dyn StateRead,
+    ) -> Result<(), EvalError> {
+        let Some(node) = self.nodes.get_mut(index) else { return Ok(()) };
+        let Some(merged) = node.least().filter(|least| *least > node.merged) else { return Ok(()) };
+        node.merged = merged;
+        self.with_operator(index, now, out, outputs, store, |operator, cx| {
+            operator.on_watermark(merged, cx)?;
+            let delay = operator.watermark_delay_ms();
+            if delay > 0
+                && let Some(Msg::Watermark(last)) = cx.out.last_mut()
+            {
+                *last = delayed(*last, delay);
+            }
+            Ok(())
+        })
     }
 
     fn with_operator(

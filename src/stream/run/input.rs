@@ -33,6 +33,8 @@ pub struct Input {
     pub kind: InputKind,
     pub cursors: BTreeMap<Key, Cursor>,
     pub watermarks: Watermarks<Key>,
+    /// What the operators behind it have been told: that nothing is to be expected.
+    pub idle: bool,
     /// Whether where to begin has been decided.
     placed: bool,
 }
@@ -92,6 +94,7 @@ impl Input {
             kind,
             cursors: BTreeMap::new(),
             watermarks,
+            idle: false,
             placed: saved.is_some(),
         };
         if let Some(saved) = saved {

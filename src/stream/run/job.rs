@@ -225,6 +225,14 @@ impl Job {
                     .map_err(|e| Stop::Fatal(no_record(&e)))?;
             }
         }
+        for input in &mut self.inputs {
+            let idle = input.watermarks.is_idle();
+            if std::mem::replace(&mut input.idle, idle) != idle {
+                self.graph
+                    .push(input.node, Msg::Idle(idle), now, outputs, &store)
+                    .map_err(|e| Stop::Fatal(no_record(&e)))?;
+            }
+        }
         loop {
             let rows_before = budget.rows;
             for input in &mut self.inputs {
@@ -502,7 +510,13 @@ impl Poll<'_> {
             let added = vec![("x-late-by-ms", by_ms.to_string()), ("x-watermark", watermark_ms.to_string())];
             self.outputs.appends.push((topic.clone(), set_aside(key, record, added, self.now.ms)));
         }
-        if let Some(risen) = watermark.and_then(|w| self.input.watermarks.on_record(key, w, self.now.ms)) {
+        let risen = watermark.and_then(|w| self.input.watermarks.on_record(key, w, self.now.ms));
+        if watermark.is_some() && std::mem::take(&mut self.input.idle) {
+            self.graph
+                .push(self.input.node, Msg::Idle(false), self.now, self.outputs, self.store)
+                .map_err(|e| Broken::Time(e.0))?;
+        }
+        if let Some(risen) = risen {
             self.graph
                 .push(self.input.node, Msg::Watermark(risen), self.now, self.outputs, self.store)
                 .map_err(|e| Broken::Time(e.0))?;
@@ -553,7 +567,8 @@ impl Poll<'_> {
             }
             cursor.position += 1;
             budget.rows -= 1;
-            let risen = watermark.map(|w| w.and_then(|w| self.input.watermarks.on_record(&key, w, self.now.ms)));
+            let risen =
+                watermark.map(|w| w.and_then(|w| self.input.watermarks.on_record(&key, w, self.now.ms)));
             let pushed = risen.and_then(|risen| match risen {
                 Some(risen) => {
                     let msg = Msg::Watermark(risen);

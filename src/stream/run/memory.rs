@@ -9,7 +9,10 @@ use std::{
 use bytes::Bytes;
 
 use super::{Commit, EpochCommit, JobId, Log, Printed, STATE_KEY};
-use crate::data::record::{Batch, BatchBuilder};
+use crate::{
+    data::record::{Batch, BatchBuilder},
+    stream::state::keyed::Entries,
+};
 
 /// Shared by clones; outlives the jobs, as a store does.
 #[derive(Clone, Default)]
@@ -19,10 +22,13 @@ pub(crate) struct Memory(Rc<Inner>);
 struct Inner {
     topics: RefCell<BTreeMap<(String, i32), Vec<Batch>>>,
     counts: RefCell<BTreeMap<String, i32>>,
-    state: RefCell<BTreeMap<(String, Vec<u8>), Vec<u8>>>,
+    state: RefCell<BTreeMap<StateKey, Vec<u8>>>,
     printed: RefCell<Vec<Printed>>,
     commits_left: Cell<Option<usize>>,
 }
+
+/// The job, and a key of its state.
+type StateKey = (String, Vec<u8>);
 
 pub(crate) type Plain = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
 
@@ -86,7 +92,7 @@ impl Log for Memory {
         Ok(self.0.state.borrow().get(&(job.0.clone(), key.to_vec())).cloned())
     }
 
-    fn states(&self, job: &JobId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+    fn states(&self, job: &JobId, prefix: &[u8]) -> Result<Entries, String> {
         let state = self.0.state.borrow();
         let from = (job.0.clone(), prefix.to_vec());
         let found = state.range(from..).take_while(|((j, key), _)| *j == job.0 && key.starts_with(prefix));

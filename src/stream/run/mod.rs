@@ -9,6 +9,7 @@ pub mod graph;
 pub mod input;
 pub mod job;
 pub mod partitioner;
+pub mod sync;
 pub mod table;
 pub mod worker;
 
@@ -25,7 +26,10 @@ pub use super::operator::{OutRecord, Printed};
 use super::{
     expr::EvalError,
     plan::physical::OperatorId,
-    state::{Phase, keyed::StateRead},
+    state::{
+        Phase,
+        keyed::{Entries, StateRead},
+    },
 };
 
 /// Rows in one epoch, at most. A batch is read on in the next one.
@@ -41,7 +45,7 @@ pub trait Log {
     fn state(&self, job: &JobId, key: &[u8]) -> Result<Option<Vec<u8>>, String>;
 
     /// All keys of the job's state with this prefix, in order.
-    fn states(&self, job: &JobId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String>;
+    fn states(&self, job: &JobId, prefix: &[u8]) -> Result<Entries, String>;
 
     /// How many partitions a topic has; `None` if there is no such topic.
     fn partitions(&self, topic: &str) -> Option<i32>;
@@ -105,7 +109,7 @@ impl StateRead for State<'_> {
         self.log.state(self.job, key).map_err(EvalError)
     }
 
-    fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, EvalError> {
+    fn scan(&self, prefix: &[u8]) -> Result<Entries, EvalError> {
         self.log.states(self.job, prefix).map_err(EvalError)
     }
 }

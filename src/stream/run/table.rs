@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     STATE_KEY,
     bind::{Bound, state_key},
+    sync::{Sync, cycle},
     worker::{Control, Order, Status, Worker},
 };
 use crate::{
@@ -152,6 +153,7 @@ impl Jobs {
         let bound = self.bound(vhost);
         let names = plans.iter().map(|plan| plan.name.clone());
         let _claim = Claim::new(self, names.collect())?;
+        self.refuse_cycles(vhost, &plans)?;
         let mut pending = Vec::new();
         for plan in &plans {
             self.check(plan, replace)?;
@@ -195,10 +197,22 @@ impl Jobs {
                 plan.name
             ));
         }
-        if plan.sync {
-            return Err("`-- @warren sync=true` is not supported by this version".to_owned());
-        }
         Ok(())
+    }
+
+    /// Jobs with `sync=true` must not wait for each other in a circle.
+    fn refuse_cycles(&self, vhost: &str, plans: &[JobPlan]) -> Result<(), String> {
+        let others: Vec<Arc<Running>> = self.table.lock().values().cloned().collect();
+        let stay = |job: &&Arc<Running>| {
+            job.definition.vhost == vhost && !plans.iter().any(|plan| plan.name == job.plan.name)
+        };
+        let all: Vec<&JobPlan> = others.iter().filter(stay).map(|job| &job.plan).chain(plans).collect();
+        match cycle(&all) {
+            Some(topic) => Err(format!(
+                "with sync=true a producer to topic `{topic}` would wait for what jobs write to it themselves"
+            )),
+            None => Ok(()),
+        }
     }
 
     fn define(&self, definitions: &[(String, Definition, JobPlan)]) -> Result<Ticket, String> {
@@ -224,6 +238,7 @@ impl Jobs {
             bound: self.bound(&definition.vhost),
             control: control.clone(),
             printed: self.printed.clone(),
+            sync: plan.sync.then(Sync::default),
         };
         let saved_ids = saved_operators(saved.as_deref());
         let kept = plan.nodes.iter().map(|n| n.id).filter(|id| saved_ids.contains(&id.to_string())).collect();
@@ -357,10 +372,11 @@ impl Running {
     pub fn ends(&self) -> (Vec<String>, Vec<String>) {
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
         for node in &self.plan.nodes {
-            match &node.kind {
-                NodeKind::Source(source) => inputs.extend(names(&source.table.connector)),
-                NodeKind::Sink(sink) => outputs.extend(names(&sink.table.connector)),
-                _ => {}
+            if let NodeKind::Source(source) = &node.kind {
+                inputs.extend(names(&source.table.connector));
+            }
+            if let NodeKind::Sink(sink) = &node.kind {
+                outputs.extend(names(&sink.table.connector));
             }
         }
         (inputs, outputs)
@@ -387,11 +403,9 @@ fn names(connector: &Connector) -> Vec<String> {
 fn topics(plan: &JobPlan) -> Vec<&str> {
     let mut topics: Vec<&str> = plan.dlq.iter().chain(&plan.late_topic).map(String::as_str).collect();
     for node in &plan.nodes {
-        let table = match &node.kind {
-            NodeKind::Source(source) => &source.table,
-            NodeKind::Sink(sink) => &sink.table,
-            _ => continue,
-        };
+        let source = if let NodeKind::Source(source) = &node.kind { Some(&source.table) } else { None };
+        let sink = if let NodeKind::Sink(sink) = &node.kind { Some(&sink.table) } else { None };
+        let Some(table) = source.or(sink) else { continue };
         if let Connector::Kafka(kafka) = &table.connector {
             topics.extend(kafka.topics.iter().map(String::as_str));
         }

@@ -7,10 +7,11 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{
-    Commit, EPOCH_MS_MAX, EpochCommit, JobId,
+    EPOCH_MS_MAX, EpochCommit, JobId,
     bind::Bound,
     graph::OperatorStatus,
     job::{Job, Step},
+    sync::Sync,
     table::PrintedLines,
 };
 use crate::{
@@ -129,6 +130,8 @@ pub struct Worker {
     pub bound: Bound,
     pub control: Arc<Control>,
     pub printed: Arc<PrintedLines>,
+    /// With `sync=true`.
+    pub sync: Option<Sync>,
 }
 
 impl Worker {
@@ -154,6 +157,9 @@ impl Worker {
 
     fn run(mut self, mut job: Job) {
         let result = self.work(&mut job);
+        if let Some(sync) = &mut self.sync {
+            sync.leave(&self.bound);
+        }
         if let Err(error) = &result {
             tracing::error!(job = self.name, error, "a stream job stopped");
         }
@@ -221,7 +227,15 @@ impl Worker {
 
     fn commit(&mut self, epoch: EpochCommit) -> Result<(), String> {
         let printed: Vec<String> = epoch.printed.iter().map(|printed| printed.line.clone()).collect();
-        self.bound.commit(epoch)?;
+        let read = epoch.offsets.clone();
+        let runs = epoch.phase == Phase::Running;
+        let written = self.bound.commit_to(epoch)?;
+        if let Some(sync) = &mut self.sync {
+            sync.committed(&self.bound, &read, &written);
+            if !runs {
+                sync.leave(&self.bound);
+            }
+        }
         self.bound.broker.core.meters.jobs_epochs.increment();
         if !printed.is_empty() {
             self.printed.push(printed.into_iter());
@@ -232,7 +246,7 @@ impl Worker {
     fn show(&self, job: &Job) {
         let (rows_in, rows_out) = job.rows();
         let operators = job.operators();
-        let rows_late = operators.iter().map(|o| o.counts.late).sum();
+        let rows_late: u64 = operators.iter().map(|o| o.counts.late).sum();
         let lag = job.lag(&self.bound);
         let before = self.control.status();
         let meters = &self.bound.broker.core.meters;

@@ -380,28 +380,27 @@ fn window_arguments(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, Sq
     let mut rest = tokens.into_iter().peekable();
     while let Some(token) = rest.next() {
         let inside = windows.last() == Some(&depth);
-        match &token.token {
-            Token::LParen => {
-                let window = out.iter().rev().find(|t| solid(t)).is_some_and(|before| {
-                    ["TUMBLE", "HOP", "CUMULATE", "SESSION"].iter().any(|w| is_word(before, w))
-                });
-                depth += 1;
-                if window {
-                    windows.push(depth);
-                }
-                out.push(token);
-            }
-            Token::RParen => {
-                if inside {
-                    windows.pop();
-                }
-                depth = depth.saturating_sub(1);
-                out.push(token);
-            }
-            _ if inside && is_word(&token, "TABLE") => {}
-            _ if inside && is_word(&token, "PARTITION") => partition_by(&token, &mut rest, &mut out)?,
-            _ => out.push(token),
+        if inside && is_word(&token, "TABLE") {
+            continue;
         }
+        if inside && is_word(&token, "PARTITION") {
+            partition_by(&token, &mut rest, &mut out)?;
+            continue;
+        }
+        if token.token == Token::LParen {
+            let before = out.iter().rev().find(|t| solid(t));
+            let opens = |word: &&str| before.is_some_and(|before| is_word(before, word));
+            depth += 1;
+            if ["TUMBLE", "HOP", "CUMULATE", "SESSION"].iter().any(opens) {
+                windows.push(depth);
+            }
+        } else if token.token == Token::RParen {
+            if inside {
+                windows.pop();
+            }
+            depth = depth.saturating_sub(1);
+        }
+        out.push(token);
     }
     Ok(out)
 }

@@ -11,17 +11,20 @@ use crate::stream::{expr::EvalError, plan::physical::OperatorId};
 /// More keys than this do not stay in memory once they are written.
 const CACHED_KEYS_MAX: usize = 200_000;
 
+/// Keys and values.
+pub type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What the job's last commit left in the store.
 pub trait StateRead {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EvalError>;
     /// All keys with this prefix, in order.
-    fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, EvalError>;
+    fn scan(&self, prefix: &[u8]) -> Result<Entries, EvalError>;
 }
 
 /// What an epoch changes in the store.
 #[derive(Debug, Default)]
 pub struct Changes {
-    pub puts: Vec<(Vec<u8>, Vec<u8>)>,
+    pub puts: Entries,
     pub deletes: Vec<Vec<u8>>,
 }
 
@@ -138,7 +141,6 @@ impl<T> Bucket<T> {
         Some(gone)
     }
 
-    #[must_use]
     pub fn iter(&self) -> btree_map::Iter<'_, Box<[u8]>, T> {
         self.entries.iter()
     }
@@ -451,8 +453,13 @@ mod tests {
             Ok(self.0.get(key).cloned())
         }
 
-        fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, EvalError> {
-            Ok(self.0.iter().filter(|(k, _)| k.starts_with(prefix)).map(|(k, v)| (k.clone(), v.clone())).collect())
+        fn scan(&self, prefix: &[u8]) -> Result<Entries, EvalError> {
+            Ok(self
+                .0
+                .iter()
+                .filter(|(k, _)| k.starts_with(prefix))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect())
         }
     }
 

@@ -71,6 +71,12 @@ impl<P: Ord> Watermarks<P> {
         if changed { self.merge() } else { None }
     }
 
+    /// Whether all partitions have been silent too long.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        !self.partitions.is_empty() && self.partitions.values().all(|p| p.idle)
+    }
+
     /// When the next partition will have been silent too long.
     #[must_use]
     pub fn next_timeout_ms(&self) -> Option<i64> {
