@@ -16,7 +16,7 @@ fn amqp_client_and_kafka_clients() {
     let Some(class_path) = report::available("java", environment::java()) else { return };
     let broker = Broker::durable(&[]);
     let (mut outcomes, mut said) = (Vec::new(), String::new());
-    for program in ["Compat.java", "BrokerCompat.java"] {
+    for program in ["Compat.java", "BrokerCompat.java", "GroupCompat.java", "ShareCompat.java"] {
         let mut java = Command::new("java");
         java.args(["-cp", &class_path]).arg(environment::sources("java").join(program));
         // No slash at the end: this client takes it for a vhost without a name.

@@ -79,6 +79,14 @@ fn redis_py() {
 }
 
 #[test]
+fn confluent_kafka_in_groups() {
+    let environment = environment::python("requirements-confluent.txt");
+    let Some(python) = report::available("python confluent", environment) else { return };
+    let broker = Broker::durable(&[]);
+    pytest("python confluent-kafka groups", &python, Some(&broker), &["test_confluent_groups.py"]);
+}
+
+#[test]
 fn tutorials_and_both_doors() {
     let Some(python) = report::available("python doors", environment::python("requirements.txt")) else {
         return;

@@ -27,6 +27,16 @@ macro_rules! for_each_message {
             list_offsets ListOffsetsRequest ListOffsetsResponse;
             metadata MetadataRequest MetadataResponse;
             offset_commit OffsetCommitRequest OffsetCommitResponse;
+            offset_delete OffsetDeleteRequest OffsetDeleteResponse;
+            share_group_heartbeat ShareGroupHeartbeatRequest ShareGroupHeartbeatResponse;
+            share_group_describe ShareGroupDescribeRequest ShareGroupDescribeResponse;
+            share_fetch ShareFetchRequest ShareFetchResponse;
+            share_acknowledge ShareAcknowledgeRequest ShareAcknowledgeResponse;
+            describe_share_group_offsets DescribeShareGroupOffsetsRequest DescribeShareGroupOffsetsResponse;
+            alter_share_group_offsets AlterShareGroupOffsetsRequest AlterShareGroupOffsetsResponse;
+            delete_share_group_offsets DeleteShareGroupOffsetsRequest DeleteShareGroupOffsetsResponse;
+            consumer_group_heartbeat ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse;
+            consumer_group_describe ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse;
             offset_fetch OffsetFetchRequest OffsetFetchResponse;
             find_coordinator FindCoordinatorRequest FindCoordinatorResponse;
             join_group JoinGroupRequest JoinGroupResponse;

@@ -99,6 +99,7 @@ const ARENA_PARTS: usize = 4;
 pub async fn tidy(broker: &Arc<Broker>) {
     let now_ms = broker.core.clock.now_ms();
     broker.core.topics.on_housekeeping(now_ms);
+    broker.groups.forget_deleted_topics();
     broker.groups.expire_offsets(now_ms);
     broker.transactions.on_housekeeping(now_ms);
     for sparse in broker.core.store.sparse_segments() {

@@ -80,7 +80,7 @@ pub struct Core {
     pub memory: Alarms,
     pub meters: Meters,
     pub ids: Ids,
-    pub topics: Topics,
+    pub topics: Arc<Topics>,
     /// When queues, and what delayed exchanges hold, must be looked at.
     pub deadlines: Deadlines,
     /// Where reads of the log and other slow work run; without one (in simulation) they run at once.

@@ -65,8 +65,9 @@ impl Broker {
     /// # Errors
     /// When the store cannot be read, or what it holds makes no sense.
     pub fn recover(store: Store, settings: Settings) -> Result<Arc<Self>, RecoveryError> {
-        let topics = Topics::recover(store.clone(), Budget::new(settings.tail_bytes_max))?;
-        let groups = Arc::new(Groups::recover(store.clone(), settings.groups, settings.clock.now())?);
+        let topics = Arc::new(Topics::recover(store.clone(), Budget::new(settings.tail_bytes_max))?);
+        let now = settings.clock.now();
+        let groups = Arc::new(Groups::recover(store.clone(), topics.clone(), settings.groups, now)?);
         let producer_ids = ProducerIds::recover(store.clone())?;
         let core = Arc::new(Core {
             profile: settings.profile,

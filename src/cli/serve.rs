@@ -405,7 +405,21 @@ fn group_settings(config: &Config) -> group::Settings {
         session_timeout_max: Duration::from_millis(from.session_timeout_ms_max),
         ..group::classic::Limits::default()
     };
-    group::Settings { limits, ..group::Settings::default() }
+    let defaults =
+        group::config::Defaults { consumer: timeouts(&from.consumer), ..group::config::Defaults::default() };
+    group::Settings { limits, defaults, ..group::Settings::default() }
+}
+
+fn timeouts(from: &crate::config::KafkaNewGroup) -> group::config::Timeouts {
+    group::config::Timeouts {
+        session_ms: from.session_timeout_ms.into(),
+        session_ms_min: from.session_timeout_ms_min.into(),
+        session_ms_max: from.session_timeout_ms_max.into(),
+        heartbeat_ms: from.heartbeat_interval_ms.into(),
+        heartbeat_ms_min: from.heartbeat_interval_ms_min.into(),
+        heartbeat_ms_max: from.heartbeat_interval_ms_max.into(),
+        ..group::config::Timeouts::default()
+    }
 }
 
 fn admin_state(

@@ -96,6 +96,20 @@ pub struct KafkaGroup {
     pub initial_rebalance_delay_ms: u64,
     pub session_timeout_ms_min: u64,
     pub session_timeout_ms_max: u64,
+    pub consumer: KafkaNewGroup,
+}
+
+/// A newer type of group (`group.consumer.*` of Kafka): the timeouts that a group has unless it sets its own, and
+/// between which bounds it may.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KafkaNewGroup {
+    pub session_timeout_ms: u32,
+    pub session_timeout_ms_min: u32,
+    pub session_timeout_ms_max: u32,
+    pub heartbeat_interval_ms: u32,
+    pub heartbeat_interval_ms_min: u32,
+    pub heartbeat_interval_ms_max: u32,
 }
 
 /// The Redis door.
@@ -247,6 +261,20 @@ impl Default for KafkaGroup {
             initial_rebalance_delay_ms: 0,
             session_timeout_ms_min: 6_000,
             session_timeout_ms_max: 1_800_000,
+            consumer: KafkaNewGroup::default(),
+        }
+    }
+}
+
+impl Default for KafkaNewGroup {
+    fn default() -> Self {
+        Self {
+            session_timeout_ms: 45_000,
+            session_timeout_ms_min: 45_000,
+            session_timeout_ms_max: 60_000,
+            heartbeat_interval_ms: 5_000,
+            heartbeat_interval_ms_min: 5_000,
+            heartbeat_interval_ms_max: 15_000,
         }
     }
 }

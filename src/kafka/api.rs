@@ -53,14 +53,24 @@ macro_rules! for_each_api {
             44 IncrementalAlterConfigs     incremental_alter_configs     IncrementalAlterConfigsRequest     IncrementalAlterConfigsResponse     0..=1  from 0;
             45 AlterPartitionReassignments alter_partition_reassignments AlterPartitionReassignmentsRequest AlterPartitionReassignmentsResponse 0..=1  from 0;
             46 ListPartitionReassignments  list_partition_reassignments  ListPartitionReassignmentsRequest  ListPartitionReassignmentsResponse  0..=0  from 0;
+            47 OffsetDelete                offset_delete                 OffsetDeleteRequest                OffsetDeleteResponse                0..=0  from 0;
             55 DescribeQuorum              describe_quorum               DescribeQuorumRequest              DescribeQuorumResponse              0..=2  from 0;
             57 UpdateFeatures              update_features               UpdateFeaturesRequest              UpdateFeaturesResponse              0..=2  from 0;
             60 DescribeCluster             describe_cluster              DescribeClusterRequest             DescribeClusterResponse             0..=2  from 0;
             61 DescribeProducers           describe_producers            DescribeProducersRequest           DescribeProducersResponse           0..=0  from 0;
             65 DescribeTransactions        describe_transactions         DescribeTransactionsRequest        DescribeTransactionsResponse        0..=0  from 0;
             66 ListTransactions            list_transactions             ListTransactionsRequest            ListTransactionsResponse            0..=2  from 0;
+            68 ConsumerGroupHeartbeat      consumer_group_heartbeat      ConsumerGroupHeartbeatRequest      ConsumerGroupHeartbeatResponse      0..=1  from 0;
+            69 ConsumerGroupDescribe       consumer_group_describe       ConsumerGroupDescribeRequest       ConsumerGroupDescribeResponse       0..=1  from 0;
             74 ListConfigResources         list_config_resources         ListConfigResourcesRequest         ListConfigResourcesResponse         0..=1  from 0;
             75 DescribeTopicPartitions     describe_topic_partitions     DescribeTopicPartitionsRequest     DescribeTopicPartitionsResponse     0..=0  from 0;
+            76 ShareGroupHeartbeat         share_group_heartbeat         ShareGroupHeartbeatRequest         ShareGroupHeartbeatResponse         1..=1  from 1;
+            77 ShareGroupDescribe          share_group_describe          ShareGroupDescribeRequest          ShareGroupDescribeResponse          1..=1  from 1;
+            78 ShareFetch                  share_fetch                   ShareFetchRequest                  ShareFetchResponse                  1..=2  from 1;
+            79 ShareAcknowledge            share_acknowledge             ShareAcknowledgeRequest            ShareAcknowledgeResponse            1..=2  from 1;
+            90 DescribeShareGroupOffsets   describe_share_group_offsets  DescribeShareGroupOffsetsRequest   DescribeShareGroupOffsetsResponse   0..=1  from 0;
+            91 AlterShareGroupOffsets      alter_share_group_offsets     AlterShareGroupOffsetsRequest      AlterShareGroupOffsetsResponse      0..=0  from 0;
+            92 DeleteShareGroupOffsets     delete_share_group_offsets    DeleteShareGroupOffsetsRequest     DeleteShareGroupOffsetsResponse     0..=0  from 0;
         }
     };
 }

@@ -16,7 +16,7 @@ use super::{Door, advertised::Node, fault::ErrorCode};
 use crate::{
     broker::{
         Pending,
-        group::{GroupKey, Groups},
+        group::{GroupKey, Groups, share::ShareSessions},
         topic::{Topic, Topics},
     },
     store::StoreError,
@@ -29,6 +29,7 @@ pub struct Peer {
     pub remote: SocketAddr,
     pub node: Node,
     pub timer: Timer,
+    pub share_sessions: ShareSessions,
     /// Fetches so far: each begins with another partition, so that none starves.
     pub fetches: AtomicUsize,
 }
@@ -67,6 +68,12 @@ impl Call {
     #[must_use]
     pub fn principal(&self) -> String {
         "ANONYMOUS".to_owned()
+    }
+
+    /// Java's way to write an address without a name.
+    #[must_use]
+    pub fn client_host(&self) -> String {
+        format!("/{}", self.peer.remote.ip().to_canonical())
     }
 
     /// Domain time.

@@ -24,6 +24,7 @@ use super::{
     wire::header::{API_VERSIONS_KEY, RequestHeader},
 };
 use crate::{
+    broker::group::share::ShareSessions,
     net::pump::{self, Output},
     store::Together,
 };
@@ -85,8 +86,16 @@ impl Connection {
     #[must_use]
     pub fn new(door: Arc<Door>, remote: SocketAddr, local: SocketAddr, now: Instant) -> Self {
         let node = Node::seen_at(local, door.settings.advertised.as_ref());
+        let share_sessions = ShareSessions::new(door.broker.groups.clone());
         Self {
-            peer: Arc::new(Peer { door, remote, node, timer: Timer::new(now), fetches: Default::default() }),
+            peer: Arc::new(Peer {
+                door,
+                remote,
+                node,
+                timer: Timer::new(now),
+                share_sessions,
+                fetches: Default::default(),
+            }),
             state: State::Open,
             at_work: VecDeque::new(),
             at_work_bytes: 0,

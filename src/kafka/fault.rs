@@ -145,8 +145,12 @@ error_codes! {
     114 MismatchedEndpointType "MISMATCHED_ENDPOINT_TYPE";
     115 UnsupportedEndpointType "UNSUPPORTED_ENDPOINT_TYPE";
     120 TransactionAbortable "TRANSACTION_ABORTABLE";
+    121 InvalidRecordState "INVALID_RECORD_STATE";
+    122 ShareSessionNotFound "SHARE_SESSION_NOT_FOUND";
+    123 InvalidShareSessionEpoch "INVALID_SHARE_SESSION_EPOCH";
     128 InvalidRegularExpression "INVALID_REGULAR_EXPRESSION";
     129 RebootstrapRequired "REBOOTSTRAP_REQUIRED";
+    133 ShareSessionLimitReached "SHARE_SESSION_LIMIT_REACHED";
 }
 
 impl ErrorCode {
@@ -206,6 +210,13 @@ impl From<GroupError> for ErrorCode {
             GroupError::GroupIdNotFound => Self::GroupIdNotFound,
             GroupError::GroupSubscribedToTopic => Self::GroupSubscribedToTopic,
             GroupError::OffsetMetadataTooLarge => Self::OffsetMetadataTooLarge,
+            GroupError::InvalidRequest => Self::InvalidRequest,
+            GroupError::UnsupportedVersion => Self::UnsupportedVersion,
+            GroupError::FencedMemberEpoch => Self::FencedMemberEpoch,
+            GroupError::UnreleasedInstanceId => Self::UnreleasedInstanceId,
+            GroupError::UnsupportedAssignor => Self::UnsupportedAssignor,
+            GroupError::StaleMemberEpoch => Self::StaleMemberEpoch,
+            GroupError::InvalidRegularExpression => Self::InvalidRegularExpression,
         }
     }
 }

@@ -223,7 +223,7 @@ impl Records {
             commit_ms: world.clock.now_ms(),
             expire_ms: None,
         };
-        let nobody = Committer { member_id: "", group_instance_id: None, generation_id: -1 };
+        let nobody = Committer::NOBODY;
         let answer = world.broker.groups.commit(world.clock.now(), &key, nobody, vec![(at, committed)]);
         self.commits.all.push(offset);
         self.commits.waiting.push_back(answer);

@@ -19,7 +19,7 @@
 //! ```
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
@@ -96,6 +96,8 @@ pub enum Reply {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     pub persist: bool,
+    /// Members of a consumer group whose own records must be written, or deleted if they are gone.
+    pub members: BTreeSet<MemberId>,
     pub replies: Vec<Reply>,
 }
 

@@ -31,4 +31,40 @@ pub enum GroupError {
     GroupSubscribedToTopic,
     #[error("the committing offset's metadata is too large")]
     OffsetMetadataTooLarge,
+    #[error("the request is not valid")]
+    InvalidRequest,
+    #[error("the version of the API is not supported for this member")]
+    UnsupportedVersion,
+    #[error("the member epoch is fenced by the coordinator")]
+    FencedMemberEpoch,
+    #[error("the instance id is still used by another member")]
+    UnreleasedInstanceId,
+    #[error("the assignor is not supported")]
+    UnsupportedAssignor,
+    #[error("the member epoch is stale")]
+    StaleMemberEpoch,
+    #[error("the regular expression is not valid")]
+    InvalidRegularExpression,
+}
+
+/// A refusal with the text that goes with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct Refused {
+    pub error: GroupError,
+    pub text: String,
+}
+
+impl Refused {
+    #[must_use]
+    pub fn new(error: GroupError, text: impl Into<String>) -> Self {
+        Self { error, text: text.into() }
+    }
+}
+
+/// The error says it all.
+impl From<GroupError> for Refused {
+    fn from(error: GroupError) -> Self {
+        Self::new(error, error.to_string())
+    }
 }

@@ -1,18 +1,28 @@
-//! Consumer groups: the table of groups, and the shell around the pure machine in `classic.rs`.
+//! Groups: the table of groups, and the shell around the pure machines (`classic.rs`, `consumer/`; `machine.rs` is
+//! whichever of them a group is).
 //!
 //! A call locks one group, lets the machine decide, and sends the answers. Where the machine asks for the group to
 //! be persisted, the Change goes into the committer's inbox under that lock and the answers leave once it is
 //! durable, so no client knows a generation that a restart forgets.
 
+pub mod assignor;
 pub mod classic;
+mod commits;
+pub mod config;
+pub mod consumer;
+pub mod embedded;
 pub mod error;
+mod machine;
 pub mod member;
+mod migration;
 pub mod offsets;
 mod rebalance;
 mod record;
+pub mod share;
 mod table;
 #[cfg(test)]
 mod tests;
+pub mod topics;
 
 use std::{
     collections::HashMap,
@@ -30,9 +40,12 @@ use tokio::sync::oneshot;
 
 use self::{
     classic::{Classic, Effects, Reply, State},
-    error::GroupError,
+    consumer::{Beat, ConsumerDescription},
+    error::{GroupError, Refused},
+    machine::Machine,
     member::{JoinRefused, JoinResult, MemberId, SyncResult, Token},
     offsets::{Committed, Offsets, TopicPartition},
+    share::ShareDescription,
 };
 use super::topic::{
     VhostName, keys,
@@ -40,7 +53,9 @@ use super::topic::{
 };
 use crate::store::{Space, Store};
 
-pub use table::{CommitResult, Committer, Groups, Settings};
+pub use commits::{CommitResult, Committer};
+pub use machine::GroupType;
+pub use table::{Groups, Settings};
 
 /// A group's name in its vhost.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,6 +94,10 @@ pub enum GroupState {
     Empty,
     PreparingRebalance,
     CompletingRebalance,
+    /// A consumer group without a target assignment for its group epoch.
+    Assigning,
+    /// A consumer group with members on their way to their targets.
+    Reconciling,
     Stable,
     Dead,
 }
@@ -93,6 +112,7 @@ impl fmt::Display for GroupState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     pub id: Arc<str>,
+    pub group_type: GroupType,
     pub state: GroupState,
     pub generation_id: i32,
     pub protocol_type: String,
@@ -117,8 +137,10 @@ pub struct Group {
 }
 
 struct Inner {
-    classic: Classic,
+    machine: Machine,
     waiting: HashMap<Token, Waiter>,
+    /// Answers to heartbeats of the step under way.
+    beats: Vec<Ready>,
     offsets: Offsets,
     /// When an expiry run first saw it empty (domain time).
     empty_since_ms: Option<i64>,
@@ -132,9 +154,12 @@ enum Waiter {
     Sync(oneshot::Sender<SyncResult>),
 }
 
+type BeatResult = Result<Beat, Refused>;
+
 enum Ready {
     Join(oneshot::Sender<JoinResult>, JoinResult),
     Sync(oneshot::Sender<SyncResult>, SyncResult),
+    Beat(oneshot::Sender<BeatResult>, BeatResult),
 }
 
 impl Ready {
@@ -143,6 +168,7 @@ impl Ready {
         match self {
             Self::Join(to, result) => drop(to.send(result)),
             Self::Sync(to, result) => drop(to.send(result)),
+            Self::Beat(to, result) => drop(to.send(result)),
         }
     }
 
@@ -151,6 +177,7 @@ impl Ready {
         match self {
             Self::Join(to, _) => drop(to.send(Err(JoinRefused { error, member_id: MemberId::from("") }))),
             Self::Sync(to, _) => drop(to.send(Err(error))),
+            Self::Beat(to, _) => drop(to.send(Err(error.into()))),
         }
     }
 }
@@ -161,6 +188,11 @@ impl Inner {
         let token = Token(self.next_token);
         self.waiting.insert(token, waiter);
         token
+    }
+
+    /// Sent with the step's other answers.
+    fn answer_beat(&mut self, to: oneshot::Sender<BeatResult>, result: BeatResult) {
+        self.beats.push(Ready::Beat(to, result));
     }
 
     fn ready(&mut self, reply: Reply) -> Option<Ready> {
@@ -178,10 +210,11 @@ impl Inner {
 }
 
 impl Group {
-    fn new(key: GroupKey, classic: Classic, persisted: bool) -> Self {
+    fn new(key: GroupKey, machine: Machine, persisted: bool) -> Self {
         let inner = Inner {
-            classic,
+            machine,
             waiting: HashMap::new(),
+            beats: Vec::new(),
             offsets: Offsets::default(),
             empty_since_ms: None,
             persisted,
@@ -195,11 +228,19 @@ impl Group {
         let mut inner = self.inner.lock();
         let mut effects = Effects::default();
         let result = act(&mut inner, &mut effects);
-        let ready: Vec<Ready> = effects.replies.into_iter().filter_map(|r| inner.ready(r)).collect();
-        if effects.persist {
+        let mut ready: Vec<Ready> = effects.replies.into_iter().filter_map(|r| inner.ready(r)).collect();
+        ready.append(&mut inner.beats);
+        let mut writes = Writes::default();
+        if effects.persist || !effects.members.is_empty() {
             inner.persisted = true;
-            let mut writes = Writes::default();
-            writes.put(Space::State, keys::group(&self.key), inner.classic.encode());
+            writes.put(Space::State, keys::group(&self.key), inner.machine.encode());
+            for id in &effects.members {
+                let key = keys::group_member(&self.key, id);
+                match inner.machine.encode_member(id) {
+                    Some(value) => writes.put(Space::State, key, value),
+                    None => writes.delete(Space::State, key),
+                }
+            }
             let answer_all = |outcome: Outcome| match outcome {
                 Ok(()) => ready.into_iter().for_each(Ready::send),
                 Err(_) => ready.into_iter().for_each(Ready::send_refused),
@@ -213,30 +254,33 @@ impl Group {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.inner.lock().classic.deadline()
+        self.inner.lock().machine.deadline()
     }
 
     fn describe(&self) -> Description {
         let inner = self.inner.lock();
-        let c = &inner.classic;
-        let state = c.group_state();
-        // Between generations there is no protocol, and what members hold is of the last one.
-        let protocol = c.protocol_name.clone().filter(|_| state == GroupState::Stable);
-        let members = c.members.iter().map(|(id, m)| MemberDescription {
-            member_id: id.clone(),
-            group_instance_id: m.instance.clone(),
-            client_id: m.client_id.clone(),
-            client_host: m.client_host.clone(),
-            metadata: m.metadata(protocol.as_deref()),
-            assignment: if state == GroupState::Stable { m.assignment.clone() } else { Bytes::new() },
-        });
-        Description {
-            id: self.key.id.clone(),
-            state,
-            generation_id: c.generation_id,
-            protocol_type: c.protocol_type.clone().unwrap_or_default(),
-            members: members.collect(),
-            protocol: protocol.unwrap_or_default(),
+        let state = inner.machine.state();
+        let described = match &inner.machine {
+            Machine::Classic(classic) => classic.describe(state),
+            Machine::Consumer(consumer) => consumer.describe().in_brief(),
+            Machine::Share(share) => in_brief(share.describe()),
+        };
+        let (generation_id, protocol_type, protocol, members) = described;
+        let (id, group_type) = (self.key.id.clone(), inner.machine.group_type());
+        Description { id, group_type, state, generation_id, protocol_type, protocol, members }
+    }
+
+    fn describe_consumer(&self) -> Option<ConsumerDescription> {
+        match &self.inner.lock().machine {
+            Machine::Consumer(consumer) => Some(consumer.describe()),
+            Machine::Classic(_) | Machine::Share(_) => None,
+        }
+    }
+
+    fn describe_share(&self) -> Option<ShareDescription> {
+        match &self.inner.lock().machine {
+            Machine::Share(share) => Some(share.describe()),
+            Machine::Classic(_) | Machine::Consumer(_) => None,
         }
     }
 
@@ -258,7 +302,53 @@ impl Group {
     }
 }
 
+/// Generation, protocol type, protocol and members.
+type InBrief = (i32, String, String, Vec<MemberDescription>);
+
+fn in_brief(described: ShareDescription) -> InBrief {
+    let member = |m: share::ShareMemberDescription| MemberDescription {
+        member_id: m.member_id,
+        group_instance_id: None,
+        client_id: m.client_id,
+        client_host: m.client_host,
+        metadata: Bytes::new(),
+        assignment: Bytes::new(),
+    };
+    let members = described.members.into_iter().map(member).collect();
+    (described.group_epoch, "share".to_owned(), share::ASSIGNOR.to_owned(), members)
+}
+
+impl ConsumerDescription {
+    fn in_brief(self) -> InBrief {
+        let member = |m: consumer::ConsumerMemberDescription| MemberDescription {
+            member_id: m.member_id,
+            group_instance_id: m.instance,
+            client_id: m.client_id,
+            client_host: m.client_host,
+            metadata: Bytes::new(),
+            assignment: Bytes::new(),
+        };
+        let members = self.members.into_iter().map(member).collect();
+        (self.group_epoch, embedded::PROTOCOL_TYPE.to_owned(), self.assignor.to_owned(), members)
+    }
+}
+
 impl Classic {
+    fn describe(&self, state: GroupState) -> InBrief {
+        // Between generations there is no protocol, and what members hold is of the last one.
+        let protocol = self.protocol_name.clone().filter(|_| state == GroupState::Stable);
+        let members = self.members.iter().map(|(id, m)| MemberDescription {
+            member_id: id.clone(),
+            group_instance_id: m.instance.clone(),
+            client_id: m.client_id.clone(),
+            client_host: m.client_host.clone(),
+            metadata: m.metadata(protocol.as_deref()),
+            assignment: if state == GroupState::Stable { m.assignment.clone() } else { Bytes::new() },
+        });
+        let protocol_type = self.protocol_type.clone().unwrap_or_default();
+        (self.generation_id, protocol_type, protocol.clone().unwrap_or_default(), members.collect())
+    }
+
     #[must_use]
     pub fn group_state(&self) -> GroupState {
         match self.state {

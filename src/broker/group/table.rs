@@ -6,21 +6,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
-use uuid::Uuid;
 
 use super::{
     Answer, Description, Group, GroupKey, Waiter, answer,
     classic::{Classic, Limits},
-    error::GroupError,
+    config::{Defaults, GroupConfig},
+    consumer::{Beat, ConsumerDescription, Heartbeat, Moment, Terms},
+    error::{GroupError, Refused},
+    machine::Machine,
     member::{JoinRefused, JoinRequest, JoinResult, MemberId, SyncRequest, SyncResult},
-    offsets::{Committed, TopicPartition},
+    offsets::Committed,
+    share::{ShareDescription, ShareHeartbeat, Shares},
+    topics::VhostTopics,
 };
 use crate::{
     broker::topic::{
-        VhostName, keys,
+        Topics, VhostName, keys,
         writes::{Outcome, Writes},
     },
     store::{Space, Store, StoreError},
@@ -30,6 +33,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub limits: Limits,
+    /// Of consumer groups, where a group sets nothing itself.
+    pub defaults: Defaults,
     /// `offsets.retention.minutes`, in milliseconds.
     pub offsets_retention_ms: i64,
     /// `offset.metadata.max.bytes`.
@@ -42,6 +47,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
+            defaults: Defaults::default(),
             offsets_retention_ms: Duration::from_secs(7 * 24 * 3_600)
                 .as_millis()
                 .try_into()
@@ -54,22 +60,25 @@ impl Default for Settings {
 
 /// All groups.
 pub struct Groups {
-    table: Mutex<HashMap<GroupKey, Arc<Group>>>,
-    store: Store,
-    settings: Settings,
+    pub(super) table: Mutex<HashMap<GroupKey, Arc<Group>>>,
+    pub(super) configs: RwLock<HashMap<GroupKey, Arc<GroupConfig>>>,
+    pub(super) topics: Arc<Topics>,
+    /// What share groups are lent.
+    pub shares: Shares,
+    pub(super) store: Store,
+    pub(super) settings: Settings,
     /// The earliest deadline the timer knows of; `earlier` says that there is a new one.
     armed: Mutex<Option<Instant>>,
     earlier: Notify,
 }
 
-/// What a commit of several partitions comes to: refused as a whole, or each by itself.
-pub type CommitResult = Result<Vec<Result<(), GroupError>>, GroupError>;
-
 impl Groups {
     #[must_use]
-    pub fn new(store: Store, settings: Settings) -> Self {
+    pub fn new(store: Store, topics: Arc<Topics>, settings: Settings) -> Self {
         let (armed, earlier) = (Mutex::new(None), Notify::new());
-        Self { table: Mutex::default(), store, settings, armed, earlier }
+        let (table, configs) = (Mutex::default(), RwLock::default());
+        let shares = Shares::new(store.clone());
+        Self { table, configs, topics, shares, store, settings, armed, earlier }
     }
 
     #[must_use]
@@ -78,35 +87,76 @@ impl Groups {
     }
 
     /// Rebuilds all groups. Members keep their place; their sessions begin anew.
-    pub fn recover(store: Store, settings: Settings, now: Instant) -> Result<Self, StoreError> {
-        let groups = Self::new(store, settings);
+    pub fn recover(
+        store: Store,
+        topics: Arc<Topics>,
+        settings: Settings,
+        now: Instant,
+    ) -> Result<Self, StoreError> {
+        let groups = Self::new(store, topics, settings);
+        for (key, value) in groups.store.scan(Space::State, keys::GROUP_CONFIGS)? {
+            keys::parse_group_config(&key).into_iter().for_each(|key| groups.recover_config(key, &value));
+        }
         {
             let mut table = groups.table.lock();
             for (key, value) in groups.store.scan(Space::State, keys::GROUPS)? {
                 let Some(key) = keys::parse_group(&key) else { continue };
-                let Some(classic) = Classic::decode(&value, now, groups.settings.limits.clone()) else {
-                    continue;
-                };
-                table.insert(key.clone(), Arc::new(Group::new(key, classic, true)));
+                let Some(machine) = Machine::decode(&value, now, &groups.settings.limits) else { continue };
+                table.insert(key.clone(), Arc::new(Group::new(key, machine, true)));
+            }
+            for (key, value) in groups.store.scan(Space::State, keys::GROUP_MEMBERS)? {
+                let Some((key, id)) = keys::parse_group_member(&key) else { continue };
+                let Some(group) = table.get(&key) else { continue };
+                let session = groups.terms(&key).session_timeout;
+                if !group.inner.lock().machine.recover_member(&id, &value, now, session) {
+                    tracing::warn!(group = &*key.id, member = &*id.0, "a group's member cannot be read back");
+                }
+            }
+            for (key, value) in groups.store.scan(Space::State, keys::SHARE_PARTITIONS)? {
+                groups.shares.recover(&key, &value);
             }
             for (key, value) in groups.store.scan(Space::State, keys::COMMITTED_OFFSETS)? {
                 let Some((key, at)) = keys::parse_committed_offset(&key) else { continue };
                 let Some(committed) = Committed::decode(&value) else { continue };
-                let limits = &groups.settings.limits;
-                let group = table
-                    .entry(key.clone())
-                    .or_insert_with(|| Arc::new(Group::new(key, Classic::new(limits.clone()), false)));
+                let made = || Arc::new(Group::new(key.clone(), groups.empty_machine(), false));
+                let group = table.entry(key.clone()).or_insert_with(made);
                 group.inner.lock().offsets.recover(at, committed);
             }
         }
         Ok(groups)
     }
 
-    fn find(&self, key: &GroupKey) -> Option<Arc<Group>> {
+    pub(super) fn empty_machine(&self) -> Machine {
+        Machine::Classic(Classic::new(self.settings.limits.clone()))
+    }
+
+    /// What a consumer group is held to at the moment.
+    #[must_use]
+    pub fn terms(&self, key: &GroupKey) -> Terms {
+        self.config(key).terms(&self.settings.defaults)
+    }
+
+    /// Runs the machine of a group, with everything it must know.
+    fn step<R>(
+        &self,
+        now: Instant,
+        group: &Group,
+        act: impl FnOnce(&mut super::Inner, Moment<'_>, &mut super::Effects) -> R,
+    ) -> R {
+        let key = &group.key;
+        let topics = VhostTopics { topics: &self.topics, vhost: &key.vhost };
+        let terms = self.terms(key);
+        let at = Moment { now, group: &key.id, topics: &topics, terms: &terms };
+        let result = group.step(&self.store, |inner, effects| act(inner, at, effects));
+        self.arm(group);
+        result
+    }
+
+    pub(super) fn find(&self, key: &GroupKey) -> Option<Arc<Group>> {
         self.table.lock().get(key).cloned()
     }
 
-    fn find_or_make(&self, key: &GroupKey) -> Result<Arc<Group>, GroupError> {
+    pub(super) fn find_or_make(&self, key: &GroupKey) -> Result<Arc<Group>, GroupError> {
         let mut table = self.table.lock();
         if let Some(group) = table.get(key) {
             return Ok(group.clone());
@@ -114,8 +164,7 @@ impl Groups {
         if table.len() >= self.settings.groups_max {
             return Err(GroupError::CoordinatorNotAvailable);
         }
-        let classic = Classic::new(self.settings.limits.clone());
-        let group = Arc::new(Group::new(key.clone(), classic, false));
+        let group = Arc::new(Group::new(key.clone(), self.empty_machine(), false));
         table.insert(key.clone(), group.clone());
         Ok(group)
     }
@@ -133,13 +182,10 @@ impl Groups {
             self.find(key).ok_or(GroupError::UnknownMemberId)
         };
         match found {
-            Ok(group) => {
-                group.step(&self.store, |inner, effects| {
-                    let token = inner.wait(Waiter::Join(sender));
-                    inner.classic.join(now, request, token, effects);
-                });
-                self.arm(&group);
-            }
+            Ok(group) => self.step(now, &group, |inner, at, effects| {
+                let token = inner.wait(Waiter::Join(sender));
+                inner.machine.join(at, &self.settings.limits, request, token, effects);
+            }),
             Err(error) => _ = sender.send(Err(JoinRefused { error, member_id: asked })),
         }
         later
@@ -151,11 +197,10 @@ impl Groups {
         if key.id.is_empty() {
             _ = sender.send(Err(GroupError::InvalidGroupId));
         } else if let Some(group) = self.find(key) {
-            group.step(&self.store, |inner, effects| {
+            self.step(now, &group, |inner, at, effects| {
                 let token = inner.wait(Waiter::Sync(sender));
-                inner.classic.sync(now, request, token, effects);
+                inner.machine.sync(at, request, token, effects);
             });
-            self.arm(&group);
         } else {
             _ = sender.send(Err(GroupError::UnknownMemberId));
         }
@@ -174,7 +219,82 @@ impl Groups {
             return Err(GroupError::InvalidGroupId);
         }
         let group = self.find(key).ok_or(GroupError::UnknownMemberId)?;
-        group.inner.lock().classic.heartbeat(now, member_id, group_instance_id, generation_id)
+        self.step(now, &group, |inner, at, _| {
+            inner.machine.heartbeat(at, member_id, group_instance_id, generation_id)
+        })
+    }
+
+    /// ConsumerGroupHeartbeat. The answer comes when what it says is durable.
+    pub fn consumer_heartbeat(
+        &self,
+        now: Instant,
+        key: &GroupKey,
+        request: Heartbeat,
+    ) -> Answer<Result<Beat, Refused>> {
+        let (sender, later) = answer(Err(GroupError::CoordinatorNotAvailable.into()));
+        let found = match self.find(key) {
+            Some(group) => Ok(group),
+            None if request.member_epoch == 0 => self.find_or_make(key).map_err(Refused::from),
+            None => {
+                let text = format!("Consumer group {} not found.", key.id);
+                Err(Refused::new(GroupError::GroupIdNotFound, text))
+            }
+        };
+        match found {
+            Ok(group) => self.step(now, &group, |inner, at, effects| {
+                let result = inner.machine.consumer_heartbeat(at, &self.settings.limits, request, effects);
+                inner.answer_beat(sender, result);
+            }),
+            Err(refused) => _ = sender.send(Err(refused)),
+        }
+        later
+    }
+
+    /// ShareGroupHeartbeat. The answer comes when what it says is durable.
+    pub fn share_heartbeat(
+        &self,
+        now: Instant,
+        key: &GroupKey,
+        request: ShareHeartbeat,
+    ) -> Answer<Result<Beat, Refused>> {
+        let (sender, later) = answer(Err(GroupError::CoordinatorNotAvailable.into()));
+        let found = match self.find(key) {
+            Some(group) => Ok(group),
+            None if request.member_epoch == 0 => self.find_or_make(key).map_err(Refused::from),
+            None => {
+                let text = format!("Share group {} not found.", key.id);
+                Err(Refused::new(GroupError::GroupIdNotFound, text))
+            }
+        };
+        match found {
+            Ok(group) => self.step(now, &group, |inner, at, effects| {
+                let has_offsets = !inner.offsets.is_empty();
+                let result = match &inner.machine {
+                    Machine::Classic(_) if has_offsets => {
+                        let text = format!("Group {} is not a share group.", at.group);
+                        Err(Refused::new(GroupError::GroupIdNotFound, text))
+                    }
+                    Machine::Classic(_) | Machine::Consumer(_) | Machine::Share(_) => {
+                        inner.machine.share_heartbeat(at, request, effects)
+                    }
+                };
+                inner.answer_beat(sender, result);
+            }),
+            Err(refused) => _ = sender.send(Err(refused)),
+        }
+        later
+    }
+
+    /// ShareGroupDescribe. `Some(None)`: it is a group of another type.
+    #[must_use]
+    pub fn describe_share(&self, key: &GroupKey) -> Option<Option<ShareDescription>> {
+        self.find(key).map(|group| group.describe_share())
+    }
+
+    /// ConsumerGroupDescribe. `Some(None)`: it is a group of another type.
+    #[must_use]
+    pub fn describe_consumer(&self, key: &GroupKey) -> Option<Option<ConsumerDescription>> {
+        self.find(key).map(|group| group.describe_consumer())
     }
 
     /// LeaveGroup: (member id, group.instance.id) of each that leaves.
@@ -190,161 +310,9 @@ impl Groups {
         let Some(group) = self.find(key) else {
             return Ok(vec![Err(GroupError::UnknownMemberId); leaving.len()]);
         };
-        let outcomes = group.step(&self.store, |inner, effects| inner.classic.leave(now, leaving, effects));
-        self.arm(&group);
-        Ok(outcomes)
-    }
-
-    /// OffsetCommit. Durable, and visible to OffsetFetch, when the answer comes.
-    pub fn commit(
-        &self,
-        now: Instant,
-        key: &GroupKey,
-        by: Committer<'_>,
-        offsets: Vec<(TopicPartition, Committed)>,
-    ) -> Answer<CommitResult> {
-        let (sender, later) = answer(Err(GroupError::CoordinatorNotAvailable));
-        let group = match self.find(key) {
-            Some(group) => Ok(group),
-            None if by.generation_id >= 0 => Err(GroupError::IllegalGeneration),
-            None => self.find_or_make(key),
-        };
-        let group = match group {
-            Ok(group) => group,
-            Err(error) => {
-                _ = sender.send(Err(error));
-                return later;
-            }
-        };
-        let mut inner = group.inner.lock();
-        let allowed =
-            inner.classic.validate_commit(now, by.member_id, by.group_instance_id, by.generation_id);
-        if let Err(error) = allowed {
-            _ = sender.send(Err(error));
-            return later;
-        }
-        let (mut writes, mut accepted, mut outcomes) = (Writes::default(), Vec::new(), Vec::new());
-        for (at, committed) in offsets {
-            if committed.metadata.len() > self.settings.offset_metadata_bytes_max {
-                outcomes.push(Err(GroupError::OffsetMetadataTooLarge));
-                continue;
-            }
-            writes.put(Space::State, keys::committed_offset(key, at), committed.encode());
-            inner.offsets.on_submitted(at);
-            accepted.push((at, committed));
-            outcomes.push(Ok(()));
-        }
-        let owner = group.clone();
-        // Still under the lock, so that commits reach the log in the order in which the machine allowed them.
-        writes.submit(&self.store, move |outcome: Outcome| {
-            let result = outcome.map_err(|_| GroupError::CoordinatorNotAvailable).map(|()| {
-                let mut inner = owner.inner.lock();
-                accepted.into_iter().for_each(|(at, committed)| inner.offsets.on_committed(at, committed));
-                outcomes
-            });
-            _ = sender.send(result);
-        });
-        later
-    }
-
-    /// TxnOffsetCommit: whether `by` may commit, and what it commits. The group is made if need be.
-    ///
-    /// # Errors
-    /// As OffsetCommit.
-    pub fn check_transactional(
-        &self,
-        now: Instant,
-        key: &GroupKey,
-        by: Committer<'_>,
-        offsets: &[(TopicPartition, Committed)],
-    ) -> Result<(), GroupError> {
-        let group = match self.find(key) {
-            Some(group) => group,
-            None if by.generation_id >= 0 => return Err(GroupError::IllegalGeneration),
-            None => self.find_or_make(key)?,
-        };
-        let bytes_max = self.settings.offset_metadata_bytes_max;
-        if offsets.iter().any(|(_, committed)| committed.metadata.len() > bytes_max) {
-            return Err(GroupError::OffsetMetadataTooLarge);
-        }
-        let mut inner = group.inner.lock();
-        // A transaction may be in no generation: its producer may be older than KIP-447 (TxnOffsetCommit v3).
-        if by.generation_id < 0 && by.member_id.is_empty() && by.group_instance_id.is_none() {
-            return Ok(());
-        }
-        inner.classic.validate_commit(now, by.member_id, by.group_instance_id, by.generation_id)
-    }
-
-    /// A transaction's offsets are on their way to disk with its end: they are the group's from here on.
-    pub(in crate::broker) fn on_transaction_submitted(
-        &self,
-        key: &GroupKey,
-        offsets: impl Iterator<Item = TopicPartition>,
-    ) {
-        let made = || Arc::new(Group::new(key.clone(), Classic::new(self.settings.limits.clone()), false));
-        // Under the table's lock, so that no expiry takes the group away in between.
-        let mut table = self.table.lock();
-        let group = table.entry(key.clone()).or_insert_with(made).clone();
-        let mut inner = group.inner.lock();
-        offsets.for_each(|at| inner.offsets.on_submitted(at));
-    }
-
-    /// They are on disk.
-    pub(in crate::broker) fn on_transaction_committed(
-        &self,
-        key: &GroupKey,
-        offsets: impl Iterator<Item = (TopicPartition, Committed)>,
-    ) {
-        let Some(group) = self.find(key) else { return };
-        let mut inner = group.inner.lock();
-        offsets.for_each(|(at, committed)| inner.offsets.on_committed(at, committed));
-    }
-
-    /// OffsetFetch of one partition. Unknown group, or nothing committed: `None` (offset -1, no error).
-    #[must_use]
-    pub fn committed(&self, key: &GroupKey, at: TopicPartition) -> Option<Committed> {
-        self.find(key)?.committed(at)
-    }
-
-    /// OffsetFetch of everything.
-    #[must_use]
-    pub fn all_committed(&self, key: &GroupKey) -> Vec<(TopicPartition, Committed)> {
-        self.find(key).map(|g| g.inner.lock().offsets.all()).unwrap_or_default()
-    }
-
-    /// OffsetDelete. `subscribes` reads a member's subscription (opaque here) for a topic.
-    pub fn delete_offsets(
-        &self,
-        key: &GroupKey,
-        partitions: &[TopicPartition],
-        subscribes: &dyn Fn(&Bytes, Uuid) -> bool,
-    ) -> Answer<CommitResult> {
-        let (sender, later) = answer(Err(GroupError::CoordinatorNotAvailable));
-        let Some(group) = self.find(key) else {
-            _ = sender.send(Err(GroupError::GroupIdNotFound));
-            return later;
-        };
-        let mut inner = group.inner.lock();
-        let mut writes = Writes::default();
-        let mut outcomes = Vec::new();
-        for at in partitions {
-            let c = &inner.classic;
-            let taken =
-                c.members.values().any(|m| subscribes(&m.metadata(c.protocol_name.as_deref()), at.topic));
-            if taken {
-                outcomes.push(Err(GroupError::GroupSubscribedToTopic));
-                continue;
-            }
-            if inner.offsets.remove(*at) {
-                writes.delete(Space::State, keys::committed_offset(key, *at));
-            }
-            outcomes.push(Ok(()));
-        }
-        writes.submit(&self.store, move |outcome: Outcome| {
-            let result = outcome.map(|()| outcomes).map_err(|_| GroupError::CoordinatorNotAvailable);
-            _ = sender.send(result);
-        });
-        later
+        Ok(self.step(now, &group, |inner, at, effects| {
+            inner.machine.leave(at, &self.settings.limits, leaving, effects)
+        }))
     }
 
     /// DescribeGroups.
@@ -383,7 +351,7 @@ impl Groups {
     }
 
     /// Marks a group dead if it has no members and `also` agrees; it leaves the table.
-    fn end(
+    pub(super) fn end(
         &self,
         group: &Arc<Group>,
         also: impl FnOnce(&super::Inner) -> bool,
@@ -394,52 +362,14 @@ impl Groups {
         if !also(&inner) {
             return Ok(None);
         }
-        inner.classic.delete()?;
+        inner.machine.delete()?;
         table.remove(&group.key);
-        Ok(Some(group.delete_all(&mut inner)))
+        let mut writes = group.delete_all(&mut inner);
+        self.shares.end(&mut writes, |key, _| *key == group.key);
+        Ok(Some(writes))
     }
 
-    /// Drops what outlived `offsets.retention.minutes` in groups without members, and groups with nothing left.
-    pub fn expire_offsets(&self, now_ms: i64) {
-        for group in self.all() {
-            let mut inner = group.inner.lock();
-            if inner.classic.group_state() != super::GroupState::Empty {
-                inner.empty_since_ms = None;
-                continue;
-            }
-            let empty_since_ms = *inner.empty_since_ms.get_or_insert(now_ms);
-            let mut writes = Writes::default();
-            for at in inner.offsets.expired(now_ms, empty_since_ms, self.settings.offsets_retention_ms) {
-                inner.offsets.remove(at);
-                writes.delete(Space::State, keys::committed_offset(&group.key, at));
-            }
-            writes.submit_unwatched(&self.store);
-            drop(inner);
-            if empty_since_ms < now_ms {
-                let unused =
-                    |inner: &super::Inner| inner.offsets.is_empty() && inner.classic.pending.is_empty();
-                if let Ok(Some(writes)) = self.end(&group, unused) {
-                    writes.submit_unwatched(&self.store);
-                }
-            }
-        }
-    }
-
-    /// A topic is gone: so are all offsets in it.
-    pub fn topic_deleted(&self, topic: Uuid) {
-        for group in self.all() {
-            let mut inner = group.inner.lock();
-            let theirs: Vec<TopicPartition> = inner.offsets.keys().filter(|at| at.topic == topic).collect();
-            let mut writes = Writes::default();
-            for at in theirs {
-                inner.offsets.remove(at);
-                writes.delete(Space::State, keys::committed_offset(&group.key, at));
-            }
-            writes.submit_unwatched(&self.store);
-        }
-    }
-
-    fn all(&self) -> Vec<Arc<Group>> {
+    pub(super) fn all(&self) -> Vec<Arc<Group>> {
         self.table.lock().values().cloned().collect()
     }
 
@@ -466,7 +396,9 @@ impl Groups {
     pub fn on_deadline(&self, now: Instant) {
         for group in self.all() {
             if group.deadline().is_some_and(|at| at <= now) {
-                group.step(&self.store, |inner, effects| inner.classic.on_deadline(now, effects));
+                self.step(now, &group, |inner, at, effects| {
+                    inner.machine.on_deadline(at, &self.settings.limits, effects);
+                });
             }
         }
     }
@@ -479,12 +411,4 @@ impl Groups {
             self.earlier.notify_one();
         }
     }
-}
-
-/// Who commits offsets: a member of a generation, or (-1 and empty) somebody outside the group protocol.
-#[derive(Debug, Clone, Copy)]
-pub struct Committer<'a> {
-    pub member_id: &'a str,
-    pub group_instance_id: Option<&'a str>,
-    pub generation_id: i32,
 }

@@ -12,6 +12,9 @@
 //! state  'z' | partition id u64                                       compacted up to this offset u64
 //! state  'i'                                                          first producer id not yet reserved u64
 //! state  'g' | vhost str | group str                                  the group (group/record.rs)
+//! state  'm' | vhost str | group str | member id str                  its member (group/consumer/record.rs)
+//! state  'f' | vhost str | group str                                  its configuration (group/config.rs)
+//! state  'h' | vhost str | group str | topic id 16 | partition u32    what a share group is lent (group/share/)
 //! state  'o' | vhost str | group str | topic id 16 | partition u32    committed offset (group/offsets.rs)
 //! state  'x' | vhost str | transactional id str                       the transaction (txn/transaction.rs)
 //!        str: length u16, then that many bytes
@@ -25,7 +28,7 @@ use uuid::Uuid;
 use super::{Offset, PartitionId};
 use crate::{
     broker::{
-        group::{GroupKey, offsets::TopicPartition},
+        group::{GroupKey, member::MemberId, offsets::TopicPartition},
         txn::coordinator::TransactionalId,
     },
     store::key::{Key, Parts},
@@ -36,10 +39,16 @@ pub(crate) const NEXT_PARTITION_ID: &[u8] = b"P";
 pub(crate) const DROPPED_PARTITIONS: &[u8] = b"D";
 pub(crate) const NEXT_PRODUCER_ID: &[u8] = b"i";
 pub(crate) const GROUPS: &[u8] = &[GROUP];
+pub(crate) const GROUP_MEMBERS: &[u8] = &[GROUP_MEMBER];
+pub(crate) const GROUP_CONFIGS: &[u8] = &[GROUP_CONFIG];
+pub(crate) const SHARE_PARTITIONS: &[u8] = &[SHARE_PARTITION];
 pub(crate) const COMMITTED_OFFSETS: &[u8] = &[COMMITTED_OFFSET];
 pub(crate) const TRANSACTIONS: &[u8] = &[TRANSACTION];
 const TRANSACTION: u8 = b'x';
 const GROUP: u8 = b'g';
+const GROUP_MEMBER: u8 = b'm';
+const GROUP_CONFIG: u8 = b'f';
+const SHARE_PARTITION: u8 = b'h';
 const COMMITTED_OFFSET: u8 = b'o';
 
 pub(crate) fn topic(id: Uuid) -> Vec<u8> {
@@ -96,6 +105,27 @@ pub(crate) fn parse_group(key: &[u8]) -> Option<GroupKey> {
     parts.0.is_empty().then_some(group)
 }
 
+pub(crate) fn group_config(key: &GroupKey) -> Vec<u8> {
+    Key::new(GROUP_CONFIG).str(&key.vhost.0).str(&key.id).into_vec()
+}
+
+pub(crate) fn parse_group_config(key: &[u8]) -> Option<GroupKey> {
+    let mut parts = Parts(key.strip_prefix(GROUP_CONFIGS)?);
+    let group = GroupKey { vhost: parts.str()?.into(), id: parts.str()?.into() };
+    parts.0.is_empty().then_some(group)
+}
+
+pub(crate) fn group_member(key: &GroupKey, member: &MemberId) -> Vec<u8> {
+    Key::new(GROUP_MEMBER).str(&key.vhost.0).str(&key.id).str(&member.0).into_vec()
+}
+
+pub(crate) fn parse_group_member(key: &[u8]) -> Option<(GroupKey, MemberId)> {
+    let mut parts = Parts(key.strip_prefix(GROUP_MEMBERS)?);
+    let group = GroupKey { vhost: parts.str()?.into(), id: parts.str()?.into() };
+    let member = MemberId::from(parts.str()?);
+    parts.0.is_empty().then_some((group, member))
+}
+
 pub(crate) fn transaction(key: &TransactionalId) -> Vec<u8> {
     Key::new(TRANSACTION).str(&key.vhost.0).str(&key.id).into_vec()
 }
@@ -107,14 +137,30 @@ pub(crate) fn parse_transaction(key: &[u8]) -> Option<TransactionalId> {
 }
 
 pub(crate) fn committed_offset(key: &GroupKey, at: TopicPartition) -> Vec<u8> {
-    let mut out = Key::new(COMMITTED_OFFSET).str(&key.vhost.0).str(&key.id).into_vec();
+    of_partition(COMMITTED_OFFSET, key, at)
+}
+
+pub(crate) fn share_partition(key: &GroupKey, at: TopicPartition) -> Vec<u8> {
+    of_partition(SHARE_PARTITION, key, at)
+}
+
+fn of_partition(kind: u8, key: &GroupKey, at: TopicPartition) -> Vec<u8> {
+    let mut out = Key::new(kind).str(&key.vhost.0).str(&key.id).into_vec();
     out.put_slice(at.topic.as_bytes());
     out.put_i32(at.partition);
     out
 }
 
 pub(crate) fn parse_committed_offset(key: &[u8]) -> Option<(GroupKey, TopicPartition)> {
-    let mut parts = Parts(key.strip_prefix(COMMITTED_OFFSETS)?);
+    parse_of_partition(COMMITTED_OFFSETS, key)
+}
+
+pub(crate) fn parse_share_partition(key: &[u8]) -> Option<(GroupKey, TopicPartition)> {
+    parse_of_partition(SHARE_PARTITIONS, key)
+}
+
+fn parse_of_partition(kind: &[u8], key: &[u8]) -> Option<(GroupKey, TopicPartition)> {
+    let mut parts = Parts(key.strip_prefix(kind)?);
     let group = GroupKey { vhost: parts.str()?.into(), id: parts.str()?.into() };
     let topic = Uuid::from_slice(parts.bytes(16)?).ok()?;
     let partition = i32::from_be_bytes(parts.0.try_into().ok()?);
@@ -148,6 +194,10 @@ impl Writer {
 
     pub(crate) fn i64(&mut self, n: i64) {
         self.0.put_i64(n);
+    }
+
+    pub(crate) fn uuid(&mut self, id: Uuid) {
+        self.0.put_slice(id.as_bytes());
     }
 
     pub(crate) fn millis(&mut self, duration: Duration) {
@@ -209,6 +259,10 @@ impl Reader {
         self.0.try_get_i64().ok()
     }
 
+    pub(crate) fn uuid(&mut self) -> Option<Uuid> {
+        self.take(16).and_then(|bytes| Uuid::from_slice(&bytes).ok())
+    }
+
     pub(crate) fn millis(&mut self) -> Option<Duration> {
         self.u64().map(Duration::from_millis)
     }
@@ -247,6 +301,8 @@ mod tests {
         let key = GroupKey { vhost: "/v".into(), id: "g-ü".into() };
         let at = TopicPartition { topic: Uuid::from_u128(9), partition: 3 };
         assert_eq!(parse_group(&group(&key)), Some(key.clone()));
+        let member = MemberId::from("m");
+        assert_eq!(parse_group_member(&group_member(&key, &member)), Some((key.clone(), member)));
         assert_eq!(parse_committed_offset(&committed_offset(&key, at)), Some((key, at)));
         assert_eq!(parse_dropped_partition(&dropped_partition(PartitionId(5))), Some(PartitionId(5)));
         assert_eq!(parse_batch_base(&batch(PartitionId(1), Offset(256))), Some(Offset(256)));

@@ -36,6 +36,8 @@ pub struct Topics {
 struct Tables {
     by_name: HashMap<VhostName, HashMap<Arc<str>, Arc<Topic>>>,
     by_id: HashMap<Uuid, Arc<Topic>>,
+    /// Rises when a topic comes or goes.
+    version: u64,
 }
 
 struct NextPartitionId(u64);
@@ -346,6 +348,12 @@ impl Topics {
         self.tables.read().by_id.get(&id).cloned()
     }
 
+    /// Changes whenever a topic comes or goes.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.tables.read().version
+    }
+
     /// All topics of a vhost, by name.
     #[must_use]
     pub fn list(&self, vhost: &VhostName) -> Vec<Arc<Topic>> {
@@ -393,11 +401,13 @@ const PRODUCER_ID_EXPIRATION_MS: i64 = 24 * 3_600 * 1_000;
 
 impl Tables {
     fn insert(&mut self, topic: Arc<Topic>) {
+        self.version += 1;
         self.by_id.insert(topic.id, topic.clone());
         self.by_name.entry(topic.vhost.clone()).or_default().insert(topic.name.clone(), topic);
     }
 
     fn remove(&mut self, topic: &Topic) -> bool {
+        self.version += 1;
         let known = self.by_id.remove(&topic.id).is_some();
         if known && let Some(names) = self.by_name.get_mut(&topic.vhost) {
             names.remove(&topic.name);

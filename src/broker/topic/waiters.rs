@@ -54,7 +54,7 @@ impl Waiter {
         poll_fn(|cx| self.poll_fired(cx)).await;
     }
 
-    pub(super) fn fire(&self) {
+    pub(in crate::broker) fn fire(&self) {
         self.fired.store(true, Ordering::Release);
         let waker = self.waker.lock().take();
         if let Some(waker) = waker {

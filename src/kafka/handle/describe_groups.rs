@@ -1,11 +1,11 @@
 //! DescribeGroups (API key 15), versions 0–6.
 //!
 //! Version 3: authorized operations. Version 4: static members. Version 6: an unknown group is GROUP_ID_NOT_FOUND
-//! (KIP-1043); before, it is Dead and no error.
+//! (KIP-1043); before, it is Dead and no error. So is a group of another type.
 
 use super::authorized;
 use crate::{
-    broker::group::{Description, GroupState, MemberDescription},
+    broker::group::{Description, GroupState, GroupType, MemberDescription},
     kafka::{
         call::Call,
         fault::ErrorCode,
@@ -20,8 +20,9 @@ pub async fn handle(call: Call, request: DescribeGroupsRequest) -> DescribeGroup
     let describe = |group_id: String| {
         let found = call.groups().describe(&call.group(&group_id));
         let group = match found {
-            Some(description) => known(description),
-            None => unknown(call.version, group_id),
+            Some(description) if description.group_type == GroupType::Classic => known(description),
+            Some(_) => unknown(call.version, format!("Group {group_id} is not a classic group."), group_id),
+            None => unknown(call.version, format!("Group {group_id} not found."), group_id),
         };
         DescribedGroup { authorized_operations, ..group }
     };
@@ -32,7 +33,8 @@ pub async fn handle(call: Call, request: DescribeGroupsRequest) -> DescribeGroup
 }
 
 fn known(description: Description) -> DescribedGroup {
-    let Description { id, state, protocol_type, protocol, members, generation_id: _ } = description;
+    let Description { id, state, protocol_type, protocol, members, generation_id: _, group_type: _ } =
+        description;
     let member = |m: MemberDescription| DescribedGroupMember {
         member_id: m.member_id.to_string(),
         group_instance_id: m.group_instance_id,
@@ -51,12 +53,9 @@ fn known(description: Description) -> DescribedGroup {
     }
 }
 
-fn unknown(version: i16, group_id: String) -> DescribedGroup {
-    let (error, error_message) = if version >= 6 {
-        (ErrorCode::GroupIdNotFound, Some(format!("Group {group_id} not found.")))
-    } else {
-        (ErrorCode::None, None)
-    };
+fn unknown(version: i16, text: String, group_id: String) -> DescribedGroup {
+    let (error, error_message) =
+        if version >= 6 { (ErrorCode::GroupIdNotFound, Some(text)) } else { (ErrorCode::None, None) };
     DescribedGroup {
         error_code: error.code(),
         error_message,

@@ -1,6 +1,6 @@
 //! FindCoordinator (API key 10), versions 0–6: this node, whatever the key.
 //!
-//! Version 1: key types. Version 4: many keys at once (KIP-699). Version 6: share groups, which do not exist here.
+//! Version 1: key types. Version 4: many keys at once (KIP-699). Version 6: share groups (KIP-932).
 
 use crate::kafka::{
     NODE_ID,
@@ -11,16 +11,23 @@ use crate::kafka::{
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
+/// The version that knows share groups.
+const SHARE_FROM: i16 = 6;
 
 pub async fn handle(call: Call, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
-    let is_known = matches!(request.key_type, GROUP | TRANSACTION);
+    let is_known = |key: &str| match request.key_type {
+        GROUP | TRANSACTION => true,
+        SHARE => call.version >= SHARE_FROM && is_share_partition(key),
+        _ => false,
+    };
     if call.version >= 4 {
-        let find = |key| coordinator(&call, key, is_known);
+        let find = |key: String| coordinator(&call, is_known(&key), key);
         let coordinators = request.coordinator_keys.into_iter().map(find).collect();
         return FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() };
     }
     let Coordinator { node_id, host, port, error_code, error_message, .. } =
-        coordinator(&call, request.key, is_known);
+        coordinator(&call, is_known(&request.key), request.key);
     FindCoordinatorResponse {
         error_code,
         error_message,
@@ -31,7 +38,18 @@ pub async fn handle(call: Call, request: FindCoordinatorRequest) -> FindCoordina
     }
 }
 
-fn coordinator(call: &Call, key: String, is_known: bool) -> Coordinator {
+/// Group, topic id in base64, partition.
+fn is_share_partition(key: &str) -> bool {
+    let mut parts = key.rsplitn(3, ':');
+    let partition = parts.next().is_some_and(|partition| partition.parse::<i32>().is_ok_and(|n| n >= 0));
+    let topic = parts.next().is_some_and(|id| id.len() == TOPIC_ID_CHARACTERS);
+    partition && topic && parts.next().is_some_and(|group| !group.is_empty())
+}
+
+/// 16 bytes in base64 without padding.
+const TOPIC_ID_CHARACTERS: usize = 22;
+
+fn coordinator(call: &Call, is_known: bool, key: String) -> Coordinator {
     if !is_known {
         let error_code = ErrorCode::InvalidRequest.code();
         let error_message = Some("there is no coordinator of that type".to_owned());

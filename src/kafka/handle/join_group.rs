@@ -37,8 +37,7 @@ fn join_request(call: &Call, request: JoinGroupRequest) -> JoinRequest {
         new_member_id,
         group_instance_id: request.group_instance_id,
         client_id,
-        // Java's way to write an address without a name.
-        client_host: format!("/{}", call.peer.remote.ip().to_canonical()),
+        client_host: call.client_host(),
         rebalance_timeout,
         session_timeout,
         protocol_type: request.protocol_type,

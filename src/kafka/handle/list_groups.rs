@@ -5,26 +5,21 @@ use crate::kafka::{
     wire::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup},
 };
 
-/// The only type there is.
-const TYPE: &str = "classic";
-
 pub async fn handle(call: Call, request: ListGroupsRequest) -> ListGroupsResponse {
     // Kafka compares both without regard to case.
     let passes = |filter: &[String], value: &str| {
-        filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
+        filter.is_empty() || filter.iter().any(|wanted| wanted.trim().eq_ignore_ascii_case(value))
     };
     let mut groups = Vec::new();
-    if passes(&request.types_filter, TYPE) {
-        for group in call.groups().list(&call.door().vhost) {
-            let group_state = group.state.to_string();
-            if passes(&request.states_filter, &group_state) {
-                groups.push(ListedGroup {
-                    group_id: group.id.to_string(),
-                    protocol_type: group.protocol_type,
-                    group_state,
-                    group_type: TYPE.to_owned(),
-                });
-            }
+    for group in call.groups().list(&call.door().vhost) {
+        let (group_state, group_type) = (group.state.to_string(), group.group_type.name());
+        if passes(&request.types_filter, group_type) && passes(&request.states_filter, &group_state) {
+            groups.push(ListedGroup {
+                group_id: group.id.to_string(),
+                protocol_type: group.protocol_type,
+                group_state,
+                group_type: group_type.to_owned(),
+            });
         }
     }
     ListGroupsResponse { groups, ..ListGroupsResponse::default() }

@@ -7,11 +7,14 @@ pub mod add_offsets_to_txn;
 pub mod add_partitions_to_txn;
 pub mod alter_configs;
 pub mod alter_partition_reassignments;
+pub mod alter_share_group_offsets;
 pub mod api_versions;
 mod authorized;
 mod broker_configs;
 mod config_changes;
 mod config_resource;
+pub mod consumer_group_describe;
+pub mod consumer_group_heartbeat;
 pub mod create_acls;
 pub mod create_delegation_token;
 pub mod create_partitions;
@@ -19,6 +22,7 @@ pub mod create_topics;
 pub mod delete_acls;
 pub mod delete_groups;
 pub mod delete_records;
+pub mod delete_share_group_offsets;
 pub mod delete_topics;
 pub mod describe_acls;
 pub mod describe_cluster;
@@ -28,6 +32,7 @@ pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_quorum;
+pub mod describe_share_group_offsets;
 pub mod describe_topic_partitions;
 pub mod describe_transactions;
 pub mod elect_leaders;
@@ -47,16 +52,24 @@ pub mod list_partition_reassignments;
 pub mod list_transactions;
 pub mod metadata;
 pub mod offset_commit;
+pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod renew_delegation_token;
 mod replicas;
+pub mod share_acknowledge;
+pub mod share_fetch;
+pub mod share_group_describe;
+pub mod share_group_heartbeat;
+mod sharing;
 pub mod sync_group;
 mod transactions;
 pub mod txn_offset_commit;
 pub mod update_features;
 pub mod write_txn_markers;
+
+use std::time::Duration;
 
 use super::{LEADER_EPOCH, fault::ErrorCode};
 
@@ -73,6 +86,11 @@ fn check_leader_epoch(current_leader_epoch: i32) -> Result<(), ErrorCode> {
 }
 
 const NO_EPOCH: i32 = -1;
+
+/// A timeout in milliseconds; -1 for one that has not changed.
+fn timeout(ms: i32) -> Option<Duration> {
+    u64::try_from(ms).ok().map(Duration::from_millis)
+}
 
 fn error_code<T>(outcome: Result<T, ErrorCode>) -> i16 {
     outcome.err().unwrap_or(ErrorCode::None).code()

@@ -1,6 +1,7 @@
 //! OffsetCommit (API key 8), versions 2–10.
 //!
-//! Versions 2–4: a retention of its own. Version 6: leader epoch. Version 7: static members. Version 10: topics by id.
+//! Versions 2–4: a retention of its own. Version 6: leader epoch. Version 7: static members. Version 9: member epochs
+//! (KIP-848), and a group that nobody knows is GROUP_ID_NOT_FOUND. Version 10: topics by id.
 //! A generation below 0 with an empty member id comes from outside the group protocol, and is welcome while the group
 //! has no members.
 
@@ -23,6 +24,7 @@ use crate::{
     },
 };
 
+const EPOCHS_FROM: i16 = 9;
 const IDS_FROM: i16 = 10;
 
 pub async fn handle(call: Call, request: OffsetCommitRequest) -> OffsetCommitResponse {
@@ -50,6 +52,7 @@ pub async fn handle(call: Call, request: OffsetCommitRequest) -> OffsetCommitRes
         member_id: &request.member_id,
         group_instance_id: request.group_instance_id.as_deref(),
         generation_id: request.generation_id_or_member_epoch,
+        knows_epochs: call.version >= EPOCHS_FROM,
     };
     let count = offsets.len();
     let outcomes = match call.groups().commit(call.now, &group, by, offsets).await {

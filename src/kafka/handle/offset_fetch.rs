@@ -1,7 +1,7 @@
 //! OffsetFetch (API key 9), versions 1–10: what a group has committed.
 //!
 //! Version 2: null topics are all. Version 5: leader epoch. Version 7: require_stable, so that nobody begins before an
-//! offset that an open transaction will commit (KIP-447). Version 8: many groups at once. Version 10: topics by id. A group or topic that nobody knows has no
+//! offset that an open transaction will commit (KIP-447). Version 8: many groups at once. Version 9: who asks (KIP-848). Version 10: topics by id. A group or topic that nobody knows has no
 //! offset (-1), which is no error.
 
 use uuid::Uuid;
@@ -23,6 +23,7 @@ use crate::{
 };
 
 const GROUPS_FROM: i16 = 8;
+const EPOCHS_FROM: i16 = 9;
 const IDS_FROM: i16 = 10;
 
 pub async fn handle(call: Call, request: OffsetFetchRequest) -> OffsetFetchResponse {
@@ -47,6 +48,12 @@ pub async fn handle(call: Call, request: OffsetFetchRequest) -> OffsetFetchRespo
 
 fn fetch(call: &Call, asked: OffsetFetchRequestGroup, stable: bool) -> OffsetFetchResponseGroup {
     let key = call.group(&asked.group_id);
+    if call.version >= EPOCHS_FROM
+        && let Err(error) = call.groups().check_fetch(&key, asked.member_id.as_deref(), asked.member_epoch)
+    {
+        let error_code = ErrorCode::from(error).code();
+        return OffsetFetchResponseGroup { group_id: asked.group_id, topics: Vec::new(), error_code };
+    }
     let topics = match asked.topics {
         Some(topics) => topics.into_iter().map(|topic| some(call, &key, topic, stable)).collect(),
         None => all(call, &key, stable),

@@ -68,6 +68,7 @@ async fn commit(
         member_id: &request.member_id,
         group_instance_id: request.group_instance_id.as_deref(),
         generation_id: request.generation_id,
+        knows_epochs: true,
     };
     call.groups().check_transactional(call.now, &group, by, &offsets)?;
     let producer = identity(request.producer_id, request.producer_epoch);

@@ -195,4 +195,9 @@ fn the_node_leads_coordinates_and_controls() {
         FindCoordinatorRequest { coordinator_keys: keys, key_type: 2, ..FindCoordinatorRequest::default() };
     let none: FindCoordinatorResponse = client.call(6, &share);
     assert!(none.coordinators.iter().all(|c| c.error_code == ErrorCode::InvalidRequest.code()));
+    let keys = vec!["g:AAAAAAAAAAAAAAAAAAAAAQ:0".into()];
+    let share =
+        FindCoordinatorRequest { coordinator_keys: keys, key_type: 2, ..FindCoordinatorRequest::default() };
+    let one: FindCoordinatorResponse = client.call(6, &share);
+    assert!(one.coordinators.iter().all(|c| (c.error_code, c.node_id) == (OK, 1)));
 }

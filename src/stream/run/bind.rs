@@ -105,7 +105,7 @@ impl Bound {
             Some((at, offsets::Committed { offset, leader_epoch: -1, metadata, commit_ms, expire_ms: None }))
         };
         let committed = positions.iter().filter_map(offset).collect();
-        let by = Committer { member_id: "", group_instance_id: None, generation_id: -1 };
+        let by = Committer::NOBODY;
         drop(self.broker.groups.commit(self.broker.core.clock.now(), &self.group(job), by, committed));
     }
 }

@@ -1,5 +1,7 @@
 //! The table of groups over a store: what survives, what is deleted, and when answers leave.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::{SESSION, join_request};
@@ -11,7 +13,7 @@ use crate::{
             member::SyncRequest,
             offsets::{Committed, TopicPartition},
         },
-        topic::{Offset, tests::ready},
+        topic::{Offset, Topics, tail::Budget, tests::ready},
     },
     clock,
     store::{Durability, Options, Store},
@@ -19,6 +21,10 @@ use crate::{
 
 fn key() -> GroupKey {
     GroupKey { vhost: "/".into(), id: "g".into() }
+}
+
+fn topics(store: &Store) -> Arc<Topics> {
+    Arc::new(Topics::recover(store.clone(), Budget::new(1_024)).unwrap())
 }
 
 fn commit_all(store: &Store) {
@@ -35,13 +41,13 @@ fn offset(offset: i64) -> Committed {
     }
 }
 
-const SIMPLE: Committer<'static> = Committer { member_id: "", group_instance_id: None, generation_id: -1 };
+const SIMPLE: Committer<'static> = Committer::NOBODY;
 
 #[test]
 fn members_generation_and_offsets_survive_a_crash_and_answers_wait_for_the_disk() {
     let options = || Options::new("", Durability::Fsync);
     let store = Store::manual(options());
-    let groups = Groups::new(store.clone(), Settings::default());
+    let groups = Groups::new(store.clone(), topics(&store), Settings::default());
     let now = clock::epoch();
     let mut join = Box::pin(groups.join(now, &key(), join_request("", "a")));
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -58,7 +64,7 @@ fn members_generation_and_offsets_survive_a_crash_and_answers_wait_for_the_disk(
     };
     let sync = groups.sync(now, &key(), sync);
     let at = TopicPartition { topic: Uuid::from_u128(1), partition: 0 };
-    let by = Committer { member_id: "a", group_instance_id: None, generation_id: 1 };
+    let by = Committer { member_id: "a", generation_id: 1, ..SIMPLE };
     let long = Committed { metadata: "x".repeat(4_097), ..offset(6) };
     let commit = groups.commit(now, &key(), by, vec![(at, offset(5)), (at, long)]);
     assert_eq!(groups.committed(&key(), at), None);
@@ -67,7 +73,7 @@ fn members_generation_and_offsets_survive_a_crash_and_answers_wait_for_the_disk(
     assert_eq!(ready(commit), Ok(vec![Ok(()), Err(OffsetMetadataTooLarge)]));
 
     let store = Store::open_on(store.crash(3).unwrap(), options()).unwrap();
-    let groups = Groups::recover(store.clone(), Settings::default(), now).unwrap();
+    let groups = Groups::recover(store.clone(), topics(&store), Settings::default(), now).unwrap();
     assert_eq!(groups.heartbeat(now, &key(), "a", None, 1), Ok(()));
     assert_eq!(groups.committed(&key(), at), Some(offset(5)));
     let described = groups.describe(&key()).unwrap();
@@ -78,7 +84,7 @@ fn members_generation_and_offsets_survive_a_crash_and_answers_wait_for_the_disk(
     assert_eq!(groups.describe(&key()).map(|d| (d.state, d.generation_id)), Some((GroupState::Empty, 2)));
     commit_all(&store);
     let store = Store::open_on(store.crash(4).unwrap(), options()).unwrap();
-    let groups = Groups::recover(store.clone(), Settings::default(), now).unwrap();
+    let groups = Groups::recover(store.clone(), topics(&store), Settings::default(), now).unwrap();
     let join = groups.join(now, &key(), join_request("", "b"));
     commit_all(&store);
     assert_eq!(ready(join).unwrap().generation_id, 3);
@@ -87,7 +93,11 @@ fn members_generation_and_offsets_survive_a_crash_and_answers_wait_for_the_disk(
 #[test]
 fn a_deleted_or_expired_group_leaves_no_key_behind() {
     let store = Store::manual(Options::ephemeral());
-    let groups = Groups::new(store.clone(), Settings { offsets_retention_ms: 100, ..Settings::default() });
+    let groups = Groups::new(
+        store.clone(),
+        topics(&store),
+        Settings { offsets_retention_ms: 100, ..Settings::default() },
+    );
     let now = clock::epoch();
     let at = TopicPartition { topic: Uuid::from_u128(1), partition: 0 };
     let keys = || {
@@ -122,7 +132,8 @@ fn a_deleted_or_expired_group_leaves_no_key_behind() {
 
 #[test]
 fn a_group_without_a_name_or_a_member_nobody_knows_is_refused_at_once() {
-    let groups = Groups::new(Store::manual(Options::ephemeral()), Settings::default());
+    let store = Store::manual(Options::ephemeral());
+    let groups = Groups::new(store.clone(), topics(&store), Settings::default());
     let now = clock::epoch();
     let nameless = GroupKey { id: "".into(), ..key() };
     assert_eq!(ready(groups.join(now, &nameless, join_request("", "a"))).unwrap_err().error, InvalidGroupId);

@@ -1,0 +1,79 @@
+//! ConsumerGroupDescribe (API key 69), versions 0–1: consumer groups with their members' assignments and targets
+//! (KIP-848). Version 1: which protocol a member uses (KIP-1099).
+
+use super::{authorized, consumer_group_heartbeat::by_topic};
+use crate::{
+    broker::group::{
+        assignor::Partitions,
+        consumer::{ConsumerDescription, ConsumerMemberDescription},
+    },
+    kafka::{
+        call::Call,
+        fault::ErrorCode,
+        wire::consumer_group_describe::{
+            Assignment, ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, DescribedGroup, Member,
+            TopicPartitions,
+        },
+    },
+};
+
+const CLASSIC: i8 = 0;
+const CONSUMER: i8 = 1;
+
+pub async fn handle(call: Call, request: ConsumerGroupDescribeRequest) -> ConsumerGroupDescribeResponse {
+    let authorized_operations = authorized::group(request.include_authorized_operations);
+    let describe = |group_id: String| match call.groups().describe_consumer(&call.group(&group_id)) {
+        Some(Some(description)) => {
+            DescribedGroup { authorized_operations, ..known(&call, group_id, description) }
+        }
+        Some(None) => unknown(format!("Group {group_id} is not a consumer group."), group_id),
+        None => unknown(format!("Group {group_id} not found."), group_id),
+    };
+    ConsumerGroupDescribeResponse {
+        groups: request.group_ids.into_iter().map(describe).collect(),
+        ..ConsumerGroupDescribeResponse::default()
+    }
+}
+
+fn known(call: &Call, group_id: String, description: ConsumerDescription) -> DescribedGroup {
+    let member = |m: ConsumerMemberDescription| Member {
+        member_id: m.member_id.to_string(),
+        instance_id: m.instance,
+        rack_id: m.rack,
+        member_epoch: m.epoch,
+        client_id: m.client_id,
+        client_host: m.client_host,
+        subscribed_topic_names: m.topics.into_iter().collect(),
+        subscribed_topic_regex: Some(m.regex),
+        assignment: assignment(call, &m.assignment),
+        target_assignment: assignment(call, &m.target),
+        member_type: if m.is_classic { CLASSIC } else { CONSUMER },
+    };
+    DescribedGroup {
+        group_id,
+        group_state: description.state.to_string(),
+        group_epoch: description.group_epoch,
+        assignment_epoch: description.assignment_epoch,
+        assignor_name: description.assignor.to_owned(),
+        members: description.members.into_iter().map(member).collect(),
+        ..DescribedGroup::default()
+    }
+}
+
+/// Topics that have been deleted meanwhile have no name, and are left out.
+fn assignment(call: &Call, partitions: &Partitions) -> Assignment {
+    let named = by_topic(partitions, |topic_id, partitions| {
+        let topic = call.topic_of_id(topic_id).ok()?;
+        Some(TopicPartitions { topic_id, topic_name: topic.name.to_string(), partitions })
+    });
+    Assignment { topic_partitions: named.into_iter().flatten().collect() }
+}
+
+fn unknown(text: String, group_id: String) -> DescribedGroup {
+    DescribedGroup {
+        error_code: ErrorCode::GroupIdNotFound.code(),
+        error_message: Some(text),
+        group_id,
+        ..DescribedGroup::default()
+    }
+}

@@ -1,0 +1,67 @@
+//! ShareGroupDescribe (API key 77), version 1: share groups with their members' assignments (KIP-932).
+
+use super::{authorized, consumer_group_heartbeat::by_topic};
+use crate::{
+    broker::group::share::{ASSIGNOR, ShareDescription, ShareMemberDescription},
+    kafka::{
+        call::Call,
+        fault::ErrorCode,
+        wire::share_group_describe::{
+            Assignment, DescribedGroup, Member, ShareGroupDescribeRequest, ShareGroupDescribeResponse,
+            TopicPartitions,
+        },
+    },
+};
+
+pub async fn handle(call: Call, request: ShareGroupDescribeRequest) -> ShareGroupDescribeResponse {
+    let authorized_operations = authorized::group(request.include_authorized_operations);
+    let describe = |group_id: String| match call.groups().describe_share(&call.group(&group_id)) {
+        Some(Some(description)) => {
+            DescribedGroup { authorized_operations, ..known(&call, group_id, description) }
+        }
+        Some(None) => unknown(format!("Group {group_id} is not a share group."), group_id),
+        None => unknown(format!("Group {group_id} not found."), group_id),
+    };
+    ShareGroupDescribeResponse {
+        groups: request.group_ids.into_iter().map(describe).collect(),
+        ..ShareGroupDescribeResponse::default()
+    }
+}
+
+fn known(call: &Call, group_id: String, description: ShareDescription) -> DescribedGroup {
+    let member = |m: ShareMemberDescription| Member {
+        member_id: m.member_id.to_string(),
+        rack_id: m.rack,
+        member_epoch: m.epoch,
+        client_id: m.client_id,
+        client_host: m.client_host,
+        subscribed_topic_names: m.topics.into_iter().collect(),
+        assignment: Assignment {
+            topic_partitions: by_topic(&m.assignment, |topic_id, partitions| {
+                let topic = call.topic_of_id(topic_id).ok()?;
+                Some(TopicPartitions { topic_id, topic_name: topic.name.to_string(), partitions })
+            })
+            .into_iter()
+            .flatten()
+            .collect(),
+        },
+    };
+    DescribedGroup {
+        group_id,
+        group_state: description.state.to_string(),
+        group_epoch: description.group_epoch,
+        assignment_epoch: description.assignment_epoch,
+        assignor_name: ASSIGNOR.to_owned(),
+        members: description.members.into_iter().map(member).collect(),
+        ..DescribedGroup::default()
+    }
+}
+
+fn unknown(text: String, group_id: String) -> DescribedGroup {
+    DescribedGroup {
+        error_code: ErrorCode::GroupIdNotFound.code(),
+        error_message: Some(text),
+        group_id,
+        ..DescribedGroup::default()
+    }
+}
