@@ -1,6 +1,8 @@
 """confluent-kafka (librdkafka) in groups of both protocols, and its admin client's view of them."""
 
+import json
 import time
+import urllib.request
 import uuid
 
 import pytest
@@ -215,3 +217,35 @@ def test_members_and_epochs_survive_a_kill(warren):
     assert values(poll_until([reader], lambda got: len(got) == 1)) == [1]
     assert [p.partition for p in reader.assignment()] == before, "nobody had to join again"
     reader.close()
+
+
+@pytest.mark.warren
+def test_groups_and_their_lag_are_shown_over_http(warren):
+    servers = {"bootstrap.servers": warren.kafka}
+    admin, name = AdminClient(servers), "lagging"
+    admin.create_topics([NewTopic(name, 2, 1)])[name].result(10)
+    producer = Producer(servers)
+    for partition in (0, 0, 1):
+        producer.produce(name, b"x", partition=partition)
+    assert producer.flush(10) == 0
+    for protocol in ("consumer", "classic"):
+        conf = {"group.id": protocol, "group.protocol": protocol, "auto.offset.reset": "earliest", "client.id": "me"}
+        reader = Consumer({**servers, **conf})
+        reader.subscribe([name])
+        poll_until([reader], lambda got: len(got) == 3)
+        reader.commit(offsets=[TopicPartition(name, 0, 1)], asynchronous=False)
+        group = _get(warren, f"/api/groups/%2F/{protocol}")
+        assert (group["type"], group["state"], group["lag"]) == (protocol, "Stable", 1)
+        assert group["partitions"] == [{"topic": name, "partition": 0, "offset": 1, "log_end_offset": 2, "lag": 1}]
+        [member] = group["members"]
+        assert (member["client_id"], member["client_host"]) == ("me", "127.0.0.1")
+        assert member["partitions"] == [{"topic": name, "partition": 0}, {"topic": name, "partition": 1}]
+        assert group in _get(warren, "/api/groups")
+        reader.close()
+
+
+def _get(warren, path):
+    request = urllib.request.Request(f"http://{warren.doors['admin']}{path}")
+    request.add_header("Authorization", "Basic Z3Vlc3Q6Z3Vlc3Q=")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)

@@ -24,10 +24,7 @@ use crate::{
         alarm::Resource,
         arguments::QueueKind,
         exchange::{Binding, Target},
-        group::{
-            Description, GroupKey,
-            offsets::{Committed, TopicPartition},
-        },
+        group::{Description, GroupKey, progress::Progress},
         message::{Publish, Traits},
         outlet::Outlet,
         publish::{Body, Publisher, Routed},
@@ -65,20 +62,15 @@ impl Live {
         }
     }
 
-    fn groups_of(&self, vhost: &Vhost, topics: &[Arc<Topic>]) -> Vec<GroupFigures> {
+    fn groups_of(&self, vhost: &Vhost) -> Vec<GroupFigures> {
         let vhost = VhostName(vhost.name.clone());
         let group = |described: Description| {
             let key = GroupKey { vhost: vhost.clone(), id: described.id.clone() };
-            let offset = |(at, committed): (TopicPartition, Committed)| {
-                let topic = topics.iter().find(|t| t.id == at.topic)?;
-                let end = topic.partition(at.partition)?.offsets().high_watermark.0;
-                let offset = committed.offset.0;
-                Some((topic.name.to_string(), at.partition, offset, (end - offset).max(0)))
-            };
+            let offset = |p: Progress| (p.topic.to_string(), p.partition, p.offset, p.lag);
             GroupFigures {
                 name: described.id.to_string(),
                 members: described.members.len() as u64,
-                offsets: self.broker.groups.all_committed(&key).into_iter().filter_map(offset).collect(),
+                offsets: self.broker.groups.progress(&key).into_iter().map(offset).collect(),
             }
         };
         self.broker.groups.list(&vhost).into_iter().map(group).collect()
@@ -293,7 +285,7 @@ impl Source for Live {
             let topics = vhost.topics();
             figures.exchanges += vhost.exchanges().len() as u64;
             figures.queues += topics.iter().filter(|t| t.stream_arguments.is_some()).count() as u64;
-            figures.groups.extend(self.groups_of(&vhost, &topics));
+            figures.groups.extend(self.groups_of(&vhost));
             figures.topics.extend(topics.iter().map(|topic| topic_figures(topic)));
             for queue in vhost.queues() {
                 let of_queue = queue.figures();

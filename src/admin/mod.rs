@@ -18,6 +18,7 @@ pub mod source;
 mod bindings;
 mod clients;
 mod exchanges;
+mod groups;
 mod health;
 mod limits;
 mod messages;

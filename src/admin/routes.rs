@@ -5,7 +5,7 @@
 use axum::http::Method;
 
 use crate::admin::{
-    bindings, clients, definitions, exchanges, health, limits, messages, node, overview, parameters,
+    bindings, clients, definitions, exchanges, groups, health, limits, messages, node, overview, parameters,
     permissions, policies, queues,
     request::{Change, Reply, Request},
     source::Later,
@@ -157,6 +157,9 @@ pub const ROUTES: &[Route] = &[
     route("GET", "api/topics", Management, Now(streams::topics)),
     route("GET", "api/topics/:vhost", Management, Now(streams::topics_of_vhost)),
     route("GET", "api/topics/:vhost/:topic", Management, Now(streams::topic)),
+    route("GET", "api/groups", Management, Now(groups::groups)),
+    route("GET", "api/groups/:vhost", Management, Now(groups::groups_of_vhost)),
+    route("GET", "api/groups/:vhost/:group", Management, Now(groups::group)),
     route("GET", "api/streams", Management, Now(streams::jobs)),
     route("POST", "api/streams", Administrator, Slow(streams::run)),
     route("POST", "api/streams/explain", Administrator, Slow(streams::explain)),

@@ -16,6 +16,7 @@ mod machine;
 pub mod member;
 mod migration;
 pub mod offsets;
+pub mod progress;
 mod rebalance;
 mod record;
 pub mod share;
