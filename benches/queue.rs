@@ -138,6 +138,7 @@ impl Bench {
             | Event::Reject { .. }
             | Event::Loaded
             | Event::GoOn
+            | Event::Heard(_)
             | Event::Served(_)
             | Event::Alarm(_)
             | Event::Close { .. } => None,

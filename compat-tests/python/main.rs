@@ -111,8 +111,8 @@ fn kafka_rows() {
     );
 }
 
-/// What people put on top of AMQP, from the `ci` tier on.
-fn built_on_amqp(suite: &str, options: &[&str], file: &str) {
+/// What people put on top of AMQP and Redis, from the `ci` tier on.
+fn built_on_top(suite: &str, options: &[&str], file: &str) {
     if !report::included(suite, Tier::Ci) {
         return;
     }
@@ -125,23 +125,28 @@ fn built_on_amqp(suite: &str, options: &[&str], file: &str) {
 
 #[test]
 fn celery() {
-    built_on_amqp("python celery", &[], "test_celery.py");
+    built_on_top("python celery", &[], "test_celery.py");
 }
 
 /// Before 4.0 celery holds tasks for later with a global prefetch that it raises.
 #[test]
 fn celery_with_rabbitmq_3_13() {
-    built_on_amqp("python celery, 3.13", &["--compat", "3.13"], "test_celery.py");
+    built_on_top("python celery, 3.13", &["--compat", "3.13"], "test_celery.py");
 }
 
 #[test]
 fn kombu() {
-    built_on_amqp("python kombu", &[], "test_kombu.py");
+    built_on_top("python kombu", &[], "test_kombu.py");
 }
 
 #[test]
 fn aio_pika() {
-    built_on_amqp("python aio-pika", &[], "test_aio_pika.py");
+    built_on_top("python aio-pika", &[], "test_aio_pika.py");
+}
+
+#[test]
+fn celery_and_rq_over_redis() {
+    built_on_top("python queues over redis", &[], "test_redis_queues.py");
 }
 
 #[test]

@@ -205,3 +205,104 @@ def test_what_was_confirmed_survives_kill_9(warren):
     assert [int(n) for n in client.lrange("q", 0, -1)] == [n for n in range(10, 100) if n != 50]
     assert client.ttl("k") > 900
     wait_for(lambda: client.dbsize() == 2)
+
+
+def test_channels(either, redis_url):
+    listener = redis.Redis.from_url(redis_url).pubsub()
+    listener.subscribe("news")
+    listener.psubscribe("n*")
+    assert [listener.get_message(timeout=5)["type"] for _ in range(2)] == ["subscribe", "psubscribe"]
+    assert either.publish("news", "hello") == 2
+    heard = [listener.get_message(timeout=5) for _ in range(2)]
+    assert [(m["type"], m["channel"], m["data"]) for m in heard] == [
+        ("message", b"news", b"hello"),
+        ("pmessage", b"news", b"hello"),
+    ]
+    assert either.pubsub_numsub("news") == [(b"news", 1)] and either.pubsub_numpat() == 1
+    listener.unsubscribe()
+    listener.punsubscribe()
+    wait_for(lambda: either.publish("news", "nobody") == 0)
+    listener.close()
+
+
+def test_hashes_and_sets(either):
+    assert either.hset("h", mapping={"a": 1, "b": 2}) == 2 and either.hget("h", "a") == b"1"
+    assert either.hgetall("h") == {b"a": b"1", b"b": b"2"} and either.hincrby("h", "a", 4) == 5
+    assert either.hmget("h", "a", "x") == [b"5", None] and either.hdel("h", "a", "b") == 2
+    assert either.sadd("s", "a", "b") == 2 and either.smembers("s") == {b"a", b"b"}
+    assert either.sismember("s", "a") and either.srem("s", "a") == 1 and either.scard("s") == 1
+    assert either.zadd("z", {"a": 1.5, "b": 2, "c": 3}) == 3 and either.zscore("z", "a") == 1.5
+    assert either.zrange("z", 0, -1) == [b"a", b"b", b"c"] and either.zrank("z", "b") == 1
+    assert either.zrangebyscore("z", "-inf", "(3") == [b"a", b"b"]
+    assert either.zrevrangebyscore("z", "+inf", 2, start=0, num=1) == [b"c"]
+    assert [tuple(pair) for pair in either.zrange("z", 0, 0, withscores=True)] == [(b"a", 1.5)]
+    assert either.zremrangebyscore("z", 0, 2) == 2 and either.zcard("z") == 1
+
+
+def test_streams(client, redis_url):
+    first = client.xadd("s", {"task": "one"})
+    client.xadd("s", {"task": "two"}, maxlen=10)
+    assert [fields for _, fields in client.xrange("s")] == [{b"task": b"one"}, {b"task": b"two"}]
+    client.xgroup_create("s", "workers", id="0")
+    [(_, [(id, fields)])] = client.xreadgroup("workers", "alice", {"s": ">"}, count=1)
+    assert (id, fields) == (first, {b"task": b"one"})
+    [(_, [(other, _)])] = client.xreadgroup("workers", "bob", {"s": ">"})
+    assert client.xpending("s", "workers")["pending"] == 2
+    assert client.xack("s", "workers", id) == 1
+    assert client.xclaim("s", "workers", "alice", 0, [other]) == [(other, {b"task": b"two"})]
+    assert client.xautoclaim("s", "workers", "carol", 0)[1] == [(other, {b"task": b"two"})]
+    got = in_background(lambda: redis.Redis.from_url(redis_url).xread({"s": "$"}, block=5000))
+    wait_for(lambda: waiting(client) == 1)
+    third = client.xadd("s", {"task": "three"})
+    assert got() == [[b"s", [(third, {b"task": b"three"})]]]
+    assert client.xreadgroup("workers", "bob", {"s": ">"}, block=10)[0][1][0][0] == third
+    assert client.xreadgroup("workers", "bob", {"s": ">"}, block=10) in ([], {})
+    assert client.xinfo_stream("s")["length"] == 3 and client.xlen("s") == 3
+
+
+@pytest.mark.warren
+def test_streams_and_groups_survive_kill_9(warren):
+    client = redis.Redis.from_url(warren.redis_url)
+    client.xgroup_create("s", "g", mkstream=True)
+    ids = [client.xadd("s", {"n": n}) for n in range(5)]
+    client.xreadgroup("g", "alice", {"s": ">"}, count=3)
+    client.xack("s", "g", ids[0])
+    client.xdel("s", ids[4])
+    client.hset("h", "a", 1), client.sadd("m", "x"), client.zadd("z", {"y": 2.5})
+    warren.restart()
+    client = redis.Redis.from_url(warren.redis_url)
+    assert [id for id, _ in client.xrange("s")] == ids[:4]
+    assert client.xpending("s", "g")["pending"] == 2
+    assert client.xreadgroup("g", "bob", {"s": ">"})[0][1] == [(ids[3], {b"n": b"3"})]
+    assert client.hgetall("h") == {b"a": b"1"} and client.smembers("m") == {b"x"}
+    assert client.zrange("z", 0, -1, withscores=True)[0][1] == 2.5
+
+
+@pytest.mark.warren
+def test_channels_are_an_exchange_and_streams_are_topics(warren):
+    import pika
+    from kafka import KafkaConsumer
+
+    client = redis.Redis.from_url(warren.redis_url)
+    listener = client.pubsub(ignore_subscribe_messages=True)
+    listener.subscribe("news.local")
+    connection = pika.BlockingConnection(pika.URLParameters(warren.amqp_url))
+    channel = connection.channel()
+    wait_for(lambda: client.pubsub_numsub("news.local")[0][1] == 1)
+    queue = channel.queue_declare("", exclusive=True).method.queue
+    channel.queue_bind(queue, "redis.pubsub", "news.#")
+    client.publish("news.local", "from redis")
+    method, _, body = wait_for(lambda: (got := channel.basic_get(queue, auto_ack=True))[0] and got)
+    assert (method.routing_key, body) == ("news.local", b"from redis")
+    channel.basic_publish("redis.pubsub", "news.local", b"from amqp")
+    heard = [wait_for(lambda: listener.get_message(timeout=1))["data"] for _ in range(2)]
+    assert heard == [b"from redis", b"from amqp"]
+    id = client.xadd("orders", {"item": "tea", "count": 2})
+    consumer = KafkaConsumer(
+        "redis.0.orders", bootstrap_servers=warren.kafka, auto_offset_reset="earliest", consumer_timeout_ms=20_000
+    )
+    record = next(consumer)
+    assert (record.key, record.value) == (id, b'{"count":"2","item":"tea"}')
+    assert record.headers == [("item", b"tea"), ("count", b"2")]
+    consumer.close()
+    connection.close()

@@ -6,6 +6,7 @@ pub mod administration;
 pub mod alarm;
 pub mod arguments;
 pub mod auth;
+pub mod channels;
 pub mod dead_letter;
 pub mod deadlines;
 pub mod definition;

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{
+    channels::Heard,
     keyspace::waiters::Served,
     queue::{ConsumerId, Entry, Queue},
 };
@@ -47,6 +48,8 @@ pub enum Event {
     GoOn,
     /// A resource alarm was raised (with its reason) or cleared.
     Alarm(Option<&'static str>),
+    /// What is said in a channel that the connection listens to.
+    Heard(Heard),
     /// What the connection waited for at a key.
     Served(Served),
     /// Somebody asks the connection to close.

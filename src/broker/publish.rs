@@ -286,8 +286,9 @@ impl Publisher {
                 *last = ticket.or(*last);
             }
         }
+        let heard = route.heard && self.vhost.channels.tell(publish.routing_key.as_bytes(), body.bytes()) > 0;
         if route.is_empty() {
-            return Routed::Unroutable;
+            return if heard { Routed::Taken } else { Routed::Unroutable };
         }
         if !route.delayed.is_empty() {
             self.delay(now_ms, publish, keys, route, body.bytes());

@@ -8,6 +8,7 @@ use std::{collections::HashSet, sync::Arc};
 use smallvec::SmallVec;
 
 use super::{
+    channels,
     exchange::{Envelope, Exchange, Target},
     holding::Holding,
     queue::Queue,
@@ -28,6 +29,8 @@ pub struct Route {
     pub delayed: Vec<(Arc<Holding>, u64)>,
     /// Exchanges that keep it for whoever is bound later.
     pub kept_by: Vec<Arc<Exchange>>,
+    /// It is heard in the channels of the vhost.
+    pub heard: bool,
     exchanges: SmallVec<[(Arc<Exchange>, u64); 1]>,
     pub(super) remember: bool,
 }
@@ -40,6 +43,7 @@ impl Default for Route {
             replies: Vec::new(),
             delayed: Vec::new(),
             kept_by: Vec::new(),
+            heard: false,
             exchanges: SmallVec::new(),
             remember: true,
         }
@@ -171,6 +175,7 @@ impl Vhost {
         if exchange.history.is_some() && super::exchange::recent_history::is_kept(envelope.headers) {
             route.kept_by.push(exchange.clone());
         }
+        route.heard |= *exchange.name == *channels::EXCHANGE;
         exchange.route(envelope, targets);
     }
 

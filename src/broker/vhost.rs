@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use super::{
     Core, Pending, arguments,
     arguments::QueueKind,
+    channels::Channels,
     definition,
     exchange::{EVENT, Exchange, ExchangeOptions, PREDECLARED, TargetId},
     keyspace::Keyspace,
@@ -37,6 +38,8 @@ pub struct Vhost {
     pub settings: VhostSettings,
     /// What clients have here that know no exchanges.
     pub keyspace: Arc<Keyspace>,
+    /// Who listens to what is published to `redis.pubsub`.
+    pub channels: Channels,
     pub(super) exchanges: DashMap<Arc<str>, Arc<Exchange>>,
     queues: DashMap<Arc<str>, Arc<Queue>>,
     pub(super) topology: Mutex<Topology>,
@@ -67,11 +70,11 @@ impl Vhost {
         }
         let (queues, tracing) = (DashMap::new(), settings.metadata().tracing);
         let name: Arc<str> = name.into();
-        let keyspace = Keyspace::new(&core, name.clone());
         Arc::new_cyclic(|me| Self {
+            keyspace: Keyspace::new(&core, name.clone(), me.clone()),
+            channels: Channels::default(),
             name,
             core,
-            keyspace,
             settings,
             exchanges,
             queues,

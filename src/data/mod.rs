@@ -2,6 +2,7 @@
 
 pub mod expiration;
 pub mod field;
+pub mod glob;
 pub mod record;
 pub mod term;
 pub mod value;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use super::{
     Door,
     client::{Client, Silence},
-    command::{self, Command, DENYOOM, NO_AUTH, PUBSUB, WRITE},
+    command::{self, Command, DENYOOM, Group, NO_AUTH, PUBSUB, WRITE},
     fault::{Fault, Permission},
     handle::transaction,
     wire::{
@@ -132,7 +132,10 @@ pub fn run(call: &mut Call<'_, '_>, command: &'static Command) -> Result<(), Fau
 }
 
 /// Redis' checks before a command, in its order.
-fn admit(call: &Call<'_, '_>, command: &'static Command, request: &[&[u8]]) -> Result<(), Fault> {
+///
+/// # Errors
+/// What the command is refused for.
+pub(super) fn admit(call: &Call<'_, '_>, command: &'static Command, request: &[&[u8]]) -> Result<(), Fault> {
     if !command.takes(request.len()) {
         return Err(Fault::WrongArity(command.name.into()));
     }
@@ -140,7 +143,11 @@ fn admit(call: &Call<'_, '_>, command: &'static Command, request: &[&[u8]]) -> R
         return if command.has(NO_AUTH) { Ok(()) } else { Err(Fault::NoAuth) };
     };
     if !login.unrestricted {
-        let access = if command.has(WRITE) { refusal::Access::Write } else { refusal::Access::Read };
+        let access = if command.has(WRITE) || command.group == Group::Scripting {
+            refusal::Access::Write
+        } else {
+            refusal::Access::Read
+        };
         if !command.keys_of(request).all(|key| login.may(access, call.client.db, key)) {
             return Err(Fault::NoPermission(Permission::Key));
         }

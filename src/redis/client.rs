@@ -10,12 +10,14 @@ use std::{
 use super::{clients::ClientInfo, wire::reply::Resp};
 use crate::broker::{
     auth::{Permissions, User},
+    channels::By,
     keyspace::{
         state::Watch,
         waiters::{Db, WaiterId},
     },
     list::End,
     outlet::Outlet,
+    publish::Publisher,
     refusal::Access,
     vhost::Vhost,
 };
@@ -35,6 +37,10 @@ pub struct Client {
     pub patterns: BTreeSet<Vec<u8>>,
     /// What is due to it is still written; then the socket closes.
     pub closing: bool,
+    /// Publishes to the channels.
+    pub publisher: Option<Publisher>,
+    /// A request that waited is done again, and waits until then at most.
+    pub again_until: Option<Option<Instant>>,
     /// Nobody is to hear of it: the socket closes at once.
     pub dropped: bool,
     pub silence: Silence,
@@ -79,7 +85,7 @@ pub struct Blocked {
 }
 
 /// What the reply to a client that waited looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
     /// The key and its element (`BLPOP`).
     KeyAndElement,
@@ -87,6 +93,8 @@ pub enum Shape {
     KeyAndElements,
     /// The element (`BLMOVE`).
     Element,
+    /// Whatever this request gives now (`XREAD`).
+    Again(Vec<Box<[u8]>>),
 }
 
 /// Which end, as commands name it.
@@ -116,6 +124,8 @@ impl Client {
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
             closing: false,
+            publisher: None,
+            again_until: None,
             dropped: false,
             silence: Silence::default(),
         }
@@ -130,6 +140,14 @@ impl Client {
     #[must_use]
     pub fn watched_was_touched(&self) -> bool {
         self.watch.as_ref().is_some_and(|watch| watch.load(Ordering::Relaxed))
+    }
+
+    /// What it listens to.
+    pub fn listens(&mut self, by: By) -> &mut BTreeSet<Vec<u8>> {
+        match by {
+            By::Channel => &mut self.channels,
+            By::Pattern => &mut self.patterns,
+        }
     }
 
     /// Channels and patterns it listens to.

@@ -6,7 +6,10 @@ use std::{collections::HashMap, sync::LazyLock};
 use super::{
     call::Call,
     fault::Fault,
-    handle::{client, connection, generic, list, server, string, transaction},
+    handle::{
+        client, connection, generic, hash, list, pubsub, script, server, set, sorted_set, stream,
+        stream_group, string, transaction,
+    },
     wire::number::integer,
 };
 
@@ -33,15 +36,23 @@ pub enum Keys {
     Range(i32, i32, i32),
     /// As many as the word at this place says, behind it.
     Counted(usize),
+    /// The first half of what follows the word `STREAMS`.
+    Streams,
 }
 
 /// Families of commands, as ACL categories name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
     Connection,
+    Hash,
     Keyspace,
     List,
+    PubSub,
+    Scripting,
     Server,
+    Set,
+    SortedSet,
+    Stream,
     String,
     Transaction,
 }
@@ -51,7 +62,13 @@ impl Group {
         match self {
             Self::Connection => Some("@connection"),
             Self::Keyspace => Some("@keyspace"),
+            Self::Hash => Some("@hash"),
             Self::List => Some("@list"),
+            Self::PubSub => Some("@pubsub"),
+            Self::Scripting => Some("@scripting"),
+            Self::Set => Some("@set"),
+            Self::SortedSet => Some("@sortedset"),
+            Self::Stream => Some("@stream"),
             Self::Server => None,
             Self::String => Some("@string"),
             Self::Transaction => Some("@transaction"),
@@ -184,6 +201,73 @@ commands! {
     "setnx" string::setnx 3 [WRITE DENYOOM FAST] ONE, String;
     "strlen" string::strlen 2 [READONLY FAST] ONE, String;
 
+    "hdel" hash::hdel -3 [WRITE FAST] ONE, Hash;
+    "hexists" hash::hexists 3 [READONLY FAST] ONE, Hash;
+    "hget" hash::hget 3 [READONLY FAST] ONE, Hash;
+    "hgetall" hash::hgetall 2 [READONLY] ONE, Hash;
+    "hincrby" hash::hincrby 4 [WRITE DENYOOM FAST] ONE, Hash;
+    "hincrbyfloat" hash::hincrbyfloat 4 [WRITE DENYOOM FAST] ONE, Hash;
+    "hkeys" hash::hkeys 2 [READONLY] ONE, Hash;
+    "hlen" hash::hlen 2 [READONLY FAST] ONE, Hash;
+    "hmget" hash::hmget -3 [READONLY FAST] ONE, Hash;
+    "hmset" hash::hmset -4 [WRITE DENYOOM FAST] ONE, Hash;
+    "hscan" hash::hscan -3 [READONLY] ONE, Hash;
+    "hset" hash::hset -4 [WRITE DENYOOM FAST] ONE, Hash;
+    "hsetnx" hash::hsetnx 4 [WRITE DENYOOM FAST] ONE, Hash;
+    "hvals" hash::hvals 2 [READONLY] ONE, Hash;
+
+    "sadd" set::sadd -3 [WRITE DENYOOM FAST] ONE, Set;
+    "scard" set::scard 2 [READONLY FAST] ONE, Set;
+    "sismember" set::sismember 3 [READONLY FAST] ONE, Set;
+    "smembers" set::smembers 2 [READONLY] ONE, Set;
+    "smismember" set::smismember -3 [READONLY FAST] ONE, Set;
+    "spop" set::spop -2 [WRITE FAST] ONE, Set;
+    "srem" set::srem -3 [WRITE FAST] ONE, Set;
+    "sscan" set::sscan -3 [READONLY] ONE, Set;
+
+    "zadd" sorted_set::zadd -4 [WRITE DENYOOM FAST] ONE, SortedSet;
+    "zcard" sorted_set::zcard 2 [READONLY FAST] ONE, SortedSet;
+    "zcount" sorted_set::zcount 4 [READONLY FAST] ONE, SortedSet;
+    "zincrby" sorted_set::zincrby 4 [WRITE DENYOOM FAST] ONE, SortedSet;
+    "zpopmax" sorted_set::zpopmax -2 [WRITE FAST] ONE, SortedSet;
+    "zpopmin" sorted_set::zpopmin -2 [WRITE FAST] ONE, SortedSet;
+    "zrange" sorted_set::zrange -4 [READONLY] ONE, SortedSet;
+    "zrangebyscore" sorted_set::zrangebyscore -4 [READONLY] ONE, SortedSet;
+    "zrank" sorted_set::zrank 3 [READONLY FAST] ONE, SortedSet;
+    "zrem" sorted_set::zrem -3 [WRITE FAST] ONE, SortedSet;
+    "zremrangebyrank" sorted_set::zremrangebyrank 4 [WRITE] ONE, SortedSet;
+    "zremrangebyscore" sorted_set::zremrangebyscore 4 [WRITE] ONE, SortedSet;
+    "zrevrange" sorted_set::zrevrange -4 [READONLY] ONE, SortedSet;
+    "zrevrangebyscore" sorted_set::zrevrangebyscore -4 [READONLY] ONE, SortedSet;
+    "zrevrank" sorted_set::zrevrank 3 [READONLY FAST] ONE, SortedSet;
+    "zscore" sorted_set::zscore 3 [READONLY FAST] ONE, SortedSet;
+
+    "xack" stream_group::xack -4 [WRITE FAST] ONE, Stream;
+    "xadd" stream::xadd -5 [WRITE DENYOOM FAST] ONE, Stream;
+    "xautoclaim" stream_group::xautoclaim -6 [WRITE FAST] ONE, Stream;
+    "xclaim" stream_group::xclaim -6 [WRITE FAST] ONE, Stream;
+    "xdel" stream::xdel -3 [WRITE FAST] ONE, Stream;
+    "xgroup" stream_group::xgroup -2 [WRITE DENYOOM] Keys::Range(2, 2, 1), Stream;
+    "xinfo" stream_group::xinfo -2 [READONLY] Keys::Range(2, 2, 1), Stream;
+    "xlen" stream::xlen 2 [READONLY FAST] ONE, Stream;
+    "xpending" stream_group::xpending -3 [READONLY] ONE, Stream;
+    "xrange" stream::xrange -4 [READONLY] ONE, Stream;
+    "xread" stream::xread -4 [READONLY BLOCKING MOVABLE_KEYS] Keys::Streams, Stream;
+    "xreadgroup" stream::xreadgroup -7 [WRITE BLOCKING MOVABLE_KEYS] Keys::Streams, Stream;
+    "xrevrange" stream::xrevrange -4 [READONLY] ONE, Stream;
+    "xtrim" stream::xtrim -4 [WRITE] ONE, Stream;
+
+    "psubscribe" pubsub::psubscribe -2 [PUBSUB NOSCRIPT LOADING STALE] NONE, PubSub;
+    "publish" pubsub::publish 3 [PUBSUB LOADING STALE FAST] NONE, PubSub;
+    "pubsub" pubsub::pubsub -2 [] NONE, PubSub;
+    "punsubscribe" pubsub::punsubscribe -1 [PUBSUB NOSCRIPT LOADING STALE] NONE, PubSub;
+    "subscribe" pubsub::subscribe -2 [PUBSUB NOSCRIPT LOADING STALE] NONE, PubSub;
+    "unsubscribe" pubsub::unsubscribe -1 [PUBSUB NOSCRIPT LOADING STALE] NONE, PubSub;
+
+    "eval" script::eval -3 [NOSCRIPT STALE SKIP_MONITOR NO_MANDATORY_KEYS MOVABLE_KEYS] Keys::Counted(2), Scripting;
+    "evalsha" script::evalsha -3 [NOSCRIPT STALE SKIP_MONITOR NO_MANDATORY_KEYS MOVABLE_KEYS] Keys::Counted(2), Scripting;
+    "script" script::script -2 [] NONE, Scripting;
+
     "discard" transaction::discard 1 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] NONE, Transaction;
     "exec" transaction::exec 1 [NOSCRIPT LOADING STALE SKIP_SLOWLOG] NONE, Transaction;
     "multi" transaction::multi 1 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] NONE, Transaction;
@@ -250,6 +334,11 @@ impl Command {
                 let whole = |n: i32| usize::try_from(n).unwrap_or(0);
                 (whole(first), whole(count), whole(step).max(1))
             }
+            Keys::Streams => {
+                let word = request.iter().position(|word| word.eq_ignore_ascii_case(b"streams"));
+                let first = word.map_or(request.len(), |at| at + 1);
+                (first, request.len().saturating_sub(first) / 2, 1)
+            }
             Keys::Counted(at) => {
                 let count = request.get(at).and_then(|word| integer(word));
                 (at + 1, count.and_then(|n| usize::try_from(n).ok()).unwrap_or(0), 1)
@@ -267,7 +356,7 @@ impl Command {
     pub fn key_range(&self) -> (i32, i32, i32) {
         match self.keys {
             Keys::Range(first, last, step) => (first, last, step),
-            Keys::None | Keys::Counted(_) => (0, 0, 0),
+            Keys::None | Keys::Counted(_) | Keys::Streams => (0, 0, 0),
         }
     }
 
@@ -277,7 +366,13 @@ impl Command {
         match self.group {
             Group::Connection => "connection",
             Group::Keyspace => "generic",
+            Group::Hash => "hash",
             Group::List => "list",
+            Group::PubSub => "pubsub",
+            Group::Scripting => "scripting",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
+            Group::Stream => "stream",
             Group::Server => "server",
             Group::String => "string",
             Group::Transaction => "transactions",
@@ -290,8 +385,16 @@ impl Command {
         let keyspace = (self.group == Group::Keyspace).then_some("@keyspace");
         let of_group = self.group.category().filter(|_| keyspace.is_none());
         let (early, late) = match self.group {
-            Group::Connection | Group::Transaction => (None, of_group),
-            Group::Keyspace | Group::List | Group::Server | Group::String => (of_group, None),
+            Group::Connection | Group::Scripting | Group::Transaction => (None, of_group),
+            Group::Hash
+            | Group::Keyspace
+            | Group::List
+            | Group::PubSub
+            | Group::Server
+            | Group::Set
+            | Group::SortedSet
+            | Group::Stream
+            | Group::String => (of_group, None),
         };
         [
             keyspace,
@@ -330,6 +433,9 @@ mod tests {
             ("lmpop 2 a b left", "a b"),
             ("blmpop 0 1 a left", "a"),
             ("lmpop 99999999999 a", "a"),
+            ("xread count 1 streams a b 0 0", "a b"),
+            ("eval x 2 a b c", "a b"),
+            ("xgroup create a g 0", "a"),
             ("ping", ""),
         ] {
             let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();

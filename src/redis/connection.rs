@@ -23,9 +23,9 @@ use bytes::{Buf, BytesMut};
 use super::{
     Door,
     call::{self, Call},
-    client::{Client, Login},
+    client::{Client, Login, Shape},
     clients::ClientInfo,
-    handle::{blocking, connection},
+    handle::{blocking, connection, pubsub},
     wire::{
         reply::{Reply, Resp},
         request::{Decoder, Front, Limits},
@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     broker::{
+        channels::{Heard, WAITING_BYTES_MAX},
         keyspace::waiters::{Served, ServedWith},
         outlet::{Event, Outlet},
         registry::{ConnectionInfo, Limits as ConnectionLimits},
@@ -60,8 +61,13 @@ pub struct Connection {
     output: Output,
     /// Input that waits while the client does.
     waiting_bytes: usize,
+    /// A request that waited, and how long it may wait again.
+    again: Option<Again>,
     registered: Option<Arc<ConnectionInfo>>,
 }
+
+/// A request that is done again, and until when it may wait.
+type Again = (Vec<Box<[u8]>>, Option<Instant>);
 
 /// Replies that must not leave yet.
 struct Held {
@@ -93,6 +99,7 @@ impl Connection {
             together: Together::default(),
             output: Output::default(),
             waiting_bytes: 0,
+            again: None,
             registered: None,
         }
     }
@@ -104,6 +111,7 @@ impl Connection {
         for event in events {
             match event {
                 Event::Served(served) => self.on_served(served),
+                Event::Heard(heard) => self.on_heard(&heard),
                 Event::Close { reason } => {
                     tracing::info!(peer = %self.client.peer(), "redis connection closed: {reason}");
                     self.client.dropped = true;
@@ -125,10 +133,24 @@ impl Connection {
         let Some(blocked) = self.client.blocked.take_if(|blocked| blocked.waiter == served.waiter) else {
             return;
         };
-        let mut reply = Reply { out: &mut self.replies, resp: self.client.resp };
-        blocking::served(&mut reply, blocked.shape, &served.what);
         self.client.info.shown.lock().blocked = false;
+        if let Shape::Again(request) = blocked.shape {
+            self.again = Some((request, blocked.until));
+            return;
+        }
+        let mut reply = Reply { out: &mut self.replies, resp: self.client.resp };
+        blocking::served(&mut reply, &blocked.shape, &served.what);
         self.send(served.ticket, Some(served.what));
+    }
+
+    fn on_heard(&mut self, heard: &Heard) {
+        if self.output.len() + self.held_bytes > WAITING_BYTES_MAX {
+            tracing::warn!(peer = %self.client.peer(), "redis connection closed: it does not read what it listens to");
+            self.client.dropped = true;
+            return;
+        }
+        pubsub::heard(&mut Reply { out: &mut self.replies, resp: self.client.resp }, heard);
+        self.send(None, None);
     }
 
     /// Lets the replies go that were just written, once that is durable.
@@ -183,7 +205,10 @@ impl Connection {
 
     /// Handles requests until there is no whole one, or something must be waited for; whether to try again.
     fn run(&mut self, now: Instant, input: &mut BytesMut, cx: &mut Context<'_>) -> bool {
-        if self.is_over() || self.client.blocked.is_some() || self.must_wait(cx) || input.is_empty() {
+        if self.is_over() || self.client.blocked.is_some() || self.must_wait(cx) {
+            return false;
+        }
+        if input.is_empty() && self.again.is_none() {
             return false;
         }
         let Some(vhost) = self.identify() else {
@@ -195,8 +220,9 @@ impl Connection {
             request_bytes_max: self.door.settings.request_bytes_max,
             authenticated: self.client.login.is_some(),
         };
+        let again = self.again.take();
         let mut visit = Visit { connection: self, now, handled: 0, bytes: 0, last: "NULL" };
-        let (ticket, went_on) = visit.requests(&vhost, input, &limits);
+        let (ticket, went_on) = visit.requests(&vhost, input, &limits, again);
         let (handled, bytes, last) = (visit.handled, visit.bytes, visit.last);
         input.advance(bytes);
         self.show(now, last, handled);
@@ -328,9 +354,11 @@ impl Connection {
             | Event::Confirm { .. }
             | Event::Deliver { .. }
             | Event::GoOn
+            | Event::Heard(_)
             | Event::Loaded
             | Event::Reject { .. } => None,
         }));
+        pubsub::forget(&mut self.client);
         let Some(login) = &self.client.login else { return };
         if waiter.is_none() && unheard.is_empty() {
             return;
@@ -365,10 +393,29 @@ impl Visit<'_> {
         vhost: &Arc<Vhost>,
         input: &mut BytesMut,
         limits: &Limits,
+        again: Option<Again>,
     ) -> (Option<Ticket>, Result<bool, super::wire::malformed::Malformed>) {
         let Connection { door, client, decoder, replies, .. } = &mut *self.connection;
         let mut keys = vhost.keyspace.enter(door.broker.core.clock.now_ms());
         let mut missing = 0;
+        if let Some((request, until)) = again {
+            let request: Vec<&[u8]> = request.iter().map(|word| &**word).collect();
+            client.again_until = Some(until);
+            let mut call = Call {
+                arguments: request.get(1..).unwrap_or_default(),
+                reply: Reply { out: replies, resp: client.resp },
+                client,
+                keys: &mut keys,
+                door,
+                now: self.now,
+                alone: true,
+            };
+            call::handle(&mut call, &request);
+            client.again_until = None;
+            if client.blocked.is_some() {
+                return (keys.leave(), Ok(false));
+            }
+        }
         let went_on = loop {
             let rest = input.get(self.bytes..).unwrap_or_default();
             match decoder.decode(rest, limits) {
@@ -493,7 +540,7 @@ impl pump::Connection for Connection {
         !self.is_over()
             && self.relief.is_none()
             && self.held_bytes < OUTPUT_BYTES_MAX
-            && (self.client.blocked.is_none() || self.waiting_bytes < WAITING_BYTES_MAX)
+            && (self.client.blocked.is_none() || self.waiting_bytes < MEANWHILE_BYTES_MAX)
     }
 
     fn finished(&self) -> bool {
@@ -516,4 +563,4 @@ impl pump::Connection for Connection {
 }
 
 /// What a client that waits may send meanwhile.
-const WAITING_BYTES_MAX: usize = 256 * 1024;
+const MEANWHILE_BYTES_MAX: usize = 256 * 1024;

@@ -9,10 +9,12 @@ use crate::broker::keyspace::state::WrongType;
 pub enum Fault {
     /// `ERR`, and a text that only one place says.
     Err(Cow<'static, str>),
+    BusyGroup,
     ExecAbort,
     InvalidExpire(&'static str),
     HelloWithoutAuth,
     NoAuth,
+    NoGroup(String),
     NoPermission(Permission),
     NoProtocol,
     NoScript,
@@ -23,9 +25,15 @@ pub enum Fault {
     Persistence(String),
     Subscribed(String),
     Syntax,
+    UnknownScript(String),
     UnknownCommand {
         name: Vec<u8>,
         arguments: Vec<Vec<u8>>,
+    },
+    /// The words behind a subcommand are none of its own.
+    SubcommandSyntax {
+        command: &'static str,
+        name: Vec<u8>,
     },
     UnknownSubcommand {
         command: &'static str,
@@ -68,12 +76,14 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Err(text) => write!(f, "ERR {text}"),
+            Self::BusyGroup => f.write_str("BUSYGROUP Consumer Group name already exists"),
             Self::ExecAbort => f.write_str("EXECABORT Transaction discarded because of previous errors."),
             Self::InvalidExpire(command) => write!(f, "ERR invalid expire time in '{command}' command"),
             Self::HelloWithoutAuth => f.write_str(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
             ),
             Self::NoAuth => f.write_str("NOAUTH Authentication required."),
+            Self::NoGroup(text) => write!(f, "NOGROUP {text}"),
             Self::NoPermission(Permission::Key) => f.write_str(
                 "NOPERM this user has no permissions to access one of the keys used as arguments",
             ),
@@ -105,9 +115,18 @@ impl fmt::Display for Fault {
                 }
                 Ok(())
             }
+            Self::UnknownScript(sha1) => write!(
+                f,
+                "ERR this server has no Lua, and knows no script {sha1}: only those of redis-py's locks, kombu and rq"
+            ),
             Self::UnknownSubcommand { command, name } => {
                 let help = command.to_ascii_uppercase();
                 write!(f, "ERR unknown subcommand '{}'. Try {help} HELP.", shown(name, NAME_MAX))
+            }
+            Self::SubcommandSyntax { command, name } => {
+                let help = command.to_ascii_uppercase();
+                let name = shown(name, NAME_MAX);
+                write!(f, "ERR unknown subcommand or wrong number of arguments for '{name}'. Try {help} HELP.")
             }
             Self::WrongArity(command) => write!(f, "ERR wrong number of arguments for '{command}' command"),
             Self::WrongPass => {

@@ -10,7 +10,6 @@ pub mod clients;
 pub mod command;
 pub mod connection;
 pub mod fault;
-pub mod glob;
 pub mod handle;
 #[cfg(test)]
 mod tests;

@@ -119,8 +119,8 @@ fn on_event(cx: &mut Context<'_>, held: Option<&mut Channel>, event: Event, coun
         Event::Loaded => super::basic::get_again(cx),
         Event::GoOn => cx.session.hold = None,
         Event::Alarm(reason) => alarm(cx, reason),
-        // Nobody here waits at a key.
-        Event::Served(_) => {}
+        // Nobody here waits at a key, or listens to a channel.
+        Event::Heard(_) | Event::Served(_) => {}
         Event::Close { reason } => cx.session.close_asked = Some(reason),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Access, Db, Name, Outlet, ServedWith, WaiterId, Wants, state::WrongType};
+use super::{Access, Db, Name, Outlet, ServedWith, WaiterId, Wants, state::WrongType, value::Kind};
 use crate::broker::{
     keyspace::waiters::Served,
     list::{End, List},
@@ -68,6 +68,11 @@ impl Access<'_> {
         self.inner.state.waiters.add(db, keys, wants, outlet)
     }
 
+    /// A stream has something new for those who wait for it.
+    pub fn look_at(&mut self, db: Db, key: &[u8]) {
+        self.inner.state.waiters.look_at(db, &key.into());
+    }
+
     /// Waits no more; false when it has been served already.
     pub fn wait_no_more(&mut self, waiter: WaiterId) -> bool {
         self.inner.state.waiters.remove(waiter).is_some()
@@ -85,7 +90,7 @@ impl Access<'_> {
                 }
             }
             // Where it was to go it has gone.
-            ServedWith::Moved(_) | ServedWith::WrongType => {}
+            ServedWith::Moved(_) | ServedWith::News | ServedWith::WrongType => {}
         }
     }
 
@@ -111,19 +116,22 @@ impl Access<'_> {
         after: Option<WaiterId>,
     ) -> Option<(WaiterId, Option<ServedWith>)> {
         let (db, key) = place;
-        self.get::<List>(*db, key).ok().flatten()?;
+        let kind = self.kind(*db, key)?;
         let (id, waiter) = self.inner.state.waiters.first_at(place, after)?;
-        let served = match waiter.wants.clone() {
-            Wants::Elements { from, count } => {
+        let served = match (waiter.wants.clone(), kind) {
+            (Wants::Elements { from, count }, Kind::List) => {
                 let elements = self.pop(*db, key, from, count).ok().flatten();
                 elements.map(|elements| ServedWith::Elements { db: *db, key: key.clone(), from, elements })
             }
-            Wants::Move { from, to, destination } => {
+            (Wants::Move { from, to, destination }, Kind::List) => {
                 match self.move_element(*db, (key, from), (&destination, to)) {
                     Ok(moved) => moved.map(ServedWith::Moved),
                     Err(WrongType) => Some(ServedWith::WrongType),
                 }
             }
+            (Wants::News, Kind::Stream) => Some(ServedWith::News),
+            // It goes on waiting for what it can use.
+            (Wants::Elements { .. } | Wants::Move { .. } | Wants::News, _) => None,
         };
         Some((id, served))
     }

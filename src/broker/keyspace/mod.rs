@@ -5,9 +5,13 @@
 //! until it leaves, and what it changed goes into the log as one Change. [`waiters`] are served behind every operation.
 
 pub mod blocking;
+pub mod fields;
 pub mod journal;
+mod records;
 mod recovery;
+pub mod sorted;
 pub mod state;
+pub mod stream;
 pub mod text;
 pub mod value;
 pub mod waiters;
@@ -31,6 +35,7 @@ use super::{
     Core,
     outlet::{Event, Outlet},
     queue::{QueueId, deadline::Earlier},
+    vhost::Vhost,
 };
 use crate::store::{Durability, Ticket};
 
@@ -41,6 +46,7 @@ pub const DBS: Db = 16;
 #[derive(Debug)]
 pub struct Keyspace {
     core: Arc<Core>,
+    home: Weak<Vhost>,
     /// Among the deadlines.
     id: QueueId,
     me: Weak<Self>,
@@ -58,12 +64,13 @@ struct Inner {
 
 impl Keyspace {
     #[must_use]
-    pub fn new(core: &Arc<Core>, vhost: Arc<str>) -> Arc<Self> {
+    pub fn new(core: &Arc<Core>, vhost: Arc<str>, home: Weak<Vhost>) -> Arc<Self> {
         let forgetful = core.store.durability() == Durability::None;
         let journal = if forgetful { Journal::forgetful() } else { Journal::default() };
         let state = State::new(vhost, journal);
         Arc::new_cyclic(|me| Self {
             core: core.clone(),
+            home,
             id: core.ids.queue(),
             me: me.clone(),
             inner: Mutex::new(Inner { state, told_bytes: 0, told_ms: None }),
@@ -144,6 +151,7 @@ impl Access<'_> {
     /// Goes: what was changed is in the committer's inbox, in the order of the visits. The ticket says when it lasts.
     pub fn leave(mut self) -> Option<Ticket> {
         self.serve();
+        self.drop_topics();
         let ticket = self.submit();
         for (outlet, mut served) in std::mem::take(&mut self.inner.state.served) {
             served.ticket = ticket;

@@ -52,6 +52,8 @@ pub struct State {
     pub(super) served: Vec<(Arc<super::Outlet>, Served)>,
     /// What is held in memory.
     pub(super) bytes: usize,
+    /// Streams that are gone, or have another name: their topics go, too.
+    pub(super) gone_streams: Vec<(Db, Name)>,
     /// Keys that went because their time had come.
     pub(super) expired: u64,
 }
@@ -70,6 +72,7 @@ impl State {
             waiters: Waiters::default(),
             served: Vec::new(),
             bytes: 0,
+            gone_streams: Vec::new(),
             expired: 0,
         }
     }
@@ -193,6 +196,9 @@ impl State {
         }
         self.bytes -= KEY_BYTES + name.len() + entry.value.bytes();
         self.touched(db, key);
+        if entry.value.kind() == Kind::Stream {
+            self.gone_streams.push((db, name.clone()));
+        }
         Some((name, entry))
     }
 

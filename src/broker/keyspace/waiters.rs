@@ -29,6 +29,8 @@ pub struct WaiterId(u64);
 pub enum Wants {
     /// Elements from an end of the list, up to so many.
     Elements { from: End, count: usize },
+    /// To hear that a stream has something new.
+    News,
     /// One element, to be put into another list.
     Move { from: End, to: End, destination: Name },
 }
@@ -52,6 +54,8 @@ pub enum ServedWith {
         elements: Vec<Box<[u8]>>,
     },
     Moved(Box<[u8]>),
+    /// There may be something new: ask again.
+    News,
     /// The destination holds something else than a list.
     WrongType,
 }

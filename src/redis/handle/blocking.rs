@@ -34,7 +34,7 @@ fn timeout(argument: &[u8]) -> Result<Option<Duration>, Fault> {
 fn block(call: &mut Call<'_, '_>, keys: &[&[u8]], timeout: Option<Duration>, (wants, shape): (Wants, Shape)) {
     if !call.alone {
         match shape {
-            Shape::KeyAndElement | Shape::KeyAndElements => call.reply.null_array(),
+            Shape::KeyAndElement | Shape::KeyAndElements | Shape::Again(_) => call.reply.null_array(),
             Shape::Element => call.reply.null(),
         }
         return;
@@ -46,7 +46,7 @@ fn block(call: &mut Call<'_, '_>, keys: &[&[u8]], timeout: Option<Duration>, (wa
 }
 
 /// What a client waited for has come.
-pub fn served(reply: &mut Reply<'_>, shape: Shape, with: &ServedWith) {
+pub fn served(reply: &mut Reply<'_>, shape: &Shape, with: &ServedWith) {
     match with {
         ServedWith::Elements { key, elements, .. } => {
             reply.array(2);
@@ -56,12 +56,14 @@ pub fn served(reply: &mut Reply<'_>, shape: Shape, with: &ServedWith) {
                     reply.array(elements.len());
                     elements.iter().for_each(|element| reply.bulk(element));
                 }
-                Shape::KeyAndElement | Shape::Element => {
+                Shape::KeyAndElement | Shape::Element | Shape::Again(_) => {
                     reply.bulk_or_null(elements.first().map(|element| &**element));
                 }
             }
         }
         ServedWith::Moved(element) => reply.bulk(element),
+        // The request itself is the answer.
+        ServedWith::News => {}
         ServedWith::WrongType => reply.error(&Fault::WrongType.to_string()),
     }
 }

@@ -54,8 +54,7 @@ pub fn quit(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 pub fn reset(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     call.client.transaction = None;
     unwatch_all(call.client);
-    call.client.channels.clear();
-    call.client.patterns.clear();
+    super::pubsub::forget(call.client);
     call.client.db = 0;
     call.client.resp = Resp::V2;
     call.client.silence = Silence::Off;
@@ -106,6 +105,11 @@ fn log_in(call: &mut Call<'_, '_>, name: &[u8], password: &[u8]) -> Result<(), F
     match login {
         Some(login) => {
             meters.auth_succeeded.increment();
+            if call.client.login.as_ref().is_some_and(|old| !Arc::ptr_eq(&old.vhost, &login.vhost)) {
+                // Channels are a vhost's own.
+                super::pubsub::forget(call.client);
+                call.client.publisher = None;
+            }
             call.client.login = Some(login);
             Ok(())
         }

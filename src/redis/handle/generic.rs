@@ -2,7 +2,8 @@
 
 use crate::{
     broker::keyspace::{DBS, value::Kind},
-    redis::{call::Call, fault::Fault, glob, wire::number::integer},
+    data::glob,
+    redis::{call::Call, fault::Fault, wire::number::integer},
 };
 
 /// Domain time at which something relative or absolute comes, in seconds or milliseconds.
@@ -69,33 +70,51 @@ pub fn keys(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// What `SCAN` and its like ask for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scan<'a> {
+    pub(super) after: u64,
+    pattern: &'a [u8],
+    pub(super) count: usize,
+    kind: Option<&'a [u8]>,
+}
+
+impl<'a> Scan<'a> {
+    /// `cursor [MATCH pattern] [COUNT count] [TYPE type]`
+    pub(super) fn of(words: &[&'a [u8]], with_type: bool) -> Result<Self, Fault> {
+        let (cursor, options) = words.split_first().ok_or(Fault::Syntax)?;
+        let after = std::str::from_utf8(cursor).ok().and_then(|text| text.parse::<u64>().ok());
+        let after = after.ok_or(Fault::err("invalid cursor"))?;
+        let mut scan = Self { after, pattern: b"*", count: 10, kind: None };
+        for option in options.chunks(2) {
+            let [word, value] = *option else { return Err(Fault::Syntax) };
+            match word {
+                word if word.eq_ignore_ascii_case(b"match") => scan.pattern = value,
+                word if with_type && word.eq_ignore_ascii_case(b"type") => scan.kind = Some(value),
+                word if word.eq_ignore_ascii_case(b"count") => {
+                    let n = integer(value).ok_or(Fault::NotInteger)?;
+                    scan.count = usize::try_from(n).ok().filter(|&n| n > 0).ok_or(Fault::Syntax)?;
+                }
+                _ => return Err(Fault::Syntax),
+            }
+        }
+        Ok(scan)
+    }
+
+    pub(super) fn wants(&self, name: &[u8]) -> bool {
+        glob::matches(self.pattern, name)
+    }
+}
+
 /// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`. The cursor is the last key's id, so that a key which is there
 /// all the while is told once.
 pub fn scan(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let after = std::str::from_utf8(call.argument(0)).ok().and_then(|text| text.parse::<u64>().ok());
-    let after = after.ok_or(Fault::err("invalid cursor"))?;
-    let (mut pattern, mut count, mut kind): (&[u8], usize, Option<&[u8]>) = (b"*", 10, None);
-    for option in call.rest(1).chunks(2) {
-        let [word, value] = *option else { return Err(Fault::Syntax) };
-        match word {
-            word if word.eq_ignore_ascii_case(b"match") => pattern = value,
-            word if word.eq_ignore_ascii_case(b"type") => kind = Some(value),
-            word if word.eq_ignore_ascii_case(b"count") => {
-                let n = integer(value).ok_or(Fault::NotInteger)?;
-                count = usize::try_from(n).ok().filter(|&n| n > 0).ok_or(Fault::Syntax)?;
-            }
-            _ => return Err(Fault::Syntax),
-        }
-    }
-    let mut walk = call.keys.walk(call.client.db, after);
-    let seen: Vec<_> = walk.by_ref().take(count).collect();
+    let scan = Scan::of(call.arguments, true)?;
+    let mut walk = call.keys.walk(call.client.db, scan.after);
+    let seen: Vec<_> = walk.by_ref().take(scan.count).collect();
     let cursor = if walk.next().is_some() { seen.last().map_or(0, |(id, _, _)| *id) } else { 0 };
-    let is_wanted = |(_, name, of): &&(u64, &_, Kind)| {
-        let name: &std::sync::Arc<[u8]> = name;
-        glob::matches(pattern, name)
-            && kind.is_none_or(|kind| kind.eq_ignore_ascii_case(of.word().as_bytes()))
-    };
-    let wanted: Vec<_> = seen.iter().filter(is_wanted).collect();
+    let of_kind = |of: Kind| scan.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(of.word().as_bytes()));
+    let wanted: Vec<_> = seen.iter().filter(|(_, name, of)| scan.wants(name) && of_kind(*of)).collect();
     call.reply.array(2);
     call.reply.text(&cursor.to_string());
     call.reply.array(wanted.len());

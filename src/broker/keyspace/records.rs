@@ -1,0 +1,74 @@
+//! What is added to a stream is also a record of a topic, `redis.<database>.<key>`, for readers of the log. The topic
+//! comes with the first entry and goes with the stream.
+
+use uuid::Uuid;
+
+use super::{Access, Db};
+use crate::broker::{
+    refusal::{Refusal, Subject},
+    topic::{NewTopic, VhostName, config::TopicConfig},
+    vhost::Vhost,
+};
+
+/// The topic of a stream.
+fn topic_name(db: Db, key: &[u8]) -> String {
+    format!("redis.{db}.{}", String::from_utf8_lossy(key))
+}
+
+impl Vhost {
+    /// Appends a record to a topic of that name, which is made if there is none. It is durable with whatever is
+    /// submitted next.
+    ///
+    /// # Errors
+    /// When there can be no such topic.
+    pub fn append_to_topic(
+        &self,
+        name: &str,
+        now_ms: i64,
+        (key, value): (&[u8], &[u8]),
+        headers: &[(String, &[u8])],
+    ) -> Result<(), Refusal> {
+        let topic = match self.find_topic(name) {
+            Some(topic) => topic,
+            None => {
+                let new = NewTopic {
+                    vhost: VhostName(self.name.clone()),
+                    name: name.to_owned(),
+                    partitions: 1,
+                    config: TopicConfig::default(),
+                    stream_arguments: None,
+                    id: Uuid::new_v4(),
+                };
+                let (topic, _) =
+                    self.core.topics.create(new).map_err(|refused| Refusal::InvalidArgument {
+                        arg: "name".to_owned(),
+                        on: Subject::queue(name),
+                        reason: refused.to_string(),
+                    })?;
+                topic
+            }
+        };
+        if let Some(partition) = topic.partition(0) {
+            let headers = headers.iter().map(|(name, value)| (name.as_str(), Some(*value)));
+            partition.publish(now_ms, Some(key), Some(value), headers);
+        }
+        Ok(())
+    }
+}
+
+impl Access<'_> {
+    /// Deletes the topics of streams that are gone.
+    pub(super) fn drop_topics(&mut self) {
+        let gone = std::mem::take(&mut self.inner.state.gone_streams);
+        if gone.is_empty() {
+            return;
+        }
+        let Some(vhost) = self.keyspace.home.upgrade() else { return };
+        for (db, key) in gone {
+            let is_back = self.kind(db, &key) == Some(super::value::Kind::Stream);
+            if let Some(topic) = vhost.find_topic(&topic_name(db, &key)).filter(|_| !is_back) {
+                vhost.delete_stream(&topic);
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Channels. What is published goes through the exchange `redis.pubsub`, so that AMQP's queues may be bound to it, and
+//! what AMQP's clients publish there is heard here.
+
+use std::sync::Arc;
+
+use crate::{
+    broker::{
+        channels::{By, EXCHANGE, Heard},
+        message::{Publish, Traits},
+        publish::{Body, Publisher},
+        refusal::Access,
+        vhost::Vhost,
+    },
+    data::glob,
+    redis::{
+        call::Call,
+        client::{Client, Login},
+        fault::{Fault, Permission},
+        wire::reply::Reply,
+    },
+};
+
+fn vhost(client: &Client) -> Result<Arc<Vhost>, Fault> {
+    client.login.as_ref().map(|login| login.vhost.clone()).ok_or(Fault::NoAuth)
+}
+
+/// Whether the client may do that with the channels' exchange, and with these channels.
+fn allow(login: Option<&Login>, access: Access, channels: &[&[u8]]) -> Result<(), Fault> {
+    let login = login.ok_or(Fault::NoAuth)?;
+    let (user, vhost) = (&login.user, &*login.vhost.name);
+    let may = login.unrestricted && user.topic_permissions.is_empty()
+        || user.may(access, vhost, EXCHANGE)
+            && channels
+                .iter()
+                .all(|channel| user.may_topic(access, vhost, EXCHANGE, &String::from_utf8_lossy(channel)));
+    if may { Ok(()) } else { Err(Fault::NoPermission(Permission::Channel)) }
+}
+
+/// The longest routing key; longer channels are for Redis' clients only.
+const ROUTING_KEY_MAX: usize = 255;
+
+pub fn publish(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let (channel, message) = (call.argument(0), call.argument(1));
+    allow(call.client.login.as_ref(), Access::Write, &[channel])?;
+    let vhost = vhost(call.client)?;
+    let heard = vhost.channels.count(channel);
+    match std::str::from_utf8(channel) {
+        Ok(routing_key) if routing_key.len() <= ROUTING_KEY_MAX => {
+            vhost.need_channels().map_err(|_| Fault::err("the exchange redis.pubsub cannot be made"))?;
+            let publisher = call.client.publisher.get_or_insert_with(|| Publisher::new(vhost.clone()));
+            let publish = Publish {
+                exchange: EXCHANGE,
+                routing_key,
+                properties: &NO_PROPERTIES,
+                traits: Traits::default(),
+            };
+            let now_ms = call.keys.now_ms;
+            let published = publisher.publish(now_ms, &publish, || None, &mut Body::Copied(message));
+            published.map_err(|_| Fault::err("the exchange redis.pubsub takes no messages"))?;
+            publisher.flush(now_ms, None);
+        }
+        Ok(_) | Err(_) => {
+            vhost.channels.tell(channel, message);
+        }
+    }
+    call.reply.count(heard);
+    Ok(())
+}
+
+/// No flag is set.
+const NO_PROPERTIES: [u8; 2] = [0, 0];
+
+/// Listens to names or patterns, one reply for each.
+fn listen(call: &mut Call<'_, '_>, by: By, word: &str) -> Result<(), Fault> {
+    allow(call.client.login.as_ref(), Access::Read, call.arguments)?;
+    let vhost = vhost(call.client)?;
+    vhost.need_channels().map_err(|_| Fault::err("the exchange redis.pubsub cannot be made"))?;
+    for &name in call.arguments {
+        if call.client.listens(by).insert(name.to_vec()) {
+            vhost.channels.listen(by, name, call.client.info.id, &call.client.outlet);
+        }
+        tell(&mut call.reply, word, Some(name), call.client.subscriptions());
+    }
+    Ok(())
+}
+
+fn tell(reply: &mut Reply<'_>, word: &str, name: Option<&[u8]>, subscriptions: usize) {
+    reply.push(3);
+    reply.text(word);
+    reply.bulk_or_null(name);
+    reply.count(subscriptions);
+}
+
+pub fn subscribe(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    listen(call, By::Channel, "subscribe")
+}
+
+pub fn psubscribe(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    listen(call, By::Pattern, "psubscribe")
+}
+
+/// Listens no more to those named, or to any.
+fn listen_no_more(call: &mut Call<'_, '_>, by: By, word: &str) -> Result<(), Fault> {
+    let names: Vec<Vec<u8>> = if call.arguments.is_empty() {
+        call.client.listens(by).iter().cloned().collect()
+    } else {
+        call.arguments.iter().map(|name| name.to_vec()).collect()
+    };
+    if names.is_empty() {
+        tell(&mut call.reply, word, None, call.client.subscriptions());
+    }
+    let vhost = vhost(call.client)?;
+    for name in &names {
+        if call.client.listens(by).remove(name) {
+            vhost.channels.listen_no_more(by, name, call.client.info.id);
+        }
+        tell(&mut call.reply, word, Some(name), call.client.subscriptions());
+    }
+    Ok(())
+}
+
+pub fn unsubscribe(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    listen_no_more(call, By::Channel, "unsubscribe")
+}
+
+pub fn punsubscribe(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    listen_no_more(call, By::Pattern, "punsubscribe")
+}
+
+/// The client listens to nothing any more.
+pub fn forget(client: &mut Client) {
+    let (channels, patterns) = (std::mem::take(&mut client.channels), std::mem::take(&mut client.patterns));
+    let Some(login) = &client.login else { return };
+    for (by, names) in [(By::Channel, channels), (By::Pattern, patterns)] {
+        names.iter().for_each(|name| login.vhost.channels.listen_no_more(by, name, client.info.id));
+    }
+}
+
+/// What a listener hears.
+pub fn heard(reply: &mut Reply<'_>, heard: &Heard) {
+    match &heard.pattern {
+        None => {
+            reply.push(3);
+            reply.text("message");
+        }
+        Some(pattern) => {
+            reply.push(4);
+            reply.text("pmessage");
+            reply.bulk(pattern);
+        }
+    }
+    reply.bulk(&heard.channel);
+    reply.bulk(&heard.message);
+}
+
+/// `PUBSUB CHANNELS [pattern] | NUMSUB [channel …] | NUMPAT`
+pub fn pubsub(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let asked = call.argument(0);
+    let channels = &vhost(call.client)?.channels;
+    match (asked.to_ascii_lowercase().as_slice(), call.rest(1)) {
+        (b"channels", rest @ ([] | [_])) => {
+            let pattern = rest.first().copied().unwrap_or(b"*");
+            let names: Vec<_> =
+                channels.names().into_iter().filter(|name| glob::matches(pattern, name)).collect();
+            call.reply.array(names.len());
+            names.iter().for_each(|name| call.reply.bulk(name));
+        }
+        (b"numsub", names) => {
+            call.reply.array(names.len() * 2);
+            for name in names {
+                call.reply.bulk(name);
+                call.reply.count(channels.listeners(name));
+            }
+        }
+        (b"numpat", []) => call.reply.count(channels.patterns()),
+        (b"channels" | b"numpat", _) => {
+            return Err(Fault::SubcommandSyntax { command: "pubsub", name: asked.to_vec() });
+        }
+        _ => return Err(Fault::UnknownSubcommand { command: "pubsub", name: asked.to_vec() }),
+    }
+    Ok(())
+}

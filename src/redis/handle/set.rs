@@ -1,0 +1,91 @@
+//! Sets.
+
+use crate::{
+    broker::keyspace::fields::Set,
+    redis::{call::Call, fault::Fault, wire::number::integer},
+};
+
+pub fn sadd(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let (db, key, members) = (call.db(), call.argument(0), call.rest(1));
+    let added = call.keys.change_or_make(db, key, |set: &mut Set, slots| {
+        members.iter().filter(|member| set.add(member, slots)).count()
+    })?;
+    call.reply.count(added);
+    Ok(())
+}
+
+pub fn srem(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let (db, key, members) = (call.db(), call.argument(0), call.rest(1));
+    let removed = call.keys.change(db, key, |set: &mut Set, slots| {
+        members.iter().filter(|member| set.remove(member, slots)).count()
+    })?;
+    call.reply.count(removed.unwrap_or(0));
+    Ok(())
+}
+
+pub fn smembers(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let set = call.keys.get::<Set>(call.client.db, call.argument(0))?;
+    call.reply.set(set.map_or(0, Set::len));
+    set.into_iter().flat_map(Set::iter).for_each(|member| call.reply.bulk(member));
+    Ok(())
+}
+
+pub fn sismember(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let set = call.keys.get::<Set>(call.client.db, call.argument(0))?;
+    call.reply.flag(set.is_some_and(|set| set.contains(call.arguments.get(1).copied().unwrap_or_default())));
+    Ok(())
+}
+
+pub fn smismember(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let set = call.keys.get::<Set>(call.client.db, call.argument(0))?;
+    let members = call.arguments.get(1..).unwrap_or_default();
+    call.reply.array(members.len());
+    members.iter().for_each(|member| call.reply.flag(set.is_some_and(|set| set.contains(member))));
+    Ok(())
+}
+
+pub fn scard(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let set = call.keys.get::<Set>(call.client.db, call.argument(0))?;
+    call.reply.count(set.map_or(0, Set::len));
+    Ok(())
+}
+
+/// `SPOP key [count]`: the oldest ones, which is as good as any.
+pub fn spop(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let (db, key) = (call.db(), call.argument(0));
+    let count = match *call.rest(1) {
+        [] => None,
+        [count] => {
+            let count = integer(count).and_then(|n| usize::try_from(n).ok());
+            Some(count.ok_or(Fault::err("value is out of range, must be positive"))?)
+        }
+        _ => return Err(Fault::Syntax),
+    };
+    let popped = call.keys.change(db, key, |set: &mut Set, slots| {
+        let members: Vec<Vec<u8>> = set.iter().take(count.unwrap_or(1)).map(<[u8]>::to_vec).collect();
+        for member in &members {
+            set.remove(member, slots);
+        }
+        members
+    })?;
+    match (count, popped.unwrap_or_default()) {
+        (None, members) => call.reply.bulk_or_null(members.first().map(Vec::as_slice)),
+        (Some(_), members) => {
+            call.reply.set(members.len());
+            members.iter().for_each(|member| call.reply.bulk(member));
+        }
+    }
+    Ok(())
+}
+
+/// `SSCAN key cursor [MATCH pattern] [COUNT count]`: all of it at once, as Redis does with small ones.
+pub fn sscan(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let scan = super::generic::Scan::of(call.rest(1), false)?;
+    let set = call.keys.get::<Set>(call.client.db, call.argument(0))?;
+    let found: Vec<_> = set.into_iter().flat_map(Set::iter).filter(|member| scan.wants(member)).collect();
+    call.reply.array(2);
+    call.reply.text("0");
+    call.reply.array(found.len());
+    found.iter().for_each(|member| call.reply.bulk(member));
+    Ok(())
+}
