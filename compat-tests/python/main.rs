@@ -18,6 +18,7 @@ fn pytest(suite: &str, python: &Path, broker: Option<&Broker>, files: &[&str]) {
     if let Some(broker) = broker {
         command.env("WARREN_AMQP", format!("amqp://guest:guest@{}/", broker.doors().amqp));
         command.env("WARREN_KAFKA", broker.doors().kafka.to_string());
+        command.env("WARREN_ADMIN", format!("http://{}", broker.doors().admin));
         command.env("WARREN_REDIS", broker.doors().redis.to_string());
     }
     let known = serde_json::to_string(&gaps::of("python")).expect("a map of strings is JSON");
@@ -58,7 +59,9 @@ fn kafka_python_newest() {
         return;
     };
     let broker = Broker::durable(&[]);
-    pytest("python kafka newest", &python, Some(&broker), &["test_kafka.py"]);
+    let files =
+        ["test_kafka.py", "test_kafka_records.py", "test_kafka_compaction.py", "test_super_streams.py"];
+    pytest("python kafka newest", &python, Some(&broker), &files);
 }
 
 #[test]

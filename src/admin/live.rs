@@ -151,7 +151,7 @@ impl Source for Live {
             .map(|queue| queue_row(&queue, &connections))
             .collect();
         let topics = self.vhosts_named(vhost).into_iter().flat_map(|v| v.topics());
-        rows.extend(topics.filter(|t| t.stream_arguments.is_some()).map(|topic| stream_row(&topic)));
+        rows.extend(topics.flat_map(|t| t.declared_streams()).map(|topic| stream_row(&topic)));
         rows.sort_by(|a, b| (&a.vhost, &a.name).cmp(&(&b.vhost, &b.name)));
         rows
     }
@@ -284,7 +284,7 @@ impl Source for Live {
         for vhost in self.broker.vhosts() {
             let topics = vhost.topics();
             figures.exchanges += vhost.exchanges().len() as u64;
-            figures.queues += topics.iter().filter(|t| t.stream_arguments.is_some()).count() as u64;
+            figures.queues += topics.iter().map(|t| t.declared_streams().len() as u64).sum::<u64>();
             figures.groups.extend(self.groups_of(&vhost));
             figures.topics.extend(topics.iter().map(|topic| topic_figures(topic)));
             for queue in vhost.queues() {

@@ -29,6 +29,7 @@ mod permissions;
 mod policies;
 mod queues;
 mod streams;
+mod super_streams;
 mod topology;
 mod users;
 mod vhosts;

@@ -108,7 +108,7 @@ pub(crate) fn delete(request: &Request) -> Change {
     request.allow(Access::Configure, &vhost.name, name)?;
     let deleted = match found {
         Named::Queue(queue) => vhost.delete_queue(&queue, asked("if-unused"), asked("if-empty")),
-        Named::Stream(topic) => Ok((0, vhost.delete_stream(&topic))),
+        Named::Stream(topic) => vhost.delete_stream_queue(&topic).map(|pending| (0, pending)),
     };
     let (_, pending) = deleted.map_err(|refusal| refused::reply(&refusal, &vhost.name))?;
     Done::nothing(pending)
@@ -155,7 +155,7 @@ pub(crate) fn definitions(vhost: &Vhost) -> Vec<Value> {
             "arguments": super::json::table(&queue.options.arguments),
         }));
     }
-    for topic in vhost.topics() {
+    for topic in vhost.topics().iter().flat_map(Topic::declared_streams) {
         let Some(arguments) = &topic.stream_arguments else { continue };
         rows.push(json!({
             "name": &*topic.name, "vhost": &*vhost.name, "durable": true, "auto_delete": false,

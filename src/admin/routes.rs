@@ -9,7 +9,7 @@ use crate::admin::{
     permissions, policies, queues,
     request::{Change, Reply, Request},
     source::Later,
-    streams, topology, users, vhosts,
+    streams, super_streams, topology, users, vhosts,
 };
 
 /// One line of the table.
@@ -160,6 +160,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "api/groups", Management, Now(groups::groups)),
     route("GET", "api/groups/:vhost", Management, Now(groups::groups_of_vhost)),
     route("GET", "api/groups/:vhost/:group", Management, Now(groups::group)),
+    route("PUT", "api/stream/super-streams/:vhost/:name", Management, Lasting(super_streams::put)),
+    route("DELETE", "api/stream/super-streams/:vhost/:name", Management, Lasting(super_streams::delete)),
     route("GET", "api/streams", Management, Now(streams::jobs)),
     route("POST", "api/streams", Administrator, Slow(streams::run)),
     route("POST", "api/streams/explain", Administrator, Slow(streams::explain)),

@@ -138,7 +138,7 @@ impl Vhost {
     /// [`Refusal::QueueLimit`].
     pub(super) fn check_queues_max(&self, name: &str) -> Result<(), Refusal> {
         let Some(limit) = self.settings.queues_max() else { return Ok(()) };
-        let streams = self.topics().iter().filter(|topic| topic.stream_arguments.is_some()).count();
+        let streams = self.topics().iter().map(|topic| topic.declared_streams().len()).sum::<usize>();
         if (self.queue_count() + streams) as u64 >= limit {
             return Err(Refusal::QueueLimit { queue: name.to_owned(), limit });
         }

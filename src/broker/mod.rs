@@ -33,6 +33,7 @@ pub mod registry;
 pub mod reply;
 pub mod routing;
 pub mod stream;
+mod super_stream;
 pub mod topic;
 pub mod topology;
 pub mod trace;

@@ -278,7 +278,7 @@ impl Broker {
             let target = match stored.kind {
                 TargetKind::Exchange => vhost.find_exchange(&stored.target).map(Target::Exchange),
                 TargetKind::Queue => vhost.find_queue(&stored.target).map(Target::Queue),
-                TargetKind::Topic => vhost.find_topic(&stored.target).map(Target::Topic),
+                TargetKind::Topic => vhost.find_stream(&stored.target).map(Target::Topic),
             };
             let (Some(target), Some(_)) = (target, vhost.find_exchange(&stored.source)) else {
                 // One end was deleted and this was not: nothing can come through it, and nobody should be kept from

@@ -176,7 +176,11 @@ impl Vhost {
             route.kept_by.push(exchange.clone());
         }
         route.heard |= *exchange.name == *channels::EXCHANGE;
+        let known = targets.len();
         exchange.route(envelope, targets);
+        if targets.len() == known {
+            targets.extend(self.super_stream_of(exchange).map(Target::Topic));
+        }
     }
 
     /// The default exchange: a key is a name.

@@ -11,7 +11,6 @@ use uuid::Uuid;
 use super::{
     Core, Pending, arguments,
     arguments::QueueKind,
-    exchange::TargetId,
     message::Publish,
     profile::Profile,
     publish::Headers,
@@ -39,10 +38,12 @@ pub struct DeclaredStream {
 }
 
 impl Vhost {
-    /// A topic that AMQP sees as a stream: one partition of its own name.
+    /// A topic that AMQP sees as a stream: one partition of its own name, or a partition by its name (`t-3`).
     #[must_use]
     pub fn find_stream(&self, name: &str) -> Option<Arc<Topic>> {
-        self.find_topic(name).filter(|topic| topic.partitions().len() == 1)
+        let topic =
+            self.find_topic(name).filter(|topic| topic.partitions().len() == 1 && !topic.is_super_stream());
+        topic.or_else(|| self.find_partition(name))
     }
 
     /// Declares a stream: makes it, or finds an equivalent one.
@@ -62,9 +63,10 @@ impl Vhost {
         }
         arguments::check(name, QueueKind::Stream, options, profile)?;
         check_sizes(arguments)?;
-        if let Some(topic) = self.find_topic(name) {
-            if let Some(current) = &topic.stream_arguments {
-                equivalent(name, arguments, current)?;
+        if let Some(topic) = self.find_stream(name).or_else(|| self.find_topic(name)) {
+            match &topic.stream_arguments {
+                Some(current) => equivalent(name, arguments, current)?,
+                None => as_configured(name, arguments, &topic.config())?,
             }
             let messages = topic.message_count();
             return Ok(DeclaredStream { topic, messages, pending: self.done_before() });
@@ -92,12 +94,25 @@ impl Vhost {
         Ok(DeclaredStream { topic, messages: 0, pending: Some(ticket) })
     }
 
+    /// The same for what was found by a queue's name.
+    ///
+    /// # Errors
+    /// A partition goes with its super stream only.
+    pub fn delete_stream_queue(&self, topic: &Arc<Topic>) -> Result<Pending, Refusal> {
+        if topic.is_partition {
+            return Err(Refusal::Stream("a partition is deleted with its super stream"));
+        }
+        Ok(self.delete_stream(topic))
+    }
+
     /// Deletes a stream with its bindings, whoever reads it and whatever is in it: RabbitMQ's streams mind neither
     /// `if-unused` nor `if-empty`, and say that no message went with them.
     pub fn delete_stream(&self, topic: &Arc<Topic>) -> Pending {
         let mut topology = self.topology.lock();
         let mut keys = Vec::new();
-        self.unbind_target(&mut topology, &TargetId::Topic(topic.name.clone()), &mut keys);
+        for target in Self::targets_of(topic) {
+            self.unbind_target(&mut topology, &target, &mut keys);
+        }
         let deleted = self.core.topics.delete(topic);
         self.names_changed();
         self.core.meters.queues_deleted.add(1);
@@ -121,6 +136,33 @@ impl Topic {
 fn equivalent(name: &str, received: &Table, current: &Table) -> Result<(), Refusal> {
     for arg in COMPARED {
         arguments::argument(arg, Subject::queue(name), received.field(arg), current.field(arg))?;
+    }
+    Ok(())
+}
+
+/// Whether a stream is declared as the topic is configured that Kafka made. What is not named may be as it is.
+fn as_configured(name: &str, received: &Table, config: &TopicConfig) -> Result<(), Refusal> {
+    let number = |config_name: &str| config.value(config_name).and_then(|value| value.parse::<i64>().ok());
+    for (arg, config_name) in [
+        ("x-max-age", "retention.ms"),
+        ("x-max-length-bytes", "retention.bytes"),
+        (SEGMENT_BYTES, "segment.bytes"),
+    ] {
+        let Some(value) = received.field(arg) else { continue };
+        let asked = if let Value::LongStr(age) = value {
+            arguments::age_ms(age).and_then(|ms| i64::try_from(ms).ok())
+        } else {
+            value.integer()
+        };
+        let is = number(config_name);
+        if asked != is {
+            let current = is.filter(|n| *n >= 0).map(|n| match arg {
+                // RabbitMQ counts ages in seconds at least.
+                "x-max-age" => Value::LongStr(format!("{}s", n / 1_000).into()),
+                _ => Value::I64(n),
+            });
+            arguments::argument(arg, Subject::queue(name), Some(value), current.as_ref())?;
+        }
     }
     Ok(())
 }
@@ -175,6 +217,19 @@ fn config(name: &str, arguments: &Table) -> Result<TopicConfig, Refusal> {
         on: Subject::queue(name),
         reason: error.to_string(),
     })
+}
+
+/// The same, with the checks of `queue.declare` before it.
+pub(super) fn checked_config(
+    name: &str,
+    arguments: &Table,
+    profile: &Profile,
+) -> Result<TopicConfig, Refusal> {
+    let options =
+        QueueOptions { durable: true, auto_delete: false, exclusive: None, arguments: arguments.clone() };
+    arguments::check(name, QueueKind::Stream, &options, profile)?;
+    check_sizes(arguments)?;
+    config(name, arguments)
 }
 
 /// The refusal for a name that is taken by a queue of another type.

@@ -33,7 +33,7 @@ pub(super) struct Topology {
 }
 
 impl Topology {
-    fn bound(&mut self, target: TargetId, source: &Exchange) {
+    pub(super) fn bound(&mut self, target: TargetId, source: &Exchange) {
         *self.sources.entry(target).or_default().entry(source.name.clone()).or_default() += 1;
     }
 
@@ -67,7 +67,7 @@ impl Vhost {
         if !is_type(&options.kind, self.core.profile) {
             return Err(Refusal::UnknownExchangeType(options.kind));
         }
-        let _topology = self.topology.lock();
+        let mut topology = self.topology.lock();
         self.check_alive()?;
         let made = Exchange::new(name, options)?;
         if let Some(exchange) = self.find_exchange(name) {
@@ -88,12 +88,14 @@ impl Vhost {
         let id = (made.keeps() == Keeps::Delayed).then(|| self.core.ids.queue());
         self.put_exchange(made.clone(), id);
         self.tell_exchange_created(&made);
+        let bindings = self.bind_partitions(&made, &mut topology);
         Ok(made.options.durable.then(|| {
             let key = definition::exchange_key(&self.name, name);
             let mut puts = vec![(key, definition::exchange_value(&made.options))];
             puts.extend(
                 id.map(|id| (definition::holding_key(&self.name, name), definition::holding_value(id))),
             );
+            puts.extend(bindings);
             definition::put_all(&self.core.store, puts)
         }))
     }
@@ -199,7 +201,7 @@ impl Vhost {
     }
 
     /// The key of a binding that lasts.
-    fn stored_binding(&self, source: &Exchange, binding: &Binding) -> Option<Vec<u8>> {
+    pub(super) fn stored_binding(&self, source: &Exchange, binding: &Binding) -> Option<Vec<u8>> {
         let kind = match binding.target {
             Target::Exchange(_) => TargetKind::Exchange,
             Target::Queue(_) => TargetKind::Queue,
@@ -285,7 +287,7 @@ impl Vhost {
             },
             Target::Queue(queue) if queue.is_gone() => Err(Refusal::NoQueue(queue.name.to_string())),
             Target::Queue(_) => Ok(()),
-            Target::Topic(topic) => match self.find_topic(&topic.name) {
+            Target::Topic(topic) => match self.find_stream(&topic.name) {
                 Some(found) if found.id == topic.id => Ok(()),
                 Some(_) | None => Err(Refusal::NoQueue(topic.name.to_string())),
             },

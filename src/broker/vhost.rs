@@ -167,7 +167,7 @@ impl Vhost {
         if name.is_empty() && kind != QueueKind::Classic {
             return Err(Refusal::ServerNamed(kind.word()));
         }
-        if let Some(stream) = self.find_topic(name).filter(|topic| topic.stream_arguments.is_some()) {
+        if let Some(stream) = self.find_stream(name).filter(|topic| topic.stream_arguments.is_some()) {
             return Err(stream::other_type(&stream.name, QueueKind::Stream, &options.arguments, profile));
         }
         if let Some(queue) = self.find_queue(name) {

@@ -214,7 +214,9 @@ fn delete(cx: &mut Context<'_>, channel: &mut Channel, method: &Delete<'_>) -> R
         Ok(super::consume::Source::Queue(queue)) => vhost
             .delete_queue(&queue, method.if_unused, method.if_empty)
             .map_err(|refusal| cx.fault(refusal))?,
-        Ok(super::consume::Source::Stream(topic)) => (0, vhost.delete_stream(&topic)),
+        Ok(super::consume::Source::Stream(topic)) => {
+            (0, vhost.delete_stream_queue(&topic).map_err(|refusal| cx.fault(refusal))?)
+        }
         // What is not there is deleted already.
         Err(Fault::NotFound(_)) => (0, vhost.done_before()),
         Err(fault) => return Err(fault),

@@ -161,6 +161,8 @@ pub struct TopicConfig {
     /// What a policy adds to the two above; not the topic's own, and not stored with it.
     policy_ms: Option<i64>,
     policy_bytes: Option<i64>,
+    /// What is shown in the place of the topic's own retention, because a policy keeps less.
+    limited: BTreeMap<&'static str, String>,
 }
 
 /// What happens to old records.
@@ -217,7 +219,7 @@ impl TopicConfig {
 
     /// Every config with its value and source, in the table's order.
     pub fn all(&self) -> impl Iterator<Item = (&'static ConfigKey, &str, ConfigSource)> {
-        CONFIGS.iter().map(|key| match self.set.get(key.name) {
+        CONFIGS.iter().map(|key| match self.limited.get(key.name).or_else(|| self.set.get(key.name)) {
             Some(value) => (key, value.as_str(), ConfigSource::DynamicTopicConfig),
             None if key.name == MIN_INSYNC_REPLICAS => {
                 (key, key.default, ConfigSource::DynamicDefaultBrokerConfig)
@@ -273,7 +275,17 @@ impl TopicConfig {
     /// The same with a policy's retention: the smaller limits count.
     #[must_use]
     pub fn with_policy(&self, policy_ms: Option<i64>, policy_bytes: Option<i64>) -> Self {
-        Self { policy_ms, policy_bytes, ..self.clone() }
+        let mut config = Self { policy_ms, policy_bytes, limited: BTreeMap::new(), ..self.clone() };
+        let is = config.retention();
+        for (name, own, is) in [
+            ("retention.ms", config.retention_ms, is.retention_ms),
+            ("retention.bytes", config.retention_bytes, is.retention_bytes),
+        ] {
+            if is != own && config.cleanup.delete {
+                config.limited.insert(name, is.to_string());
+            }
+        }
+        config
     }
 
     fn parsed(set: BTreeMap<&'static str, String>) -> Self {
@@ -312,6 +324,7 @@ impl TopicConfig {
             segment_ms: number("segment.ms"),
             policy_ms: None,
             policy_bytes: None,
+            limited: BTreeMap::new(),
             set,
         }
     }
@@ -504,5 +517,10 @@ mod tests {
         for (name, given, kept) in loose {
             assert_eq!(set(name, given).unwrap().value(name), Some(kept), "{name}");
         }
+        // A policy that keeps less is what counts, and what is shown.
+        let limited = config.with_policy(Some(4_000), None);
+        let shown = limited.all().find(|(key, ..)| key.name == "retention.ms").map(|(_, value, _)| value);
+        assert_eq!((shown, limited.retention().retention_ms), (Some("4000"), 4_000));
+        assert_eq!(limited.overrides().collect::<Vec<_>>(), [("retention.ms", "5000")]);
     }
 }

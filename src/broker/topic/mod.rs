@@ -75,6 +75,8 @@ pub struct Topic {
     partitions: RwLock<Arc<[Arc<Partition>]>>,
     /// What `queue.declare` with `x-queue-type=stream` said, if that made it: then its name is taken for queues.
     pub stream_arguments: Option<Table>,
+    /// It is a partition of a topic, seen as a stream.
+    pub is_partition: bool,
     config: SharedConfig,
     spread: Spread,
     applied: RwLock<Arc<Applied>>,
@@ -111,6 +113,25 @@ impl Topic {
     #[must_use]
     pub fn partitions(&self) -> Arc<[Arc<Partition>]> {
         self.partitions.read().clone()
+    }
+
+    /// A partition as a stream of its own, by the name that RabbitMQ gives it. It lives as long as its topic.
+    #[must_use]
+    pub fn partition_stream(&self, number: usize) -> Option<Arc<Self>> {
+        let partition = self.partitions().get(number)?.clone();
+        let mut arguments = self.stream_arguments.clone();
+        arguments.iter_mut().for_each(|arguments| arguments.0.retain(|(name, _)| name != "x-super-stream"));
+        Some(Arc::new(Self {
+            id: Uuid::from_u128(self.id.as_u128().wrapping_add(1 + u128::from(partition.id.0))),
+            name: format!("{}-{number}", self.name).into(),
+            vhost: self.vhost.clone(),
+            partitions: RwLock::new(Arc::from([partition])),
+            stream_arguments: arguments,
+            is_partition: true,
+            config: self.config.clone(),
+            spread: Spread::default(),
+            applied: RwLock::new(self.applied()),
+        }))
     }
 
     /// The partition of that number.

@@ -154,6 +154,7 @@ impl Topics {
         }
         Ok(Arc::new(Topic {
             applied: Default::default(),
+            is_partition: false,
             id,
             name: definition.name.into(),
             vhost: definition.vhost,
@@ -235,6 +236,7 @@ impl Topics {
         };
         let topic = Arc::new(Topic {
             applied: Default::default(),
+            is_partition: false,
             id: new.id,
             name: new.name.into(),
             vhost: new.vhost,

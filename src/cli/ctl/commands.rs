@@ -74,6 +74,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     command("list_channels", "list_channels [<column> ...]", (0, ANY), "Listing channels ...", listing::channels),
     command("list_consumers", "list_consumers [-p <vhost>] [<column> ...]", (0, ANY), "Listing consumers in vhost {p} ...", listing::consumers),
     command("delete_queue", "delete_queue [-p <vhost>] <queue_name> [--if-empty] [--if-unused]", (1, 1), "Deleting queue '{0}' on vhost '{p}' ...", listing::delete_queue),
+    command("add_super_stream", "add_super_stream [-p <vhost>] <name> [--partitions <partitions>] [--max-age <max-age>] [--max-length-bytes <max-length-bytes>] [--stream-max-segment-size-bytes <bytes>]", (1, 1), "Adding a super stream {0} ...", listing::add_super_stream),
+    command("delete_super_stream", "delete_super_stream [-p <vhost>] <name>", (1, 1), "Deleting super stream {0} ...", listing::delete_super_stream),
     command("purge_queue", "purge_queue [-p <vhost>] <queue_name>", (1, 1), "Purging queue '{0}' in vhost '{p}' ...", listing::purge_queue),
     command("close_connection", "close_connection <connectionpid> <explanation>", (2, 2), "Closing connection {0}, reason: {1} ...", listing::close_connection),
     command("close_all_connections", "close_all_connections [-p <vhost> --limit <limit>] [-n <node> --global] [--per-connection-delay <delay>] <explanation>", (1, 1), "Closing connections, reason: {0} ...", listing::close_all_connections),

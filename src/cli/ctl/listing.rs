@@ -215,6 +215,40 @@ pub(super) fn delete_queue(context: &Context<'_>) -> Result {
     }
 }
 
+/// A command of `rabbitmq-streams`.
+pub(super) fn add_super_stream(context: &Context<'_>) -> Result {
+    let number = |option: &str| -> std::result::Result<Option<i64>, Failure> {
+        let Some(text) = context.options.value(option) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| Failure::Usage(format!("{option} must be a number, not {text}")))
+    };
+    let mut arguments = serde_json::Map::new();
+    if let Some(age) = context.options.value("--max-age") {
+        arguments.insert("max-age".to_owned(), age.into());
+    }
+    for name in ["max-length-bytes", "stream-max-segment-size-bytes"] {
+        if let Some(bytes) = number(&format!("--{name}"))? {
+            arguments.insert(name.to_owned(), bytes.into());
+        }
+    }
+    let partitions = number("--partitions")?.unwrap_or(3);
+    let body = serde_json::json!({ "partitions": partitions, "arguments": arguments });
+    let at = path(&["stream", "super-streams", context.vhost(), context.argument(0)]);
+    let answer = context.client.call("PUT", &at, Some(&body), None)?;
+    if answer.is_ok() { Ok(Shown::Nothing) } else { Err(refused(&answer)) }
+}
+
+/// A command of `rabbitmq-streams`.
+pub(super) fn delete_super_stream(context: &Context<'_>) -> Result {
+    let name = context.argument(0);
+    let at = path(&["stream", "super-streams", context.vhost(), name]);
+    let answer = context.client.call("DELETE", &at, None, None)?;
+    match answer.status {
+        404 => Err(Failure::Refused(format!("Error:\nsuper stream {name} not found"))),
+        _ if answer.is_ok() => Ok(Shown::Nothing),
+        _ => Err(refused(&answer)),
+    }
+}
+
 pub(super) fn purge_queue(context: &Context<'_>) -> Result {
     let at = path(&["queues", context.vhost(), context.argument(0), "contents"]);
     let answer = context.client.call("DELETE", &at, None, None)?;

@@ -66,6 +66,10 @@ const WITH_VALUE: &[&str] = &[
     "--per-connection-delay",
     "--limit",
     "--format",
+    "--partitions",
+    "--max-age",
+    "--max-length-bytes",
+    "--stream-max-segment-size-bytes",
 ];
 const FLAGS: &[&str] = &[
     "--pre-hashed-password",
