@@ -9,15 +9,15 @@ DOORS = ("amqp", "kafka", "redis", "admin", "metrics")
 
 
 class Broker:
-    def __init__(self, directory):
-        self.directory = directory
+    def __init__(self, directory, *options):
+        self.directory, self.options = directory, options
         self.doors = dict.fromkeys(DOORS, "127.0.0.1:0")
         self.process = None
         self.start()
 
     def start(self):
         command = [os.environ["WARREN_BIN"], "serve", "--print-ready", "--data-dir", str(self.directory / "data")]
-        command += ["--zmq", "off"]
+        command += ["--zmq", "off", *self.options]
         for door, address in self.doors.items():
             command += [f"--{door}", address]
         log = open(self.directory / "log", "a")

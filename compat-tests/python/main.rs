@@ -99,6 +99,16 @@ fn tutorials_and_both_doors() {
     pytest("python tutorials and both doors", &python, Some(&broker), &files);
 }
 
+#[test]
+fn kafka_logins() {
+    for requirements in ["requirements.txt", "requirements-2.0.2.txt"] {
+        let Some(python) = report::available("python kafka logins", environment::python(requirements)) else {
+            return;
+        };
+        pytest("python kafka logins", &python, None, &["test_kafka_sasl.py"]);
+    }
+}
+
 /// Answers of the Kafka door field by field, without a client library.
 #[test]
 fn kafka_rows() {
@@ -110,7 +120,7 @@ fn kafka_rows() {
         "python kafka rows",
         &python,
         Some(&broker),
-        &["test_kafka_rows.py", "test_kafka_cluster_rows.py"],
+        &["test_kafka_rows.py", "test_kafka_cluster_rows.py", "test_kafka_semantics.py"],
     );
 }
 

@@ -25,6 +25,11 @@ def door(kafka_address):
 def topic(door):
     name = "rows-" + uuid.uuid4().hex[:8]
     create(door, name)
+    # Kafka's broker hears of a topic after the answer.
+    asked = [{"Name": name, "Partitions": [{"PartitionIndex": 0, "Timestamp": -1}]}]
+    deadline = time.monotonic() + 10
+    while door.call("ListOffsets", 7, ReplicaId=-1, Topics=asked)["Topics"][0]["Partitions"][0]["ErrorCode"]:
+        assert time.monotonic() < deadline, "the topic is never there"
     yield name
     door.call("DeleteTopics", 6, Topics=[{"Name": name}], TimeoutMs=5000)
 

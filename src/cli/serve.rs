@@ -378,6 +378,11 @@ fn kafka_settings(config: &Config, cluster_id: &str) -> kafka::Settings {
         auto_create_topics: from.auto_create_topics,
         request_bytes_max: from.socket_request_bytes_max,
         message_bytes_max: from.message_bytes_max,
+        sasl: from.sasl,
+        login_lifetime: match from.login_lifetime_ms {
+            0 => None,
+            ms => Some(Duration::from_millis(ms)),
+        },
         cluster_id: cluster_id.to_owned(),
         log_dir: match config.store.ephemeral {
             true => PathBuf::new(),

@@ -78,6 +78,7 @@ const RANGES: &[(&str, RangeInclusive<i64>)] = &[
     ("amqp.channel_tick_interval_ms", 10..=3_600_000),
     ("kafka.connections_max", 1..=1_000_000),
     ("kafka.num_partitions", 1..=10_000),
+    ("kafka.login_lifetime_ms", 0..=31_536_000_000),
     ("kafka.socket_request_bytes_max", 4096..=0x7fff_ffff),
     ("kafka.message_bytes_max", 1024..=0x7fff_ffff),
     ("kafka.group.session_timeout_ms_min", 1..=86_400_000),

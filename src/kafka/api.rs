@@ -26,6 +26,7 @@ macro_rules! for_each_api {
             14 SyncGroup                   sync_group                    SyncGroupRequest                   SyncGroupResponse                   0..=5  from 0;
             15 DescribeGroups              describe_groups               DescribeGroupsRequest              DescribeGroupsResponse              0..=6  from 0;
             16 ListGroups                  list_groups                   ListGroupsRequest                  ListGroupsResponse                  0..=5  from 0;
+            17 SaslHandshake               sasl_handshake                SaslHandshakeRequest               SaslHandshakeResponse               0..=1  from 0;
             18 ApiVersions                 api_versions                  ApiVersionsRequest                 ApiVersionsResponse                 0..=4  from 0;
             19 CreateTopics                create_topics                 CreateTopicsRequest                CreateTopicsResponse                2..=7  from 2;
             20 DeleteTopics                delete_topics                 DeleteTopicsRequest                DeleteTopicsResponse                1..=6  from 1;
@@ -43,6 +44,7 @@ macro_rules! for_each_api {
             32 DescribeConfigs             describe_configs              DescribeConfigsRequest             DescribeConfigsResponse             1..=4  from 1;
             33 AlterConfigs                alter_configs                 AlterConfigsRequest                AlterConfigsResponse                0..=2  from 0;
             35 DescribeLogDirs             describe_log_dirs             DescribeLogDirsRequest             DescribeLogDirsResponse             1..=5  from 1;
+            36 SaslAuthenticate            sasl_authenticate             SaslAuthenticateRequest            SaslAuthenticateResponse            0..=2  from 0;
             37 CreatePartitions            create_partitions             CreatePartitionsRequest            CreatePartitionsResponse            0..=3  from 0;
             38 CreateDelegationToken       create_delegation_token       CreateDelegationTokenRequest       CreateDelegationTokenResponse       1..=3  from 1;
             39 RenewDelegationToken        renew_delegation_token        RenewDelegationTokenRequest        RenewDelegationTokenResponse        1..=2  from 1;

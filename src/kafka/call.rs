@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     net::SocketAddr,
     pin::pin,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{Arc, OnceLock, atomic::AtomicUsize},
     task::Poll,
     time::Instant,
 };
@@ -12,12 +12,17 @@ use std::{
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::{Door, advertised::Node, fault::ErrorCode};
+use super::{
+    Door,
+    advertised::Node,
+    fault::ErrorCode,
+    login::{self, Identity, Login, LoginFailed},
+};
 use crate::{
     broker::{
         Pending,
         group::{GroupKey, Groups, share::ShareSessions},
-        topic::{Topic, Topics},
+        topic::{Topic, Topics, VhostName},
     },
     store::StoreError,
 };
@@ -28,10 +33,28 @@ pub struct Peer {
     /// Where it connected from.
     pub remote: SocketAddr,
     pub node: Node,
+    pub login: Mutex<Login>,
+    /// Once it has logged in.
+    pub identity: OnceLock<Identity>,
     pub timer: Timer,
     pub share_sessions: ShareSessions,
     /// Fetches so far: each begins with another partition, so that none starves.
     pub fetches: AtomicUsize,
+}
+
+impl Peer {
+    /// Takes a token; how long the login lasts, in milliseconds. `None`: nobody asked for one.
+    pub fn log_in(&self, now: Instant, token: &[u8]) -> Option<Result<i64, LoginFailed>> {
+        let mut login = self.login.lock();
+        let loopback = self.remote.ip().to_canonical().is_loopback();
+        let check = |name: &str, password: &str| login::identify(&self.door.broker, name, password, loopback);
+        let outcome = login.on_token(now, token, self.identity.get(), check)?;
+        Some(outcome.map(|identity| {
+            tracing::info!(peer = %self.remote, user = &*identity.user, vhost = &*identity.vhost.0, "logged in");
+            let _ = self.identity.set(identity);
+            login.lifetime_ms()
+        }))
+    }
 }
 
 /// A request without its body.
@@ -61,13 +84,28 @@ impl Call {
 
     #[must_use]
     pub fn group(&self, id: &str) -> GroupKey {
-        GroupKey { vhost: self.door().vhost.clone(), id: id.into() }
+        GroupKey { vhost: self.vhost().clone(), id: id.into() }
     }
 
-    /// Who asks, as Kafka calls one that has not logged in.
+    /// Whose topics and groups it sees.
+    #[must_use]
+    pub fn vhost(&self) -> &VhostName {
+        self.peer.identity.get().map_or(&self.door().vhost, |identity| &identity.vhost)
+    }
+
+    /// Who asks; Kafka has a name for one that has not logged in.
     #[must_use]
     pub fn principal(&self) -> String {
-        "ANONYMOUS".to_owned()
+        self.peer.identity.get().map_or("ANONYMOUS", |identity| &*identity.user).to_owned()
+    }
+
+    /// Why there are no delegation tokens: whoever has not logged in may not ask for one, and there is no master key.
+    #[must_use]
+    pub fn no_delegation_token(&self) -> ErrorCode {
+        match self.peer.identity.get() {
+            Some(_) => ErrorCode::DelegationTokenAuthDisabled,
+            None => ErrorCode::DelegationTokenRequestNotAllowed,
+        }
     }
 
     /// Java's way to write an address without a name.
@@ -85,13 +123,13 @@ impl Call {
     /// # Errors
     /// UNKNOWN_TOPIC_OR_PARTITION
     pub fn topic_named(&self, name: &str) -> Result<Arc<Topic>, ErrorCode> {
-        self.topics().find(&self.door().vhost, name).ok_or(ErrorCode::UnknownTopicOrPartition)
+        self.topics().find(self.vhost(), name).ok_or(ErrorCode::UnknownTopicOrPartition)
     }
 
     /// # Errors
     /// UNKNOWN_TOPIC_ID
     pub fn topic_of_id(&self, id: Uuid) -> Result<Arc<Topic>, ErrorCode> {
-        let topic = self.topics().by_id(id).filter(|topic| topic.vhost == self.door().vhost);
+        let topic = self.topics().by_id(id).filter(|topic| topic.vhost == *self.vhost());
         topic.ok_or(ErrorCode::UnknownTopicId)
     }
 

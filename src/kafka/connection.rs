@@ -8,12 +8,13 @@ use std::{
     collections::VecDeque,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
     time::Instant,
 };
 
 use bytes::{Buf, BytesMut};
+use parking_lot::Mutex;
 
 use super::{
     Door,
@@ -21,6 +22,7 @@ use super::{
     api::{self, ApiKey},
     call::{Call, Peer, Timer},
     dispatch::{self, Outcome, Work},
+    login::{Login, TOKEN_BYTES_MAX},
     wire::header::{API_VERSIONS_KEY, RequestHeader},
 };
 use crate::{
@@ -89,6 +91,8 @@ impl Connection {
         let share_sessions = ShareSessions::new(door.broker.groups.clone());
         Self {
             peer: Arc::new(Peer {
+                login: Mutex::new(Login::new(door.settings.sasl, door.settings.login_lifetime)),
+                identity: OnceLock::new(),
                 door,
                 remote,
                 node,
@@ -110,6 +114,10 @@ impl Connection {
     fn begin(&mut self, now: Instant, input: &mut BytesMut, cx: &mut Context<'_>) -> bool {
         if self.state != State::Open || self.output.is_full() {
             return false;
+        }
+        // The handshake before it has been answered, or it would not be wanted.
+        if self.peer.login.lock().wants_bare_token() {
+            return self.take_bare_token(now, input);
         }
         match self.front(input) {
             Front::Incomplete { missing } => {
@@ -133,6 +141,28 @@ impl Connection {
                 true
             }
         }
+    }
+
+    /// A token of SASL as it was before SaslAuthenticate (kafka-python 2.0): a length and bytes, both ways. Whoever is
+    /// refused is told nothing, as with Kafka.
+    fn take_bare_token(&mut self, now: Instant, input: &mut BytesMut) -> bool {
+        let Some(length) = input.first_chunk::<LENGTH_BYTES>() else { return false };
+        let length = i32::from_be_bytes(*length);
+        let Some(bytes) = usize::try_from(length).ok().filter(|bytes| *bytes <= TOKEN_BYTES_MAX) else {
+            self.close(&format!("a SASL token of {length} bytes"));
+            return false;
+        };
+        if input.len() < LENGTH_BYTES + bytes {
+            return false;
+        }
+        input.advance(LENGTH_BYTES);
+        let token = input.split_to(bytes);
+        match self.peer.log_in(now, &token) {
+            Some(Ok(_)) => self.output.buffer().extend_from_slice(&[0; LENGTH_BYTES]),
+            Some(Err(failed)) => self.close(&failed.0),
+            None => self.close("a SASL token that nobody asked for"),
+        }
+        true
     }
 
     /// Looks at the length, and at the key before the body has come: it decides how long the request may be.
@@ -197,6 +227,7 @@ impl Connection {
         self.peer.door.broker.core.meters.kafka_requests.add(1);
         let (key, mut progress) = match dispatch::served(api_key, api_version) {
             Some(key) => {
+                self.peer.login.lock().admit(now, key)?;
                 let call = Call { peer: self.peer.clone(), version: api_version, client_id, now };
                 let work = dispatch::start(key, call, correlation_id, body);
                 let work = work.map_err(|e| format!("{key:?} request, version {api_version}: {e}"))?;
@@ -230,7 +261,13 @@ impl Connection {
             };
             self.at_work_bytes -= bytes;
             match outcome {
-                Ok(frame) => frame.into_iter().for_each(|part| self.send(part)),
+                Ok(frame) => {
+                    frame.into_iter().for_each(|part| self.send(part));
+                    if self.peer.login.lock().has_failed() {
+                        self.close("the login has failed");
+                        self.forget();
+                    }
+                }
                 Err(reason) => {
                     self.close(&reason);
                     self.forget();

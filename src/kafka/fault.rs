@@ -106,6 +106,7 @@ error_codes! {
     56 KafkaStorageError "KAFKA_STORAGE_ERROR";
     58 SaslAuthenticationFailed "SASL_AUTHENTICATION_FAILED";
     59 UnknownProducerId "UNKNOWN_PRODUCER_ID";
+    61 DelegationTokenAuthDisabled "DELEGATION_TOKEN_AUTH_DISABLED";
     64 DelegationTokenRequestNotAllowed "DELEGATION_TOKEN_REQUEST_NOT_ALLOWED";
     68 NonEmptyGroup "NON_EMPTY_GROUP";
     69 GroupIdNotFound "GROUP_ID_NOT_FOUND";

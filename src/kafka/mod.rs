@@ -12,11 +12,12 @@ mod dispatch;
 pub mod fault;
 pub mod features;
 pub mod handle;
+pub mod login;
 #[cfg(test)]
 mod tests;
 pub mod wire;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use self::advertised::Advertised;
 use crate::broker::{Broker, topic::VhostName};
@@ -42,6 +43,10 @@ pub struct Settings {
     pub request_bytes_max: usize,
     /// `message.max.bytes`: a new topic's `max.message.bytes`, unless it says its own.
     pub message_bytes_max: usize,
+    /// Clients must log in.
+    pub sasl: bool,
+    /// `connections.max.reauth.ms`: a login is good for so long; `None`: for ever.
+    pub login_lifetime: Option<Duration>,
     pub cluster_id: String,
     /// Where the log lies; nowhere, when it is in memory.
     pub log_dir: PathBuf,
@@ -51,7 +56,7 @@ pub struct Settings {
 pub struct Door {
     pub broker: Arc<Broker>,
     pub settings: Settings,
-    /// Kafka knows no vhosts: the topics and groups it sees are those of `/`.
+    /// Kafka knows no vhosts: the topics and groups that a client sees are those of `/`, unless it logs in to another.
     pub vhost: VhostName,
 }
 

@@ -8,6 +8,7 @@ use crate::{
     kafka::{
         NODE_ID,
         call::Call,
+        login::MECHANISMS,
         wire::describe_configs::{DescribeConfigsResourceResult, DescribeConfigsSynonym},
     },
 };
@@ -61,7 +62,8 @@ fn own(call: &Call) -> Vec<Row> {
     use ConfigType::{Boolean, Int, List, Long, String as Str};
     let (settings, groups) = (&call.door().settings, call.groups().settings());
     let node = &call.peer.node;
-    let listeners = format!("PLAINTEXT://{}:{}", node.host, node.port);
+    let protocol = if settings.sasl { "SASL_PLAINTEXT" } else { "PLAINTEXT" };
+    let listeners = format!("{protocol}://{}:{}", node.host, node.port);
     let limits = &groups.limits;
     vec![
         ("advertised.listeners", List, "", listeners.clone()),
@@ -83,6 +85,8 @@ fn own(call: &Call) -> Vec<Row> {
         ("offsets.topic.replication.factor", Int, "3", "1".to_owned()),
         ("process.roles", List, "", "broker,controller".to_owned()),
         ("producer.id.expiration.ms", Int, "86400000", "86400000".to_owned()),
+        ("sasl.enabled.mechanisms", List, "GSSAPI", MECHANISMS.join(",")),
+        ("connections.max.reauth.ms", Long, "0", settings.login_lifetime.map_or(0, |l| l.as_millis()).to_string()),
         ("security.inter.broker.protocol", Str, "PLAINTEXT", "PLAINTEXT".to_owned()),
         ("log.retention.hours", Int, "168", "168".to_owned()),
         ("log.roll.hours", Int, "168", "168".to_owned()),

@@ -1,15 +1,14 @@
-//! CreateDelegationToken (API key 38), versions 1–3: refused, as on every listener that is not of SASL or two-way TLS.
+//! CreateDelegationToken (API key 38), versions 1–3: refused, as without a master key.
 
 use crate::kafka::{
     call::Call,
-    fault::ErrorCode,
     wire::create_delegation_token::{CreateDelegationTokenRequest, CreateDelegationTokenResponse},
 };
 
 pub async fn handle(call: Call, _request: CreateDelegationTokenRequest) -> CreateDelegationTokenResponse {
     let (kind, name) = ("User".to_owned(), call.principal());
     let mut response = CreateDelegationTokenResponse {
-        error_code: ErrorCode::DelegationTokenRequestNotAllowed.code(),
+        error_code: call.no_delegation_token().code(),
         principal_type: kind.clone(),
         principal_name: name.clone(),
         issue_timestamp_ms: -1,

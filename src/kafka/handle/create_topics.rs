@@ -84,7 +84,7 @@ fn check_name(call: &Call, name: &str) -> Result<(), Fault> {
     if call.topic_named(name).is_ok() {
         return Err(Fault::new(ErrorCode::TopicAlreadyExists, format!("Topic '{name}' already exists.")));
     }
-    match call.topics().colliding(&call.door().vhost, name) {
+    match call.topics().colliding(call.vhost(), name) {
         None => Ok(()),
         Some(other) => Err(Fault::new(
             ErrorCode::InvalidTopicException,
@@ -192,7 +192,7 @@ fn check_count(count: usize) -> Result<u32, Fault> {
 
 fn new_topic(call: &Call, name: &str, checked: Checked) -> NewTopic {
     NewTopic {
-        vhost: call.door().vhost.clone(),
+        vhost: call.vhost().clone(),
         name: name.to_owned(),
         partitions: checked.partitions,
         config: checked.config,

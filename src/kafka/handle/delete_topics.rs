@@ -67,7 +67,7 @@ fn find(call: &Call, asked: &DeleteTopicState) -> Result<Arc<Topic>, Fault> {
 }
 
 fn delete(call: &Call, topic: &Arc<Topic>, pending: &mut Pending) -> Result<(), Fault> {
-    let vhost = call.door().broker.vhost(&call.door().vhost.0);
+    let vhost = call.door().broker.vhost(&call.vhost().0);
     let vhost = vhost.map_err(|_| Fault::from(ErrorCode::UnknownTopicOrPartition))?;
     *pending = vhost.delete_stream(topic).or(*pending);
     call.groups().topic_deleted(topic.id);

@@ -1,17 +1,13 @@
-//! DescribeDelegationToken (API key 41), versions 1–3: refused, as on every listener that is not of SASL or two-way TLS.
+//! DescribeDelegationToken (API key 41), versions 1–3: refused, as without a master key.
 
 use crate::kafka::{
     call::Call,
-    fault::ErrorCode,
     wire::describe_delegation_token::{DescribeDelegationTokenRequest, DescribeDelegationTokenResponse},
 };
 
-pub async fn handle(
-    _call: Call,
-    _request: DescribeDelegationTokenRequest,
-) -> DescribeDelegationTokenResponse {
+pub async fn handle(call: Call, _request: DescribeDelegationTokenRequest) -> DescribeDelegationTokenResponse {
     DescribeDelegationTokenResponse {
-        error_code: ErrorCode::DelegationTokenRequestNotAllowed.code(),
+        error_code: call.no_delegation_token().code(),
         ..DescribeDelegationTokenResponse::default()
     }
 }

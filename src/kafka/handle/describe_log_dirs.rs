@@ -19,7 +19,7 @@ use crate::{
 
 pub async fn handle(call: Call, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
     let topics = match request.topics {
-        None => call.topics().list(&call.door().vhost).iter().map(|topic| sizes(topic, |_| true)).collect(),
+        None => call.topics().list(call.vhost()).iter().map(|topic| sizes(topic, |_| true)).collect(),
         Some(asked) => asked.iter().filter_map(|asked| asked_for(&call, asked)).collect(),
     };
     let directory = &call.door().settings.log_dir;

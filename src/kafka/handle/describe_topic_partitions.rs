@@ -23,7 +23,7 @@ const PAGE_PARTITIONS_MAX: usize = 2_000;
 
 pub async fn handle(call: Call, request: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
     let mut names: BTreeSet<String> = if request.topics.is_empty() {
-        call.topics().list(&call.door().vhost).iter().map(|topic| topic.name.to_string()).collect()
+        call.topics().list(call.vhost()).iter().map(|topic| topic.name.to_string()).collect()
     } else {
         request.topics.into_iter().map(|topic| topic.name).collect()
     };

@@ -18,7 +18,7 @@ pub async fn handle(call: Call, request: ElectLeadersRequest) -> ElectLeadersRes
         Some(topics) => topics.into_iter().map(|asked| elect(&call, known, election_type, asked)).collect(),
         // All of them: only what has a new leader is named, and nothing has.
         None => {
-            let all = call.topics().list(&call.door().vhost);
+            let all = call.topics().list(call.vhost());
             let none =
                 |topic: &str| ReplicaElectionResult { topic: topic.to_owned(), partition_result: vec![] };
             all.iter().map(|topic| none(&topic.name)).collect()

@@ -41,7 +41,7 @@ pub async fn handle(call: Call, request: ListConfigResourcesRequest) -> ListConf
 fn names(call: &Call, kind: ResourceType) -> Vec<String> {
     match kind {
         ResourceType::Topic => {
-            call.topics().list(&call.door().vhost).iter().map(|topic| topic.name.to_string()).collect()
+            call.topics().list(call.vhost()).iter().map(|topic| topic.name.to_string()).collect()
         }
         ResourceType::Broker => vec![NODE_ID.to_string()],
         ResourceType::BrokerLogger | ResourceType::ClientMetrics | ResourceType::Group => Vec::new(),

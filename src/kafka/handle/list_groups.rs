@@ -11,7 +11,7 @@ pub async fn handle(call: Call, request: ListGroupsRequest) -> ListGroupsRespons
         filter.is_empty() || filter.iter().any(|wanted| wanted.trim().eq_ignore_ascii_case(value))
     };
     let mut groups = Vec::new();
-    for group in call.groups().list(&call.door().vhost) {
+    for group in call.groups().list(call.vhost()) {
         let (group_state, group_type) = (group.state.to_string(), group.group_type.name());
         if passes(&request.types_filter, group_type) && passes(&request.states_filter, &group_state) {
             groups.push(ListedGroup {

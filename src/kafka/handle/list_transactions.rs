@@ -56,7 +56,7 @@ pub async fn handle(call: Call, request: ListTransactionsRequest) -> ListTransac
         producer_id: found.transaction.producer.id,
         transaction_state: found.transaction.state.name().to_owned(),
     };
-    let all = call.door().broker.transactions.list(&call.door().vhost);
+    let all = call.door().broker.transactions.list(call.vhost());
     ListTransactionsResponse {
         unknown_state_filters: unknown,
         transaction_states: all.into_iter().filter(wanted).map(state).collect(),

@@ -41,7 +41,7 @@ pub async fn handle(call: Call, request: MetadataRequest) -> MetadataResponse {
             found
         }
         Some(_) | None => {
-            let all = call.topics().list(&call.door().vhost);
+            let all = call.topics().list(call.vhost());
             all.iter().map(|topic| describe(topic, topic_operations)).collect()
         }
     };
@@ -97,11 +97,11 @@ fn make(call: &Call, name: &str, may_make: bool, pending: &mut Pending) -> Resul
     if !may_make || !settings.auto_create_topics {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
-    if call.topics().colliding(&call.door().vhost, name).is_some() {
+    if call.topics().colliding(call.vhost(), name).is_some() {
         return Err(ErrorCode::InvalidTopicException);
     }
     let new = NewTopic {
-        vhost: call.door().vhost.clone(),
+        vhost: call.vhost().clone(),
         name: name.to_owned(),
         partitions: settings.num_partitions,
         config: create_topics::default_config(settings),

@@ -58,6 +58,8 @@ pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod renew_delegation_token;
 mod replicas;
+pub mod sasl_authenticate;
+pub mod sasl_handshake;
 pub mod share_acknowledge;
 pub mod share_fetch;
 pub mod share_group_describe;

@@ -70,9 +70,8 @@ struct Appending {
 pub async fn handle(call: Call, request: ProduceRequest) -> Reply<ProduceResponse> {
     let acks = request.acks;
     let refusal = refuse_whole(&call, &request);
-    let transactional_id = request
-        .transactional_id
-        .map(|id| TransactionalId { vhost: call.door().vhost.clone(), id: id.into() });
+    let transactional_id =
+        request.transactional_id.map(|id| TransactionalId { vhost: call.vhost().clone(), id: id.into() });
     let mut at_work = Vec::with_capacity(request.topic_data.len());
     for data in request.topic_data {
         let topic = call.topic(IDS_FROM, &data.name, data.topic_id);

@@ -1,14 +1,13 @@
-//! RenewDelegationToken (API key 39), versions 1–2: refused, as on every listener that is not of SASL or two-way TLS.
+//! RenewDelegationToken (API key 39), versions 1–2: refused, as without a master key.
 
 use crate::kafka::{
     call::Call,
-    fault::ErrorCode,
     wire::renew_delegation_token::{RenewDelegationTokenRequest, RenewDelegationTokenResponse},
 };
 
-pub async fn handle(_call: Call, _request: RenewDelegationTokenRequest) -> RenewDelegationTokenResponse {
+pub async fn handle(call: Call, _request: RenewDelegationTokenRequest) -> RenewDelegationTokenResponse {
     RenewDelegationTokenResponse {
-        error_code: ErrorCode::DelegationTokenRequestNotAllowed.code(),
+        error_code: call.no_delegation_token().code(),
         expiry_timestamp_ms: -1,
         ..RenewDelegationTokenResponse::default()
     }

@@ -20,7 +20,7 @@ pub(super) fn transactional_id(call: &Call, id: &str) -> Result<TransactionalId,
     if id.is_empty() {
         return Err(ErrorCode::InvalidRequest);
     }
-    Ok(TransactionalId { vhost: call.door().vhost.clone(), id: id.into() })
+    Ok(TransactionalId { vhost: call.vhost().clone(), id: id.into() })
 }
 
 pub(super) fn identity(id: i64, epoch: i16) -> ProducerIdentity {

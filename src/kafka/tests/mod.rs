@@ -34,6 +34,8 @@ pub(super) fn settings() -> Settings {
         auto_create_topics: true,
         request_bytes_max: 100 * 1024 * 1024,
         message_bytes_max: 1_048_588,
+        sasl: false,
+        login_lifetime: None,
         cluster_id: "test-cluster".into(),
         log_dir: Default::default(),
     }

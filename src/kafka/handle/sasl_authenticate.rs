@@ -1,0 +1,26 @@
+//! SaslAuthenticate (API key 36), versions 0–2: a token of the mechanism. Version 1: how long the login lasts (KIP-368).
+
+use crate::kafka::{
+    call::Call,
+    fault::ErrorCode,
+    wire::sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse},
+};
+
+pub async fn handle(call: Call, request: SaslAuthenticateRequest) -> SaslAuthenticateResponse {
+    let refused = |error: ErrorCode, text: String| SaslAuthenticateResponse {
+        error_code: error.code(),
+        error_message: Some(text),
+        ..SaslAuthenticateResponse::default()
+    };
+    match call.peer.log_in(call.now, &request.auth_bytes) {
+        None => refused(
+            ErrorCode::IllegalSaslState,
+            "SaslAuthenticate request received after successful authentication".to_owned(),
+        ),
+        Some(Err(failed)) => refused(ErrorCode::SaslAuthenticationFailed, failed.0),
+        Some(Ok(lifetime_ms)) => SaslAuthenticateResponse {
+            session_lifetime_ms: lifetime_ms,
+            ..SaslAuthenticateResponse::default()
+        },
+    }
+}
