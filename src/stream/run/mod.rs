@@ -14,9 +14,13 @@ pub mod table;
 pub mod worker;
 
 #[cfg(test)]
+mod functions;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod nexmark;
 #[cfg(test)]
 mod tests;
 

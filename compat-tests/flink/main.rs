@@ -1,0 +1,77 @@
+//! Flink as the oracle of stream jobs: makes `fixtures/streams/*/*.golden` and `values.tsv` anew on a local Flink and
+//! compares them with those of the tree; only with `WARREN_COMPAT=all`. With `WARREN_REGENERATE=1` it writes them.
+//!
+//! What Warren makes of the same queries is in `src/stream/run/nexmark.rs`, and needs no Java.
+#![cfg(test)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use support::{Tier, environment, process, report};
+
+/// Runs a program over a copy of a folder, so that the tree is written only when that is asked for.
+fn made_anew(program: &str, folder: &str, limit: Duration) {
+    let suite = format!("flink {folder}");
+    if !report::included(&suite, Tier::All) {
+        return;
+    }
+    let Some(class_path) = report::available(&suite, environment::java("flink")) else { return };
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/streams").join(folder);
+    let regenerate = std::env::var_os("WARREN_REGENERATE").is_some();
+    let copy = tempfile::tempdir().expect("a temporary directory");
+    let target: PathBuf = if regenerate { ours.clone() } else { copied(&ours, copy.path()) };
+    let mut java = Command::new("java");
+    for package in ["java.util", "java.lang", "java.nio"] {
+        java.arg(format!("--add-opens=java.base/{package}=ALL-UNNAMED"));
+    }
+    java.args(["-Xmx1g", "-cp", &class_path]).arg(environment::sources("flink").join(program)).arg(&target);
+    let done = report::suite(&suite, || process::within(&mut java, limit));
+    assert!(done.success(), "{}\n{}", done.said, done.errors);
+    if !regenerate {
+        assert_eq!(results(&ours), results(&target), "{}", done.said);
+    }
+}
+
+fn copied(from: &Path, to: &Path) -> PathBuf {
+    for entry in fs::read_dir(from).expect("the fixtures are there").filter_map(Result::ok) {
+        let name = entry.file_name();
+        if !is_result(&entry.path()) {
+            fs::copy(entry.path(), to.join(name)).expect("a fixture can be copied");
+        }
+    }
+    to.to_path_buf()
+}
+
+fn is_result(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "golden" || extension == "tsv")
+}
+
+fn results(folder: &Path) -> BTreeMap<String, String> {
+    let files =
+        fs::read_dir(folder).expect("the folder is there").filter_map(Result::ok).map(|entry| entry.path());
+    files
+        .filter(|path| is_result(path))
+        .map(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            (name, fs::read_to_string(&path).expect("a result can be read"))
+        })
+        .collect()
+}
+
+#[test]
+fn nexmark() {
+    made_anew("Golden.java", "nexmark", Duration::from_secs(300));
+}
+
+#[test]
+fn functions() {
+    made_anew("Functions.java", "functions", Duration::from_secs(900));
+}
