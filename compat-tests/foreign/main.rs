@@ -59,7 +59,7 @@ fn go_suite(suite: &str, module: &str) {
     if !report::included(&format!("foreign {suite}"), Tier::All) {
         return;
     }
-    let Some(mut list) = report::available(suite, environment::go()) else { return };
+    let Some(mut list) = report::available(suite, environment::go("go")) else { return };
     let listed = list.args(["list", "-m", "-f", "{{.Dir}}", module]).output().expect("go runs");
     let sources = PathBuf::from(String::from_utf8_lossy(&listed.stdout).trim());
     let broker = Broker::durable(&[]);

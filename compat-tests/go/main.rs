@@ -1,4 +1,5 @@
-//! Runs the Go suites (streadway/amqp and its successor amqp091-go) against the `warren` binary.
+//! Runs the Go suites against the `warren` binary: AMQP's libraries (streadway/amqp, amqp091-go) always, Kafka's
+//! (franz-go, sarama, segmentio/kafka-go) from `WARREN_COMPAT=ci` on.
 #![cfg(test)]
 
 #[path = "../support/mod.rs"]
@@ -6,19 +7,33 @@ mod support;
 
 use std::time::Duration;
 
-use support::{broker::Broker, environment, gaps, process, report};
+use support::{Tier, broker::Broker, environment, gaps, process, report};
 
-#[test]
-fn both_libraries() {
-    let Some(mut go) = report::available("go", environment::go()) else { return };
+/// `go test` over all packages of a module.
+fn packages(suite: &str, folder: &str) {
+    let Some(mut go) = report::available(suite, environment::go(folder)) else { return };
     let broker = Broker::durable(&[]);
     go.args(["test", "-json", "-p=1", "-count=1", "-timeout=120s", "./..."]);
     go.env("AMQP_URL", format!("amqp://guest:guest@{}/", broker.doors().amqp));
+    go.env("KAFKA", broker.doors().kafka.to_string());
+    go.env_remove("WARREN_ORACLE_KAFKA");
     broker.lend_ctl(&mut go, "RABBITMQCTL");
     // Compiling the libraries counts too, the first time.
-    let done = report::suite("go", || process::within(&mut go, Duration::from_secs(300)));
+    let done = report::suite(suite, || process::within(&mut go, Duration::from_secs(300)));
     let outcomes = gaps::from_go(&done.said);
-    report::say(&format!("go: {} tests", outcomes.len()));
-    let wrong = gaps::judge(&gaps::of("go"), &outcomes);
+    report::say(&format!("{suite}: {} tests", outcomes.len()));
+    let wrong = gaps::judge(&gaps::of(suite), &outcomes);
     assert!(wrong.is_empty(), "{}\n{}\n{}", wrong.join("\n"), done.said, done.errors);
+}
+
+#[test]
+fn amqp() {
+    packages("go", "go");
+}
+
+#[test]
+fn kafka() {
+    if report::included("go kafka", Tier::Ci) {
+        packages("go kafka", "go-kafka");
+    }
 }

@@ -162,6 +162,32 @@ fn celery_and_rq_over_redis() {
     built_on_top("python queues over redis", &[], "test_redis_queues.py");
 }
 
+/// Kafka's other clients, from the `ci` tier on.
+fn other_kafka_client(suite: &str, requirements: &str, file: &str) {
+    if !report::included(suite, Tier::Ci) {
+        return;
+    }
+    let Some(python) = report::available(suite, environment::python(requirements)) else { return };
+    let broker = Broker::durable(&[]);
+    pytest(suite, &python, Some(&broker), &[file]);
+}
+
+#[test]
+fn confluent_kafka_newest() {
+    other_kafka_client("python confluent-kafka newest", "requirements-kafka.txt", "test_confluent.py");
+}
+
+#[test]
+fn confluent_kafka_2_0_2() {
+    let requirements = "requirements-confluent-2.0.2.txt";
+    other_kafka_client("python confluent-kafka 2.0.2", requirements, "test_confluent.py");
+}
+
+#[test]
+fn aiokafka() {
+    other_kafka_client("python aiokafka", "requirements-kafka.txt", "test_aiokafka.py");
+}
+
 #[test]
 fn stream_job() {
     let Some(python) = report::available("python sql", environment::python("requirements.txt")) else {

@@ -46,16 +46,16 @@ fn python_in(directory: &Path) -> PathBuf {
     directory.join("bin/python")
 }
 
-/// The Go tool, with the modules of `compat-tests/go` downloaded.
-pub(crate) fn go() -> Result<Command, Missing> {
-    output(Command::new("go").arg("version"), "go (1.21 or newer)")?;
+/// The Go tool, with the modules of `compat-tests/<folder>` downloaded.
+pub(crate) fn go(folder: &str) -> Result<Command, Missing> {
+    output(Command::new("go").arg("version"), "go (1.26 or newer)")?;
     let _making = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     run(
-        Command::new("go").args(["mod", "download", "all"]).current_dir(sources("go")),
+        Command::new("go").args(["mod", "download", "all"]).current_dir(sources(folder)),
         "go mod download from the Go module proxy",
     )?;
     let mut command = Command::new("go");
-    command.current_dir(sources("go")).env("GOFLAGS", "-mod=readonly");
+    command.current_dir(sources(folder)).env("GOFLAGS", "-mod=readonly");
     Ok(command)
 }
 
@@ -78,12 +78,13 @@ pub(crate) fn npm(folder: &str) -> Result<PathBuf, Missing> {
     })
 }
 
-/// The class path of the libraries that the Java programs use; the programs themselves run from source.
-pub(crate) fn java() -> Result<String, Missing> {
+/// The class path of the libraries that the Java programs of `compat-tests/<folder>` use; the programs themselves run
+/// from source.
+pub(crate) fn java(folder: &str) -> Result<String, Missing> {
     let version = output(Command::new("java").arg("-version"), "java (17 or newer)")?;
     output(Command::new("mvn").arg("--version"), "mvn (Maven)")?;
-    let directory = kept("java", &[&version, &read(&sources("java").join("pom.xml"))?], |directory| {
-        copy(&sources("java"), directory, &["pom.xml"])?;
+    let directory = kept("java", &[&version, &read(&sources(folder).join("pom.xml"))?], |directory| {
+        copy(&sources(folder), directory, &["pom.xml"])?;
         let goal = ["--quiet", "--batch-mode", "dependency:copy-dependencies", "-DoutputDirectory=lib"];
         run(Command::new("mvn").args(goal).current_dir(directory), "mvn from the Maven registry")
     })?;
