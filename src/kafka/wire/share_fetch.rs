@@ -28,7 +28,6 @@ message! {
 
     pub struct FetchPartition {
         partition_index: i32,                                  0..;
-        partition_max_bytes: i32,                              0..=0;
         acknowledgement_batches: Vec<AcknowledgementBatch>,    0..;
     }
 
