@@ -1,7 +1,7 @@
 //! Who must have read a record before its producer hears of it: stream jobs with `sync=true`.
 //!
 //! A job registers a [`Follower`] for each partition it reads, and moves it on when an epoch is committed. Whoever
-//! would answer a producer asks [`Followers::when_read`]: without followers it is told at once. Nobody waits longer
+//! would answer a producer asks `Followers::when_read`: without followers it is told at once. Nobody waits longer
 //! than the timeout: then the answer goes out as if there were no followers, with a warning and a counter.
 
 use std::{

@@ -1,5 +1,5 @@
 //! What a job leaves in the store, written with the outputs in one commit, so that reading it back is the whole of
-//! recovery: positions and phase ([`job`]), and the operators' keyed state, each under its operator's id.
+//! recovery: positions and phase (`job`), and the operators' keyed state, each under its operator's id.
 
 pub mod encode;
 mod job;

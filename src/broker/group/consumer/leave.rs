@@ -67,7 +67,7 @@ impl Consumer {
         any
     }
 
-    /// When [`Consumer::overdue`] has somebody.
+    /// When `Consumer::overdue` has somebody.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.members.values().map(|m| m.timers.first()).min()

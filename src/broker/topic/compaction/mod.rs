@@ -1,6 +1,6 @@
 //! Compaction (`cleanup.policy=compact`): of each key only the last record stays, at its offset.
 //!
-//! A round reads the part of the log that has not been compacted, up to what may be ([`Partition::plan`]), and remembers
+//! A round reads the part of the log that has not been compacted, up to what may be (`Partition::plan`), and remembers
 //! the last offset of each key (`latest.rs`). Then it reads the log from its start and decides of every batch
 //! (`round.rs`), a bite at a time: each bite is one Change (`change.rs`), so that a crash at any point leaves the last
 //! value of every key. Small entries of the index become one by the way.
