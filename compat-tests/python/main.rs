@@ -124,16 +124,19 @@ fn kafka_rows() {
     );
 }
 
-/// What people put on top of AMQP and Redis, from the `ci` tier on.
-fn built_on_top(suite: &str, options: &[&str], file: &str) {
+/// A suite with packages of its own, from the `ci` tier on.
+fn from_ci(suite: &str, requirements: &str, options: &[&str], file: &str) {
     if !report::included(suite, Tier::Ci) {
         return;
     }
-    let Some(python) = report::available(suite, environment::python("requirements-clients.txt")) else {
-        return;
-    };
+    let Some(python) = report::available(suite, environment::python(requirements)) else { return };
     let broker = Broker::durable(options);
     pytest(suite, &python, Some(&broker), &[file]);
+}
+
+/// What people put on top of AMQP and Redis.
+fn built_on_top(suite: &str, options: &[&str], file: &str) {
+    from_ci(suite, "requirements-clients.txt", options, file);
 }
 
 #[test]
@@ -162,30 +165,20 @@ fn celery_and_rq_over_redis() {
     built_on_top("python queues over redis", &[], "test_redis_queues.py");
 }
 
-/// Kafka's other clients, from the `ci` tier on.
-fn other_kafka_client(suite: &str, requirements: &str, file: &str) {
-    if !report::included(suite, Tier::Ci) {
-        return;
-    }
-    let Some(python) = report::available(suite, environment::python(requirements)) else { return };
-    let broker = Broker::durable(&[]);
-    pytest(suite, &python, Some(&broker), &[file]);
-}
-
 #[test]
 fn confluent_kafka_newest() {
-    other_kafka_client("python confluent-kafka newest", "requirements-kafka.txt", "test_confluent.py");
+    from_ci("python confluent-kafka newest", "requirements-kafka.txt", &[], "test_confluent.py");
 }
 
 #[test]
 fn confluent_kafka_2_0_2() {
     let requirements = "requirements-confluent-2.0.2.txt";
-    other_kafka_client("python confluent-kafka 2.0.2", requirements, "test_confluent.py");
+    from_ci("python confluent-kafka 2.0.2", requirements, &[], "test_confluent.py");
 }
 
 #[test]
 fn aiokafka() {
-    other_kafka_client("python aiokafka", "requirements-kafka.txt", "test_aiokafka.py");
+    from_ci("python aiokafka", "requirements-kafka.txt", &[], "test_aiokafka.py");
 }
 
 #[test]
