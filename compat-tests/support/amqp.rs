@@ -298,9 +298,14 @@ impl Client {
 
     /// Deliveries may come before this returns: it only sends, and consume-ok comes as a method.
     pub(crate) fn consume(&mut self, queue: &str) -> io::Result<()> {
+        self.consume_as(queue, "c")
+    }
+
+    /// As [`Client::consume`], for a channel with several consumers.
+    pub(crate) fn consume_as(&mut self, queue: &str, consumer_tag: &str) -> io::Result<()> {
         let mut arguments = vec![0, 0];
         short(&mut arguments, queue);
-        short(&mut arguments, "c");
+        short(&mut arguments, consumer_tag);
         arguments.push(0);
         table(&mut arguments, |_| {});
         self.wire.method(1, 60, 20, &arguments);

@@ -102,6 +102,20 @@ impl Broker {
         Some(kib * 1024)
     }
 
+    /// Processor time so far, of all threads and in the kernel too; `None` where there is no /proc.
+    pub(crate) fn cpu_us(&self) -> Option<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        // The name, in parentheses, may have spaces: utime and stime are the 12th and 13th field after it.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        Some((ticks(11)? + ticks(12)?) * 1_000_000 / rustix::param::clock_ticks_per_second())
+    }
+
+    /// Open file descriptors; `None` where there is no /proc.
+    pub(crate) fn descriptors(&self) -> Option<usize> {
+        Some(std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).ok()?.count())
+    }
+
     /// The last lines the broker logged, for failure messages.
     pub(crate) fn log_tail(&self) -> String {
         tail(&self.directory.path().join("log"))

@@ -81,9 +81,14 @@ impl Client {
 
     /// Creates a topic of one partition; "already there" is fine.
     pub(crate) fn create_topic(&mut self, topic: &str) -> io::Result<()> {
+        self.create_topic_of(topic, 1)
+    }
+
+    /// As [`Client::create_topic`], of so many partitions.
+    pub(crate) fn create_topic_of(&mut self, topic: &str, partitions: i32) -> io::Result<()> {
         let mut body = 1_i32.to_be_bytes().to_vec();
         string(&mut body, topic);
-        body.extend_from_slice(&1_i32.to_be_bytes());
+        body.extend_from_slice(&partitions.to_be_bytes());
         body.extend_from_slice(&1_i16.to_be_bytes());
         // No assignments, no configuration.
         body.extend_from_slice(&[0; 8]);
@@ -102,16 +107,20 @@ impl Client {
 
     /// Sends one batch with acks=all; the answer is for `produced`.
     pub(crate) fn produce(&mut self, topic: &str, values: &[Vec<u8>]) -> io::Result<i32> {
-        let batch = batch(values);
+        self.produce_batch(topic, 0, &batch(values))
+    }
+
+    /// As [`Client::produce`], a batch that is made already, to any partition.
+    pub(crate) fn produce_batch(&mut self, topic: &str, partition: i32, batch: &[u8]) -> io::Result<i32> {
         let mut body = (-1_i16).to_be_bytes().to_vec();
         body.extend_from_slice(&(-1_i16).to_be_bytes());
         body.extend_from_slice(&10_000_i32.to_be_bytes());
         body.extend_from_slice(&1_i32.to_be_bytes());
         string(&mut body, topic);
         body.extend_from_slice(&1_i32.to_be_bytes());
-        body.extend_from_slice(&0_i32.to_be_bytes());
+        body.extend_from_slice(&partition.to_be_bytes());
         body.extend_from_slice(&i32_of(batch.len()).to_be_bytes());
-        body.extend_from_slice(&batch);
+        body.extend_from_slice(batch);
         self.send(0, 7, &body)
     }
 
@@ -119,12 +128,18 @@ impl Client {
         let mut answer = self.receive(correlation)?;
         assert_eq!(answer.i32(), 1);
         let _topic = answer.string();
-        assert_eq!((answer.i32(), answer.i32()), (1, 0));
+        assert_eq!(answer.i32(), 1);
+        let _partition = answer.i32();
         Ok(Produced { error: answer.i16(), base_offset: answer.i64() })
     }
 
     /// Whole batches from the one that holds `offset` on, at most about 4 MiB, without waiting.
     pub(crate) fn fetch(&mut self, topic: &str, offset: i64) -> io::Result<Fetched> {
+        self.fetch_from(topic, 0, offset)
+    }
+
+    /// As [`Client::fetch`], of any partition.
+    pub(crate) fn fetch_from(&mut self, topic: &str, partition: i32, offset: i64) -> io::Result<Fetched> {
         let mut body = (-1_i32).to_be_bytes().to_vec();
         body.extend_from_slice(&0_i32.to_be_bytes());
         body.extend_from_slice(&0_i32.to_be_bytes());
@@ -133,7 +148,7 @@ impl Client {
         body.extend_from_slice(&1_i32.to_be_bytes());
         string(&mut body, topic);
         body.extend_from_slice(&1_i32.to_be_bytes());
-        body.extend_from_slice(&0_i32.to_be_bytes());
+        body.extend_from_slice(&partition.to_be_bytes());
         body.extend_from_slice(&offset.to_be_bytes());
         body.extend_from_slice(&(4_i32 << 20).to_be_bytes());
         let correlation = self.send(1, 4, &body)?;
@@ -141,7 +156,7 @@ impl Client {
         let _throttle_ms = answer.i32();
         assert_eq!(answer.i32(), 1);
         let _topic = answer.string();
-        assert_eq!((answer.i32(), answer.i32()), (1, 0));
+        assert_eq!((answer.i32(), answer.i32()), (1, partition));
         let error = answer.i16();
         let high_watermark = answer.i64();
         let _last_stable_offset = answer.i64();
