@@ -1,7 +1,7 @@
 // Evaluates each line of `expressions.txt` on Flink and writes `values.tsv` beside it: the expression, its type, its
 // value as Flink prints it, or `!` and why Flink refuses it.
 //
-//     java -cp … Functions.java FOLDER
+//     java -cp … Functions FOLDER
 
 import java.nio.file.Files;
 import java.nio.file.Path;

@@ -2,7 +2,7 @@
 // sorted, beside it: `q5.sql` -> `q5.golden`. What the tables read from Kafka comes from the file `<topic>.jsonl`, so
 // that nothing of Warren is in it.
 //
-//     java -cp … Golden.java FOLDER… [--only NAME]
+//     java -cp … Golden FOLDER… [--only NAME]
 
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
@@ -15,10 +15,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import org.apache.flink.configuration.Configuration;
-import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.table.api.TableResult;
-import org.apache.flink.table.api.bridge.java.StreamTableEnvironment;
 
 public final class Golden {
     private static final PrintStream OUT = System.out;
@@ -62,26 +59,11 @@ public final class Golden {
     }
 
     private static List<String> run(Path folder, String text) throws Exception {
-        Configuration configuration = new Configuration();
-        configuration.setString("execution.runtime-mode", "STREAMING");
-        configuration.setString("table.local-time-zone", "UTC");
-        var tables = StreamTableEnvironment.create(StreamExecutionEnvironment.createLocalEnvironment(1, configuration));
         ByteArrayOutputStream printed = new ByteArrayOutputStream();
         System.setOut(new PrintStream(printed, true, StandardCharsets.UTF_8));
         try {
-            for (String statement : statements(text)) {
-                if (statement.startsWith("SET ")) {
-                    Matcher set = Pattern.compile("SET '([^']*)' = '([^']*)'").matcher(statement);
-                    if (!set.matches()) {
-                        throw new IllegalArgumentException(statement);
-                    }
-                    tables.getConfig().set(set.group(1), set.group(2));
-                    continue;
-                }
-                TableResult result = tables.executeSql(fromFiles(folder, statement));
-                if (statement.startsWith("INSERT") || statement.startsWith("EXECUTE")) {
-                    result.await();
-                }
+            for (TableResult job : Statements.run(text, statement -> fromFiles(folder, statement))) {
+                job.await();
             }
         } finally {
             System.setOut(OUT);
@@ -97,23 +79,6 @@ public final class Golden {
         }
         String options = "WITH ('connector' = 'filesystem', 'path' = 'file://" + folder.resolve(topic.group(1) + ".jsonl") + "', 'format' = 'json')";
         return statement.replaceAll("(?s)WITH\\s*\\(\\s*'connector'.*", Matcher.quoteReplacement(options));
-    }
-
-    private static List<String> statements(String text) {
-        List<String> statements = new ArrayList<>();
-        StringBuilder current = new StringBuilder();
-        for (String line : text.split("\n")) {
-            if (line.startsWith("--")) {
-                continue;
-            }
-            current.append(line).append('\n');
-            if (line.endsWith(";")) {
-                String statement = current.toString().strip();
-                statements.add(statement.substring(0, statement.length() - 1));
-                current.setLength(0);
-            }
-        }
-        return statements;
     }
 
     /**

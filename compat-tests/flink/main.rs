@@ -1,11 +1,16 @@
-//! Flink as the oracle of stream jobs: makes `fixtures/streams/*/*.golden` and `values.tsv` anew on a local Flink and
-//! compares them with those of the tree; only with `WARREN_COMPAT=all`. With `WARREN_REGENERATE=1` it writes them.
+//! Flink itself, on this machine; only with `WARREN_COMPAT=all`.
 //!
-//! What Warren makes of the same queries is in `src/stream/run/nexmark.rs`, and needs no Java.
+//! As the oracle of stream jobs: `fixtures/streams/*/*.golden` and `values.tsv` are made anew and compared with those of
+//! the tree; with `WARREN_REGENERATE=1` they are written. What Warren makes of the same queries is in
+//! `src/stream/run/nexmark.rs`, and needs no Java. As a client: its tutorials' jobs at the Kafka door, in `door.rs`; and
+//! Beam's, in `beam.rs`.
 #![cfg(test)]
 
 #[path = "../support/mod.rs"]
 mod support;
+
+mod beam;
+mod door;
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +20,11 @@ use std::{
     time::Duration,
 };
 
-use support::{Tier, environment, process, report};
+use support::{
+    Tier,
+    environment::{self, Missing},
+    process, report,
+};
 
 /// Runs a program over a copy of a folder, so that the tree is written only when that is asked for.
 fn made_anew(program: &str, folder: &str, limit: Duration) {
@@ -23,21 +32,38 @@ fn made_anew(program: &str, folder: &str, limit: Duration) {
     if !report::included(&suite, Tier::All) {
         return;
     }
-    let Some(class_path) = report::available(&suite, environment::java("flink")) else { return };
+    let Some(class_path) = report::available(&suite, class_path("flink")) else { return };
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/streams").join(folder);
     let regenerate = std::env::var_os("WARREN_REGENERATE").is_some();
     let copy = tempfile::tempdir().expect("a temporary directory");
     let target: PathBuf = if regenerate { ours.clone() } else { copied(&ours, copy.path()) };
-    let mut java = Command::new("java");
-    for package in ["java.util", "java.lang", "java.nio"] {
-        java.arg(format!("--add-opens=java.base/{package}=ALL-UNNAMED"));
-    }
-    java.args(["-Xmx1g", "-cp", &class_path]).arg(environment::sources("flink").join(program)).arg(&target);
+    let mut java = flink(&class_path);
+    java.arg(program).arg(&target);
     let done = report::suite(&suite, || process::within(&mut java, limit));
     assert!(done.success(), "{}\n{}", done.said, done.errors);
     if !regenerate {
         assert_eq!(results(&ours), results(&target), "{}", done.said);
     }
+}
+
+/// The libraries of a folder, and its programs compiled; `Door.java` belongs to all.
+fn class_path(folder: &str) -> Result<String, Missing> {
+    let mut programs = environment::java_programs(folder)?;
+    let door = environment::sources("flink").join("Door.java");
+    if !programs.contains(&door) {
+        programs.push(door);
+    }
+    environment::compiled(&environment::java(folder)?, &programs)
+}
+
+/// A machine for Flink, before the program's name.
+fn flink(class_path: &str) -> Command {
+    let mut java = Command::new("java");
+    for package in ["java.util", "java.lang", "java.nio"] {
+        java.arg(format!("--add-opens=java.base/{package}=ALL-UNNAMED"));
+    }
+    java.args(["-Xmx1g", "-cp", class_path]);
+    java
 }
 
 fn copied(from: &Path, to: &Path) -> PathBuf {
@@ -68,10 +94,10 @@ fn results(folder: &Path) -> BTreeMap<String, String> {
 
 #[test]
 fn nexmark() {
-    made_anew("Golden.java", "nexmark", Duration::from_secs(300));
+    made_anew("Golden", "nexmark", Duration::from_secs(300));
 }
 
 #[test]
 fn functions() {
-    made_anew("Functions.java", "functions", Duration::from_secs(900));
+    made_anew("Functions", "functions", Duration::from_secs(900));
 }

@@ -1,4 +1,4 @@
-CREATE TABLE clicks (k STRING, v INT, at BIGINT, ts AS TO_TIMESTAMP_LTZ(at, 3), WATERMARK FOR ts AS ts - INTERVAL '1' SECOND)
+CREATE TABLE clicks (k STRING, v INT, `at` BIGINT, ts AS TO_TIMESTAMP_LTZ(`at`, 3), WATERMARK FOR ts AS ts - INTERVAL '1' SECOND)
 WITH ('connector'='kafka', 'topic'='clicks', 'properties.bootstrap.servers'='localhost:9092', 'format'='json',
       'scan.startup.mode'='earliest-offset', 'scan.watermark.emit.strategy'='on-event');
 CREATE TABLE sums (k STRING, until TIMESTAMP(3), n BIGINT, total INT, kinds BIGINT)

@@ -91,6 +91,20 @@ pub(crate) fn java(folder: &str) -> Result<String, Missing> {
     Ok(directory.join("lib/*").display().to_string())
 }
 
+/// Java programs compiled against a class path, for those that hand their own classes to a framework; the class path of
+/// both.
+pub(crate) fn compiled(class_path: &str, programs: &[PathBuf]) -> Result<String, Missing> {
+    let version = output(Command::new("javac").arg("-version"), "javac (17 or newer)")?;
+    let texts = programs.iter().map(|program| read(program)).collect::<Result<Vec<_>, _>>()?;
+    let mut inputs = vec![version.as_str(), class_path];
+    inputs.extend(texts.iter().map(String::as_str));
+    let directory = kept("classes", &inputs, |directory| {
+        let mut javac = Command::new("javac");
+        run(javac.args(["-cp", class_path, "-d"]).arg(directory).args(programs), "javac")
+    })?;
+    Ok(format!("{class_path}:{}", directory.display()))
+}
+
 /// A directory made once for these inputs; without its stamp it is half made, and made again.
 fn kept(
     language: &str,
@@ -114,6 +128,11 @@ fn kept(
         std::fs::write(&stamp, "").expect("target/ can be written");
     }
     Ok(directory)
+}
+
+/// Every Java program of `compat-tests/<folder>`.
+pub(crate) fn java_programs(folder: &str) -> Result<Vec<PathBuf>, Missing> {
+    Ok(programs(folder, "java")?.iter().map(|name| sources(folder).join(name)).collect())
 }
 
 /// The programs of a language: every file of `compat-tests/<language>` with that extension.

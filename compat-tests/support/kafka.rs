@@ -169,6 +169,19 @@ impl Client {
         Ok(Fetched { error, high_watermark, records })
     }
 
+    /// Every value of a topic's first partition; none when there is no such topic.
+    pub(crate) fn values(&mut self, topic: &str) -> io::Result<Vec<String>> {
+        let mut values: Vec<String> = Vec::new();
+        let mut next = 0;
+        loop {
+            let records = self.fetch(topic, next)?.records;
+            let Some((last, _)) = records.last() else { return Ok(values) };
+            let new = records.iter().filter(|(offset, _)| *offset >= next);
+            values.extend(new.map(|(_, value)| String::from_utf8_lossy(value).into_owned()));
+            next = last + 1;
+        }
+    }
+
     /// The log's end.
     pub(crate) fn latest_offset(&mut self, topic: &str) -> io::Result<i64> {
         let mut body = (-1_i32).to_be_bytes().to_vec();

@@ -3,11 +3,14 @@
 
 use std::{
     fs::File,
-    process::{Command, ExitStatus, Stdio},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal};
+
+use tempfile::TempDir;
 
 use super::{now, pause};
 
@@ -28,14 +31,7 @@ impl Done {
 /// Runs a command to its end, or ends it after the limit.
 pub(crate) fn within(command: &mut Command, limit: Duration) -> Done {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let (out, err) = (directory.path().join("out"), directory.path().join("err"));
-    let file = |path| File::create(path).expect("a temporary file");
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(file(&out))
-        .stderr(file(&err))
-        .spawn()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut child = spawned(command, directory.path());
     let started = now();
     let mut interrupted = false;
     let status = loop {
@@ -55,12 +51,56 @@ pub(crate) fn within(command: &mut Command, limit: Duration) -> Done {
             None => pause(Duration::from_millis(10)),
         }
     };
-    let text = |path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
-    let mut errors = text(&err);
+    let (said, mut errors) = said(directory.path());
     if status.is_none() {
         errors.push_str(&format!("\nended after {limit:?}"));
     }
-    Done { said: text(&out), errors, status }
+    Done { said, errors, status }
+}
+
+/// What it says goes into two files of the directory.
+fn spawned(command: &mut Command, directory: &Path) -> Child {
+    let file = |name| File::create(directory.join(name)).expect("a temporary file");
+    command
+        .stdin(Stdio::null())
+        .stdout(file("out"))
+        .stderr(file("err"))
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+fn said(directory: &Path) -> (String, String) {
+    let text =
+        |name| String::from_utf8_lossy(&std::fs::read(directory.join(name)).unwrap_or_default()).into_owned();
+    (text("out"), text("err"))
+}
+
+/// A program that does not end by itself; dropped, it is killed.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    directory: TempDir,
+}
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self { child: spawned(command, directory.path()), directory }
+    }
+
+    /// Fails the test, with what the program said, when it has ended.
+    pub(crate) fn must_run(&mut self) {
+        let ended = self.child.try_wait().expect("a child can be waited for");
+        assert!(ended.is_none(), "it ended: {:?}", said(self.directory.path()));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// How long an interrupted suite may take to clean up.
