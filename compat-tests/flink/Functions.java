@@ -1,51 +1,112 @@
-// Evaluates each line of `expressions.txt` on Flink and writes `values.tsv` beside it: the expression, its type, its
-// value as Flink prints it, or `!` and why Flink refuses it.
+// Evaluates the lines of `expressions.txt` on Flink and writes `values.tsv` beside it: the expression, its type, its
+// value as Flink casts it to text, or `!` and why Flink refuses it.
+//
+// One small cluster does it all. Many expressions are the columns of one query; where one of them fails the rest, the
+// query is halved until it stands alone.
 //
 //     java -cp … Functions FOLDER
 
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import org.apache.flink.configuration.Configuration;
+import org.apache.flink.runtime.minicluster.MiniCluster;
+import org.apache.flink.runtime.minicluster.MiniClusterConfiguration;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
-import org.apache.flink.table.api.TableResult;
 import org.apache.flink.table.api.bridge.java.StreamTableEnvironment;
+import org.apache.flink.types.Row;
 
 public final class Functions {
+    /** Columns of one query. */
+    private static final int TOGETHER = 64;
+
+    private final StreamTableEnvironment tables;
+    /** What is behind the expression in its line. */
+    private final Map<String, String> results = new LinkedHashMap<>();
+
+    private Functions(StreamTableEnvironment tables) {
+        this.tables = tables;
+    }
+
     public static void main(String[] arguments) throws Exception {
         Path folder = Path.of(arguments[0]);
         Configuration configuration = new Configuration();
         configuration.setString("execution.runtime-mode", "STREAMING");
         configuration.setString("table.local-time-zone", "UTC");
-        var tables = StreamTableEnvironment.create(StreamExecutionEnvironment.createLocalEnvironment(1, configuration));
-        List<String> lines = new ArrayList<>();
-        for (String expression : Files.readAllLines(folder.resolve("expressions.txt"))) {
-            if (expression.isBlank() || expression.startsWith("#")) {
-                continue;
+        configuration.setString("rest.port", "0");
+        var cluster = new MiniCluster(new MiniClusterConfiguration.Builder().setConfiguration(configuration).build());
+        cluster.start();
+        var door = cluster.getRestAddress().get();
+        var environment = StreamExecutionEnvironment.createRemoteEnvironment(door.getHost(), door.getPort(), configuration);
+        environment.setParallelism(1);
+        var functions = new Functions(StreamTableEnvironment.create(environment));
+
+        List<String> valid = new ArrayList<>();
+        for (String line : Files.readAllLines(folder.resolve("expressions.txt"))) {
+            if (!line.isBlank() && !line.startsWith("# ") && functions.hasType(line)) {
+                valid.add(line);
             }
-            lines.add(expression + "\t" + value(tables, expression));
-            System.out.println(lines.get(lines.size() - 1));
         }
-        Files.writeString(folder.resolve("values.tsv"), String.join("\n", lines) + "\n");
+        for (int i = 0; i < valid.size(); i += TOGETHER) {
+            functions.evaluate(valid.subList(i, Math.min(i + TOGETHER, valid.size())));
+        }
+        StringBuilder lines = new StringBuilder();
+        functions.results.forEach((expression, result) -> lines.append(expression).append('\t').append(result).append('\n'));
+        Files.writeString(folder.resolve("values.tsv"), lines);
+        System.out.println(functions.results.size() + " expressions");
         Runtime.getRuntime().halt(0);
     }
 
-    private static String value(StreamTableEnvironment tables, String expression) {
+    private boolean hasType(String expression) {
         try {
-            String type = tables.sqlQuery("SELECT " + expression).getResolvedSchema().getColumnDataTypes().get(0).getLogicalType().asSerializableString();
-            // As text by Flink's own cast, which is what the print connector shows.
-            TableResult result = tables.executeSql("SELECT CAST(v AS STRING) FROM (SELECT " + expression + " AS v)");
-            try (var rows = result.collect()) {
-                Object text = rows.next().getField(0);
-                return type + "\t" + (text == null ? "null" : text.toString());
+            var schema = tables.sqlQuery("SELECT " + expression).getResolvedSchema();
+            results.put(expression, schema.getColumnDataTypes().get(0).getLogicalType().asSerializableString());
+            return true;
+        } catch (Throwable refused) {
+            results.put(expression, why(refused));
+            return false;
+        }
+    }
+
+    private void evaluate(List<String> expressions) {
+        List<String> inner = new ArrayList<>();
+        List<String> outer = new ArrayList<>();
+        for (int i = 0; i < expressions.size(); i++) {
+            inner.add(expressions.get(i) + " AS v" + i);
+            // As text by Flink's own cast.
+            outer.add("CAST(v" + i + " AS STRING)");
+        }
+        String query = "SELECT " + String.join(", ", outer) + " FROM (SELECT " + String.join(", ", inner) + ")";
+        try (var rows = tables.executeSql(query).collect()) {
+            Row row = rows.next();
+            for (int i = 0; i < expressions.size(); i++) {
+                Object text = row.getField(i);
+                results.merge(expressions.get(i), text == null ? "null" : escaped(text.toString()), (type, value) -> type + "\t" + value);
             }
         } catch (Throwable refused) {
-            Throwable cause = refused;
-            while (cause.getCause() != null) {
-                cause = cause.getCause();
+            if (expressions.size() == 1) {
+                results.put(expressions.get(0), why(refused));
+                return;
             }
-            return "!\t" + String.valueOf(cause.getMessage()).split("\n")[0];
+            int half = expressions.size() / 2;
+            evaluate(expressions.subList(0, half));
+            evaluate(expressions.subList(half, expressions.size()));
         }
+    }
+
+    /** A result is one line. */
+    private static String escaped(String text) {
+        return text.replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r");
+    }
+
+    private static String why(Throwable refused) {
+        Throwable cause = refused;
+        while (cause.getCause() != null) {
+            cause = cause.getCause();
+        }
+        return "!\t" + escaped(String.valueOf(cause.getMessage()).split("\n")[0]);
     }
 }

@@ -99,5 +99,5 @@ fn nexmark() {
 
 #[test]
 fn functions() {
-    made_anew("Functions", "functions", Duration::from_secs(900));
+    made_anew("Functions", "functions", Duration::from_secs(180));
 }
