@@ -271,6 +271,13 @@ impl Committer {
         }
     }
 
+    /// Everything that is not durable, for nobody to hear of.
+    pub(super) fn forget(&mut self) -> Vec<Box<dyn Change>> {
+        self.shared.inbox.take(&mut self.waiting, usize::MAX);
+        let waiting = self.waiting.drain(..).map(|waiting| waiting.change);
+        self.staged.drain(..).chain(waiting).collect()
+    }
+
     fn stuck(&mut self, error: &io::Error) -> Step {
         self.shared.set_full(Some(error));
         Step::Stuck

@@ -82,12 +82,17 @@ impl Store {
     }
 
     /// The power fails: gives what the disk still holds, chosen by `seed` where it was not synced. What still waits in
-    /// this store is never told. `None` for a store that is not [`Store::manual`].
+    /// this store is never told, and dropped: it holds the broker that waits for it. `None` for a store that is not
+    /// [`Store::manual`].
     #[must_use]
     pub fn crash(&self, seed: u64) -> Option<Image> {
         let Driver::Manual(manual) = &self.0.driver else { return None };
-        let manual = manual.lock();
-        Some(Image { disk: manual.disk.crash(seed)?, catalog: manual.catalog.after_crash() })
+        let mut manual = manual.lock();
+        let image = Image { disk: manual.disk.crash(seed)?, catalog: manual.catalog.after_crash() };
+        let lost = manual.committer.forget();
+        drop(manual);
+        drop(lost);
+        Some(image)
     }
 
     /// From now on every sync fails (`Store::manual` only).
