@@ -63,6 +63,11 @@ def total(numbers):
 
 
 @app.task
+def flat_total(numbers):
+    return sum(sum(n) if isinstance(n, list) else n for n in numbers)
+
+
+@app.task
 def fails(text):
     raise ValueError(text)
 

@@ -161,7 +161,7 @@ fn aio_pika() {
 }
 
 #[test]
-fn celery_and_rq_over_redis() {
+fn queues_over_redis() {
     built_on_top("python queues over redis", &[], "test_redis_queues.py");
 }
 

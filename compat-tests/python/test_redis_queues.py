@@ -1,10 +1,14 @@
-"""celery with its redis transport and rq: real workers; the same against a real Redis (WARREN_ORACLE_REDIS).
+"""celery with its redis transport, dramatiq, huey and rq: real workers; the same against a real Redis
+(WARREN_ORACLE_REDIS).
 
 What of Redis they lean on: BRPOP over several keys, sorted sets and hashes of what nobody has acknowledged, transactions
-with WATCH, channels for remote control, expiry, streams of results, locks by scripts.
+with WATCH, channels for remote control, expiry, streams of results, and scripts.
 """
 
+import contextlib
+import importlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -44,6 +48,38 @@ def test_celery_groups_and_chords(celery):
     add, total = celery.task("add"), celery.task("total")
     assert group(add.clone((n, n)) for n in range(10)).apply_async().get(timeout=20) == [2 * n for n in range(10)]
     assert chord([add.clone((n, 1)) for n in range(5)])(total).get(timeout=20) == 15
+    # A chord of chords: the inner group's result is kept, and joined.
+    inner = group(add.clone((n, n)) for n in range(3))
+    assert (chord([add.clone((1, 1)), inner])(celery.task("flat_total"))).get(timeout=20) == 8
+
+
+def test_a_chord_counts_each_part_once_and_one_worker_goes_on_with_it(client, name):
+    scripts = importlib.import_module("celery.backends.redis")
+    part, extend = map(client.register_script, [scripts.CHORD_PART_RETURN_LUA, scripts.CHORD_CLAIM_EXTEND_LUA])
+    clean_up = client.register_script(scripts.CHORD_CLEANUP_LUA)
+    results, grown, size, done, result, claim = [f"{name}.{key}" for key in "jtsdgc"]
+    keys = [results, grown, size, done, result, claim]
+
+    def done_by(worker, task, place):
+        return part(keys=keys, args=[task, f"result of {task}", 1, place, 100, 50, 10, worker])
+
+    client.mset({size: 2, grown: 1})
+    assert done_by("w1", "a", 0) == [1, b"1", b"2", 0]
+    assert done_by("w1", "a", 0) == [1, b"1", b"2", 0], "it is counted once"
+    assert done_by("w1", "a", 2) == [1, b"1", b"2", 0], "one result, though at another place"
+    assert done_by("w1", "b", 1) == [2, b"1", b"2", 0]
+    assert done_by("w2", "c", "+inf") == [3, b"1", b"2", 1]
+    assert done_by("w3", "c", "+inf") == [3, b"1", b"2", 0], "somebody goes on with it already"
+    assert client.zrange(results, 0, -1) == [b"result of b", b"result of a", b"result of c"]
+    assert 90 < client.ttl(results) <= 100 and client.ttl(claim) <= 10 and client.ttl(result) == -2
+    assert extend(keys=[claim, size], args=["w1", 60]) == 0
+    assert extend(keys=[claim, size], args=["w2", 60]) == 1 and client.ttl(claim) > 50
+    client.delete(claim)
+    assert extend(keys=[claim, size], args=["w1", 60]) == 1, "nobody had it any more"
+    assert clean_up(keys=[claim, results, grown, size, done], args=["w2", 300]) == 0
+    assert clean_up(keys=[claim, results, grown, size, done], args=["w1", 300]) == 1
+    assert client.get(claim) == b"done" and client.exists(*keys) == 1
+    assert done_by("w1", "d", 3) == [-1, 0, 0, 0]
 
 
 def test_celery_holds_tasks_for_later(celery):
@@ -124,6 +160,81 @@ def test_rq_schedules_and_refuses_duplicates(queue, redis_url):
         queue.enqueue(rq_tasks.add, 1, 1, job_id="only-one", unique=True)
     work(queue, redis_url, "--with-scheduler")
     assert first.return_value() == 2
+
+
+@contextlib.contextmanager
+def at_work(redis_url, name, log, *command):
+    """A process that works for as long as the test looks."""
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__), "COMPAT_REDIS": redis_url, "COMPAT_NAME": name}
+    with open(log, "w") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            env=environment,
+            cwd=log.parent,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture
+def named(monkeypatch, redis_url, name):
+    """Tasks under the test's own name: imported by it as by its workers."""
+    monkeypatch.setenv("COMPAT_REDIS", redis_url)
+    monkeypatch.setenv("COMPAT_NAME", name)
+
+    def load(module):
+        sys.modules.pop(module, None)
+        return importlib.import_module(module)
+
+    return load
+
+
+def test_dramatiq_works_and_does_again_what_failed(client, redis_url, named, name, tmp_path):
+    tasks = named("dramatiq_tasks")
+    sums = [tasks.add.send(n, n) for n in range(10)]
+    later = tasks.add.send_with_options(args=(1, 1), delay=500)
+    again, lost = tasks.works_at_the_second_attempt.send(), tasks.fails.send()
+    command = ["-m", "dramatiq", "dramatiq_tasks", "--processes", "1", "--threads", "2"]
+    with at_work(redis_url, name, tmp_path / "log", *command):
+        assert [sum.get_result(block=True, timeout=20_000) for sum in sums] == [2 * n for n in range(10)]
+        assert later.get_result(block=True, timeout=20_000) == 2
+        assert again.get_result(block=True, timeout=20_000) == 1
+        tasks.broker.join("default", timeout=20_000)
+        dead = wait_for(lambda: client.zrange(f"{name}:default.XQ", 0, -1), seconds=20)
+    assert dead == [lost.options["redis_message_id"].encode()] and client.hlen(f"{name}:default.msgs") == 0
+
+
+def test_dramatiq_does_again_what_a_killed_worker_had(client, named, name):
+    tasks = named("dramatiq_tasks")
+    broker = tasks.broker
+    message = tasks.add.send(2, 3)
+    taken = broker.do_fetch("default", 5)
+    assert len(taken) == 1 and broker.do_fetch("default", 5) == []
+    # Another one, which has not heard of the first for a minute.
+    other = type(broker)(client=client, namespace=name, heartbeat_timeout=0, maintenance_chance=1_000_000)
+    assert other.do_qsize("default") == 1
+    wait_for(lambda: other.do_fetch("default", 5) == taken)
+    other.do_ack("default", message.options["redis_message_id"])
+    assert client.keys(f"{name}:*") == [f"{name}:__heartbeats__".encode()]
+
+
+def test_huey_works_on_time(client, redis_url, named, name, tmp_path):
+    tasks = named("huey_tasks")
+    sums = [tasks.add(n, n) for n in range(10)]
+    later = tasks.add.schedule((1, 1), delay=1)
+    again = tasks.works_at_the_second_attempt(str(tmp_path / "marks"))
+    command = ["-m", "huey.bin.huey_consumer", "huey_tasks.huey", "-w", "2", "-d", "0.1"]
+    with at_work(redis_url, name, tmp_path / "log", *command):
+        assert [sum(blocking=True, timeout=20) for sum in sums] == [2 * n for n in range(10)]
+        assert later(blocking=True, timeout=20) == 2
+        assert again(blocking=True, timeout=20) == "done"
+    assert tasks.huey.pending_count() == 0 and tasks.huey.scheduled_count() == 0
 
 
 def test_locks_are_taken_kept_and_let_go(client, name):

@@ -117,7 +117,7 @@ impl fmt::Display for Fault {
             }
             Self::UnknownScript(sha1) => write!(
                 f,
-                "ERR this server has no Lua, and knows no script {sha1}: only those of redis-py's locks, kombu and rq"
+                "ERR this server has no Lua, and knows no script {sha1}: only those of celery, dramatiq, huey, kombu, redis-py's locks and rq"
             ),
             Self::UnknownSubcommand { command, name } => {
                 let help = command.to_ascii_uppercase();
