@@ -160,7 +160,7 @@ fn delayed_retry_type(given: &Given<'_>) -> Verdict {
 
 fn queue_mode(given: &Given<'_>) -> Verdict {
     if !given.profile.queue_version_1 {
-        return Ok(()); // 4.3 does not look at it any more
+        return Ok(()); // 4.3 has no check of it; a classic queue is still the only one that knows it
     }
     let mode = octets(given)?;
     if matches!(mode, b"default" | b"lazy") {
