@@ -73,7 +73,9 @@ impl World {
     /// A new broker on what the store holds.
     fn again(self) -> Self {
         self.commit();
-        Self::on(self.store, self.clock, self.runs)
+        let (store, clock, runs) = (self.store.clone(), self.clock.clone(), self.runs);
+        drop(self);
+        Self::on(store, clock, runs)
     }
 
     fn commit(&self) {
@@ -119,6 +121,12 @@ fn arguments(numbers: &[(&str, i64)], texts: &[(&str, &str)]) -> Table {
     let numbers = numbers.iter().map(|&(name, n)| (name.to_owned(), Value::I64(n)));
     let texts = texts.iter().map(|&(name, text)| (name.to_owned(), Value::LongStr(text.to_owned().into())));
     Table(numbers.chain(texts).collect())
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.store.abandon();
+    }
 }
 
 const PERSISTENT: Traits = Traits { persistent: true, priority: 0, expiration_ms: None };

@@ -82,17 +82,26 @@ impl Store {
     }
 
     /// The power fails: gives what the disk still holds, chosen by `seed` where it was not synced. What still waits in
-    /// this store is never told, and dropped: it holds the broker that waits for it. `None` for a store that is not
-    /// [`Store::manual`].
+    /// this store is never told. `None` for a store that is not [`Store::manual`].
     #[must_use]
     pub fn crash(&self, seed: u64) -> Option<Image> {
         let Driver::Manual(manual) = &self.0.driver else { return None };
-        let mut manual = manual.lock();
-        let image = Image { disk: manual.disk.crash(seed)?, catalog: manual.catalog.after_crash() };
-        let lost = manual.committer.forget();
-        drop(manual);
-        drop(lost);
+        let image = {
+            let manual = manual.lock();
+            Image { disk: manual.disk.crash(seed)?, catalog: manual.catalog.after_crash() }
+        };
+        self.abandon();
         Some(image)
+    }
+
+    /// Drops what waits in this store, and tells nobody: it holds the broker that waits for it, and that the store, for
+    /// ever (`Store::manual` only).
+    pub fn abandon(&self) {
+        if let Driver::Manual(manual) = &self.0.driver {
+            // Dropped without the lock: it may call the store.
+            let lost = manual.lock().committer.forget();
+            drop(lost);
+        }
     }
 
     /// From now on every sync fails (`Store::manual` only).

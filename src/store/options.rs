@@ -66,6 +66,13 @@ impl Options {
         Self::new("", Durability::None)
     }
 
+    /// For a [`super::Store::manual`] of a test: its disk copies every segment at a sync and at a crash, written or not.
+    #[cfg(test)]
+    #[must_use]
+    pub fn small_disk() -> Self {
+        Self { segment_bytes: 512 << 10, first_segment_bytes: 256 << 10, ..Self::new("", Durability::Fsync) }
+    }
+
     pub(super) fn idle_after(&self) -> Duration {
         Duration::from_millis(self.idle_after_ms)
     }

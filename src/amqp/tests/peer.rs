@@ -30,7 +30,7 @@ use crate::{
     },
     clock::Clock,
     net::pump::Connection as _,
-    store::{Durability, Options, Store},
+    store::{Options, Store},
 };
 
 pub(super) struct World {
@@ -39,13 +39,9 @@ pub(super) struct World {
     clock: Clock,
 }
 
-fn options() -> Options {
-    Options { segment_bytes: 1 << 20, first_segment_bytes: 1 << 20, ..Options::new("", Durability::Fsync) }
-}
-
 impl World {
     pub(super) fn new() -> Self {
-        let world = Self::on(Store::manual(options()));
+        let world = Self::on(Store::manual(Options::small_disk()));
         world.settle();
         world
     }
@@ -68,7 +64,7 @@ impl World {
 
     /// The power fails; what was synced comes back.
     pub(super) fn crash(&self) -> Self {
-        Self::on(Store::open_on(self.store.crash(1).unwrap(), options()).unwrap())
+        Self::on(Store::open_on(self.store.crash(1).unwrap(), Options::small_disk()).unwrap())
     }
 
     pub(super) fn vhost(&self) -> Arc<Vhost> {

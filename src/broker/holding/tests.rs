@@ -23,7 +23,7 @@ use crate::{
         field::Properties,
         value::{Table, Value},
     },
-    store::{Durability, Options, Store},
+    store::{Options, Store},
 };
 
 /// A broker on a store that is stepped, and a clock that is set.
@@ -38,13 +38,9 @@ pub(in crate::broker) fn text(s: &str) -> Value {
     Value::LongStr(s.to_owned().into())
 }
 
-fn options() -> Options {
-    Options::new("", Durability::Fsync)
-}
-
 impl World {
     pub(in crate::broker) fn new() -> Self {
-        Self::on(Store::manual(options()), Clock::manual(1_700_000_000_000))
+        Self::on(Store::manual(Options::small_disk()), Clock::manual(1_700_000_000_000))
     }
 
     pub(in crate::broker) fn on(store: Store, clock: Clock) -> Self {
@@ -66,7 +62,9 @@ impl World {
     /// A new broker on what the store holds.
     pub(in crate::broker) fn again(self) -> Self {
         self.commit();
-        Self::on(self.store, self.clock)
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        drop(self);
+        Self::on(store, clock)
     }
 
     pub(in crate::broker) fn commit(&self) {
@@ -181,6 +179,12 @@ impl World {
             self.commit();
         }
         self.commit();
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.store.abandon();
     }
 }
 
@@ -321,7 +325,7 @@ fn a_batch_moves_to_its_queues_in_one_change() {
     world.broker.on_deadlines(world.clock.now_ms());
     drop(queue);
     let image = world.store.crash(7).unwrap();
-    let world = World::on(Store::open_on(image, options()).unwrap(), world.clock);
+    let world = World::on(Store::open_on(image, Options::small_disk()).unwrap(), world.clock.clone());
     let queue = world.vhost.find_queue("q").unwrap();
     assert_eq!((world.holding().len(), queue.counts().0), (1, 0), "it still waits");
     world.settle();

@@ -259,8 +259,7 @@ fn what_went_behind_the_others_is_there_and_counted_after_a_restart() {
 #[test]
 fn what_goes_behind_the_others_is_in_the_log_once_whenever_the_power_fails() {
     for (turns, seed) in (0..6).flat_map(|turns| (0..4).map(move |seed| (turns, seed))) {
-        let options =
-            || Options { turn_bytes_max: 1 << 10, ..Options::new("", crate::store::Durability::Fsync) };
+        let options = || Options { turn_bytes_max: 1 << 10, ..Options::small_disk() };
         let world = World::on(Store::manual(options()), Clock::manual(1_700_000_000_000), false);
         let queue = quorum(&world, vec![("x-delivery-limit", Value::I32(-1))]);
         publish(&world, &[(0, "a"), (0, "b")], true);

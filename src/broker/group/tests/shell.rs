@@ -16,7 +16,7 @@ use crate::{
         topic::{Offset, Topics, tail::Budget, tests::ready},
     },
     clock,
-    store::{Durability, Options, Store},
+    store::{Options, Store},
 };
 
 fn key() -> GroupKey {
@@ -45,8 +45,7 @@ const SIMPLE: Committer<'static> = Committer::NOBODY;
 
 #[test]
 fn members_generation_and_offsets_survive_a_crash_and_answers_wait_for_the_disk() {
-    let options = || Options::new("", Durability::Fsync);
-    let store = Store::manual(options());
+    let store = Store::manual(Options::small_disk());
     let groups = Groups::new(store.clone(), topics(&store), Settings::default());
     let now = clock::epoch();
     let mut join = Box::pin(groups.join(now, &key(), join_request("", "a")));
@@ -72,7 +71,7 @@ fn members_generation_and_offsets_survive_a_crash_and_answers_wait_for_the_disk(
     assert_eq!(ready(sync).unwrap().assignment, "all");
     assert_eq!(ready(commit), Ok(vec![Ok(()), Err(OffsetMetadataTooLarge)]));
 
-    let store = Store::open_on(store.crash(3).unwrap(), options()).unwrap();
+    let store = Store::open_on(store.crash(3).unwrap(), Options::small_disk()).unwrap();
     let groups = Groups::recover(store.clone(), topics(&store), Settings::default(), now).unwrap();
     assert_eq!(groups.heartbeat(now, &key(), "a", None, 1), Ok(()));
     assert_eq!(groups.committed(&key(), at), Some(offset(5)));
@@ -83,7 +82,7 @@ fn members_generation_and_offsets_survive_a_crash_and_answers_wait_for_the_disk(
     groups.on_deadline(now + SESSION);
     assert_eq!(groups.describe(&key()).map(|d| (d.state, d.generation_id)), Some((GroupState::Empty, 2)));
     commit_all(&store);
-    let store = Store::open_on(store.crash(4).unwrap(), options()).unwrap();
+    let store = Store::open_on(store.crash(4).unwrap(), Options::small_disk()).unwrap();
     let groups = Groups::recover(store.clone(), topics(&store), Settings::default(), now).unwrap();
     let join = groups.join(now, &key(), join_request("", "b"));
     commit_all(&store);

@@ -10,6 +10,7 @@ use crate::{
     broker::topic::{Offset, fetch::Isolation},
     clock,
     data::record::Producer,
+    store::{Options, Store},
 };
 
 #[derive(Debug, Clone)]
@@ -95,8 +96,8 @@ impl History {
         let durable = self.world.store.durable_to();
         let kept: Vec<String> =
             self.published.drain(..).filter(|(t, _)| *t <= durable).map(|(_, value)| value).collect();
-        let store =
-            crate::store::Store::open_on(self.world.store.crash(seed).unwrap(), super::options()).unwrap();
+        let image = self.world.store.crash(seed).unwrap();
+        let store = Store::open_on(image, Options::small_disk()).unwrap();
         self.world = World::on(store, if seed.is_multiple_of(2) { 0 } else { usize::MAX });
         self.check(&kept);
         // A client that lost its answers begins a new sequence under a new id; here: where the log says.

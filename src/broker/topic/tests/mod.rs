@@ -57,12 +57,12 @@ impl World {
     }
 
     pub(in crate::broker::topic) fn durable() -> Self {
-        Self::on(Store::manual(options()), usize::MAX)
+        Self::on(Store::manual(Options::small_disk()), usize::MAX)
     }
 
     /// Nothing of it in memory but the index, as after a long time.
     pub(in crate::broker::topic) fn crashed(self) -> Self {
-        Self::on(Store::open_on(self.store.crash(7).unwrap(), options()).unwrap(), 0)
+        Self::on(Store::open_on(self.store.crash(7).unwrap(), Options::small_disk()).unwrap(), 0)
     }
 
     fn topic(&self, name: &str, partitions: u32, config: &[(&str, &str)]) -> Arc<Topic> {
@@ -92,12 +92,6 @@ impl World {
         commit(&self.store);
         outcome.lock().take().expect("committed")
     }
-}
-
-/// Small segments: a memory disk copies them at every crash.
-fn options() -> Options {
-    let options = Options::new("", crate::store::Durability::Fsync);
-    Options { segment_bytes: 512 << 10, first_segment_bytes: 256 << 10, ..options }
 }
 
 fn vhost() -> VhostName {
