@@ -7,6 +7,7 @@
 //! | `Acknowledge` | acknowledgements that belong to a larger Change |
 //! | `Moved` | index entries of what is dead-lettered with the same Change |
 //! | `NoteReturns` | how often a quorum queue's messages came back |
+//! | `NotesOf` | the same, with the Change that gives them another place |
 //! | `Reserve` | "messages below may have been delivered" |
 //! | `Forget` | that key removed, with its queue |
 //!
@@ -22,7 +23,7 @@ use smallvec::SmallVec;
 
 use super::{
     ConsumerId, Entry, Queue, QueueId, Seq,
-    returns::Return,
+    returns::{NOTE_BYTES, Note, Return},
     runs::{self, ENTRY_BYTES, IndexChange},
     state::State,
 };
@@ -390,13 +391,7 @@ impl Change for NoteReturns {
     }
 
     fn stage(&mut self, turn: &mut Turn) {
-        let notes = self.queue.with_state(|state| state.counts.take(self.queue.id, self.bytes_max));
-        for (key, count) in notes {
-            match count {
-                Some(count) => turn.put(Space::State, &key, &count),
-                None => turn.delete(Space::State, &key),
-            }
-        }
+        note(turn, &self.queue.with_state(|state| state.counts.take(self.queue.id, self.bytes_max)));
     }
 
     fn committed(self: Box<Self>) {
@@ -408,6 +403,32 @@ impl Change for NoteReturns {
 
     fn refused(self: Box<Self>, _: &StoreError) {}
 }
+/// Notes that are in the log with a Change of which this is a part.
+pub(super) struct NotesOf(pub(super) Vec<Note>);
+
+impl Change for NotesOf {
+    fn bytes_max(&self) -> usize {
+        self.0.len() * NOTE_BYTES
+    }
+
+    fn stage(&mut self, turn: &mut Turn) {
+        note(turn, &self.0);
+    }
+
+    fn committed(self: Box<Self>) {}
+
+    fn refused(self: Box<Self>, _: &StoreError) {}
+}
+
+fn note(turn: &mut Turn, notes: &[Note]) {
+    for (key, count) in notes {
+        match count {
+            Some(count) => turn.put(Space::State, key, count),
+            None => turn.delete(Space::State, key),
+        }
+    }
+}
+
 
 /// A chunk that is moved out of a segment that is mostly dead, for all runs that lie in it: it is written once, and kept
 /// while more runs may come to point at it.

@@ -296,7 +296,8 @@ impl Levels {
     /// Messages that recovery found: they lie in the log only.
     pub fn push_paged(&mut self, from: Seq, end: Seq, count: usize, body_bytes: usize) {
         let index = from.level();
-        if let Some(level) = self.levels.get_mut(index) {
+        // Of a run there may be left what nobody is to get, as dead letters that wait: no turn must come to it.
+        if let Some(level) = self.levels.get_mut(index).filter(|_| count > 0) {
             level.push_paged(from, end, count, body_bytes);
             self.len += count;
             self.top = self.top.max(index);

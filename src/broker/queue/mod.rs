@@ -254,8 +254,6 @@ impl Queue {
             changes.push(Box::new(PublishRun::new(self.clone(), first, blob.clone(), ordinals.len())));
         })?;
         let moves = std::mem::take(&mut effects.move_dead);
-        // Its deadline will find that, too.
-        effects.retry_dead = false;
         self.follow(effects);
         Ok(Taken { moves, overflow })
     }

@@ -108,8 +108,9 @@ impl Queue {
 
     fn read_body(&self, seq: Seq, last: &mut Option<(Place, Arc<Blob>)>) -> Option<Message> {
         let (place, ordinal) = {
-            let state = self.state.lock();
-            let run = state.runs.of(seq)?;
+            let mut state = self.state.lock();
+            // It may be packed: a restart packs runs with dead letters that are kept as any other.
+            let run = state.runs.of_mut(seq)?;
             (run.place?, run.ordinals.at(u32::try_from(seq.0 - run.first.0).ok()?))
         };
         if last.as_ref().is_none_or(|(read, _)| *read != place) {

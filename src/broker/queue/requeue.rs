@@ -8,18 +8,19 @@
 //! ```
 //!
 //! In the last case RabbitMQ appends the message to the queue's log anew, so that one which nobody can process does not
-//! keep the log from being cut; here, too, it gets a place behind the others, with ONE Change that ends the old one.
+//! keep the log from being cut; here, too, it gets a place behind the others, with ONE Change that ends the old one and
+//! notes the count at the new one: no reservation covers that place, so the count alone says that it was delivered.
 //! (rabbit_fifo: return_one, make_requeue; seen with 3.10, the same in the sources up to 4.3.)
 
 use std::sync::Arc;
 
 use super::{
-    ConsumerId, Entry, Queue, Seq,
+    ConsumerId, Entry, Queue, QueueId, Seq,
     arriving::Arrival,
-    change::{Moved, PublishRun},
+    change::{Moved, NotesOf, PublishRun},
     gather::Gathering,
     levels::Order,
-    returns::{Count, Return},
+    returns::{Count, Note, Return},
     state::{Effects, State},
 };
 use crate::{
@@ -79,15 +80,17 @@ impl State {
     }
 
     /// These messages are in the queue anew, as `blob` has them; their old places are the caller's to end. `persisted`
-    /// hears of each run that must go into the log.
+    /// hears of each run that must go into the log; gives what must be noted with it.
     fn put_behind(
         &mut self,
+        queue: QueueId,
         blob: &Arc<Blob>,
         entries: &[Entry],
         how: Return,
         mut persisted: impl FnMut(Seq),
-    ) {
+    ) -> Vec<Note> {
         let (mut gathering, mut arrival) = (Gathering::default(), Arrival::default());
+        let mut notes = Vec::with_capacity(2 * entries.len());
         if self.ready.order() == Order::TwoWeighted {
             self.positions.align();
         }
@@ -99,9 +102,7 @@ impl State {
                 self.begin_run(full, &mut arrival, &mut persisted);
             }
             let returns = old.returns.more(how.failed());
-            let runs = &self.runs;
-            self.counts.gone(old.seq);
-            self.counts.note(seq, returns, |seq| runs.holds(seq));
+            notes.extend(self.counts.relocate(queue, old.seq, seq, returns));
             arrival.entries.push(Entry {
                 seq,
                 message,
@@ -114,6 +115,7 @@ impl State {
             self.begin_run(gathered, &mut arrival, &mut persisted);
         }
         self.arriving.push(arrival);
+        notes
     }
 }
 
@@ -179,9 +181,10 @@ impl Queue {
         if state.gone || entries.is_empty() {
             return;
         }
-        state.put_behind(&blob, entries, how, |first| {
+        let notes = state.put_behind(self.id, &blob, entries, how, |first| {
             changes.push(Box::new(PublishRun::new(self.clone(), first, blob.clone(), count)));
         });
+        changes.push(Box::new(NotesOf(notes)));
         let seqs = entries.iter().map(|entry| entry.seq).collect();
         changes.push(Box::new(Moved::locked(self.clone(), &state, seqs)));
         self.core.store.submit(Box::new(All(changes)));

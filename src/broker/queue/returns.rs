@@ -150,6 +150,15 @@ impl Counts {
         }
     }
 
+    /// The message has got another place, with one Change: gives what must be noted in the same.
+    pub fn relocate(&mut self, queue: QueueId, old: Seq, new: Seq, count: Count) -> [Note; 2] {
+        let noted = Noted { count, dead: None };
+        self.known.remove(&old);
+        self.dirty.remove(&old);
+        self.known.insert(new, noted);
+        [(key(queue, old), None), (key(queue, new), Some(noted.encode()))]
+    }
+
     /// The message is gone for good.
     pub fn gone(&mut self, seq: Seq) {
         if self.known.remove(&seq).is_some() {
@@ -243,6 +252,18 @@ mod tests {
         assert_eq!(counts.dead_between(Seq(0), Seq(4)), [(Seq(3), Reason::Rejected)]);
         counts.died(Seq(3), count, Reason::Rejected, |_| true);
         assert_eq!(counts.flush(), None, "the log knows");
+    }
+
+    #[test]
+    fn a_message_that_gets_another_place_is_noted_there_by_its_own_change() {
+        let mut counts = Counts::default();
+        note(&mut counts, 3, |_| true);
+        let count = Count { acquired: 2, failed: 1 };
+        let [(_, old), (key, new)] = counts.relocate(QUEUE, Seq(3), Seq(9), count);
+        assert_eq!(old, None);
+        assert_eq!(read(&key, &new.unwrap()), Some((QUEUE, Seq(9), Noted { count, dead: None })));
+        assert_eq!((counts.of(Seq(3)), counts.of(Seq(9))), (Count::default(), count));
+        assert_eq!(counts.flush(), None, "no other note may come before it");
     }
 
     #[test]

@@ -277,7 +277,6 @@ impl State {
     pub fn deliver(&mut self, now_ms: i64, effects: &mut Effects) {
         self.serve_and_keep(now_ms, effects);
         self.page_out();
-        effects.retry_dead |= self.retry_due(now_ms);
         self.settle_effects(effects);
     }
 

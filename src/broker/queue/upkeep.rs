@@ -22,6 +22,7 @@ impl Queue {
         }
         state.configure(&asked);
         self.deliver_locked(&mut state, now_ms, &mut effects);
+        effects.retry_dead = state.retry_due(now_ms);
         drop(state);
         self.follow(effects);
     }
@@ -42,6 +43,7 @@ impl Queue {
             return;
         }
         self.deliver_locked(&mut state, now_ms, &mut effects);
+        effects.retry_dead = state.retry_due(now_ms);
         drop(state);
         self.follow(effects);
     }

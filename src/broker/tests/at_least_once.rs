@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{broker::queue::kept::RETRY_MS, store::Durability};
+use crate::broker::queue::kept::RETRY_MS;
 
 const QUORUM: [(&str, &str); 4] = [
     ("x-queue-type", "quorum"),
@@ -173,13 +173,12 @@ fn another_exchange_is_tried_at_once_and_a_purge_leaves_dead_letters_alone() {
 
 #[test]
 fn after_a_crash_what_is_kept_goes_to_its_target_and_not_to_a_consumer() {
-    let options = || Options::new("", Durability::Fsync);
-    let world = World::on(Store::manual(options()), Clock::manual(1_700_000_000_000), false);
+    let world = World::on(Store::manual(Options::small_disk()), Clock::manual(1_700_000_000_000), false);
     let (queue, _) = (source(&world), narrow(&world, "dead"));
     kill(&world, &queue, &["a", "b"]);
     put(&world, &["c", "d"]);
     let image = world.store.crash(1).unwrap();
-    let world = World::on(Store::open_on(image, options()).unwrap(), world.clock.clone(), false);
+    let world = World::on(Store::open_on(image, Options::small_disk()).unwrap(), world.clock.clone(), false);
     let find = |name| world.vhost.find_queue(name).unwrap();
     let (queue, dead) = (find("source"), find("dead"));
     assert_eq!((queue.figures().dead, queue.figures().ready), (1, 2));
@@ -193,6 +192,45 @@ fn after_a_crash_what_is_kept_goes_to_its_target_and_not_to_a_consumer() {
     let headers = crate::data::field::Properties::decode(letter.message.properties()).unwrap();
     let headers = headers.header_table().unwrap();
     assert_eq!(headers.field("x-first-death-reason").unwrap().octets().unwrap(), b"rejected");
+}
+
+#[test]
+fn after_a_crash_what_is_kept_is_found_among_many_others() {
+    let world = World::on(Store::manual(Options::small_disk()), Clock::manual(1_700_000_000_000), false);
+    let queue = source(&world);
+    kill(&world, &queue, &["dead"]);
+    // Each in a run of its own.
+    for n in 0..300 {
+        put(&world, &[&n.to_string()]);
+    }
+    let image = world.store.crash(1).unwrap();
+    let store = Store::open_on(image, Options::small_disk()).unwrap();
+    let world = World::on(store, world.clock.clone(), false);
+    let dead = world.queue("dead", &[]);
+    bind(&world, &dead);
+    pass(&world, RETRY_MS);
+    let queue = world.vhost.find_queue("source").unwrap();
+    assert_eq!((texts(&world, &dead), queue.figures().dead), (vec!["dead".to_owned()], 0));
+}
+
+#[test]
+fn after_a_crash_a_level_with_nothing_but_dead_letters_keeps_nobody_waiting() {
+    let world = World::on(Store::manual(Options::small_disk()), Clock::manual(1_700_000_000_000), false);
+    source(&world);
+    let mut publisher = world.publisher();
+    world.put(&mut publisher, "source", Traits { priority: 9, ..PERSISTENT }, b"high");
+    world.flush(&mut publisher);
+    world.commit();
+    let queue = world.vhost.find_queue("source").unwrap();
+    let high = take(&world, &queue);
+    queue.reject(None, [high].into_iter());
+    world.commit();
+    let image = world.store.crash(1).unwrap();
+    let store = Store::open_on(image, Options::small_disk()).unwrap();
+    let world = World::on(store, world.clock.clone(), false);
+    put(&world, &["normal"]);
+    let queue = world.vhost.find_queue("source").unwrap();
+    assert_eq!((queue.figures().dead, take(&world, &queue).message.body()), (1, b"normal".as_slice()));
 }
 
 #[test]

@@ -36,6 +36,24 @@ struct Found {
     seq: Seq,
     /// How often the log knows that it came back to a quorum queue.
     returns: u32,
+    /// The log knows that it is a dead letter, and why.
+    dead: Option<&'static str>,
+}
+
+impl Found {
+    /// A dead letter that not every target has taken may come to the others twice, each with a time of its own; what goes
+    /// behind the others comes back once more often with its new place. Otherwise the last count may not be in the log,
+    /// and one that the message may have died of is not.
+    fn is(&self, copy: &Copy) -> bool {
+        let counted = if copy.counted { self.returns == copy.returns } else { self.returns <= copy.returns };
+        self.letter == copy.letter && self.published_ms == copy.published_ms && counted
+    }
+
+    fn is_twin(&self, other: &Self) -> bool {
+        self.letter == other.letter
+            && self.published_ms == other.published_ms
+            && self.returns == other.returns
+    }
 }
 
 /// Copies by queue and position.
@@ -68,6 +86,7 @@ impl Fates {
         self.audit_queues(world);
         let mut log = read_log(world, &mut self.names);
         let held = read_held(world, self.model.late.id, &mut self.names);
+        self.say(world, || format!("the log has {log:?}"));
         let mut places = self.match_log(&log);
         self.match_held(&held, &mut places);
         self.check_groups(&places);
@@ -77,17 +96,18 @@ impl Fates {
             let found = log.remove(&queue.id).unwrap_or_default();
             queue.recovered();
             queue.copies.retain(|copy| places.contains(&(name.clone(), copy.made)));
-            order_as(queue, &found);
-            for copy in &mut queue.copies {
-                let Some(found) = found.iter().find(|found| found.letter == copy.letter) else { continue };
-                assert_eq!(found.published_ms, copy.published_ms, "{copy:?} was published at another time");
-                // The last count may not be in the log; one that it may have died of is not.
-                let known = found.returns <= copy.returns && (!copy.counted || found.returns == copy.returns);
-                assert!(known, "{copy:?} came back {} times", found.returns);
-                copy.place = Place::Ready;
+            let positions = order_as(queue, &found);
+            for (copy, at) in queue.copies.iter_mut().zip(positions) {
+                let Some(found) = found.get(at) else { continue };
+                let kept = matches!(copy.place, Place::Kept(_));
+                assert!(found.dead.is_some() || !(kept && copy.counted), "{copy:?} has come back to life");
+                copy.place = found.dead.map_or(Place::Ready, Place::Kept);
                 (copy.answered, copy.by, copy.returned, copy.returns) = (true, None, 0, found.returns);
+                copy.taken_by.clear();
             }
         }
+        let names: Vec<String> = self.model.queues.keys().cloned().collect();
+        names.iter().for_each(|name| self.model.recover_kept(name));
         let late = &mut self.model.late;
         late.copies.retain(|copy| places.contains(&(LATE.to_owned(), copy.made)));
         late.copies
@@ -140,13 +160,18 @@ impl Fates {
         let mut places = Places::new();
         for (name, queue) in &self.model.queues {
             let mut newest: BTreeMap<u8, &Copy> = BTreeMap::new();
-            for found in log.get(&queue.id).into_iter().flatten() {
-                let mut copies = queue.copies.iter();
-                let copy = copies.find(|copy| {
-                    copy.letter == found.letter
+            let there = log.get(&queue.id).map(Vec::as_slice).unwrap_or_default();
+            for (n, found) in there.iter().enumerate() {
+                let copies = queue.copies.iter().filter(|copy| {
+                    found.is(copy)
                         && self.model.lasts(name, &copy.letter)
                         && !places.contains(&(name.clone(), copy.made))
                 });
+                // A dead letter may be here twice: those that have not ended come first, and each in its order.
+                let mut copies: Vec<&Copy> = copies.collect();
+                copies.sort_by_key(|copy| (matches!(copy.place, Place::Ended(_)), copy.made));
+                copies.truncate(there[n..].iter().filter(|other| found.is_twin(other)).count());
+                let copy = copies.into_iter().min_by_key(|copy| copy.made);
                 let copy = copy.unwrap_or_else(|| panic!("{found:?} of {name} comes back"));
                 let before = newest.insert(queue.level(&copy.letter), copy);
                 let behind = before.filter(|before| before.made > copy.made && !before.of_one_moment(copy));
@@ -251,14 +276,23 @@ impl Fates {
             self.model.ticket = world.submitted();
             self.model.touch(&name, &router(world));
             self.model.expire(&name, &router(world));
-            assert_eq!(ready, self.model.ready(&name), "ready in {name}");
+            assert_eq!(ready, self.model.ready(&name), "ready in {name}: {:?}", self.model.queues[&name]);
         }
         self.rest(world);
     }
 }
 
-/// Dead letters of one moment that came by several ways may lie in either order: from now on that of the log counts.
-fn order_as(queue: &mut Queue, log: &[Found]) {
+/// Dead letters of one moment that came by several ways may lie in either order: from now on that of the log counts. Gives
+/// for each copy which of the log it is.
+fn order_as(queue: &mut Queue, log: &[Found]) -> Vec<usize> {
+    let mut positions = vec![usize::MAX; queue.copies.len()];
+    for (n, found) in log.iter().enumerate() {
+        let left =
+            (0..positions.len()).filter(|&at| positions[at] == usize::MAX && found.is(&queue.copies[at]));
+        if let Some(at) = left.min_by_key(|&at| queue.copies[at].made) {
+            positions[at] = n;
+        }
+    }
     let mut levels: BTreeMap<u8, Vec<usize>> = BTreeMap::new();
     for (at, copy) in queue.copies.iter().enumerate() {
         levels.entry(queue.level(&copy.letter)).or_default().push(at);
@@ -266,21 +300,29 @@ fn order_as(queue: &mut Queue, log: &[Found]) {
     for mut places in levels.into_values() {
         let mut mades: Vec<u64> = places.iter().map(|&at| queue.copies[at].made).collect();
         mades.sort_unstable();
-        places.sort_by_key(|&at| (log.iter().position(|found| found.letter == queue.copies[at].letter), at));
+        places.sort_by_key(|&at| (positions[at], at));
         places.into_iter().zip(mades).for_each(|(at, made)| queue.copies[at].made = made);
     }
+    positions
 }
+
+/// Why a dead letter died that is kept, as the log has it.
+const REASONS: [Option<&str>; 5] =
+    [None, Some("expired"), Some("maxlen"), Some("rejected"), Some("delivery_limit")];
 
 /// All messages of all queues in the log, by the queue's id, in their order.
 fn read_log(world: &World, names: &mut Names) -> BTreeMap<u64, Vec<Found>> {
     let mut found: BTreeMap<u64, Vec<Found>> = BTreeMap::new();
-    let counts: BTreeMap<Vec<u8>, u32> = world
+    let counts: BTreeMap<Vec<u8>, (u32, Option<&'static str>)> = world
         .store
         .scan(Space::State, b"c")
         .unwrap()
         .into_iter()
         .filter(|(key, _)| key.len() == 17)
-        .map(|(key, value)| (key[1..].to_vec(), u32::from(u16::from_be_bytes([value[0], value[1]]))))
+        .map(|(key, value)| {
+            let returns = u16::from_be_bytes([value[0], value[1]]);
+            (key[1..].to_vec(), (u32::from(returns), REASONS[usize::from(value[4])]))
+        })
         .collect();
     for (key, value) in world.store.scan(Space::Index, b"q").unwrap() {
         let number = |at: usize| u64::from_be_bytes(key[at..at + 8].try_into().unwrap());
@@ -295,8 +337,8 @@ fn read_log(world: &World, names: &mut Names) -> BTreeMap<u64, Vec<Found>> {
             let seq = Seq(run.first.0 + u64::from(n));
             let published_ms = message.published_ms();
             let counted = [number(1).to_be_bytes(), seq.0.to_be_bytes()].concat();
-            let returns = counts.get(&counted).copied().unwrap_or(0);
-            found.entry(number(1)).or_default().push(Found { letter, published_ms, seq, returns });
+            let (returns, dead) = counts.get(&counted).copied().unwrap_or((0, None));
+            found.entry(number(1)).or_default().push(Found { letter, published_ms, seq, returns, dead });
         }
     }
     found.values_mut().for_each(|found| found.sort_by_key(|found| found.seq));

@@ -8,7 +8,9 @@
 //! |---|---|
 //! | `parts.rs` | what the model is made of |
 //! | `model.rs` | the slow obvious model |
+//! | `moves.rs` | its part that moves dead letters |
 //! | `late.rs` | its part that holds what is delayed |
+//! | `kept.rs` | its part that keeps what no target takes, and what goes behind the others |
 //! | `replies.rs` | direct reply-to: who asks, who replies, and what comes back |
 //! | `steps.rs` | what is done next |
 //! | `settling.rs` | what becomes of deliveries: acknowledged, rejected, given back, in transactions or not |
@@ -16,8 +18,10 @@
 //! | `check.rs` | what must have come back after a crash |
 
 mod check;
+mod kept;
 mod late;
 mod model;
+mod moves;
 mod observe;
 mod parts;
 mod replies;
@@ -53,6 +57,8 @@ enum How {
     Acknowledge,
     Reject,
     Requeue,
+    /// Their channel is gone.
+    Lose,
 }
 
 /// What a transaction holds back.

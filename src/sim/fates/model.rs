@@ -4,7 +4,7 @@
 //! consumers, and which died of what and went where. A death is a move of one copy to others, which the log holds
 //! whole or not at all ([`Group`]). What it says of a crash is `check.rs`'s to ask.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     late::{LATE, Late},
@@ -116,16 +116,24 @@ impl Model {
     /// What has never been delivered waits for the log before it leaves: a message that comes back meanwhile, or dies into
     /// the queue, and is the head then, goes first. Gives the copy, if that is what happened.
     pub(super) fn overtake(&mut self, name: &str, letter: &Letter) -> Option<u64> {
-        self.front(name)
-            .filter(|front| (front.delivered || front.by.is_some()) && front.letter == *letter)?;
         let queue = self.queues.get_mut(name)?;
         let level = |copy: &Copy| queue.level(&copy.letter);
         let waiting = queue.copies.iter().enumerate();
-        let waiting = waiting.filter(|(_, copy)| copy.place == Place::Handed && !copy.delivered);
-        let (last, _) = waiting.max_by_key(|(_, copy)| (u8::MAX - level(copy), copy.made))?;
+        // One that went behind the others is at a new place.
+        let waits = |copy: &Copy| copy.place == Place::Handed && (!copy.delivered || copy.by.is_some());
+        let (last, _) = waiting
+            .filter(|(_, copy)| waits(copy))
+            .max_by_key(|(_, copy)| (u8::MAX - level(copy), copy.made))?;
+        let left = queue.left;
         queue.copies[last].place = Place::Ready;
-        queue.left = if queue.left == 0 { HIGH_WEIGHT } else { queue.left - 1 };
-        let front = self.take(name).filter(|front| front.letter == *letter)?;
+        queue.left = if left == 0 { HIGH_WEIGHT } else { left - 1 };
+        let overtakes = |front: &Copy| (front.delivered || front.by.is_some()) && front.letter == *letter;
+        if !self.front(name).is_some_and(overtakes) {
+            let queue = self.queue(name);
+            (queue.copies[last].place, queue.left) = (Place::Handed, left);
+            return None;
+        }
+        let front = self.take(name)?;
         front.place = Place::Handed;
         Some(front.made)
     }
@@ -239,7 +247,7 @@ impl Model {
         }
     }
 
-    fn copy(&mut self, name: &str, made: u64) -> Option<&mut Copy> {
+    pub(super) fn copy(&mut self, name: &str, made: u64) -> Option<&mut Copy> {
         self.queues.get_mut(name)?.copies.iter_mut().find(|copy| copy.made == made)
     }
 
@@ -259,7 +267,7 @@ impl Model {
     pub(super) fn enter(&mut self, name: &str, letters: Vec<Letter>, by: Option<usize>) -> Vec<Option<u64>> {
         let taken: Vec<_> = letters.into_iter().map(|letter| self.enter_one(name, letter, by)).collect();
         if self.queues[name].settings.quorum {
-            self.arriving.push_back((name.to_owned(), taken.iter().flatten().copied().collect()));
+            self.arriving(name, taken.iter().flatten().copied().collect());
         }
         self.serve(name);
         self.keep(name);
@@ -281,6 +289,11 @@ impl Model {
         }
     }
 
+    /// A batch is on its way into the log; the queue shows it then.
+    pub(super) fn arriving(&mut self, name: &str, mades: Vec<u64>) {
+        self.arriving.push_back((name.to_owned(), mades));
+    }
+
     pub(super) fn forget_arriving(&mut self) {
         self.arriving.clear();
     }
@@ -289,11 +302,12 @@ impl Model {
         let Settings { max_length, max_bodies, reject, ttl_ms, dlx, quorum, .. } = self.effective(name);
         let max = max_length.into_iter().chain(max_bodies).min().unwrap_or(usize::MAX);
         if let Some(dead_letters) = reject {
-            if self.ready(name) >= max {
+            let full = |model: &Self| model.ready(name) + model.queues[name].kept.mades.len() >= max;
+            if full(self) {
                 self.serve(name);
                 self.drop_expired(name, self.now_ms);
             }
-            if self.ready(name) >= max {
+            if full(self) {
                 if dead_letters && dlx.is_some() {
                     self.queue(name).drops.push_back(Dead { letter, reason: "maxlen", copy: None });
                 }
@@ -326,6 +340,7 @@ impl Model {
             returns: 0,
             returned: 0,
             counted: true,
+            taken_by: BTreeSet::new(),
         }
     }
 
@@ -336,145 +351,6 @@ impl Model {
         }
         let Some(queue) = self.queues.get(name) else { return false };
         queue.settings.durable && (letter.persistent || queue.settings.quorum)
-    }
-
-    /// What a queue let go moves to its dead-letter exchange, and what the targets let go for it moves on.
-    pub(super) fn move_all(&mut self, name: &str, route: Router<'_>) {
-        let mut sources = Vec::new();
-        self.claim(name, &mut sources);
-        self.move_claimed(sources, route);
-    }
-
-    pub(super) fn move_claimed(&mut self, mut sources: Vec<String>, route: Router<'_>) {
-        while let Some(source) = sources.pop() {
-            loop {
-                let dead: Vec<Dead> = self.queue(&source).drops.drain(..).collect();
-                if dead.is_empty() {
-                    break;
-                }
-                let group = self.new_group(false);
-                self.move_batch(&source, dead, group, route, &mut sources);
-            }
-            self.queue(&source).moving = false;
-        }
-    }
-
-    pub(super) fn new_group(&mut self, whole: bool) -> usize {
-        self.groups.push(Group { ticket: self.ticket, whole });
-        self.groups.len() - 1
-    }
-
-    fn claim(&mut self, name: &str, sources: &mut Vec<String>) {
-        let queue = self.queue(name);
-        if !queue.drops.is_empty() && !queue.moving {
-            queue.moving = true;
-            sources.push(name.to_owned());
-        }
-    }
-
-    fn move_batch(
-        &mut self,
-        source: &str,
-        dead: Vec<Dead>,
-        group: usize,
-        route: Router<'_>,
-        sources: &mut Vec<String>,
-    ) {
-        let ends = self.publish_dead(source, dead, group, route, sources);
-        // Nothing of it is to last: the queue forgets them as if they were acknowledged.
-        let lasting = ends.iter().any(|(_, lasting, _)| *lasting);
-        for (copy, _, targets) in ends {
-            if let Some(Copy { place: Place::Ended(end), .. }) = copy.and_then(|made| self.copy(source, made))
-            {
-                end.moved = lasting.then_some((group, targets));
-            }
-        }
-    }
-
-    /// Rejected deliveries of a transaction: they move with it. Gives what has something to move after it.
-    pub(super) fn reject_in(
-        &mut self,
-        source: &str,
-        mades: &[u64],
-        group: usize,
-        route: Router<'_>,
-    ) -> Vec<String> {
-        let mut sources = Vec::new();
-        let dies = self.effective(source).dlx.is_some();
-        let letters: Vec<(u64, Letter)> =
-            mades.iter().filter_map(|&made| Some((made, self.copy(source, made)?.letter.clone()))).collect();
-        let dead = letters.into_iter().filter(|_| dies);
-        let dead = dead.map(|(made, letter)| Dead { letter, reason: "rejected", copy: Some(made) }).collect();
-        let ends = self.publish_dead(source, dead, group, route, &mut sources);
-        *self.died.entry("rejected").or_default() += mades.len() as u64;
-        for &made in mades {
-            let targets = ends.iter().find(|(copy, ..)| *copy == Some(made)).map(|(_, _, t)| t.clone());
-            self.end_in(source, made, group, targets.unwrap_or_default());
-        }
-        sources
-    }
-
-    /// A copy ends with a group.
-    pub(super) fn end_in(&mut self, name: &str, made: u64, group: usize, targets: Vec<(String, u64)>) {
-        let first = self.ticket;
-        if let Some(copy) = self.copy(name, made) {
-            copy.place = Place::Ended(End { first, second: None, moved: Some((group, targets)) });
-        }
-    }
-
-    /// Dead letters of one queue to their targets, a batch for each. Gives for each whether it lasts, and where it is.
-    #[expect(clippy::type_complexity, reason = "read once, a few lines above")]
-    fn publish_dead(
-        &mut self,
-        source: &str,
-        dead: Vec<Dead>,
-        group: usize,
-        route: Router<'_>,
-        sources: &mut Vec<String>,
-    ) -> Vec<(Option<u64>, bool, Vec<(String, u64)>)> {
-        let Settings { dlx, dlrk, .. } = self.effective(source);
-        let mut batches: Vec<(String, Vec<(usize, Letter)>)> = Vec::new();
-        let mut ends: Vec<(Option<u64>, bool, Vec<(String, u64)>)> = Vec::new();
-        for (at, Dead { letter, reason, copy }) in dead.into_iter().enumerate() {
-            ends.push((copy, false, Vec::new()));
-            let Some(exchange) = &dlx else { continue };
-            let key = dlrk.clone().unwrap_or_else(|| letter.key.clone());
-            let letter = Letter { exchange: exchange.clone(), key, ..letter.after(source, reason) };
-            if letter.deaths.first().is_some_and(|death| death.count > 1) {
-                *self.died.entry("once more").or_default() += 1;
-            }
-            if let Some(delay_ms) = letter.delayed_ms(exchange) {
-                let made = self.hold(letter, delay_ms, Some(group));
-                ends[at].1 = true;
-                ends[at].2.push((LATE.to_owned(), made));
-                continue;
-            }
-            let targets = self.targets(exchange, &letter.key, route);
-            for target in targets {
-                if target == STREAM {
-                    self.stream.push((letter.clone(), self.ticket));
-                    ends[at].1 = true;
-                } else if reason == "rejected" || !letter.cycles_to(&target) {
-                    match batches.iter_mut().find(|(name, _)| *name == target) {
-                        Some((_, batch)) => batch.push((at, letter.clone())),
-                        None => batches.push((target, vec![(at, letter.clone())])),
-                    }
-                }
-            }
-        }
-        for (target, batch) in batches {
-            let (places, letters): (Vec<usize>, Vec<Letter>) = batch.into_iter().unzip();
-            let lasting: Vec<bool> = letters.iter().map(|letter| self.lasts(&target, letter)).collect();
-            let taken = self.enter(&target, letters, Some(group));
-            for ((at, lasting), made) in places.into_iter().zip(lasting).zip(taken) {
-                if let Some(made) = made {
-                    ends[at].1 |= lasting;
-                    ends[at].2.push((target.clone(), made));
-                }
-            }
-            self.claim(&target, sources);
-        }
-        ends
     }
 
     /// Acknowledged, or purged: it ends without going anywhere.
@@ -511,7 +387,7 @@ impl Model {
     fn deadline(&self, name: &str) -> Option<i64> {
         let queue = &self.queues[name];
         let head = self.front(name).map(|copy| copy.expires_ms).filter(|&at| at != i64::MAX);
-        head.into_iter().chain(self.unused_at(queue, name)).min()
+        head.into_iter().chain(self.unused_at(queue, name)).chain(queue.kept.retry_ms).min()
     }
 
     fn unused_at(&self, queue: &Queue, name: &str) -> Option<i64> {
@@ -538,6 +414,7 @@ impl Model {
                 gone.push(name);
             } else {
                 self.touch(&name, route);
+                self.retry_all(&name, route);
             }
         }
     }

@@ -1,7 +1,8 @@
 //! What the model is made of: messages and their deaths, copies of them, queues and consumers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
+use super::kept::Kept;
 use crate::store::Ticket;
 
 /// A death, as `x-death` tells it.
@@ -70,6 +71,8 @@ pub(super) enum Place {
     /// On its way to a consumer of the queue, who has not seen it.
     Handed,
     Held,
+    /// A dead letter that not every target has taken, and why it died.
+    Kept(&'static str),
     Ended(End),
 }
 
@@ -101,8 +104,10 @@ pub(super) struct Copy {
     /// A quorum queue's: how often it came back, and when last (0: never).
     pub(super) returns: u32,
     pub(super) returned: u64,
-    /// The log knows how often.
+    /// The log knows how often, and whether it is a dead letter.
     pub(super) counted: bool,
+    /// Queues, by name and id, and the stream, that have taken the dead letter.
+    pub(super) taken_by: BTreeSet<(String, u64)>,
 }
 
 impl Copy {
@@ -144,7 +149,10 @@ pub(super) struct Settings {
     pub(super) dlrk: Option<String>,
     pub(super) unused_ms: Option<i64>,
     pub(super) single_active: bool,
+    /// Of a quorum queue without one: none, and what a client gives back goes behind the others.
     pub(super) delivery_limit: Option<u32>,
+    /// A dead letter stays until every target has taken it; only with `reject-publish`.
+    pub(super) at_least_once: bool,
 }
 
 /// What a policy says of one queue.
@@ -185,6 +193,12 @@ impl Queue {
     pub(super) fn recovered(&mut self) {
         (self.active, self.left, self.moving, self.shortened) = (None, 0, false, false);
         self.drops.clear();
+        self.kept = Kept::default();
+    }
+
+    /// Whether the log holds what a client gave back as one more message.
+    pub(super) fn puts_behind(&self) -> bool {
+        self.settings.quorum && self.settings.delivery_limit.is_none()
     }
 }
 
@@ -197,6 +211,7 @@ pub(super) struct Queue {
     pub(super) id: u64,
     pub(super) drops: VecDeque<Dead>,
     pub(super) moving: bool,
+    pub(super) kept: Kept,
     /// It has new limits, and what is too much by them has not gone yet.
     pub(super) shortened: bool,
     /// The one that is served, with `x-single-active-consumer`.

@@ -1,7 +1,7 @@
 //! What becomes of deliveries: acknowledged, rejected or given back, at once or with a transaction; channels and
 //! connections that end.
 
-use super::{Deferred, Fates, Held, How, Peer, Pending, router};
+use super::{Deferred, Fates, Held, How, Peer, Pending, model::Model, router};
 use crate::{
     amqp::wire::{basic, channel, tx},
     sim::{fates::parts::Letter, world::World},
@@ -28,10 +28,12 @@ impl Fates {
         let (peer, requeue) = (self.peer(at), how == How::Requeue);
         match how {
             How::Acknowledge => peer.client.put(&basic::Ack { delivery_tag: tag, multiple }),
-            How::Reject | How::Requeue if multiple || tag % 2 == 0 => {
+            How::Reject | How::Requeue | How::Lose if multiple || tag % 2 == 0 => {
                 peer.client.put(&basic::Nack { delivery_tag: tag, multiple, requeue });
             }
-            How::Reject | How::Requeue => peer.client.put(&basic::Reject { delivery_tag: tag, requeue }),
+            How::Reject | How::Requeue | How::Lose => {
+                peer.client.put(&basic::Reject { delivery_tag: tag, requeue });
+            }
         }
         peer.client.exchange(world);
         self.model.ticket = world.submitted();
@@ -63,11 +65,14 @@ impl Fates {
         self.by_turns |= groups.len() > 1;
         for group in groups {
             let Some((queue, mades)) = self.released(at, group) else { continue };
-            for made in mades {
-                match how {
-                    How::Acknowledge => self.model.end(&queue, made),
-                    How::Reject => self.model.let_go(&queue, made, "rejected"),
-                    How::Requeue => self.model.give_back(&queue, made),
+            match how {
+                How::Acknowledge => mades.iter().for_each(|&made| self.model.end(&queue, made)),
+                How::Reject => mades.iter().for_each(|&made| self.model.let_go(&queue, made, "rejected")),
+                How::Requeue if self.model.queues[&queue].puts_behind() => {
+                    self.model.put_behind(&queue, &mades);
+                }
+                How::Requeue | How::Lose => {
+                    mades.iter().for_each(|&made| self.model.give_back(&queue, made));
                 }
             }
             self.model.touch(&queue, &router(world));
@@ -147,10 +152,14 @@ impl Fates {
         let (mut claimed, mut settled) = (Vec::new(), Vec::new());
         for (held, how) in deferred.settlements {
             for part in by_queue(held.into_iter().map(|(_, held)| held)) {
-                if how == How::Requeue {
-                    let Some((queue, mades)) = self.released(at, part) else { continue };
-                    mades.iter().for_each(|&made| self.model.give_back(&queue, made));
-                    self.model.touch(&queue, &route);
+                // What its targets do not take must stay with it: that is not the commit's.
+                let kept = |model: &Model| {
+                    part.first().is_some_and(|held| {
+                        model.queues.contains_key(&held.queue) && model.keeps(&held.queue)
+                    })
+                };
+                if how == How::Requeue || (how == How::Reject && kept(&self.model)) {
+                    self.apply(world, at, part.into_iter(), how);
                     continue;
                 }
                 let Some((queue, mades)) = self.there(&part) else { continue };
@@ -208,7 +217,7 @@ impl Fates {
         let deferred = peer.tx.take().unwrap_or_default();
         peer.held.extend(deferred.settlements.into_iter().flat_map(|(held, _)| held));
         let held = std::mem::take(&mut peer.held);
-        self.apply(world, at, held.into_values(), How::Requeue);
+        self.apply(world, at, held.into_values(), How::Lose);
     }
 
     /// A consumer of that queue is gone: the queue was used until now, and another may be the active one.

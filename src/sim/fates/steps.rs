@@ -401,6 +401,7 @@ impl Fates {
         self.rest(world);
         let name = format!("p-{queue}");
         let vhost = world.vhost();
+        let before = self.model.effective(&queue);
         if self.model.policies.contains_key(&queue) && world.chance(40) {
             vhost.clear_policy(policy::Sort::User, &name);
             self.model.policies.remove(&queue);
@@ -425,8 +426,13 @@ impl Fates {
         }
         self.say(world, || format!("policy of {queue}: {:?}", self.model.policies.get(&queue)));
         self.model.ticket = world.submitted();
+        let after = self.model.effective(&queue);
+        if (before.dlx, before.dlrk) != (after.dlx, after.dlrk) {
+            self.model.reconsider_kept(&queue);
+        }
         self.model.queue(&queue).shortened = true;
         self.model.touch(&queue, &router(world));
+        self.model.retry_all(&queue, &router(world));
         self.rest(world);
     }
 
@@ -488,18 +494,23 @@ fn settings(world: &mut World, name: &str) -> Settings {
         10..68 => dead_letter(world),
         _ => (None, None),
     };
-    let quorum = world.chance(15);
+    let quorum = world.chance(20);
+    let at_least_once = quorum && world.chance(35);
     let priorities = !quorum && world.chance(25);
     Settings {
         durable: quorum || world.chance(85),
         quorum,
         max_priority: if priorities { Some(world.pick(&[1, 3, 9])) } else { None },
         // From 4.0 there is a limit where nobody asks for one.
-        delivery_limit: quorum.then(|| world.pick(&[0, 1, 2, 20])),
+        delivery_limit: if quorum { world.pick(&[Some(0), Some(1), Some(2), Some(20), None]) } else { None },
+        at_least_once,
         ttl_ms: if world.chance(30) { Some(world.pick(&[0, 10, 100, 700])) } else { None },
         max_length: if world.chance(30) { Some(world.pick(&[0, 1, 3, 6])) } else { None },
         max_bodies: if world.chance(15) { Some(world.pick(&[2, 5])) } else { None },
-        reject: if !quorum && world.chance(30) { Some(world.chance(50)) } else { None },
+        reject: match quorum {
+            true => at_least_once.then_some(false),
+            false => world.chance(30).then(|| world.chance(50)),
+        },
         dlx,
         dlrk,
         unused_ms: if world.chance(10) { Some(world.pick(&[500, 3_000])) } else { None },
@@ -512,8 +523,13 @@ fn arguments(settings: &Settings, body_bytes: usize) -> Vec<(&'static str, Value
     if settings.quorum {
         arguments.push(("x-queue-type", text("quorum")));
     }
-    let limit = settings.delivery_limit.filter(|&limit| limit != 20);
-    arguments.extend(limit.map(|limit| ("x-delivery-limit", Value::I64(limit.into()))));
+    let limit = settings.delivery_limit.map_or(-1, i64::from);
+    if settings.quorum && limit != 20 {
+        arguments.push(("x-delivery-limit", Value::I64(limit)));
+    }
+    if settings.at_least_once {
+        arguments.push(("x-dead-letter-strategy", text("at-least-once")));
+    }
     arguments.extend(settings.max_priority.map(|max| ("x-max-priority", Value::I64(max.into()))));
     arguments.extend(settings.ttl_ms.map(|ms| ("x-message-ttl", Value::I64(ms))));
     arguments.extend(settings.max_length.map(|max| ("x-max-length", number(max))));
