@@ -13,9 +13,11 @@ use support::{Tier, broker::Broker, environment, gaps, process, report};
 fn packages(suite: &str, folder: &str) {
     let Some(mut go) = report::available(suite, environment::go(folder)) else { return };
     let broker = Broker::durable(&[]);
+    let guarded = Broker::ephemeral(&["--set", "kafka.sasl=true"]);
     go.args(["test", "-json", "-p=1", "-count=1", "-timeout=120s", "./..."]);
     go.env("AMQP_URL", format!("amqp://guest:guest@{}/", broker.doors().amqp));
     go.env("KAFKA", broker.doors().kafka.to_string());
+    go.env("KAFKA_GUARDED", guarded.doors().kafka.to_string());
     go.env_remove("WARREN_ORACLE_KAFKA");
     broker.lend_ctl(&mut go, "RABBITMQCTL");
     // Compiling the libraries counts too, the first time.

@@ -86,3 +86,15 @@ test('kafkajs gzip and a group that goes on', async () => {
   const [third] = await read(topic, 1, groupId);
   assert.equal(third.value.toString(), 'three');
 });
+
+for (const mechanism of ['plain', 'scram-sha-256', 'scram-sha-512']) {
+  test(`kafkajs logs in with ${mechanism}`, { skip: !process.env.KAFKA_GUARDED }, async () => {
+    const options = { clientId: 'compat', brokers: [process.env.KAFKA_GUARDED], logLevel: logLevel.NOTHING };
+    const as = (username, password) => new Kafka({ ...options, retry: { retries: 0 }, sasl: { mechanism, username, password } });
+    const admin = as('guest', 'guest').admin();
+    await admin.connect();
+    assert.ok(await admin.createTopics({ topics: [{ topic: `sasl-${mechanism}` }], waitForLeaders: true }));
+    await admin.disconnect();
+    await assert.rejects(as('guest', 'wrong').admin().connect(), /Authentication failed/);
+  });
+}

@@ -15,6 +15,7 @@ fn amqplib_and_kafkajs() {
     }
     let Some(directory) = report::available("node", environment::node()) else { return };
     let broker = Broker::durable(&[]);
+    let guarded = Broker::ephemeral(&["--set", "kafka.sasl=true"]);
     let mut outcomes = Vec::new();
     let mut said = String::new();
     for program in ["amqplib.test.mjs", "amqplib-broker.test.mjs", "kafkajs.test.mjs"] {
@@ -23,6 +24,7 @@ fn amqplib_and_kafkajs() {
         node.env("AMQP_URL", format!("amqp://guest:guest@{}/", broker.doors().amqp));
         broker.lend_ctl(&mut node, "RABBITMQCTL");
         node.env("KAFKA", broker.doors().kafka.to_string());
+        node.env("KAFKA_GUARDED", guarded.doors().kafka.to_string());
         let done = report::suite(&format!("node {program}"), || process::within(&mut node, LIMIT));
         outcomes.extend(gaps::from_tap(&done.said));
         said.push_str(&done.said);

@@ -87,6 +87,7 @@ fn confluent_kafka_in_groups() {
     let Some(python) = report::available("python confluent", environment) else { return };
     let broker = Broker::durable(&[]);
     pytest("python confluent-kafka groups", &python, Some(&broker), &["test_confluent_groups.py"]);
+    pytest("python confluent-kafka logins", &python, None, &["test_confluent_sasl.py"]);
 }
 
 #[test]

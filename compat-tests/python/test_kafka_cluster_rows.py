@@ -164,3 +164,45 @@ def test_endpoints_that_are_not_there(door, topic):
          {"ErrorCode": 115, "ErrorMessage": "Unsupported endpoint type 3", "Brokers": []}),
     ]
     check(door, topic, rows)
+
+
+def test_credentials_of_users_are_set_and_described(door, topic):
+    def setting(name, mechanism=1, iterations=4096):
+        return {"Name": name, "Mechanism": mechanism, "Iterations": iterations, "Salt": b"s", "SaltedPassword": b"p" * 32}
+
+    def altering(code, text, name, *upsertions, deletions=()):
+        deletions = [{"Name": name, "Mechanism": mechanism} for mechanism in deletions]
+        answer = {"Results": [{"User": name, "ErrorCode": code, "ErrorMessage": text}]}
+        return "AlterUserScramCredentials", 0, {"Deletions": deletions, "Upsertions": list(upsertions)}, answer
+
+    def describing(asked, *users):
+        users = [{"User": user, "ErrorCode": code, "ErrorMessage": text, "CredentialInfos": infos}
+                 for user, code, text, infos in users]
+        asked = {"Users": [{"Name": name} for name in asked]}
+        return "DescribeUserScramCredentials", 0, asked, {"ErrorCode": 0, "ErrorMessage": "", "Results": users}
+
+    twice = (92, "A user credential cannot be altered twice in the same request")
+    absent = (91, "Attempt to delete a user credential that does not exist")
+    unknown = (91, "Attempt to describe a user credential that does not exist: {T}", [])
+    again = "Cannot describe SCRAM credentials for the same user twice in a single request: {T}"
+    rows = [
+        describing(["{T}"], ("{T}", *unknown)),
+        altering(*absent, "{T}", deletions=[1]),
+        altering(93, "Username must not be empty", "", setting("")),
+        altering(33, "Unknown SCRAM mechanism", "{T}", setting("{T}", mechanism=3)),
+        altering(93, "Too few iterations", "{T}", setting("{T}", iterations=4095)),
+        altering(93, "Too few iterations", "{T}", setting("{T}", iterations=-1)),
+        altering(93, "Too many iterations", "{T}", setting("{T}", iterations=16385)),
+        altering(*twice, "{T}", setting("{T}"), setting("{T}", mechanism=2)),
+        altering(0, None, "{T}", setting("{T}")),
+        altering(0, None, "{T}", setting("{T}", mechanism=2, iterations=16384)),
+        describing(["{T}"], ("{T}", 0, "", [{"Mechanism": 1, "Iterations": 4096}, {"Mechanism": 2, "Iterations": 16384}])),
+        describing(["{T}", "{T}"], ("{T}", 92, again, [])),
+        altering(*twice, "{T}", setting("{T}"), deletions=[1]),
+        altering(*twice, "{T}", deletions=[1, 2]),
+        altering(0, None, "{T}", deletions=[1]),
+        describing(["{T}"], ("{T}", 0, "", [{"Mechanism": 2, "Iterations": 16384}])),
+        altering(0, None, "{T}", deletions=[2]),
+        describing(["{T}"], ("{T}", *unknown)),
+    ]
+    check(door, topic, rows)

@@ -11,7 +11,10 @@ use crate::{
     },
     broker::{
         Broker, Pending,
-        auth::{Password, SHA256, User},
+        auth::{
+            Password, SHA256, User,
+            scram::{self, ScramCredentials},
+        },
         events::text,
     },
     data::value::Value::Array,
@@ -79,7 +82,7 @@ pub(crate) fn bulk_delete(request: &Request) -> Change {
 /// # Errors
 /// RabbitMQ's reason.
 pub(crate) fn set(broker: &Broker, name: &str, body: &Body) -> Result<(bool, Pending), Value> {
-    let password = password(body)?;
+    let given = given(body)?;
     let Some(tags) = body.tags() else { return Err(json!("tags_not_present")) };
     if tags.iter().any(|tag| !tag.bytes().all(|b| b.is_ascii_graphic())) {
         return Err(json!("tags must be words"));
@@ -88,7 +91,17 @@ pub(crate) fn set(broker: &Broker, name: &str, body: &Body) -> Result<(bool, Pen
     if let Some(Value::Object(given)) = body.0.get("limits") {
         limits = Some(super::limits::user_limits(given).map_err(Value::String)?);
     }
+    let (password, scram) = match given {
+        Given::Clear(password) => (Password::new(&password), Some(scram::credentials(&password))),
+        Given::Hash(password) => (password, None),
+    };
     let change = |user: &mut User| {
+        // SCRAM credentials cannot be made of a hash, but go on with the one that was there.
+        match &scram {
+            Some(made) => user.scram = made.clone(),
+            None if user.password == password => {}
+            None => user.scram = ScramCredentials::new(),
+        }
         user.password = password.clone();
         user.tags = tags.clone();
         if let Some(limits) = &limits {
@@ -119,17 +132,23 @@ fn tell_tags(broker: &Broker, name: &str, tags: &[String]) {
     broker.tell("user.tags.set", || vec![("name", text(name)), ("tags", Array(list()))]);
 }
 
-fn password(body: &Body) -> Result<Password, Value> {
+/// How a password is given.
+enum Given {
+    Clear(String),
+    Hash(Password),
+}
+
+fn given(body: &Body) -> Result<Given, Value> {
     let algorithm = body.text("hashing_algorithm").unwrap_or_else(|| SHA256.to_owned());
     match (body.text("password"), body.text("password_hash")) {
         (Some(_), Some(_)) => Err(json!("both_password_and_password_hash_are_provided")),
-        (Some(password), None) => Ok(Password::new(&password)),
+        (Some(password), None) => Ok(Given::Clear(password)),
         (None, Some(hash)) => {
             let hash = base64(&hash).map_err(|_| json!(["not_base64", hash]))?;
-            Ok(Password { hash, algorithm })
+            Ok(Given::Hash(Password { hash, algorithm }))
         }
         // Whoever has no password logs in by other means, of which there are none yet.
-        (None, None) => Ok(Password::none()),
+        (None, None) => Ok(Given::Hash(Password::none())),
     }
 }
 

@@ -161,7 +161,7 @@ impl Ids {
 /// The broker.
 pub struct Broker {
     pub core: Arc<Core>,
-    pub users: Users,
+    pub users: Arc<Users>,
     pub connections: Connections,
     pub groups: Arc<Groups>,
     pub producer_ids: Arc<ProducerIds>,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     Broker, Core, Ids,
     alarm::Alarms,
-    auth::{Users, read_user},
+    auth::read_user,
     definition::{self, QUEUE_IDS_KEY, TargetKind},
     events::Events,
     exchange::{Binding, Target, history},
@@ -87,7 +87,7 @@ impl Broker {
         let transactions = Transactions::recover(core.clone(), groups.clone(), producer_ids.clone())?;
         let broker = Self {
             core: core.clone(),
-            users: Users::default(),
+            users: Arc::default(),
             connections: super::registry::Connections::default(),
             groups,
             producer_ids,

@@ -275,6 +275,7 @@ fn open_broker(
     }
     let store = Store::open(store_options(config))?;
     store.ring_in(&runtime).map_err(StartError::Runtime)?;
+    let later = runtime.clone();
     let settings = Settings {
         profile: profile_of(config.server.compat),
         clock,
@@ -293,6 +294,9 @@ fn open_broker(
         let wanted = config.server.load_definitions.as_os_str().is_empty();
         broker.seed(wanted.then(|| default_user(config)));
     }
+    // Milliseconds of work, which the start does not wait for; a SCRAM login does.
+    let (name, password) = (&config.users.default_user, &config.users.default_pass);
+    broker.users.make_scram(&store, &later, name, password);
     Ok((store, broker))
 }
 

@@ -16,7 +16,7 @@ use super::{
     Door,
     advertised::Node,
     fault::ErrorCode,
-    login::{self, Identity, Login, LoginFailed},
+    login::{BrokersAccounts, Identity, Login, LoginFailed},
 };
 use crate::{
     broker::{
@@ -43,18 +43,29 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Takes a token; how long the login lasts, in milliseconds. `None`: nobody asked for one.
-    pub fn log_in(&self, now: Instant, token: &[u8]) -> Option<Result<i64, LoginFailed>> {
+    /// Takes a token. `None`: nobody asked for one.
+    pub async fn log_in(&self, now: Instant, token: &[u8]) -> Option<Result<LoginStep, LoginFailed>> {
+        self.door.broker.users.scram_made().await;
         let mut login = self.login.lock();
         let loopback = self.remote.ip().to_canonical().is_loopback();
-        let check = |name: &str, password: &str| login::identify(&self.door.broker, name, password, loopback);
-        let outcome = login.on_token(now, token, self.identity.get(), check)?;
-        Some(outcome.map(|identity| {
+        let accounts = BrokersAccounts { broker: &self.door.broker, loopback };
+        let outcome = login.on_token(now, token, self.identity.get(), &accounts)?;
+        Some(outcome.map(|answer| {
+            let Some(identity) = answer.identity else {
+                return LoginStep { token: answer.token, lifetime_ms: 0 };
+            };
             tracing::info!(peer = %self.remote, user = &*identity.user, vhost = &*identity.vhost.0, "logged in");
             let _ = self.identity.set(identity);
-            login.lifetime_ms()
+            LoginStep { token: answer.token, lifetime_ms: login.lifetime_ms() }
         }))
     }
+}
+
+/// What a client's token is answered with.
+pub struct LoginStep {
+    pub token: Vec<u8>,
+    /// How long the login lasts; 0: for ever, or there is more to be said first.
+    pub lifetime_ms: i64,
 }
 
 /// A request without its body.
@@ -97,6 +108,18 @@ impl Call {
     #[must_use]
     pub fn principal(&self) -> String {
         self.peer.identity.get().map_or("ANONYMOUS", |identity| &*identity.user).to_owned()
+    }
+
+    /// Whether it may do what concerns more than its vhost. There are no ACLs: whoever has logged in must be an
+    /// administrator; where nobody logs in, as in Kafka without an authorizer, everybody is.
+    ///
+    /// # Errors
+    /// CLUSTER_AUTHORIZATION_FAILED
+    pub fn may_administer(&self) -> Result<(), ErrorCode> {
+        let Some(identity) = self.peer.identity.get() else { return Ok(()) };
+        let user = self.door().broker.users.user(&identity.user);
+        let is_administrator = user.is_some_and(|user| user.tags.iter().any(|tag| tag == "administrator"));
+        if is_administrator { Ok(()) } else { Err(ErrorCode::ClusterAuthorizationFailed) }
     }
 
     /// Why there are no delegation tokens: whoever has not logged in may not ask for one, and there is no master key.

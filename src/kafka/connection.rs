@@ -117,7 +117,7 @@ impl Connection {
         }
         // The handshake before it has been answered, or it would not be wanted.
         if self.peer.login.lock().wants_bare_token() {
-            return self.take_bare_token(now, input);
+            return self.take_bare_token(now, input, cx);
         }
         match self.front(input) {
             Front::Incomplete { missing } => {
@@ -145,7 +145,11 @@ impl Connection {
 
     /// A token of SASL as it was before SaslAuthenticate (kafka-python 2.0): a length and bytes, both ways. Whoever is
     /// refused is told nothing, as with Kafka.
-    fn take_bare_token(&mut self, now: Instant, input: &mut BytesMut) -> bool {
+    fn take_bare_token(&mut self, now: Instant, input: &mut BytesMut, cx: &mut Context<'_>) -> bool {
+        self.held_back = !self.at_work.is_empty();
+        if self.held_back {
+            return false;
+        }
         let Some(length) = input.first_chunk::<LENGTH_BYTES>() else { return false };
         let length = i32::from_be_bytes(*length);
         let Some(bytes) = usize::try_from(length).ok().filter(|bytes| *bytes <= TOKEN_BYTES_MAX) else {
@@ -157,11 +161,18 @@ impl Connection {
         }
         input.advance(LENGTH_BYTES);
         let token = input.split_to(bytes);
-        match self.peer.log_in(now, &token) {
-            Some(Ok(_)) => self.output.buffer().extend_from_slice(&[0; LENGTH_BYTES]),
-            Some(Err(failed)) => self.close(&failed.0),
-            None => self.close("a SASL token that nobody asked for"),
-        }
+        let peer = self.peer.clone();
+        let work: Work = Box::pin(async move {
+            match peer.log_in(now, &token).await {
+                Some(Ok(step)) => {
+                    let length = u32::try_from(step.token.len()).unwrap_or_default();
+                    Ok(vec![length.to_be_bytes().to_vec().into(), step.token.into()])
+                }
+                Some(Err(failed)) => Err(failed.0),
+                None => Err("a SASL token that nobody asked for".to_owned()),
+            }
+        });
+        self.put_to_work(ApiKey::SaslAuthenticate, bytes, Progress::AtWork(work), cx);
         true
     }
 
@@ -225,7 +236,7 @@ impl Connection {
             .map_err(|e| format!("a request's header: {e}"))?;
         let RequestHeader { api_key, api_version, correlation_id, client_id } = header;
         self.peer.door.broker.core.meters.kafka_requests.add(1);
-        let (key, mut progress) = match dispatch::served(api_key, api_version) {
+        let (key, progress) = match dispatch::served(api_key, api_version) {
             Some(key) => {
                 self.peer.login.lock().admit(now, key)?;
                 let call = Call { peer: self.peer.clone(), version: api_version, client_id, now };
@@ -238,10 +249,14 @@ impl Connection {
             }
             None => return Err(format!("unsupported request: API key {api_key}, version {api_version}")),
         };
+        self.put_to_work(key, bytes, progress, cx);
+        Ok(())
+    }
+
+    fn put_to_work(&mut self, key: ApiKey, bytes: usize, mut progress: Progress, cx: &mut Context<'_>) {
         progress.advance(cx);
         self.at_work_bytes += bytes;
         self.at_work.push_back(InFlight { key, bytes, progress });
-        Ok(())
     }
 
     /// Sends the answers that are next and ready. Only the first needs to be polled: the others have done what they

@@ -171,6 +171,7 @@ const TEXTS: &[(ErrorCode, &str)] = &[
         "This most likely occurs because of a request being malformed by the client library or the message was sent \
          to an incompatible broker. See the broker logs for more details.",
     ),
+    (ErrorCode::ClusterAuthorizationFailed, "Cluster authorization failed."),
     (ErrorCode::ElectionNotNeeded, "Leader election not needed for topic partition."),
     (ErrorCode::UnknownTopicId, "This server does not host this topic ID."),
 ];

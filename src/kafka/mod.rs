@@ -13,6 +13,7 @@ pub mod fault;
 pub mod features;
 pub mod handle;
 pub mod login;
+pub mod scram;
 #[cfg(test)]
 mod tests;
 pub mod wire;

@@ -12,6 +12,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
 	. "warren.invalid/compat-kafka/support"
 )
 
@@ -249,4 +252,42 @@ func soon(ctx context.Context) context.Context {
 	short, cancel := context.WithTimeout(ctx, Patience/60)
 	context.AfterFunc(short, cancel)
 	return short
+}
+
+func TestLogins(t *testing.T) {
+	logins := map[string]func(user, password string) sasl.Mechanism{
+		"PLAIN":         func(u, p string) sasl.Mechanism { return plain.Auth{User: u, Pass: p}.AsMechanism() },
+		"SCRAM-SHA-256": func(u, p string) sasl.Mechanism { return scram.Auth{User: u, Pass: p}.AsSha256Mechanism() },
+		"SCRAM-SHA-512": func(u, p string) sasl.Mechanism { return scram.Auth{User: u, Pass: p}.AsSha512Mechanism() },
+	}
+	for name, login := range logins {
+		t.Run(name, func(t *testing.T) {
+			Must(t, client(t, kgo.SeedBrokers(Guarded(t)), kgo.SASL(login("guest", "guest"))).Ping(patient(t)), "ping")
+			err := client(t, kgo.SeedBrokers(Guarded(t)), kgo.SASL(login("guest", "wrong"))).Ping(patient(t))
+			if !errors.Is(err, kerr.SaslAuthenticationFailed) {
+				t.Fatalf("a wrong password: %v", err)
+			}
+		})
+	}
+}
+
+func TestCredentials(t *testing.T) {
+	admin := kadm.NewClient(client(t))
+	user := Unique(t)
+	set := kadm.UpsertSCRAM{User: user, Mechanism: kadm.ScramSha512, Iterations: 8192, Password: "secret"}
+	_, err := admin.AlterUserSCRAMs(patient(t), nil, []kadm.UpsertSCRAM{set})
+	Must(t, err, "upsert")
+	described, err := admin.DescribeUserSCRAMs(patient(t), user)
+	Must(t, err, "describe")
+	info := described[user].CredInfos[0]
+	Equal(t, info.Mechanism, kadm.ScramSha512, "mechanism")
+	Equal(t, info.Iterations, 8192, "iterations")
+	gone := kadm.DeleteSCRAM{User: user, Mechanism: kadm.ScramSha512}
+	altered, err := admin.AlterUserSCRAMs(patient(t), []kadm.DeleteSCRAM{gone, gone}, nil)
+	if err == nil {
+		err = altered[user].Err
+	}
+	if !errors.Is(err, kerr.DuplicateResource) {
+		t.Fatalf("twice in one request: %v", err)
+	}
 }

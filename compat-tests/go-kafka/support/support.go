@@ -22,6 +22,15 @@ func Broker() string {
 	return "localhost:9092"
 }
 
+// Guarded is the address of a broker that wants logins, with the user guest.
+func Guarded(t *testing.T) string {
+	address := os.Getenv("KAFKA_GUARDED")
+	if address == "" {
+		t.Skip("no broker with logins given")
+	}
+	return address
+}
+
 // Oracle says that the broker under test is Kafka itself.
 func Oracle() bool { return os.Getenv("WARREN_ORACLE_KAFKA") != "" }
 

@@ -4,6 +4,7 @@
 //! with every change, so that whoever remembers a permission can ask for one load of an atomic whether it still holds.
 
 mod password;
+pub mod scram;
 mod stored;
 mod user;
 
@@ -16,11 +17,13 @@ use std::{
 };
 
 use parking_lot::RwLock;
+use tokio::runtime::Handle;
 
 pub use password::{Password, SALT_BYTES, SHA256, salted};
 pub use stored::read_user;
 pub use user::{Permissions, TopicPermissions, User};
 
+use self::scram::{ScramCredential, ScramMechanism};
 use super::definition;
 use crate::store::{Store, Ticket};
 
@@ -31,6 +34,8 @@ pub struct Users {
     version: AtomicU64,
     /// Who may log in from this machine only (RabbitMQ's `loopback_users`).
     loopback_only: RwLock<BTreeSet<String>>,
+    /// Held while SCRAM credentials of a user that is there already are made.
+    making: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A failed login. The peer learns no more than that.
@@ -139,11 +144,58 @@ impl Users {
         if !user.password.is(password) {
             return Err(Denied);
         }
-        if (user.loopback_only || self.loopback_only.read().contains(name)) && !loopback {
-            tracing::warn!("user '{name}' can only connect via localhost");
+        self.reached(user, loopback)
+    }
+
+    /// The user and the credential that a login with SCRAM must prove.
+    ///
+    /// # Errors
+    /// [`Denied`]
+    pub fn scram(
+        &self,
+        name: &str,
+        mechanism: ScramMechanism,
+        loopback: bool,
+    ) -> Result<(Arc<User>, ScramCredential), Denied> {
+        let user = self.reached(self.user(name).ok_or(Denied)?, loopback)?;
+        let credential = user.scram.get(&mechanism).cloned().ok_or(Denied)?;
+        Ok((user, credential))
+    }
+
+    fn reached(&self, user: Arc<User>, loopback: bool) -> Result<Arc<User>, Denied> {
+        let here_only = user.loopback_only || self.loopback_only.read().contains(&*user.name);
+        if here_only && !loopback {
+            tracing::warn!("user '{}' can only connect via localhost", user.name);
             return Err(Denied);
         }
         Ok(user)
+    }
+
+    /// Makes the SCRAM credentials of a user that has none, if that is its password, without holding anybody up.
+    pub fn make_scram(self: &Arc<Self>, store: &Store, runtime: &Handle, name: &str, password: &str) {
+        let lacks = |user: &User| user.scram.is_empty() && user.password.is(password);
+        if !self.user(name).is_some_and(|user| lacks(&user)) {
+            return;
+        }
+        let Ok(making) = self.making.clone().try_lock_owned() else { return };
+        let (users, store) = (self.clone(), store.clone());
+        let (name, password) = (name.to_owned(), password.to_owned());
+        runtime.spawn_blocking(move || {
+            let made = scram::credentials(&password);
+            let take = |user: &mut User| {
+                // It may have been given another password meanwhile.
+                if user.scram.is_empty() && user.password.is(&password) {
+                    user.scram = made;
+                }
+            };
+            users.change(&store, &name, take);
+            drop(making);
+        });
+    }
+
+    /// Waits for credentials that are being made.
+    pub async fn scram_made(&self) {
+        drop(self.making.lock().await);
     }
 }
 

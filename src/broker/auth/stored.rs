@@ -4,11 +4,22 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{Password, Permissions, TopicPermissions, User};
+use super::{
+    Password, Permissions, TopicPermissions, User,
+    scram::{ScramCredential, ScramMechanism},
+};
 use crate::data::value::{Table, Value};
 
 fn text(s: &str) -> Value {
     Value::LongStr(Bytes::copy_from_slice(s.as_bytes()))
+}
+
+fn binary(bytes: &[u8]) -> Value {
+    Value::Binary(Bytes::copy_from_slice(bytes))
+}
+
+fn table<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    Value::Table(Table(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()))
 }
 
 fn row(fields: &[(&str, &str)]) -> Value {
@@ -30,10 +41,20 @@ pub(super) fn to_table(user: &User) -> Table {
             row(&[("vhost", vhost), ("exchange", exchange), ("write", &p.write), ("read", &p.read)])
         }));
     }
+    let scram = user.scram.iter().map(|(mechanism, credential)| {
+        let fields = [
+            ("salt", binary(&credential.salt)),
+            ("iterations", Value::I64(credential.iterations.into())),
+            ("stored_key", binary(&credential.stored_key)),
+            ("server_key", binary(&credential.server_key)),
+        ];
+        (mechanism.name().to_owned(), table(fields))
+    });
     let limits = user.limits.iter().map(|(name, limit)| (name.clone(), Value::I64(*limit))).collect();
     let fields = [
-        ("hash", Value::Binary(Bytes::copy_from_slice(&user.password.hash))),
+        ("hash", binary(&user.password.hash)),
         ("algorithm", text(&user.password.algorithm)),
+        ("scram", Value::Table(Table(scram.collect()))),
         ("tags", Value::Array(user.tags.iter().map(|tag| text(tag)).collect())),
         ("limits", Value::Table(Table(limits))),
         ("permissions", Value::Array(user.permissions.iter().map(permission).collect())),
@@ -45,9 +66,15 @@ pub(super) fn to_table(user: &User) -> Table {
 /// Reads a user; `None`: not one.
 #[must_use]
 pub fn read_user(name: &str, table: &Table) -> Option<User> {
-    let Some(Value::Binary(hash)) = table.field("hash") else { return None };
-    let password = Password { hash: hash.to_vec(), algorithm: string(table, "algorithm")? };
+    let password = Password { hash: bytes(table, "hash")?, algorithm: string(table, "algorithm")? };
     let mut user = User::with_hash(name, password);
+    // Not there in stores from before there was SCRAM.
+    if let Some(Value::Table(scram)) = table.field("scram") {
+        for (name, credential) in &scram.0 {
+            let Value::Table(credential) = credential else { return None };
+            user.scram.insert(ScramMechanism::named(name)?, read_credential(credential)?);
+        }
+    }
     for tag in array(table, "tags")? {
         user.tags.push(String::from_utf8(tag.octets()?.to_vec()).ok()?);
     }
@@ -73,6 +100,19 @@ pub fn read_user(name: &str, table: &Table) -> Option<User> {
     Some(user)
 }
 
+fn read_credential(table: &Table) -> Option<ScramCredential> {
+    Some(ScramCredential {
+        salt: bytes(table, "salt")?,
+        iterations: u32::try_from(table.field("iterations")?.integer()?).ok()?,
+        stored_key: bytes(table, "stored_key")?,
+        server_key: bytes(table, "server_key")?,
+    })
+}
+
+fn bytes(table: &Table, name: &str) -> Option<Vec<u8>> {
+    if let Value::Binary(bytes) = table.field(name)? { Some(bytes.to_vec()) } else { None }
+}
+
 fn string(table: &Table, name: &str) -> Option<String> {
     String::from_utf8(table.field(name)?.octets()?.to_vec()).ok()
 }
@@ -83,7 +123,7 @@ fn array<'a>(table: &'a Table, name: &str) -> Option<&'a [Value]> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::scram, *};
 
     #[test]
     fn a_user_reads_back_as_it_was() {
@@ -92,8 +132,9 @@ mod tests {
         user.limits.insert("max-channels".to_owned(), -1);
         let topic = TopicPermissions::new("^{username}\\.", ".*", "u", "/").unwrap();
         user.topic_permissions.entry("/".into()).or_default().insert("amq.topic".into(), topic);
+        user.scram = scram::credentials("p");
         let read = read_user("u", &user.to_table()).unwrap();
-        assert_eq!(read.to_table(), user.to_table());
+        assert_eq!((read.to_table(), &read.scram), (user.to_table(), &user.scram));
         assert!(read.password.is("p"));
         assert_eq!(read_user("u", &Table::default()).map(|u| u.name), None);
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Password, stored};
+use super::{Password, scram::ScramCredentials, stored};
 use crate::{
     broker::{
         pattern::{BadPattern, Pattern},
@@ -17,6 +17,8 @@ pub struct User {
     pub name: Arc<str>,
     pub tags: Vec<String>,
     pub password: Password,
+    /// For logins with SCRAM.
+    pub scram: ScramCredentials,
     /// May log in from this machine only, whatever the configuration says.
     pub loopback_only: bool,
     /// `max-connections` and `max-channels`, as they were set; a negative one does not limit.
@@ -104,6 +106,7 @@ impl User {
             name: name.into(),
             tags: Vec::new(),
             password,
+            scram: ScramCredentials::new(),
             loopback_only: false,
             limits: BTreeMap::new(),
             permissions: BTreeMap::new(),

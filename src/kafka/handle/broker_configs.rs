@@ -85,7 +85,7 @@ fn own(call: &Call) -> Vec<Row> {
         ("offsets.topic.replication.factor", Int, "3", "1".to_owned()),
         ("process.roles", List, "", "broker,controller".to_owned()),
         ("producer.id.expiration.ms", Int, "86400000", "86400000".to_owned()),
-        ("sasl.enabled.mechanisms", List, "GSSAPI", MECHANISMS.join(",")),
+        ("sasl.enabled.mechanisms", List, "GSSAPI", names(MECHANISMS)),
         ("connections.max.reauth.ms", Long, "0", settings.login_lifetime.map_or(0, |l| l.as_millis()).to_string()),
         ("security.inter.broker.protocol", Str, "PLAINTEXT", "PLAINTEXT".to_owned()),
         ("log.retention.hours", Int, "168", "168".to_owned()),
@@ -93,6 +93,10 @@ fn own(call: &Call) -> Vec<Row> {
         ("log.retention.check.interval.ms", Long, "300000", "300000".to_owned()),
         ("socket.request.max.bytes", Int, "104857600", settings.request_bytes_max.to_string()),
     ]
+}
+
+fn names<T>(table: &[(&str, T)]) -> String {
+    table.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(",")
 }
 
 fn result(row: Row, wanted: Wanted) -> DescribeConfigsResourceResult {

@@ -12,14 +12,15 @@ pub async fn handle(call: Call, request: SaslAuthenticateRequest) -> SaslAuthent
         error_message: Some(text),
         ..SaslAuthenticateResponse::default()
     };
-    match call.peer.log_in(call.now, &request.auth_bytes) {
+    match call.peer.log_in(call.now, &request.auth_bytes).await {
         None => refused(
             ErrorCode::IllegalSaslState,
             "SaslAuthenticate request received after successful authentication".to_owned(),
         ),
         Some(Err(failed)) => refused(ErrorCode::SaslAuthenticationFailed, failed.0),
-        Some(Ok(lifetime_ms)) => SaslAuthenticateResponse {
-            session_lifetime_ms: lifetime_ms,
+        Some(Ok(step)) => SaslAuthenticateResponse {
+            auth_bytes: step.token.into(),
+            session_lifetime_ms: step.lifetime_ms,
             ..SaslAuthenticateResponse::default()
         },
     }

@@ -17,6 +17,6 @@ pub async fn handle(call: Call, request: SaslHandshakeRequest) -> SaslHandshakeR
     };
     SaslHandshakeResponse {
         error_code: error.code(),
-        mechanisms: mechanisms.iter().map(|name| (*name).to_owned()).collect(),
+        mechanisms: mechanisms.iter().map(|(name, _)| (*name).to_owned()).collect(),
     }
 }
