@@ -121,7 +121,12 @@ fn kafka_rows() {
         "python kafka rows",
         &python,
         Some(&broker),
-        &["test_kafka_rows.py", "test_kafka_cluster_rows.py", "test_kafka_semantics.py"],
+        &[
+            "test_kafka_rows.py",
+            "test_kafka_cluster_rows.py",
+            "test_kafka_semantics.py",
+            "test_kafka_sessions.py",
+        ],
     );
 }
 

@@ -11,6 +11,7 @@ pub mod connection;
 mod dispatch;
 pub mod fault;
 pub mod features;
+pub mod fetch_sessions;
 pub mod handle;
 pub mod login;
 pub mod scram;
@@ -20,7 +21,7 @@ pub mod wire;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use self::advertised::Advertised;
+use self::{advertised::Advertised, fetch_sessions::FetchSessions};
 use crate::broker::{Broker, topic::VhostName};
 
 /// The one node's id: leader of every partition, coordinator of every group, controller.
@@ -59,11 +60,13 @@ pub struct Door {
     pub settings: Settings,
     /// Kafka knows no vhosts: the topics and groups that a client sees are those of `/`, unless it logs in to another.
     pub vhost: VhostName,
+    pub fetch_sessions: Arc<FetchSessions>,
 }
 
 impl Door {
     #[must_use]
     pub fn new(broker: Arc<Broker>, settings: Settings) -> Arc<Self> {
-        Arc::new(Self { broker, settings, vhost: VhostName::from("/") })
+        let fetch_sessions = FetchSessions::new(fetch_sessions::SLOTS);
+        Arc::new(Self { broker, settings, vhost: VhostName::from("/"), fetch_sessions })
     }
 }

@@ -3,9 +3,7 @@
 //! Version 5: log start offset. Version 7: sessions (KIP-227). Version 9: current leader epoch. Version 10: zstd.
 //! Version 12: flexible. Version 13: topics by id. Version 15: replica state.
 //!
-//! Sessions are declined by answering session id 0, which every client takes: with one node, naming each partition
-//! every time costs little. Batches are whole: an offset inside one gets all of it, and the first is sent however
-//! large it is.
+//! Batches are whole: an offset inside one gets all of it, and the first is sent however large it is.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -28,6 +26,7 @@ use crate::{
     kafka::{
         call::Call,
         fault::ErrorCode,
+        fetch_sessions::Context,
         wire::fetch::{
             AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse,
             PartitionData,
@@ -41,11 +40,13 @@ const IDS_FROM: i16 = 13;
 const RESPONSE_BYTES_MAX: usize = 55 * 1024 * 1024;
 
 pub async fn handle(call: Call, request: FetchRequest) -> FetchResponse {
-    // A full request opens or leaves a session; an incremental one belongs to a session, and there is none.
-    if !matches!(request.session_epoch, -1 | 0) {
-        let error_code = ErrorCode::FetchSessionIdNotFound.code();
-        return FetchResponse { error_code, ..FetchResponse::default() };
-    }
+    let (sessions, by_id) = (&call.door().fetch_sessions, call.version >= IDS_FROM);
+    let (context, request) = match sessions.open(call.now, by_id, request) {
+        Ok(opened) => opened,
+        Err(error) => return FetchResponse { error_code: error.code(), ..FetchResponse::default() },
+    };
+    // Only a new session has to remember what it was asked for.
+    let remembered = if context == Context::Full { request.topics.clone() } else { Vec::new() };
     let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or_default());
     let bytes_max = usize::try_from(request.max_bytes).unwrap_or_default().min(RESPONSE_BYTES_MAX);
     let bytes_min = usize::try_from(request.min_bytes).unwrap_or_default().min(bytes_max);
@@ -60,7 +61,8 @@ pub async fn handle(call: Call, request: FetchRequest) -> FetchResponse {
         call.peer.timer.before(call.now + max_wait, waiter.fired()).await;
         plan = asked.plan(&call);
     }
-    FetchResponse { responses: asked.answer(&call, plan).await, ..FetchResponse::default() }
+    let responses = asked.answer(&call, plan).await;
+    sessions.answer(call.now, by_id, context, remembered, responses)
 }
 
 /// What a request asks for: topics, and their partitions in one row.
