@@ -21,6 +21,7 @@ use warrenmq::{
         publish::{Body, Headers, Publisher},
         queue::{ConnectionId, QueueOptions},
         recovery::Settings,
+        txn,
         vhost::Vhost,
     },
     clock::{Clock, epoch},
@@ -89,6 +90,7 @@ fn settings() -> Settings {
         runtime: None,
         tail_bytes_max: 1 << 20,
         groups: group::Settings::default(),
+        producers: txn::Settings::default(),
     }
 }
 

@@ -146,6 +146,7 @@ fn open() -> Door {
         memory_limit_bytes: 1 << 30,
         tail_bytes_max: 0,
         groups: crate::broker::group::Settings::default(),
+        producers: crate::broker::txn::Settings::default(),
     };
     let store = crate::store::Store::open(crate::store::Options::ephemeral()).unwrap();
     let broker = Broker::recover(store, settings).unwrap();

@@ -98,10 +98,9 @@ const ARENA_PARTS: usize = 4;
 /// One regular run.
 pub async fn tidy(broker: &Arc<Broker>) {
     let now_ms = broker.core.clock.now_ms();
-    broker.core.topics.on_housekeeping(now_ms);
+    broker.expire_records(now_ms);
     broker.groups.forget_deleted_topics();
     broker.groups.expire_offsets(now_ms);
-    broker.transactions.on_housekeeping(now_ms);
     for sparse in broker.core.store.sparse_segments() {
         let moving = broker.clone();
         // Reads what still lives there: not on a runtime worker.
@@ -113,6 +112,13 @@ pub async fn tidy(broker: &Arc<Broker>) {
 }
 
 impl Broker {
+    /// Retention, and producers and transactional ids that nobody has used for long.
+    pub fn expire_records(&self, now_ms: i64) {
+        let producers_before_ms = now_ms.saturating_sub(self.transactions.settings.producer_id_expiration_ms);
+        self.core.topics.on_housekeeping(now_ms, producers_before_ms);
+        self.transactions.on_housekeeping(now_ms);
+    }
+
     /// Moves every chunk that lives in a segment to the end of the log, so that the segment can be used again.
     pub fn move_out_of(&self, segment: u32) {
         if let Err(error) = self.core.topics.move_out_of(segment) {

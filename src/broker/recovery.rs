@@ -20,7 +20,7 @@ use super::{
     refusal::Refusal,
     reply::Replies,
     topic::{Topics, followers::Followers, tail::Budget, writes::Sweep},
-    txn::{coordinator::Transactions, producer::ProducerIds},
+    txn::{self, coordinator::Transactions, producer::ProducerIds},
     vhost::{Vhost, server_name},
     vhost_settings::{Metadata, VhostSettings},
 };
@@ -57,6 +57,7 @@ pub struct Settings {
     /// Bytes of recent record batches kept in memory, all partitions together.
     pub tail_bytes_max: usize,
     pub groups: group::Settings,
+    pub producers: txn::Settings,
 }
 
 impl Broker {
@@ -84,7 +85,8 @@ impl Broker {
             followers: Followers::default(),
         });
         let cluster_id = cluster_id(&core.store)?;
-        let transactions = Transactions::recover(core.clone(), groups.clone(), producer_ids.clone())?;
+        let transactions =
+            Transactions::recover(core.clone(), groups.clone(), producer_ids.clone(), settings.producers)?;
         let broker = Self {
             core: core.clone(),
             users: Arc::default(),

@@ -62,6 +62,7 @@ impl World {
             runtime: None,
             tail_bytes_max: 0,
             groups: group::Settings::default(),
+            producers: crate::broker::txn::Settings::default(),
         };
         let broker = Broker::recover(store.clone(), settings).unwrap();
         let vhost = broker.vhost("/").unwrap();

@@ -22,6 +22,7 @@ use crate::{
         group, housekeeping,
         profile::{self, Profile},
         recovery::{RecoveryError, Settings},
+        txn,
     },
     cli::{
         doors::{self, Door, DoorError},
@@ -283,6 +284,10 @@ fn open_broker(
         runtime: Some(runtime),
         tail_bytes_max: TAIL_BYTES_MAX,
         groups: group_settings(config),
+        producers: txn::Settings {
+            producer_id_expiration_ms: config.kafka.producer_id_expiration_ms,
+            transactional_id_expiration_ms: config.kafka.transactional_id_expiration_ms,
+        },
     };
     let broker = Broker::recover(store.clone(), settings).map_err(|e| StartError::Recovery(Box::new(e)))?;
     if config.users.guest_loopback_only {

@@ -88,6 +88,8 @@ pub struct Kafka {
     pub auto_create_topics: bool,
     pub socket_request_bytes_max: usize,
     pub message_bytes_max: usize,
+    pub producer_id_expiration_ms: i64,
+    pub transactional_id_expiration_ms: i64,
     pub group: KafkaGroup,
 }
 
@@ -254,6 +256,8 @@ impl Default for Kafka {
             auto_create_topics: true,
             socket_request_bytes_max: 100 * MIB,
             message_bytes_max: 1_048_588,
+            producer_id_expiration_ms: 24 * 3_600 * 1_000,
+            transactional_id_expiration_ms: 7 * 24 * 3_600 * 1_000,
             group: KafkaGroup::default(),
         }
     }

@@ -41,6 +41,7 @@ impl World {
             runtime: None,
             tail_bytes_max: usize::MAX,
             groups: group::Settings::default(),
+            producers: crate::broker::txn::Settings::default(),
         };
         let broker = Broker::recover(store.clone(), settings).unwrap();
         broker.users.put(

@@ -162,6 +162,7 @@ fn recover(store: &Store, clock: &Clock, rng: &mut StdRng) -> Arc<Broker> {
         runtime: None,
         tail_bytes_max: *[0, 4 << 10, 1 << 20].choose(rng).expect("not empty"),
         groups: crate::broker::group::Settings::default(),
+        producers: crate::broker::txn::Settings::default(),
     };
     let broker = Broker::recover(store.clone(), settings).expect("what a crash leaves can be recovered");
     broker.users.put(GUEST.clone());

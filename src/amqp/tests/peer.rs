@@ -55,6 +55,7 @@ impl World {
             runtime: None,
             tail_bytes_max: 1 << 20,
             groups: group::Settings::default(),
+            producers: crate::broker::txn::Settings::default(),
         };
         let broker = Broker::recover(store.clone(), settings).unwrap();
         let all = Permissions::new(".*", ".*", ".*").unwrap();

@@ -298,6 +298,10 @@ fn take_batch(bytes: Bytes, left: &mut usize, batches: &mut Vec<Bytes>) {
 impl State {
     /// What to read, and before which offset it ends.
     fn plan(&self, offset: Offset, end: Offset, bytes_max: usize) -> (Vec<Piece>, Offset) {
+        // The log may have been cut inside a batch of an open transaction: that begins before where reading ends.
+        if offset >= end {
+            return (Vec::new(), offset);
+        }
         let tail_start = self.tail.start().unwrap_or(self.high_watermark);
         let stored = self
             .index

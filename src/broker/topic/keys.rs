@@ -10,6 +10,7 @@
 //! index  'b' | partition id u64 | base offset u64                     where the batches lie (topic/index.rs)
 //! state  'l' | partition id u64                                       log start offset u64
 //! state  'z' | partition id u64                                       compacted up to this offset u64
+//! state  'q' | partition id u64 | producer id i64                      the producer, whose batches are gone (txn/saved.rs)
 //! state  'i'                                                          first producer id not yet reserved u64
 //! state  'g' | vhost str | group str                                  the group (group/record.rs)
 //! state  'm' | vhost str | group str | member id str                  its member (group/consumer/record.rs)
@@ -93,6 +94,24 @@ pub(crate) fn clean_to(id: PartitionId) -> [u8; 9] {
     let mut key = [b'z'; 9];
     key[1..].copy_from_slice(&id.0.to_be_bytes());
     key
+}
+
+/// All producers of a partition that are written down begin with this.
+pub(crate) fn producers(id: PartitionId) -> [u8; 9] {
+    let mut key = [b'q'; 9];
+    key[1..].copy_from_slice(&id.0.to_be_bytes());
+    key
+}
+
+pub(crate) fn producer(id: PartitionId, producer_id: i64) -> [u8; 17] {
+    let mut key = [0; 17];
+    key[..9].copy_from_slice(&producers(id));
+    key[9..].copy_from_slice(&producer_id.to_be_bytes());
+    key
+}
+
+pub(crate) fn parse_producer_id(key: &[u8]) -> Option<i64> {
+    Some(i64::from_be_bytes(key.get(9..)?.try_into().ok()?))
 }
 
 pub(crate) fn group(key: &GroupKey) -> Vec<u8> {

@@ -16,6 +16,7 @@ pub(crate) mod keys;
 pub mod mapping;
 pub mod partition;
 pub mod partitioner;
+pub mod producers;
 mod retention;
 mod rewrite;
 pub mod table;

@@ -27,10 +27,7 @@ use super::{
     transactions::Transactions,
     waiters::{Waiter, Waiters},
 };
-use crate::{
-    broker::txn::producer::{ProducerIdentity, Producers},
-    store::Store,
-};
+use crate::{broker::txn::producer::Producers, store::Store};
 
 /// One node leads everything, always.
 pub const LEADER_EPOCH: i32 = 0;
@@ -89,20 +86,6 @@ pub(super) struct State {
     pub(super) waiters: Waiters,
     /// The topic has been deleted.
     pub(super) gone: bool,
-}
-
-/// A producer as a partition knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ActiveProducer {
-    pub id: i64,
-    pub epoch: i16,
-    /// Of its last batch of this epoch.
-    pub last_sequence: Option<i32>,
-    pub last_timestamp_ms: i64,
-    /// Of the coordinator that ended its last transaction here.
-    pub coordinator_epoch: Option<i32>,
-    /// Where its open transaction begins.
-    pub transaction_start: Option<Offset>,
 }
 
 /// The offsets of a partition at one moment.
@@ -182,23 +165,6 @@ impl Partition {
         self.state.lock().index.bytes()
     }
 
-    /// Who has written to it lately, by id.
-    #[must_use]
-    pub fn active_producers(&self) -> Vec<ActiveProducer> {
-        let state = self.state.lock();
-        let active = |(id, epoch, last_sequence, last_timestamp_ms, coordinator_epoch)| ActiveProducer {
-            id,
-            epoch,
-            last_sequence,
-            last_timestamp_ms,
-            coordinator_epoch,
-            transaction_start: state.transactions.start_of(id),
-        };
-        let mut all: Vec<ActiveProducer> = state.producers.each().map(active).collect();
-        all.sort_by_key(|producer| producer.id);
-        all
-    }
-
     /// Whether the topic has been deleted.
     #[must_use]
     pub fn is_gone(&self) -> bool {
@@ -219,16 +185,6 @@ impl Partition {
         } else {
             state.waiters.add(offset, isolation, waiter);
         }
-    }
-
-    /// The committer's: this partition is part of that producer's transaction from here on.
-    pub(in crate::broker) fn add_to_transaction(&self, producer: ProducerIdentity) {
-        self.state.lock().producers.on_added(producer);
-    }
-
-    /// Forgets idle producers (`producer.id.expiration.ms`).
-    pub fn expire_producers(&self, before_ms: i64) {
-        self.state.lock().producers.expire(before_ms);
     }
 
     pub(super) fn forget_tail_to(&self, base: Offset) {

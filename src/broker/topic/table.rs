@@ -178,6 +178,11 @@ impl Topics {
         let clean_to = self.store.get(Space::State, &keys::clean_to(id))?;
         state.cleaning.clean_to =
             Offset(clean_to.and_then(|v| v.as_ref().try_into().ok()).map_or(0, i64::from_be_bytes));
+        for (key, value) in self.store.scan(Space::State, &keys::producers(id))? {
+            if !keys::parse_producer_id(&key).is_some_and(|id| state.producers.recover_saved(id, &value)) {
+                tracing::warn!(partition = number, "a producer cannot be read back");
+            }
+        }
         let segment_limits = config.read().segment_limits();
         for (key, value) in self.store.scan(Space::Index, &keys::batches(id))? {
             let Some((entry, producers)) =
@@ -189,7 +194,7 @@ impl Topics {
             state.index.push(entry);
             state.newest.on_appended(&entry, segment_limits);
             for produced in producers {
-                state.producers.on_appended(produced);
+                state.producers.recover(produced);
                 state.transactions.on_committed(&produced);
             }
         }
@@ -388,18 +393,16 @@ impl Topics {
         self.cleaner.notified().await;
     }
 
-    /// The regular run (`log.retention.check.interval.ms`): retention, and producers long gone.
-    pub fn on_housekeeping(&self, now_ms: i64) {
+    /// The regular run (`log.retention.check.interval.ms`): retention, and producers that have written nothing after
+    /// `producers_before_ms`.
+    pub fn on_housekeeping(&self, now_ms: i64, producers_before_ms: i64) {
         let topics: Vec<Arc<Topic>> = self.tables.read().by_id.values().cloned().collect();
         for partition in topics.iter().flat_map(|t| t.partitions().to_vec()) {
             partition.enforce_retention(now_ms);
-            partition.expire_producers(now_ms.saturating_sub(PRODUCER_ID_EXPIRATION_MS));
+            partition.expire_producers(producers_before_ms);
         }
     }
 }
-
-/// `producer.id.expiration.ms`.
-const PRODUCER_ID_EXPIRATION_MS: i64 = 24 * 3_600 * 1_000;
 
 impl Tables {
     fn insert(&mut self, topic: Arc<Topic>) {
@@ -425,7 +428,6 @@ impl Partition {
             let mut state = self.state.lock();
             state.gone = true;
             state.tail.clear();
-            state.producers.clear();
             state.waiters.take_all()
         };
         waiting.iter().for_each(|w| w.fire());

@@ -42,6 +42,7 @@ impl Partition {
         } else if to < Offset(0) || to > offsets.high_watermark {
             done(Err(TrimRefused::OffsetOutOfRange));
         } else {
+            self.save_producers(to, |_| true);
             self.submit_trim(to, false, Some(Box::new(done)));
         }
     }
@@ -53,6 +54,7 @@ impl Partition {
             let state = self.state.lock();
             if state.gone { None } else { retention::log_start(now_ms, limits, &state.index) }
         }?;
+        self.save_producers(to, |_| true);
         self.submit_trim(to, false, None);
         Some(to)
     }
@@ -76,6 +78,7 @@ impl Partition {
 
     /// Removes every trace of a partition whose topic is gone.
     pub(super) fn drop_entries(self: &Arc<Self>) {
+        self.forget_producers();
         self.submit_trim(Offset(i64::MAX), true, None);
     }
 

@@ -14,6 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use super::{
+    Settings,
     producer::{ProducerIdentity, ProducerIds},
     transaction::{Ending, PendingOffsets, State, Step, Transaction, TxnError},
 };
@@ -49,6 +50,7 @@ pub struct Transactions {
     core: Arc<Core>,
     groups: Arc<Groups>,
     ids: Arc<ProducerIds>,
+    pub settings: Settings,
 }
 
 #[derive(Default)]
@@ -86,6 +88,7 @@ impl Transactions {
         core: Arc<Core>,
         groups: Arc<Groups>,
         ids: Arc<ProducerIds>,
+        settings: Settings,
     ) -> Result<Arc<Self>, StoreError> {
         let mut table = Table::default();
         for (key, value) in core.store.scan(Space::State, keys::TRANSACTIONS)? {
@@ -101,7 +104,7 @@ impl Transactions {
             table.deadlines.extend(transaction.deadline_ms().map(|at| (at, key.clone())));
             table.by_id.insert(key, Entry { transaction, under_way: false });
         }
-        Ok(Arc::new(Self { table: Mutex::new(table), core, groups, ids }))
+        Ok(Arc::new(Self { table: Mutex::new(table), core, groups, ids, settings }))
     }
 
     /// InitProducerId. Aborts what the last instance of this producer has left open.
@@ -304,11 +307,11 @@ impl Transactions {
 
     /// Forgets ids that nobody has used for long (`transactional.id.expiration.ms`).
     pub fn on_housekeeping(&self, now_ms: i64) {
-        let before_ms = now_ms.saturating_sub(TRANSACTIONAL_ID_EXPIRATION_MS);
+        let before_ms = now_ms.saturating_sub(self.settings.transactional_id_expiration_ms);
         let mut table = self.table.lock();
         let is_over = |entry: &Entry| {
             let transaction = &entry.transaction;
-            !entry.under_way && transaction.deadline_ms().is_none() && transaction.changed_ms < before_ms
+            !entry.under_way && transaction.deadline_ms().is_none() && transaction.changed_ms <= before_ms
         };
         let over: Vec<_> = table.by_id.iter().filter(|(_, e)| is_over(e)).map(|(k, _)| k.clone()).collect();
         let mut writes = crate::broker::topic::writes::Writes::default();
@@ -549,7 +552,5 @@ fn partition(core: &Core, at: TopicPartition) -> Option<Arc<Partition>> {
 pub(super) const COORDINATOR_EPOCH: i32 = 0;
 /// A peer makes a transactional id by naming it; here it ends.
 const TRANSACTIONAL_IDS_MAX: usize = 100_000;
-/// `transactional.id.expiration.ms`: seven days.
-const TRANSACTIONAL_ID_EXPIRATION_MS: i64 = 7 * 24 * 3_600 * 1_000;
 /// An abort that the store has refused is tried again after that.
 const RETRY_MS: i64 = 1_000;

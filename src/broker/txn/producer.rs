@@ -82,19 +82,23 @@ pub struct Claim {
 /// The producers that one partition remembers.
 #[derive(Debug, Default)]
 pub struct Producers {
-    known: HashMap<i64, Producer>,
+    pub(super) known: HashMap<i64, Producer>,
     /// Who has a transaction that this partition was added to, and in which epoch: by the coordinator's Changes.
-    ongoing: HashMap<i64, i16>,
+    pub(super) ongoing: HashMap<i64, i16>,
 }
 
 #[derive(Debug)]
-struct Producer {
-    epoch: i16,
+pub(super) struct Producer {
+    pub(super) epoch: i16,
     /// The last batches of this epoch, oldest first.
-    batches: VecDeque<ProducedBatch>,
-    last_timestamp: i64,
+    pub(super) batches: VecDeque<ProducedBatch>,
+    pub(super) last_timestamp: i64,
     /// Of the last end marker.
-    coordinator_epoch: Option<i32>,
+    pub(super) coordinator_epoch: Option<i32>,
+    /// Of its last batch or end marker.
+    pub(super) last_offset: Offset,
+    /// What lies before this was written down (`saved.rs`).
+    pub(super) saved_to: Option<Offset>,
 }
 
 impl Producers {
@@ -137,10 +141,16 @@ impl Producers {
 
     /// Remembers a batch that got its place in the log.
     pub fn on_appended(&mut self, batch: ProducedBatch) {
-        let (epoch, last_timestamp) = (batch.producer_epoch, batch.timestamp);
-        let made = || Producer { epoch, batches: VecDeque::new(), last_timestamp, coordinator_epoch: None };
+        let made = || Producer {
+            epoch: batch.producer_epoch,
+            batches: VecDeque::new(),
+            last_timestamp: batch.timestamp,
+            coordinator_epoch: None,
+            last_offset: batch.last_offset,
+            saved_to: None,
+        };
         let producer = self.known.entry(batch.producer_id).or_insert_with(made);
-        producer.last_timestamp = last_timestamp;
+        (producer.last_timestamp, producer.last_offset) = (batch.timestamp, batch.last_offset);
         if producer.epoch != batch.producer_epoch {
             producer.epoch = batch.producer_epoch;
             producer.batches.clear();
@@ -159,29 +169,18 @@ impl Producers {
         producer.batches.push_back(batch);
     }
 
-    /// Forgets producers that have written nothing since `before_ms` (`producer.id.expiration.ms`).
-    pub fn expire(&mut self, before_ms: i64) {
+    /// Forgets producers that have written nothing after `before_ms`; gives those that were written down.
+    pub fn expire(&mut self, before_ms: i64) -> Vec<i64> {
         let ongoing = &self.ongoing;
-        self.known.retain(|id, p| p.last_timestamp >= before_ms || ongoing.contains_key(id));
+        let is_over = |id: &i64, p: &Producer| p.last_timestamp <= before_ms && !ongoing.contains_key(id);
+        let over = self.known.extract_if(|id, producer| is_over(id, producer));
+        over.filter_map(|(id, producer)| producer.saved_to.map(|_| id)).collect()
     }
 
     /// The last offset of each producer's last batch, `None` if only its markers are known, and its epoch.
     pub(in crate::broker) fn last_batches(&self) -> HashMap<i64, (Option<Offset>, i16)> {
         let last = |p: &Producer| (p.batches.back().map(|b| b.last_offset), p.epoch);
         self.known.iter().map(|(id, producer)| (*id, last(producer))).collect()
-    }
-
-    /// Whether a retry of that batch would be told its offset.
-    #[must_use]
-    pub fn remembers(&self, batch: &ProducedBatch) -> bool {
-        self.known
-            .get(&batch.producer_id)
-            .is_some_and(|p| p.batches.iter().any(|b| b.base_offset == batch.base_offset))
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.known.clear();
-        self.ongoing.clear();
     }
 
     /// Id, epoch, last sequence, last timestamp, and the epoch of the coordinator that ended its last transaction here.
@@ -363,9 +362,9 @@ mod tests {
     fn an_unknown_producer_may_begin_anywhere_and_an_idle_one_is_forgotten() {
         let mut producers = Producers::default();
         append(&mut producers, claim(0, 77, 78), 50);
-        producers.expire(50);
+        producers.expire(49);
         assert_eq!(producers.len(), 1);
-        producers.expire(51);
+        producers.expire(50);
         assert!(producers.is_empty());
         append(&mut producers, claim(0, 5, 5), 60);
     }

@@ -2,7 +2,10 @@
 //!
 //! All are read-only: they come from Warren's own configuration.
 
-use super::describe_configs::{Wanted, type_number};
+use super::{
+    describe_configs::{Wanted, type_number},
+    transactions::TIMEOUT_MS_MAX,
+};
 use crate::{
     broker::topic::config::{CONFIGS, ConfigType, MIN_INSYNC_REPLICAS},
     kafka::{
@@ -61,7 +64,7 @@ pub(super) fn all(call: &Call, wanted: Wanted) -> Vec<DescribeConfigsResourceRes
 fn own(call: &Call) -> Vec<Row> {
     use ConfigType::{Boolean, Int, List, Long, String as Str};
     let (settings, groups) = (&call.door().settings, call.groups().settings());
-    let node = &call.peer.node;
+    let (node, producers) = (&call.peer.node, &call.door().broker.transactions.settings);
     let protocol = if settings.sasl { "SASL_PLAINTEXT" } else { "PLAINTEXT" };
     let listeners = format!("{protocol}://{}:{}", node.host, node.port);
     let limits = &groups.limits;
@@ -84,13 +87,15 @@ fn own(call: &Call) -> Vec<Row> {
         ("offsets.retention.minutes", Int, "10080", (groups.offsets_retention_ms / 60_000).to_string()),
         ("offsets.topic.replication.factor", Int, "3", "1".to_owned()),
         ("process.roles", List, "", "broker,controller".to_owned()),
-        ("producer.id.expiration.ms", Int, "86400000", "86400000".to_owned()),
+        ("producer.id.expiration.ms", Int, "86400000", producers.producer_id_expiration_ms.to_string()),
         ("sasl.enabled.mechanisms", List, "GSSAPI", names(MECHANISMS)),
         ("connections.max.reauth.ms", Long, "0", settings.login_lifetime.map_or(0, |l| l.as_millis()).to_string()),
         ("security.inter.broker.protocol", Str, "PLAINTEXT", "PLAINTEXT".to_owned()),
         ("log.retention.hours", Int, "168", "168".to_owned()),
         ("log.roll.hours", Int, "168", "168".to_owned()),
         ("log.retention.check.interval.ms", Long, "300000", "300000".to_owned()),
+        ("transaction.max.timeout.ms", Int, "900000", TIMEOUT_MS_MAX.to_string()),
+        ("transactional.id.expiration.ms", Int, "604800000", producers.transactional_id_expiration_ms.to_string()),
         ("socket.request.max.bytes", Int, "104857600", settings.request_bytes_max.to_string()),
     ]
 }

@@ -2,7 +2,7 @@
 //! (KIP-664).
 
 use crate::{
-    broker::topic::{Topic, partition::ActiveProducer, table::check_kafka_name},
+    broker::topic::{Topic, producers::ActiveProducer, table::check_kafka_name},
     kafka::{
         call::Call,
         fault::{ErrorCode, Fault},

@@ -63,6 +63,7 @@ impl World {
             runtime: None,
             tail_bytes_max: usize::MAX,
             groups: group::Settings::default(),
+            producers: crate::broker::txn::Settings::default(),
         };
         let broker = Broker::recover(store.clone(), broker_settings).unwrap();
         let world = Self { store, clock, door: Door::new(broker, settings) };

@@ -223,3 +223,43 @@ fn a_timeout_out_of_range_is_refused() {
         assert_eq!(refused.error_code, ErrorCode::InvalidTransactionTimeout.code(), "{timeout_ms}");
     }
 }
+
+#[test]
+fn who_does_nothing_for_long_enough_is_forgotten() {
+    let world = World::new();
+    let mut tx = Transactor::new(&world);
+    assert_eq!((tx.add(3), tx.produce(9, "a"), tx.end(3, true)), (OK, OK, OK));
+    let broker = &world.door.broker;
+    let known = || {
+        broker.expire_records(world.clock.now_ms());
+        world.commit();
+        let topic = broker.core.topics.by_id(tx.topic_id).unwrap();
+        let producers = topic.partitions()[0].active_producers().len();
+        (producers, broker.transactions.list(&"/".into()).len())
+    };
+    let day = Duration::from_secs(24 * 3_600);
+    world.clock.advance(day - Duration::from_millis(1));
+    assert_eq!(known(), (1, 1));
+    world.clock.advance(Duration::from_millis(1));
+    assert_eq!(known(), (0, 1));
+    world.clock.advance(6 * day);
+    assert_eq!(known(), (0, 0));
+    let unknown = ErrorCode::InvalidProducerIdMapping.code();
+    assert_eq!((tx.add(3), tx.end(3, true), tx.add_group()), (unknown, unknown, unknown));
+    let again = Transactor::new(&world);
+    assert!(again.id != tx.id && again.epoch == 0);
+}
+
+#[test]
+fn an_open_transaction_keeps_its_id_and_its_producer_however_old() {
+    let world = World::new();
+    let mut tx = Transactor::new(&world);
+    assert_eq!((tx.add(3), tx.produce(9, "a")), (OK, OK));
+    world.clock.advance(Duration::from_secs(30 * 24 * 3_600));
+    let broker = &world.door.broker;
+    let topic = broker.core.topics.by_id(tx.topic_id).unwrap();
+    topic.partitions()[0].expire_producers(world.clock.now_ms());
+    broker.transactions.on_housekeeping(world.clock.now_ms());
+    assert_eq!(broker.transactions.list(&"/".into()).len(), 1);
+    assert_eq!((tx.produce(9, "b"), tx.end(3, true), tx.committed()), (OK, OK, (3, vec![], 3)));
+}

@@ -18,7 +18,7 @@ mod round;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 
@@ -37,7 +37,7 @@ use super::{
     writes::{Outcome, Writes},
 };
 use crate::{
-    broker::txn::producer::{Part, ProducedBatch},
+    broker::txn::producer::Part,
     data::record::{Batch, Batches},
     store::{Space, Ticket},
 };
@@ -93,8 +93,6 @@ pub struct Compaction {
     round: Round,
     next: Offset,
     end: Offset,
-    /// Of batches that are gone: a retry of one of them must still find its offset. They go with the next entry.
-    remembered: Vec<ProducedBatch>,
 }
 
 /// What a step of a round has come to.
@@ -170,7 +168,7 @@ impl Partition {
             }
         }
         let partition = self.clone();
-        Ok(Some(Compaction { partition, round, next: log_start, end, remembered: Vec::new() }))
+        Ok(Some(Compaction { partition, round, next: log_start, end }))
     }
 
     /// Compacts what is due, to its end. Reads on reader threads.
@@ -228,6 +226,8 @@ impl Compaction {
         self.next = Offset(last.last().0 + 1);
         let (mut changed, mut markers) = (false, Vec::new());
         let (mut kept, mut producers, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        // Who has written batches that go: a retry of one of them must still find its offset.
+        let mut writers = BTreeSet::new();
         let mut max_timestamp = i64::MIN;
         for entry in &bite {
             let key = keys::batch(self.partition.id, entry.base);
@@ -243,17 +243,14 @@ impl Compaction {
                     Fate::Becomes(rebuilt) => Some(rebuilt),
                     Fate::Goes => None,
                 };
-                // What the entry remembers of earlier batches, and of this one.
-                while let Some(produced) = known.next_if(|p| p.base_offset.0 <= header.base_offset) {
-                    let is_of_it = produced.base_offset.0 == header.base_offset;
-                    let stays = is_of_it && batch.is_some();
-                    if is_of_it && !stays && matches!(produced.part, Part::Commit | Part::Abort) {
-                        markers.push(produced.last_offset);
-                    } else if stays {
-                        producers.append(&mut self.remembered);
+                if let Some(produced) = known.next_if(|p| p.base_offset.0 == header.base_offset) {
+                    if batch.is_some() {
                         producers.push(produced);
-                    } else if self.partition.state.lock().producers.remembers(&produced) {
-                        self.remembered.push(ProducedBatch { part: Part::None, ..produced });
+                    } else {
+                        writers.insert(produced.producer_id);
+                        if matches!(produced.part, Part::Commit | Part::Abort) {
+                            markers.push(produced.last_offset);
+                        }
                     }
                 }
                 if let Some(batch) = batch {
@@ -279,6 +276,7 @@ impl Compaction {
             }),
             _ => None,
         };
+        self.partition.save_producers(self.next, |id| writers.contains(&id));
         let (partition, old) = (self.partition.clone(), bite);
         let rewrite = Rewrite { partition, old, new, markers, staged: false };
         Ok(Step::Rewriting(self.partition.store.submit(Box::new(rewrite))))
