@@ -7,6 +7,7 @@
 //! | `run.rs` | one run: what is done next, and what comes of it |
 //! | `steps.rs` | what an AMQP client does next |
 //! | `records.rs` | producers, readers and a group, with their model |
+//! | `log/` | Kafka's log: transactions, compaction, DeleteRecords, with their model |
 //! | `fates/` | limits, expiry, dead letters, priorities, all types of queues, delays, replies, with their exact model |
 //! | `model.rs` | the slow obvious model of exchanges and queues |
 //! | `check.rs` | crash and restart, and what must have come back |
@@ -24,6 +25,7 @@
 mod check;
 mod client;
 mod fates;
+mod log;
 mod model;
 mod records;
 mod run;
@@ -48,6 +50,18 @@ fn ready<F: Future>(future: F) -> Option<F::Output> {
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,
     }
+}
+
+/// Its result, however many turns it takes.
+fn finish<F: Future>(world: &world::World, future: F) -> F::Output {
+    let mut future = pin!(future);
+    for _ in 0..10_000 {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return output;
+        }
+        world.turn();
+    }
+    panic!("it is not answered");
 }
 
 fn env(name: &str) -> Option<u64> {
