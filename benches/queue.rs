@@ -141,7 +141,8 @@ impl Bench {
             | Event::Heard(_)
             | Event::Served(_)
             | Event::Alarm(_)
-            | Event::Close { .. } => None,
+            | Event::Close { .. }
+            | Event::Told(_) => None,
         });
         if acknowledge {
             self.state.settle(Some(CONSUMER), delivered, true);

@@ -17,6 +17,7 @@ pub mod holding;
 pub mod housekeeping;
 pub mod keyspace;
 pub mod list;
+pub mod login;
 pub mod message;
 pub mod meters;
 pub mod outlet;

@@ -22,7 +22,7 @@ use super::{
     keyspace::waiters::Served,
     queue::{ConsumerId, Entry, Queue},
 };
-use crate::store;
+use crate::{data::multipart::Joined, store};
 
 /// Bytes of deliveries a connection may have waiting before queues stop serving it.
 /// Small under test, so that a simulated consumer stalls.
@@ -44,12 +44,14 @@ pub enum Event {
     Reject { channel: u16, generation: u32, first: u64, last: u64 },
     /// A message that had to be read from the store for `basic.get` is there: ask again.
     Loaded,
-    /// The queue that held the connection up is no longer so far ahead of its consumers.
+    /// The queue that held the connection up is no longer so far ahead of its consumers, or no longer full.
     GoOn,
     /// A resource alarm was raised (with its reason) or cleared.
     Alarm(Option<&'static str>),
     /// What is said in a channel that the connection listens to.
     Heard(Heard),
+    /// What was published to an exchange whose first parts the connection subscribes to.
+    Told(Arc<Joined>),
     /// What the connection waited for at a key.
     Served(Served),
     /// Somebody asks the connection to close.

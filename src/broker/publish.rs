@@ -10,6 +10,7 @@ use super::{
     exchange::{Envelope, Exchange, Target},
     holding::{self, Holding},
     message::{Blob, Draft, Hold, Publish, Traits},
+    outlet::Outlet,
     queue::{Gone, Queue, state::Overflow},
     receipt::Receipt,
     refusal::Refusal,
@@ -99,6 +100,54 @@ pub enum Routed {
 pub struct Refused {
     /// Ordinals in the batch that a full queue refused (`x-overflow` = `reject-publish`).
     pub rejected: Vec<u32>,
+    /// The same by the queues that refused them, for whoever does not give up.
+    pub by_queue: Vec<(Arc<Queue>, Vec<u32>)>,
+    /// The batch, when it was refused by one.
+    pub blob: Option<Arc<Blob>>,
+}
+
+/// Messages that one queue refused, in a batch of their own: they are offered until it takes them.
+#[derive(Debug)]
+pub struct Kept {
+    pub queue: Arc<Queue>,
+    blob: Arc<Blob>,
+    ordinals: Vec<u32>,
+}
+
+impl Refused {
+    /// What the queues refused, to be offered again. Copied: the batch that it came in may be gone from the log when it
+    /// is taken at last.
+    #[must_use]
+    pub fn keep(self) -> Vec<Kept> {
+        let Some(blob) = self.blob else { return Vec::new() };
+        let copy = |(queue, ordinals): (Arc<Queue>, Vec<u32>)| {
+            let mut draft = Draft::default();
+            let messages = ordinals.iter().filter_map(|&ordinal| blob.message(ordinal));
+            messages.for_each(|message| draft.copy(&message));
+            let ordinals = (0..).take(draft.len()).collect();
+            Kept { queue, blob: draft.seal(), ordinals }
+        };
+        self.by_queue.into_iter().map(copy).collect()
+    }
+}
+
+impl Kept {
+    /// Offers the messages again, until the queue takes no more: then `outlet` hears of room. True when all are taken, or
+    /// their queue is gone.
+    #[must_use]
+    pub fn offer(&mut self, now_ms: i64, outlet: &Arc<Outlet>) -> bool {
+        loop {
+            match self.queue.publish(now_ms, &self.blob, &self.ordinals, None, None) {
+                Ok(Overflow::None) | Err(Gone) => return true,
+                Ok(Overflow::Rejected(rest)) => self.ordinals = rest,
+            }
+            let first = self.ordinals.first().and_then(|&ordinal| self.blob.message(ordinal));
+            let body_bytes = first.map_or(0, |message| message.body_len());
+            if self.queue.wait_for_room(outlet, body_bytes) {
+                return false;
+            }
+        }
+    }
 }
 
 /// The publishing side of one channel.
@@ -287,6 +336,7 @@ impl Publisher {
             }
         }
         let heard = route.heard && self.vhost.channels.tell(publish.routing_key.as_bytes(), body.bytes()) > 0;
+        let heard = heard | self.tell(publish, route, body);
         if route.is_empty() {
             return if heard { Routed::Taken } else { Routed::Unroutable };
         }
@@ -319,6 +369,18 @@ impl Publisher {
             Some(_) | None => self.runs.push((route.clone(), vec![ordinal])),
         }
         Routed::Taken
+    }
+
+    /// Tells the subscribers on the way; whether one heard it.
+    #[inline]
+    fn tell(&self, publish: &Publish<'_>, route: &Route, body: &Body<'_>) -> bool {
+        let mut heard = 0;
+        for exchange in &route.told {
+            let hearers = exchange.subscribers.tell(publish, body.bytes());
+            heard += hearers.heard;
+            self.vhost.core.meters.subscribers_missed.add(hearers.missed as u64);
+        }
+        heard > 0
     }
 
     fn route(
@@ -610,9 +672,15 @@ impl Batch<'_, '_> {
     fn queue(&mut self, queue: &Arc<Queue>, route: &Route, ordinals: &[u32]) {
         match self.sink.publish(queue, self.now_ms, self.blob, ordinals) {
             Ok(Overflow::None) => {}
-            Ok(Overflow::Rejected(list)) => self.refused.rejected.extend(list),
+            Ok(Overflow::Rejected(list)) => self.reject(queue, list),
             Err(Gone) => self.again(route, ordinals),
         }
+    }
+
+    fn reject(&mut self, queue: &Arc<Queue>, ordinals: Vec<u32>) {
+        self.refused.blob.get_or_insert_with(|| self.blob.clone());
+        self.refused.rejected.extend(&ordinals);
+        self.refused.by_queue.push((queue.clone(), ordinals));
     }
 
     /// The queue was deleted under our hands: route again, to what was not in the old route.
@@ -632,7 +700,7 @@ impl Batch<'_, '_> {
             let route = route_copies(self.vhost, &exchange, &publish, &keys, Some(&headers));
             for queue in route.queues.iter().filter(|q| !old.queues.iter().any(|o| o.id == q.id)) {
                 match self.sink.publish(queue, self.now_ms, self.blob, &[ordinal]) {
-                    Ok(Overflow::Rejected(list)) => self.refused.rejected.extend(list),
+                    Ok(Overflow::Rejected(list)) => self.reject(queue, list),
                     Ok(Overflow::None) | Err(Gone) => {}
                 }
             }

@@ -31,6 +31,8 @@ pub struct Route {
     pub kept_by: Vec<Arc<Exchange>>,
     /// It is heard in the channels of the vhost.
     pub heard: bool,
+    /// Exchanges with subscribers of their own.
+    pub told: Vec<Arc<Exchange>>,
     exchanges: SmallVec<[(Arc<Exchange>, u64); 1]>,
     pub(super) remember: bool,
 }
@@ -44,6 +46,7 @@ impl Default for Route {
             delayed: Vec::new(),
             kept_by: Vec::new(),
             heard: false,
+            told: Vec::new(),
             exchanges: SmallVec::new(),
             remember: true,
         }
@@ -176,6 +179,9 @@ impl Vhost {
             route.kept_by.push(exchange.clone());
         }
         route.heard |= *exchange.name == *channels::EXCHANGE;
+        if exchange.subscribers.any() {
+            route.told.push(exchange.clone());
+        }
         let known = targets.len();
         exchange.route(envelope, targets);
         if targets.len() == known {

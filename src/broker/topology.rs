@@ -180,6 +180,7 @@ impl Vhost {
     fn remove_exchange(&self, topology: &mut Topology, exchange: &Arc<Exchange>, keys: &mut Vec<Vec<u8>>) {
         self.exchanges.remove(&exchange.name);
         exchange.retire();
+        exchange.subscribers.end();
         if exchange.options.durable {
             keys.push(definition::exchange_key(&self.name, &exchange.name));
         }

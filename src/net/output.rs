@@ -23,6 +23,7 @@ pub struct Output {
     sealed: VecDeque<Chunk>,
     sealed_bytes: usize,
     open: BytesMut,
+    written: u64,
 }
 
 #[derive(Debug)]
@@ -70,6 +71,18 @@ impl Output {
         self.len() >= OUTPUT_BYTES_MAX
     }
 
+    /// Bytes written so far.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Bytes written once everything is that is here now.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.written + self.len() as u64
+    }
+
     /// Everything as slices, in order.
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
         self.sealed.iter().map(Chunk::bytes).chain(std::iter::once(&self.open[..])).filter(|b| !b.is_empty())
@@ -77,6 +90,7 @@ impl Output {
 
     /// Forgets the first `n` bytes, which have been written. Once empty, it holds no buffer.
     pub fn advance(&mut self, mut n: usize) {
+        self.written += n as u64;
         while let Some(front) = self.sealed.front_mut() {
             let step = n.min(front.bytes().len());
             front.advance(step);

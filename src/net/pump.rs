@@ -49,6 +49,9 @@ pub trait Connection: Send + 'static {
     /// What waits to be written.
     fn output(&mut self) -> &mut Output;
 
+    /// Something of the output may have been written.
+    fn on_written(&mut self) {}
+
     /// When `on_deadline` wants to be called.
     fn deadline(&self) -> Option<Instant>;
 
@@ -175,6 +178,7 @@ where
         let reads_again = held_back && self.connection.reading();
         let was_full = self.connection.output().is_full();
         write(&mut self.stream, self.connection.output(), cx)?;
+        self.connection.on_written();
         let made_room = was_full && !self.connection.output().is_full();
         Ok(if self.connection.finished() {
             Round::Over(End::Finished)

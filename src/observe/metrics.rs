@@ -55,6 +55,7 @@ macro_rules! counters {
 const AMQP: Option<&str> = Some("amqp091");
 const KAFKA: Option<&str> = Some("kafka");
 const REDIS: Option<&str> = Some("redis");
+const ZMQ: Option<&str> = Some("zmq");
 
 counters! {
     connections_opened "rabbitmq_connections_opened_total" None, "Total number of connections opened";
@@ -89,6 +90,9 @@ counters! {
     kafka_bytes_fetched "warren_record_bytes_fetched_total" KAFKA, "Total size of record batches sent to consumers";
     kafka_requests "warren_requests_total" KAFKA, "Total number of requests handled";
     redis_commands "warren_commands_total" REDIS, "Total number of commands handled";
+    zmq_received "warren_messages_received_total" ZMQ, "Total number of messages received from peers";
+    zmq_sent "warren_messages_sent_total" ZMQ, "Total number of messages sent to peers";
+    subscribers_missed "warren_messages_missed_total" ZMQ, "Total number of messages that subscribers lost because they did not read";
     jobs_records_in "warren_stream_records_in_total" None, "Total number of records read by stream jobs";
     jobs_records_out "warren_stream_records_out_total" None, "Total number of records written by stream jobs";
     jobs_records_late "warren_stream_records_late_total" None, "Total number of records that came too late for a window of a stream job";

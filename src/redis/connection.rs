@@ -118,13 +118,14 @@ impl Connection {
                 }
                 // It is asked for with every command.
                 Event::Alarm(_) => {}
-                // AMQP's.
+                // Other doors'.
                 Event::Deliver { .. }
                 | Event::Cancelled { .. }
                 | Event::Confirm { .. }
                 | Event::Reject { .. }
                 | Event::GoOn
-                | Event::Loaded => {}
+                | Event::Loaded
+                | Event::Told(_) => {}
             }
         }
     }
@@ -356,7 +357,8 @@ impl Connection {
             | Event::GoOn
             | Event::Heard(_)
             | Event::Loaded
-            | Event::Reject { .. } => None,
+            | Event::Reject { .. }
+            | Event::Told(_) => None,
         }));
         pubsub::forget(&mut self.client);
         let Some(login) = &self.client.login else { return };

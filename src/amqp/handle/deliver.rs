@@ -119,8 +119,8 @@ fn on_event(cx: &mut Context<'_>, held: Option<&mut Channel>, event: Event, coun
         Event::Loaded => super::basic::get_again(cx),
         Event::GoOn => cx.session.hold = None,
         Event::Alarm(reason) => alarm(cx, reason),
-        // Nobody here waits at a key, or listens to a channel.
-        Event::Heard(_) | Event::Served(_) => {}
+        // Nobody here waits at a key, listens to a channel, or subscribes.
+        Event::Heard(_) | Event::Served(_) | Event::Told(_) => {}
         Event::Close { reason } => cx.session.close_asked = Some(reason),
     }
 }

@@ -17,6 +17,7 @@ pub mod modulus_hash;
 pub mod pattern;
 pub mod random;
 pub mod recent_history;
+pub mod subscribers;
 pub mod target;
 #[cfg(test)]
 mod testing;
@@ -32,10 +33,11 @@ use std::{
 
 use parking_lot::RwLock;
 
-use self::history::History;
 pub use self::target::{Binding, BindingId, Target, TargetId};
+use self::{history::History, subscribers::Subscribers};
 use super::{
-    holding::Holding, message::Publish, policy::Applied, profile::Profile, refusal::Refusal, vhost::Vhost,
+    holding::Holding, message::Publish, outlet::Outlet, policy::Applied, profile::Profile,
+    queue::ConnectionId, refusal::Refusal, vhost::Vhost,
 };
 use crate::{
     data::value::{Table, Value},
@@ -209,6 +211,8 @@ pub struct Exchange {
     pub history: Option<History>,
     /// Messages that are not due yet, where the type delays; set when the exchange is put into its vhost.
     pub(crate) holding: OnceLock<Arc<Holding>>,
+    /// Who hears what is published here, besides its targets.
+    pub subscribers: Subscribers,
     keeps: Keeps,
     by_key: bool,
     version: AtomicU64,
@@ -239,6 +243,7 @@ impl Exchange {
             options,
             history,
             holding: OnceLock::new(),
+            subscribers: Subscribers::default(),
             keeps,
             by_key,
             applied: RwLock::default(),
@@ -347,6 +352,20 @@ impl Exchange {
                 .collect()
         };
         ids.iter().filter_map(|id| self.unbind(id)).collect()
+    }
+
+    /// Adds a subscription, which is not there yet.
+    pub fn subscribe(&self, prefix: &[u8], id: ConnectionId, outlet: &Arc<Outlet>, waiting_bytes_max: usize) {
+        if self.subscribers.subscribe(prefix, id, outlet, waiting_bytes_max) {
+            self.retire();
+        }
+    }
+
+    /// Removes a subscription.
+    pub fn cancel(&self, prefix: &[u8], id: ConnectionId) {
+        if self.subscribers.cancel(prefix, id) {
+            self.retire();
+        }
     }
 
     #[must_use]

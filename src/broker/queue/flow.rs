@@ -10,6 +10,9 @@
 //! waited for that takes nothing for [`PATIENCE`]: its client may be the one that is held up here. It counts again when it
 //! has taken something. (RabbitMQ: credit flow, `{credit_flow, 400, 200}` from channel to queue.)
 //!
+//! A queue that refuses what it has no room for (`x-overflow` = `reject-publish`) is waited for by publishers that do not
+//! give up what was refused: they hear [`Event::GoOn`] once it has some.
+//!
 //! Dead letters pass it on: the queue that let go of them is behind when the queue that they go to is.
 
 use std::{
@@ -39,6 +42,8 @@ pub(super) struct Flow {
     behind: AtomicBool,
     /// There is somebody in `beyond`.
     passes_on: AtomicBool,
+    /// There is somebody in `for_room`.
+    room_wanted: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -50,6 +55,8 @@ struct Inner {
     stuck: bool,
     /// Who goes on once that many are taken, in order.
     held_up: Vec<HeldUp>,
+    /// Who waits for the queue to have room, and for a body of how many bytes.
+    for_room: Vec<(Arc<Outlet>, usize)>,
     /// A queue that takes this one's dead letters, and is behind.
     beyond: Weak<Queue>,
 }
@@ -77,6 +84,18 @@ impl Flow {
         if was || state.ready.len() > AHEAD_MAX / 2 || state.consumers.any_stalled() {
             self.judge_closely(state, was);
         }
+        if self.room_wanted.load(Ordering::Relaxed) {
+            self.tell_of_room(state);
+        }
+    }
+
+    #[cold]
+    fn tell_of_room(&self, state: &State) {
+        let mut inner = self.inner.lock();
+        let told: Vec<_> = inner.for_room.extract_if(.., |(_, bytes)| !state.has_no_room(*bytes)).collect();
+        self.room_wanted.store(!inner.for_room.is_empty(), Ordering::Relaxed);
+        drop(inner);
+        told.into_iter().for_each(|(outlet, _)| outlet.push(Event::GoOn));
     }
 
     #[cold]
@@ -133,6 +152,21 @@ impl Queue {
             self.flow.inner.lock().beyond = Arc::downgrade(&behind);
             self.flow.passes_on.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Tells the connection, by [`Event::GoOn`], when the queue would take a message with such a body; false when it does
+    /// already.
+    #[must_use]
+    pub fn wait_for_room(&self, outlet: &Arc<Outlet>, body_bytes: usize) -> bool {
+        let state = self.state.lock();
+        if !state.has_no_room(body_bytes) {
+            return false;
+        }
+        let mut inner = self.flow.inner.lock();
+        inner.for_room.retain(|(waiting, _)| !Arc::ptr_eq(waiting, outlet));
+        inner.for_room.push((outlet.clone(), body_bytes));
+        self.flow.room_wanted.store(true, Ordering::Relaxed);
+        true
     }
 
     /// Holds a connection up that has published so many messages; it hears [`Event::GoOn`]. Not for a consumer of its

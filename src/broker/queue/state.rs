@@ -248,9 +248,19 @@ impl State {
     /// Whether a queue that refuses publishes is full. Dead letters that wait count.
     #[inline]
     fn refuses(&self, message: &Message) -> bool {
+        self.refuses_body(message.body_len())
+    }
+
+    #[inline]
+    fn refuses_body(&self, body_bytes: usize) -> bool {
         let (ready, kept) = (&self.ready, &self.drops.kept);
-        self.limits
-            .refuses(ready.len() + kept.len(), || ready.body_bytes() + kept.body_bytes() + message.body_len())
+        self.limits.refuses(ready.len() + kept.len(), || ready.body_bytes() + kept.body_bytes() + body_bytes)
+    }
+
+    /// Whether it would refuse a message with such a body. A queue that is gone refuses nothing.
+    #[must_use]
+    pub fn has_no_room(&self, body_bytes: usize) -> bool {
+        !self.gone && self.refuses_body(body_bytes)
     }
 
     /// Whether the message must be in the log.

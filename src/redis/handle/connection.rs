@@ -87,16 +87,12 @@ fn enter(door: &Arc<Door>, user: Arc<User>, vhost: &str, users_version: u64) -> 
     user.enters(&vhost.name).then(|| Login::new(user, vhost, users_version))
 }
 
-/// `vhost:user`, as RabbitMQ's other protocols have it; a user whose name has a colon comes first.
 fn log_in(call: &mut Call<'_, '_>, name: &[u8], password: &[u8]) -> Result<(), Fault> {
     let door = call.door;
     let users = &door.broker.users;
     let version = users.version();
     let (name, password) = (text(name)?, text(password)?);
-    let (vhost, name) = match name.rsplit_once(':') {
-        Some((vhost, user)) if users.user(name).is_none() => (vhost, user),
-        Some(_) | None => ("/", name),
-    };
+    let (vhost, name) = door.broker.login_name(name);
     let name = if name == "default" { door.settings.default_user.as_str() } else { name };
     let loopback = call.client.peer().ip().to_canonical().is_loopback();
     let user = users.login(name, password, loopback);
