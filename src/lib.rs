@@ -15,6 +15,7 @@ pub mod observe;
 pub mod redis;
 pub mod store;
 pub mod stream;
+pub mod zmq;
 
 #[cfg(test)]
 mod sim;

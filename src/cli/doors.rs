@@ -71,7 +71,7 @@ doors! {
     Amqp    amqp    "amqp"            true  true  true;
     Kafka   kafka   "kafka"           true  true  false;
     Redis   redis   "redis"           true  false true;
-    Zmq     zmq     "zmq"             false false false;
+    Zmq     zmq     "zmq"             true  false true;
     Admin   admin   "http"            true  true  true;
     Metrics metrics "http/prometheus" true  false false;
 }
@@ -79,6 +79,26 @@ doors! {
 impl Door {
     fn named(self, named: &BTreeSet<String>) -> bool {
         named.contains(&format!("{}.address", self.name()))
+    }
+}
+
+/// A door whose sockets are bound.
+#[derive(Debug)]
+pub struct Opening {
+    pub door: Door,
+    /// Which of the door's further addresses, if it is one of those.
+    pub endpoint: Option<usize>,
+    pub bound: Bound,
+}
+
+impl Opening {
+    /// As the ready line names it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.endpoint {
+            None => self.door.name().to_owned(),
+            Some(n) => format!("{}.{n}", self.door.name()),
+        }
     }
 }
 
@@ -95,13 +115,15 @@ pub enum DoorError {
         "{door}.address: `{address}` has no address: {reason}; write an IP address or a name this machine knows"
     )]
     Unresolved { door: &'static str, address: Address, reason: io::Error },
+    #[error("zmq.endpoints: {address}: {reason}; write an address that is free, or leave the endpoint out")]
+    Endpoint { address: Address, reason: io::Error },
 }
 
 /// Binds every door that is on and built.
 ///
 /// # Errors
 /// The first door that must open and cannot. Others are warned of and left out.
-pub fn bind(config: &Config, named: &BTreeSet<String>) -> Result<Vec<(Door, Bound)>, DoorError> {
+pub fn bind(config: &Config, named: &BTreeSet<String>) -> Result<Vec<Opening>, DoorError> {
     let mut open = Vec::new();
     for door in Door::ALL {
         let address = door.address(config);
@@ -116,13 +138,23 @@ pub fn bind(config: &Config, named: &BTreeSet<String>) -> Result<Vec<(Door, Boun
             continue;
         }
         match bind_one(door, address, config) {
-            Ok(Some(bound)) => open.push((door, bound)),
+            Ok(Some(bound)) => open.push(Opening { door, endpoint: None, bound }),
             Ok(None) => {}
             Err(error) if door.required() || door.named(named) => return Err(error),
             Err(error) => tracing::warn!("goes on without the {} door: {error}", door.name()),
         }
     }
+    for (n, endpoint) in config.zmq.endpoints.iter().enumerate() {
+        let bound = bind_endpoint(&endpoint.address, config)
+            .map_err(|reason| DoorError::Endpoint { address: endpoint.address.clone(), reason })?;
+        open.extend(bound.map(|bound| Opening { door: Door::Zmq, endpoint: Some(n), bound }));
+    }
     Ok(open)
+}
+
+fn bind_endpoint(address: &Address, config: &Config) -> io::Result<Option<Bound>> {
+    let Some((hosts, port)) = address.resolve(&config.server.listen)? else { return Ok(None) };
+    Bound::bind(&hosts, port).map(Some).map_err(|(_, reason)| reason)
 }
 
 fn bind_one(door: Door, address: &Address, config: &Config) -> Result<Option<Bound>, DoorError> {
@@ -164,6 +196,7 @@ mod tests {
             &mut config.admin.address,
             &mut config.metrics.address,
             &mut config.redis.address,
+            &mut config.zmq.address,
         ] {
             *door = Address::On { host: Some("127.0.0.1".into()), port: 0 };
         }
@@ -176,7 +209,7 @@ mod tests {
         let taken = Bound::bind(&[[127, 0, 0, 1].into()], 0).unwrap();
         let config = config(taken.addresses()[0].port());
         let open = bind(&config, &BTreeSet::new()).unwrap();
-        assert!(open.iter().all(|(door, _)| *door != Door::Metrics));
+        assert!(open.iter().all(|opening| opening.door != Door::Metrics));
         drop(open);
         let named = BTreeSet::from(["metrics.address".to_owned()]);
         let error = bind(&config, &named).unwrap_err().to_string();
@@ -187,12 +220,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_door_that_is_off_or_not_built_is_absent() {
+    async fn a_door_that_is_off_is_absent_and_each_endpoint_is_there() {
         let mut config = config(0);
         config.metrics.address = Address::Off;
-        let named = BTreeSet::from(["zmq.address".to_owned()]);
-        let doors: Vec<Door> = bind(&config, &named).unwrap().iter().map(|(door, _)| *door).collect();
-        assert!(doors.contains(&Door::Admin));
-        assert!(!doors.contains(&Door::Metrics) && !doors.contains(&Door::Zmq));
+        config.zmq.address = Address::Off;
+        let address = Address::On { host: Some("127.0.0.1".into()), port: 0 };
+        config.zmq.endpoints.push(crate::config::ZmqEndpoint { address, mapping: Default::default() });
+        let open = bind(&config, &BTreeSet::new()).unwrap();
+        let names: Vec<String> = open.iter().map(Opening::name).collect();
+        assert_eq!(names, ["amqp", "kafka", "redis", "admin", "zmq.0"]);
+        let taken = open[4].bound.addresses()[0].port();
+        config.zmq.endpoints[0].address = Address::On { host: Some("127.0.0.1".into()), port: taken };
+        let error = bind(&config, &BTreeSet::new()).err().unwrap().to_string();
+        assert!(error.starts_with("zmq.endpoints: 127.0.0.1:"), "{error}");
     }
 }

@@ -25,11 +25,11 @@ use crate::{
         txn,
     },
     cli::{
-        doors::{self, Door, DoorError},
+        doors::{self, Door, DoorError, Opening},
         jobs::StreamJobs,
     },
     clock::Clock,
-    config::{Compat, Config, Durability, Loaded},
+    config::{Compat, Config, Durability, Loaded, ZmqMapping, ZmqMode},
     kafka,
     net::{
         http,
@@ -40,6 +40,7 @@ use crate::{
     redis,
     store::{self, OpenError, Store},
     stream::run::table::Jobs,
+    zmq,
 };
 
 /// Why the server does not start: one line, naming key and remedy.
@@ -53,6 +54,8 @@ pub enum StartError {
     Recovery(Box<RecoveryError>),
     #[error("server.load_definitions: {path}: {reason}")]
     Definitions { path: String, reason: String },
+    #[error("zmq.{key}: {reason}")]
+    Key { key: &'static str, reason: zmq::keys::BadKey },
     #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),
 }
@@ -91,12 +94,20 @@ pub fn run(loaded: Loaded, print_ready: bool) -> Result<(), StartError> {
 /// A running server.
 pub struct Server {
     pub broker: Arc<Broker>,
-    open: Vec<(Door, Vec<SocketAddr>)>,
+    open: Vec<Open>,
     doors: JoinSet<()>,
     store: Store,
     shutdown: Shutdown,
     housekeeping: JoinHandle<()>,
     jobs: Arc<Jobs>,
+}
+
+/// A door that accepts.
+struct Open {
+    door: Door,
+    /// As the ready line has it.
+    name: String,
+    addresses: Vec<SocketAddr>,
 }
 
 /// What every door is started with.
@@ -106,6 +117,7 @@ struct World {
     shutdown: Shutdown,
     broker: Arc<Broker>,
     admin: Arc<admin::State>,
+    zmq: Arc<zmq::Door>,
 }
 
 impl Server {
@@ -137,13 +149,19 @@ impl Server {
         let jobs =
             Jobs::recover(broker.clone(), tokio::runtime::Handle::current()).map_err(RecoveryError::from);
         let jobs = jobs.map_err(|error| StartError::Recovery(Box::new(error)))?;
-        let open: Vec<_> = bound.iter().map(|(door, bound)| (*door, bound.addresses())).collect();
+        let is_open = |opening: &Opening| Open {
+            door: opening.door,
+            name: opening.name(),
+            addresses: opening.bound.addresses(),
+        };
+        let open: Vec<_> = bound.iter().map(is_open).collect();
         let shutdown = Shutdown::default();
         let admin = Arc::new(admin_state(&config, &clock, &shutdown, &broker, &jobs, started, &open));
-        let world = World { config, clock, shutdown: shutdown.clone(), broker: broker.clone(), admin };
+        let zmq = zmq::Door::new(broker.clone(), zmq_settings(&config)?);
+        let world = World { config, zmq, clock, shutdown: shutdown.clone(), broker: broker.clone(), admin };
         let mut doors = JoinSet::new();
-        for (door, bound) in bound {
-            world.open(door, bound, &mut doors);
+        for opening in bound {
+            world.open(opening, &mut doors);
         }
         doors.spawn(watch_disk(world));
         let housekeeping = tokio::spawn(housekeeping::run(broker.clone()));
@@ -153,8 +171,8 @@ impl Server {
     /// Where each open door listens, as one line of JSON.
     #[must_use]
     pub fn ready_line(&self) -> String {
-        let first = |(door, addresses): &(Door, Vec<SocketAddr>)| {
-            addresses.first().map(|address| format!("\"{}\":\"{address}\"", door.name()))
+        let first = |Open { name, addresses, .. }: &Open| {
+            addresses.first().map(|address| format!("\"{name}\":\"{address}\""))
         };
         format!("{{{}}}", self.open.iter().filter_map(first).collect::<Vec<_>>().join(","))
     }
@@ -162,7 +180,7 @@ impl Server {
     /// Where a door listens first.
     #[must_use]
     pub fn address(&self, door: Door) -> Option<SocketAddr> {
-        self.open.iter().find(|(d, _)| *d == door).and_then(|(_, addresses)| addresses.first().copied())
+        self.open.iter().find(|open| open.door == door).and_then(|open| open.addresses.first().copied())
     }
 
     /// Lets every connection say goodbye, then writes the last checkpoint.
@@ -187,7 +205,8 @@ impl Server {
 
 impl World {
     /// Starts a door. Every door there is, is started here and nowhere else.
-    fn open(&self, door: Door, bound: Bound, doors: &mut JoinSet<()>) {
+    fn open(&self, opening: Opening, doors: &mut JoinSet<()>) {
+        let Opening { door, endpoint, bound } = opening;
         match door {
             Door::Admin => {
                 let router = admin::router(self.admin.clone());
@@ -235,9 +254,23 @@ impl World {
                 };
                 doors.spawn(bound.serve(self.listening(door, self.config.redis.connections_max), open));
             }
-            // Not built: `doors::bind` leaves it out.
-            Door::Zmq => {}
+            Door::Zmq => self.open_zmq(endpoint, bound, doors),
         }
+    }
+
+    /// Each address of the door has a mapping of its own.
+    fn open_zmq(&self, endpoint: Option<usize>, bound: Bound, doors: &mut JoinSet<()>) {
+        let from = &self.config.zmq;
+        let mapping = match endpoint.and_then(|n| from.endpoints.get(n)) {
+            Some(endpoint) => &endpoint.mapping,
+            None => &from.mapping,
+        };
+        let (door, mapping, clock) = (self.zmq.clone(), Arc::new(zmq_mapping(mapping)), self.clock.clone());
+        let open = move |ends: Ends| {
+            let (door, mapping) = (door.clone(), mapping.clone());
+            zmq::connection::Connection::new(door, mapping, ends.peer, ends.local, clock.now())
+        };
+        doors.spawn(bound.serve(self.listening(Door::Zmq, from.connections_max), open));
     }
 
     fn listening(&self, door: Door, connections_max: usize) -> listener::Options {
@@ -411,6 +444,47 @@ fn redis_settings(config: &Config, port: u16) -> redis::Settings {
     }
 }
 
+fn zmq_settings(config: &Config) -> Result<zmq::Settings, StartError> {
+    let from = &config.zmq;
+    let wrong = |key| move |reason| StartError::Key { key, reason };
+    let curve = match from.curve_key_file.as_os_str().is_empty() {
+        true => None,
+        false => {
+            let server = zmq::keys::Pair::load(&from.curve_key_file).map_err(wrong("curve_key_file"))?;
+            let clients = (!from.curve_clients_dir.as_os_str().is_empty())
+                .then(|| zmq::keys::clients(&from.curve_clients_dir).map_err(wrong("curve_clients_dir")));
+            Some(zmq::Curve { server, clients: clients.transpose()? })
+        }
+    };
+    Ok(zmq::Settings {
+        default_user: config.users.default_user.clone(),
+        login_required: from.login_required,
+        message_bytes_max: from.message_bytes_max,
+        subscriber_bytes_max: from.subscriber_bytes_max,
+        handshake_timeout: Duration::from_millis(from.handshake_timeout_ms),
+        heartbeat: match from.heartbeat_ms {
+            0 => None,
+            ms => Some(Duration::from_millis(ms)),
+        },
+        curve,
+    })
+}
+
+fn zmq_mapping(from: &ZmqMapping) -> zmq::Mapping {
+    zmq::Mapping {
+        queue: from.queue.clone(),
+        queue_messages_max: from.queue_messages_max,
+        push_exchange: from.push_exchange.clone(),
+        exchange: from.exchange.clone(),
+        mode: match from.mode {
+            ZmqMode::Ack => zmq::Mode::Ack,
+            ZmqMode::Reply => zmq::Mode::Reply,
+        },
+        requests: from.requests.clone(),
+        requests_max: from.requests_max,
+    }
+}
+
 fn group_settings(config: &Config) -> group::Settings {
     let from = &config.kafka.group;
     let limits = group::classic::Limits {
@@ -443,7 +517,7 @@ fn admin_state(
     broker: &Arc<Broker>,
     jobs: &Arc<Jobs>,
     started: Instant,
-    open: &[(Door, Vec<SocketAddr>)],
+    open: &[Open],
 ) -> admin::State {
     let disk_free_limit_bytes = Arc::new(AtomicU64::new(config.store.disk_free_limit_bytes));
     let data_dir: Option<PathBuf> = (!config.store.ephemeral).then(|| config.store.data_dir.clone());
@@ -454,8 +528,7 @@ fn admin_state(
         data_dir,
         disk_free_limit_bytes: disk_free_limit_bytes.clone(),
     };
-    let kafka =
-        open.iter().find(|(door, _)| *door == Door::Kafka).and_then(|(_, addresses)| addresses.first());
+    let kafka = open.iter().find(|open| open.door == Door::Kafka).and_then(|open| open.addresses.first());
     admin::State {
         source: Arc::new(source),
         broker: broker.clone(),
@@ -472,7 +545,7 @@ fn admin_state(
         shutdown: shutdown.clone(),
         listeners: open
             .iter()
-            .flat_map(|(door, addresses)| {
+            .flat_map(|Open { door, addresses, .. }| {
                 addresses.iter().map(|&address| OpenDoor { protocol: door.protocol(), address })
             })
             .collect(),
@@ -533,7 +606,7 @@ mod tests {
 
     fn loaded(pairs: &[&str]) -> Loaded {
         let mut set: Vec<String> = pairs.iter().map(|&p| p.to_owned()).collect();
-        for door in ["amqp", "kafka", "redis", "admin", "metrics"] {
+        for door in ["amqp", "kafka", "redis", "zmq", "admin", "metrics"] {
             set.push(format!("{door}.address=127.0.0.1:0"));
         }
         Loaded::load(&Said { set, ..Said::default() }).unwrap()
@@ -556,7 +629,7 @@ mod tests {
         let (admin, metrics) = (server.address(Door::Admin).unwrap(), server.address(Door::Metrics).unwrap());
         let ready: serde_json::Value = serde_json::from_str(&server.ready_line()).unwrap();
         assert_eq!(ready["admin"], admin.to_string());
-        assert!(ready.get("redis").is_some() && ready.get("zmq").is_none());
+        assert!(ready.get("redis").is_some() && ready.get("zmq").is_some());
         let overview = get(admin, "/api/overview").await;
         assert!(overview.starts_with("HTTP/1.1 200") && overview.contains("\"exchanges\":8"), "{overview}");
         let alive = get(admin, "/api/aliveness-test/%2F").await;

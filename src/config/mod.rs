@@ -132,6 +132,47 @@ pub struct Redis {
 #[serde(deny_unknown_fields, default)]
 pub struct Zmq {
     pub address: Address,
+    pub connections_max: usize,
+    pub login_required: bool,
+    pub message_bytes_max: usize,
+    pub subscriber_bytes_max: usize,
+    pub handshake_timeout_ms: u64,
+    pub heartbeat_ms: u64,
+    pub curve_key_file: PathBuf,
+    pub curve_clients_dir: PathBuf,
+    pub mapping: ZmqMapping,
+    pub endpoints: Vec<ZmqEndpoint>,
+}
+
+/// One more address of the ZeroMQ door, with a mapping of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZmqEndpoint {
+    pub address: Address,
+    #[serde(default)]
+    pub mapping: ZmqMapping,
+}
+
+/// What sockets mean at an address of the ZeroMQ door.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ZmqMapping {
+    pub queue: String,
+    pub queue_messages_max: u64,
+    pub push_exchange: String,
+    pub exchange: String,
+    pub mode: ZmqMode,
+    pub requests: String,
+    pub requests_max: u64,
+}
+
+/// Who answers a REQ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ZmqMode {
+    #[default]
+    Ack,
+    Reply,
 }
 
 /// The admin door: RabbitMQ's management HTTP API and our own.
@@ -301,7 +342,33 @@ impl Default for Redis {
 
 impl Default for Zmq {
     fn default() -> Self {
-        Self { address: Address::port(5555) }
+        Self {
+            address: Address::port(5555),
+            connections_max: 10_000,
+            login_required: false,
+            message_bytes_max: 128 * MIB,
+            subscriber_bytes_max: 16 * MIB,
+            handshake_timeout_ms: 30_000,
+            heartbeat_ms: 60_000,
+            curve_key_file: PathBuf::new(),
+            curve_clients_dir: PathBuf::new(),
+            mapping: ZmqMapping::default(),
+            endpoints: Vec::new(),
+        }
+    }
+}
+
+impl Default for ZmqMapping {
+    fn default() -> Self {
+        Self {
+            queue: "zmq.queue".into(),
+            queue_messages_max: 0,
+            push_exchange: String::new(),
+            exchange: "zmq.pubsub".into(),
+            mode: ZmqMode::default(),
+            requests: "zmq.req".into(),
+            requests_max: 100_000,
+        }
     }
 }
 

@@ -18,10 +18,19 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
         Value::Array(values) if key == "server.listen" && values.is_empty() => {
             Err("it must name at least one address".to_owned())
         }
+        Value::Array(endpoints) if key == "zmq.endpoints" => endpoints.iter().try_for_each(endpoint),
         Value::Array(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Float(_) | Value::Table(_) => {
             Ok(())
         }
     }
+}
+
+/// What an endpoint of its own maps is checked as the first one's is.
+fn endpoint(endpoint: &Value) -> Result<(), String> {
+    let mapping = endpoint.get("mapping").and_then(Value::as_table);
+    mapping.into_iter().flatten().try_for_each(|(name, value)| {
+        check(&format!("zmq.mapping.{name}"), value).map_err(|reason| format!("mapping.{name}: {reason}"))
+    })
 }
 
 fn integer(key: &str, n: i64) -> Result<(), String> {
@@ -44,7 +53,15 @@ fn text_of(key: &str, text: &str) -> Result<(), String> {
         "kafka.advertised" if !text.is_empty() && !is_advertised(text) => {
             Err("it must be HOST or HOST:PORT as clients reach it, or empty".to_owned())
         }
-        "users.default_user" | "store.data_dir" if text.is_empty() => Err("it must not be empty".to_owned()),
+        "users.default_user"
+        | "store.data_dir"
+        | "zmq.mapping.queue"
+        | "zmq.mapping.exchange"
+        | "zmq.mapping.requests"
+            if text.is_empty() =>
+        {
+            Err("it must not be empty".to_owned())
+        }
         _ => Ok(()),
     }
 }
@@ -88,6 +105,11 @@ const RANGES: &[(&str, RangeInclusive<i64>)] = &[
     ("redis.connections_max", 1..=1_000_000),
     ("redis.bulk_bytes_max", 1024..=536_870_912),
     ("redis.request_bytes_max", 65_536..=1_073_741_824),
+    ("zmq.connections_max", 1..=1_000_000),
+    ("zmq.message_bytes_max", 1024..=536_870_912),
+    ("zmq.subscriber_bytes_max", 1024..=1_073_741_824),
+    ("zmq.handshake_timeout_ms", 100..=600_000),
+    ("zmq.heartbeat_ms", 0..=86_400_000),
     ("admin.body_bytes_max", 1024..=1_073_741_824),
     ("store.turn_bytes_max", 65_536..=67_108_864),
     ("store.checkpoint_interval_ms", 10..=600_000),
@@ -121,6 +143,7 @@ mod tests {
             ("log.level", Value::String("loud".into())),
             ("kafka.advertised", Value::String("broker:http".into())),
             ("server.listen", Value::Array(vec![])),
+            ("zmq.endpoints", toml::toml! { e = [{ mapping = { queue = "" } }] }["e"].clone()),
         ];
         for (key, value) in cases {
             assert!(check(key, value).is_err(), "{key} = {value}");
