@@ -1,5 +1,5 @@
 //! Runs the Go suites against the `warren` binary: AMQP's libraries (streadway/amqp, amqp091-go) always, Kafka's
-//! (franz-go, sarama, segmentio/kafka-go) from `WARREN_COMPAT=ci` on.
+//! (franz-go, sarama, segmentio/kafka-go) and ZeroMQ's (go-zeromq/zmq4) from `WARREN_COMPAT=ci` on.
 #![cfg(test)]
 
 #[path = "../support/mod.rs"]
@@ -18,6 +18,7 @@ fn packages(suite: &str, folder: &str) {
     go.env("AMQP_URL", format!("amqp://guest:guest@{}/", broker.doors().amqp));
     go.env("KAFKA", broker.doors().kafka.to_string());
     go.env("KAFKA_GUARDED", guarded.doors().kafka.to_string());
+    go.env("ZMQ", broker.doors().zmq.to_string());
     go.env_remove("WARREN_ORACLE_KAFKA");
     broker.lend_ctl(&mut go, "RABBITMQCTL");
     // Compiling the libraries counts too, the first time.
@@ -37,5 +38,12 @@ fn amqp() {
 fn kafka() {
     if report::included("go kafka", Tier::Ci) {
         packages("go kafka", "go-kafka");
+    }
+}
+
+#[test]
+fn zmq() {
+    if report::included("go zmq", Tier::Ci) {
+        packages("go zmq", "go-zmq");
     }
 }

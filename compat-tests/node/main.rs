@@ -1,4 +1,4 @@
-//! Runs the Node suites (amqplib, kafkajs) against the `warren` binary; from `WARREN_COMPAT=ci` on.
+//! Runs the Node suites (amqplib, kafkajs, zeromq) against the `warren` binary; from `WARREN_COMPAT=ci` on.
 #![cfg(test)]
 
 #[path = "../support/mod.rs"]
@@ -9,7 +9,7 @@ use std::{process::Command, time::Duration};
 use support::{Tier, broker::Broker, environment, gaps, process, report};
 
 #[test]
-fn amqplib_and_kafkajs() {
+fn amqplib_kafkajs_and_zeromq() {
     if !report::included("node", Tier::Ci) {
         return;
     }
@@ -18,13 +18,14 @@ fn amqplib_and_kafkajs() {
     let guarded = Broker::ephemeral(&["--set", "kafka.sasl=true"]);
     let mut outcomes = Vec::new();
     let mut said = String::new();
-    for program in ["amqplib.test.mjs", "amqplib-broker.test.mjs", "kafkajs.test.mjs"] {
+    for program in ["amqplib.test.mjs", "amqplib-broker.test.mjs", "kafkajs.test.mjs", "zeromq.test.mjs"] {
         let mut node = Command::new("node");
         node.current_dir(&directory).args(["--no-warnings", "--test-reporter=tap", program]);
         node.env("AMQP_URL", format!("amqp://guest:guest@{}/", broker.doors().amqp));
         broker.lend_ctl(&mut node, "RABBITMQCTL");
         node.env("KAFKA", broker.doors().kafka.to_string());
         node.env("KAFKA_GUARDED", guarded.doors().kafka.to_string());
+        node.env("ZMQ", broker.doors().zmq.to_string());
         let done = report::suite(&format!("node {program}"), || process::within(&mut node, LIMIT));
         outcomes.extend(gaps::from_tap(&done.said));
         said.push_str(&done.said);

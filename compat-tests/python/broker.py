@@ -5,7 +5,7 @@ import os
 import subprocess
 import threading
 
-DOORS = ("amqp", "kafka", "redis", "admin", "metrics")
+DOORS = ("amqp", "kafka", "redis", "zmq", "admin", "metrics")
 
 
 class Broker:
@@ -17,7 +17,7 @@ class Broker:
 
     def start(self):
         command = [os.environ["WARREN_BIN"], "serve", "--print-ready", "--data-dir", str(self.directory / "data")]
-        command += ["--zmq", "off", *self.options]
+        command += self.options
         for door, address in self.doors.items():
             command += [f"--{door}", address]
         log = open(self.directory / "log", "a")
@@ -25,7 +25,7 @@ class Broker:
         for line in self.process.stdout:
             log.write(line)
             if line.startswith("{"):
-                ready = json.loads(line)
+                self.ready = ready = json.loads(line)
                 self.doors = {door: ready[door] for door in DOORS}
                 # The log comes the same way: what nobody reads would block the broker.
                 threading.Thread(target=log.writelines, args=[self.process.stdout], daemon=True).start()
@@ -49,6 +49,14 @@ class Broker:
     @property
     def redis_url(self):
         return f"redis://{self.doors['redis']}/0"
+
+    @property
+    def zmq_url(self):
+        return self.url("zmq")
+
+    def url(self, door):
+        """Where a ZeroMQ socket connects to, also one of the door's further addresses."""
+        return f"tcp://{self.ready[door]}"
 
     @property
     def kafka(self):

@@ -66,6 +66,32 @@ def redis_url():
     return f"redis://{address}/0"
 
 
+@pytest.fixture(scope="session")
+def zmq_url():
+    address = os.environ.get("WARREN_ZMQ")
+    if not address:
+        pytest.skip("no ZeroMQ door given")
+    return f"tcp://{address}"
+
+
+@pytest.fixture
+def warren_zmq(tmp_path):
+    """Makes a broker of the test's own; `mode`, `options` and a configuration `file` as the test wants it."""
+    from broker import Broker
+
+    brokers = []
+
+    def start(mode="ack", options=(), file=""):
+        (tmp_path / "warren.toml").write_text(file)
+        options = ["--config", str(tmp_path / "warren.toml"), *options]
+        brokers.append(Broker(tmp_path, *options, "--set", f"zmq.mapping.mode={mode}"))
+        return brokers[-1]
+
+    yield start
+    for broker in brokers:
+        broker.kill()
+
+
 @pytest.fixture
 def warren(request, tmp_path):
     """A durable broker of the test's own, which it may kill; `warren` tests only."""

@@ -20,6 +20,7 @@ fn pytest(suite: &str, python: &Path, broker: Option<&Broker>, files: &[&str]) {
         command.env("WARREN_KAFKA", broker.doors().kafka.to_string());
         command.env("WARREN_ADMIN", format!("http://{}", broker.doors().admin));
         command.env("WARREN_REDIS", broker.doors().redis.to_string());
+        command.env("WARREN_ZMQ", broker.doors().zmq.to_string());
     }
     let known = serde_json::to_string(&gaps::of("python")).expect("a map of strings is JSON");
     command.env("WARREN_KNOWN_GAPS", known);
@@ -79,6 +80,15 @@ fn redis_py() {
     };
     let broker = Broker::durable(&[]);
     pytest("python redis", &python, Some(&broker), &["test_redis.py"]);
+}
+
+#[test]
+fn pyzmq() {
+    let Some(python) = report::available("python zmq", environment::python("requirements-zmq.txt")) else {
+        return;
+    };
+    let broker = Broker::durable(&[]);
+    pytest("python zmq", &python, Some(&broker), &["test_zmq.py"]);
 }
 
 #[test]

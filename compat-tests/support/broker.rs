@@ -30,6 +30,7 @@ pub(crate) struct Doors {
     pub amqp: SocketAddr,
     pub kafka: SocketAddr,
     pub redis: SocketAddr,
+    pub zmq: SocketAddr,
     pub admin: SocketAddr,
     pub metrics: SocketAddr,
 }
@@ -48,7 +49,8 @@ impl Broker {
     fn new(options: &[&str], ephemeral: bool) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
-        let free = Doors { amqp: any(), kafka: any(), redis: any(), admin: any(), metrics: any() };
+        let free =
+            Doors { amqp: any(), kafka: any(), redis: any(), zmq: any(), admin: any(), metrics: any() };
         let (child, doors) = start(directory.path(), &options, ephemeral, free);
         Self { child, doors, options, ephemeral, directory }
     }
@@ -155,11 +157,11 @@ fn start(directory: &Path, options: &[String], ephemeral: bool, doors: Doors) ->
     let stderr = File::options().create(true).append(true).open(&log).expect("a log file");
     let mut command = Command::new(binary());
     command.arg("serve").arg("--print-ready");
-    command.args(["--zmq", "off"]);
     for (door, address) in [
         ("amqp", doors.amqp),
         ("kafka", doors.kafka),
         ("redis", doors.redis),
+        ("zmq", doors.zmq),
         ("admin", doors.admin),
         ("metrics", doors.metrics),
     ] {
@@ -189,6 +191,7 @@ fn start(directory: &Path, options: &[String], ephemeral: bool, doors: Doors) ->
         amqp: address("amqp"),
         kafka: address("kafka"),
         redis: address("redis"),
+        zmq: address("zmq"),
         admin: address("admin"),
         metrics: address("metrics"),
     };

@@ -1,4 +1,4 @@
-//! Truncated, oversized and garbage bytes on the AMQP, Kafka, Redis and admin doors, before and after login: the peer gets
+//! Truncated, oversized and garbage bytes on the AMQP, Kafka, Redis, ZeroMQ and admin doors, before and after login: the peer gets
 //! the original's error or a close, another client notices nothing, and memory stays bounded.
 //!
 //! Errors and texts as RabbitMQ gives them (its table of framing errors); Kafka closes the connection.
@@ -358,6 +358,80 @@ fn redis_requests_that_are_none() {
         let noise = seeded.bytes(2_000);
         // It may be closed by then.
         let _ = redis.raw(&noise);
+    }
+    bystander.works("noise");
+}
+
+/// What a ZeroMQ peer says until it may speak: a greeting with NULL, and READY as a socket of that type.
+fn zmq_hello(socket_type: &str) -> Vec<u8> {
+    let mut hello = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01NULL".to_vec();
+    hello.resize(64, 0);
+    let size = u8::try_from(socket_type.len()).expect("short");
+    hello.extend_from_slice(&[4, 22 + size]);
+    hello.extend_from_slice(b"\x05READY\x0bSocket-Type\0\0\0");
+    hello.push(size);
+    hello.extend_from_slice(socket_type.as_bytes());
+    hello
+}
+
+#[test]
+fn zmq_bytes_that_are_no_zmtp() {
+    let broker = Broker::ephemeral(&["--set", "zmq.message_bytes_max=1MiB"]);
+    let mut bystander = Bystander::new(&broker);
+    let before = broker.rss_bytes();
+    let behind = |socket_type: &str, bytes: &[u8]| [&zmq_hello(socket_type), bytes].concat();
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("HTTP", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
+        ("ZMTP 1.0", b"\x01\0".to_vec()),
+        ("ZMTP 2.0", b"\xff\0\0\0\0\0\0\0\x01\x7f\x01\x01\0\0".to_vec()),
+        ("a mechanism that is none", {
+            let mut greeting = zmq_hello("PUSH");
+            greeting[12..16].copy_from_slice(b"NOPE");
+            greeting
+        }),
+        ("a socket type that is none", zmq_hello("CIRCLE")),
+        ("a message before READY", [&zmq_hello("PUSH")[..64], b"\0\x01a"].concat()),
+        ("a huge command before READY", [&zmq_hello("PUSH")[..64], b"\x06\0\0\0\0\x10\0\0\0"].concat()),
+        (
+            "metadata longer than their frame",
+            [&zmq_hello("PUSH")[..64], b"\x04\x0b\x05READY\x01a\xff\xff\xff"].concat(),
+        ),
+        ("flags that mean nothing", behind("PUSH", b"\xf0\0")),
+        ("a frame of 2^63 bytes", behind("PUSH", b"\x02\x80\0\0\0\0\0\0\0")),
+        ("a message over the limit", behind("PUSH", b"\x02\0\0\0\0\x10\0\0\0")),
+        ("a command without a name", behind("PUSH", b"\x04\x01\xff")),
+        ("a second READY", behind("PUSH", b"\x04\x06\x05READY")),
+        ("a subscription of a PUSH", behind("PUSH", b"\x04\x0a\x09SUBSCRIBE")),
+        ("a message of a PULL", behind("PULL", b"\0\x01a")),
+        ("parts without an end", behind("PUSH", &b"\x01\0".repeat(20_000))),
+    ];
+    for (what, bytes) in cases {
+        let mut stream = TcpStream::connect(broker.doors().zmq).expect("it accepts");
+        // It may be closed before all is sent.
+        let _ = stream.write_all(&bytes);
+        ends(what, &stream);
+        bystander.works(what);
+    }
+    // What is promised costs nothing until it comes.
+    let promising: Vec<TcpStream> = (0..100)
+        .map(|_| {
+            let mut stream = TcpStream::connect(broker.doors().zmq).expect("it accepts");
+            stream.write_all(&behind("PUSH", b"\x02\0\0\0\0\0\x0f\0\0x")).expect("it is read");
+            stream
+        })
+        .collect();
+    bystander.works("promises");
+    if let (Some(before), Some(after)) = (before, broker.rss_bytes()) {
+        assert!(after < before + (256 << 20), "{before} → {after}");
+    }
+    drop(promising);
+    let mut seeded = Seeded::from_env("zmq noise");
+    for n in 0..60 {
+        let mut stream = TcpStream::connect(broker.doors().zmq).expect("it accepts");
+        let hello = zmq_hello(["PUSH", "SUB", "REQ"][n % 3]);
+        let said = [&hello[..[0, 64, hello.len()][n / 3 % 3]], &seeded.bytes(2_000)].concat();
+        // It may be closed by then.
+        let _ = stream.write_all(&said);
     }
     bystander.works("noise");
 }
