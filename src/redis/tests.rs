@@ -13,7 +13,7 @@ use crate::{
     broker::{self, Broker, group},
     clock::Clock,
     net::pump::Connection as _,
-    store::{Durability, Options, Store},
+    store::{Options, Store},
 };
 
 /// A broker without a disk, whose store commits when told.
@@ -29,7 +29,7 @@ impl World {
     }
 
     fn with(memory_limit_bytes: usize, login_required: bool) -> Self {
-        let store = Store::manual(Options { durability: Durability::Fsync, ..Options::ephemeral() });
+        let store = Store::manual(Options::small_disk());
         Self::on(store, Clock::manual(1_700_000_000_000), memory_limit_bytes, login_required)
     }
 

@@ -429,7 +429,6 @@ fn note(turn: &mut Turn, notes: &[Note]) {
     }
 }
 
-
 /// A chunk that is moved out of a segment that is mostly dead, for all runs that lie in it: it is written once, and kept
 /// while more runs may come to point at it.
 pub struct MovedChunk {

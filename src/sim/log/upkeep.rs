@@ -73,6 +73,7 @@ impl Run {
 
     pub(super) fn crash(&mut self) {
         self.hear();
+        self.cut();
         self.world.crash();
         self.after_crash();
     }
@@ -81,12 +82,13 @@ impl Run {
         self.world.heal();
         self.world.settle();
         self.hear();
+        self.cut();
         self.world.restart();
         self.after_crash();
     }
 
-    /// Clients ask again for what was not answered.
-    fn after_crash(&mut self) {
+    /// Nothing that waits outlives the broker.
+    fn cut(&mut self) {
         self.outcomes = Outcomes::default();
         if self.compaction.take().is_some() {
             self.did("crashed in a round");
@@ -94,6 +96,10 @@ impl Run {
         for at in 0..PRODUCERS {
             self.lose_answer(at);
         }
+    }
+
+    /// Clients ask again for what was not answered.
+    fn after_crash(&mut self) {
         self.witness();
         for at in 0..PRODUCERS {
             self.send_again(at);

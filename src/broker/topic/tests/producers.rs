@@ -1,7 +1,7 @@
 //! Producers and transactions whose records leave the log.
 
 use super::*;
-use crate::{broker::txn::producer::ProducerIdentity, store::Durability};
+use crate::broker::txn::producer::ProducerIdentity;
 
 fn from(base_sequence: i32) -> Producer {
     Producer { id: 5, epoch: 0, base_sequence }
@@ -15,7 +15,7 @@ fn delete(world: &World, p: &Arc<Partition>, offset: i64) {
 #[test]
 fn a_log_that_was_cut_inside_an_open_transaction_shows_nothing_of_it() {
     for tail_bytes in [usize::MAX, 0] {
-        let world = World::on(Store::manual(options()), tail_bytes);
+        let world = World::on(Store::manual(Options::small_disk()), tail_bytes);
         let p = world.partition(&[]);
         p.add_to_transaction(ProducerIdentity { id: 5, epoch: 0 });
         let mut builder = BatchBuilder::new().producer(from(0)).transactional();
@@ -56,7 +56,7 @@ fn a_retry_is_told_its_offset_though_its_record_was_deleted_and_the_broker_start
 
 #[test]
 fn what_was_written_down_of_producers_goes_with_them_and_with_their_topic() {
-    let world = World::on(Store::manual(Options::new("", Durability::Fsync)), 0);
+    let world = World::on(Store::manual(Options::small_disk()), 0);
     let topic = world.topic("t", 1, &[]);
     let p = world.found();
     let saved = || world.store.scan(Space::State, b"q").unwrap().len();
