@@ -131,24 +131,26 @@ impl Bench {
             black_box(self.state.take_flush(usize::MAX));
         }
         self.outlet.drain(&mut self.events, Waker::noop());
-        let delivered = self.events.drain(..).filter_map(|event| match event {
-            Event::Deliver { entry, .. } => Some(entry.seq),
-            Event::Cancelled { .. }
-            | Event::Confirm { .. }
-            | Event::Reject { .. }
-            | Event::Loaded
-            | Event::GoOn
-            | Event::Heard(_)
-            | Event::Served(_)
-            | Event::Alarm(_)
-            | Event::Close { .. }
-            | Event::Told(_) => None,
-        });
+        let delivered: Vec<_> = self
+            .events
+            .drain(..)
+            .filter_map(|event| match event {
+                Event::Deliver { entry, .. } => Some(entry),
+                Event::Cancelled { .. }
+                | Event::Confirm { .. }
+                | Event::Reject { .. }
+                | Event::Loaded
+                | Event::GoOn
+                | Event::Heard(_)
+                | Event::Served(_)
+                | Event::Alarm(_)
+                | Event::Close { .. }
+                | Event::Told(_) => None,
+            })
+            .collect();
         if acknowledge {
-            self.state.settle(Some(CONSUMER), delivered, true);
+            self.state.settle(Some(CONSUMER), delivered.iter(), true);
             self.state.deliver(now_ms, &mut effects);
-        } else {
-            delivered.for_each(drop);
         }
     }
 }

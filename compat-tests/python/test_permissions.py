@@ -163,6 +163,44 @@ def test_a_policy_counts_live_and_goes_again(warren):
     connection.close()
 
 
+def test_a_queue_tells_how_long_its_messages_are(warren):
+    """The figures are RabbitMQ 3.10.8's of the same messages, which shows a stream's by number only."""
+    channel = connect(warren, "guest", "guest").channel()
+    channel.confirm_delivery()
+    kinds = {"classic": {}, "quorum": {"x-queue-type": "quorum"}, "stream": {"x-queue-type": "stream"}}
+    for name, arguments in kinds.items():
+        channel.queue_declare(name, durable=True, arguments=arguments)
+        for n in (1, 2, 3):
+            mode = pika.BasicProperties(delivery_mode=1 if n == 1 else 2)
+            channel.basic_publish("", name, b"x" * 10 * n, mode)
+        if name != "stream":
+            channel.basic_get(name)
+    seen = {name: api(warren, "GET", f"queues/%2F/{name}")[1] for name in kinds}
+    lengths = {
+        "message_bytes": 60, "message_bytes_ready": 50, "message_bytes_unacknowledged": 10, "message_bytes_ram": 60,
+        "messages_ram": 3, "message_bytes_persistent": 50, "messages_persistent": 2, "messages_ready_ram": 2,
+        "messages_unacknowledged_ram": 1, "messages_paged_out": 0, "message_bytes_paged_out": 0,
+    }
+    assert {key: seen["classic"][key] for key in lengths} == lengths
+    quorum = seen["quorum"]
+    assert (quorum["message_bytes"], quorum["message_bytes_persistent"], quorum["messages_persistent"]) == (60, 60, 3)
+    assert seen["stream"]["messages"] == 3
+    for missing, kind in [("messages_ready_ram", "quorum"), ("message_bytes", "stream"), ("messages_ram", "stream")]:
+        assert missing not in seen[kind]
+
+
+def test_the_consumer_that_is_served_is_named_where_only_one_is(warren):
+    channel = connect(warren, "guest", "guest").channel()
+    for queue, arguments in [("one", {"x-single-active-consumer": True}), ("several", {})]:
+        channel.queue_declare(queue, durable=True, arguments=arguments)
+        for tag in ("first", "second"):
+            channel.basic_consume(queue, lambda *_: None, consumer_tag=f"{queue}-{tag}")
+    tags = [api(warren, "GET", f"queues/%2F/{queue}")[1]["single_active_consumer_tag"] for queue in ("one", "several")]
+    assert tags == ["one-first", None]
+    channel.basic_cancel("one-first")
+    assert api(warren, "GET", "queues/%2F/one")[1]["single_active_consumer_tag"] == "one-second"
+
+
 def test_an_alternate_exchange_by_policy_takes_what_is_unroutable(warren):
     channel = connect(warren, "guest", "guest").channel()
     channel.exchange_declare("ax", "direct")

@@ -16,8 +16,9 @@ use serde_json::Map;
 use crate::{
     admin::json::{properties_key, table},
     admin::source::{
-        BindingRow, ChannelDetails, ChannelRow, ConnectionDetails, ConnectionRow, ConsumerRow, ExchangeRow,
-        Jobs, Later, MessageStats, NamedQueue, PartitionRow, Principal, QueueRow, Source, TopicRow, VhostRow,
+        BindingRow, ChannelDetails, ChannelRow, ClassicLengths, ConnectionDetails, ConnectionRow,
+        ConsumerRow, ExchangeRow, Jobs, Later, MessageStats, NamedQueue, PartitionRow, Principal,
+        QueueLengths, QueueRow, Source, TopicRow, VhostRow,
     },
     broker::{
         Broker,
@@ -28,7 +29,9 @@ use crate::{
         message::{Publish, Traits},
         outlet::Outlet,
         publish::{Body, Publisher, Routed},
-        queue::{ConnectionId, Queue, QueueOptions, consumers::ConsumerSpec, state::Got},
+        queue::{
+            ConnectionId, Queue, QueueFigures, QueueOptions, consumers::ConsumerSpec, load::Load, state::Got,
+        },
         registry::{CHANNEL_FLOW_MS, ChannelInfo, ConnectionInfo},
         topic::{Topic, VhostName, partition::Partition},
         vhost::Vhost,
@@ -360,11 +363,13 @@ fn queue_row(queue: &Arc<Queue>, connections: &[Arc<ConnectionInfo>]) -> QueueRo
         messages_ready: figures.ready as u64,
         messages_unacknowledged: figures.unacked as u64,
         message_bytes_ready: figures.body_bytes as u64,
+        lengths: Some(lengths(&figures, quorum)),
         messages_dlx: quorum.then_some(figures.dead as u64),
         message_bytes_dlx: quorum.then_some(figures.dead_bytes as u64),
         memory: figures.held_bytes as u64,
         consumers: figures.consumers as u64,
         exclusive_consumer_tag: sole.map(|c| c.consumer_tag.to_string()),
+        single_active_consumer_tag: Some(queue.active_consumer_tag().map(|tag| tag.to_string())),
         policy: applied.policy.as_ref().map(|policy| policy.name.clone()),
         operator_policy: applied.operator.as_ref().map(|policy| policy.name.clone()),
         effective_policy_definition: table(&applied.definition()),
@@ -379,6 +384,25 @@ fn queue_row(queue: &Arc<Queue>, connections: &[Arc<ConnectionInfo>]) -> QueueRo
             redeliver: totals.redelivered,
             ..MessageStats::default()
         },
+    }
+}
+
+/// What consumers hold counts as in memory, though a channel that holds much lets go of bodies.
+fn lengths(figures: &QueueFigures, quorum: bool) -> QueueLengths {
+    let unacked = Load { messages: figures.unacked, body_bytes: figures.unacked_bytes };
+    let (in_memory, dead_bytes) = (figures.in_memory.plus(unacked), figures.dead_bytes);
+    QueueLengths {
+        message_bytes: (figures.all.body_bytes + dead_bytes) as u64,
+        message_bytes_unacknowledged: figures.unacked_bytes as u64,
+        message_bytes_persistent: (figures.persistent.body_bytes + dead_bytes) as u64,
+        message_bytes_ram: in_memory.body_bytes as u64,
+        messages_persistent: (figures.persistent.messages + figures.dead) as u64,
+        messages_ram: in_memory.messages as u64,
+        classic: (!quorum).then(|| ClassicLengths {
+            messages_ready_ram: figures.in_memory.messages as u64,
+            messages_unacknowledged_ram: figures.unacked as u64,
+            ..ClassicLengths::default()
+        }),
     }
 }
 

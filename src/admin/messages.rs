@@ -288,11 +288,11 @@ struct Taken {
 
 impl Taken {
     fn become_of(&mut self, mode: Mode) {
-        let entries = std::mem::take(&mut self.entries).into_iter();
+        let entries = std::mem::take(&mut self.entries);
         match mode {
-            Mode::Requeue => self.queue.requeue(None, entries, Return::GivenBack),
-            Mode::Acknowledge => self.queue.settle(None, entries.map(|entry| entry.seq), true),
-            Mode::Reject => self.queue.reject(None, entries),
+            Mode::Requeue => self.queue.requeue(None, entries.into_iter(), Return::GivenBack),
+            Mode::Acknowledge => self.queue.settle(None, entries.iter(), true),
+            Mode::Reject => self.queue.reject(None, entries.into_iter()),
         }
     }
 }

@@ -172,6 +172,9 @@ pub struct QueueRow {
     pub messages_ready: u64,
     pub messages_unacknowledged: u64,
     pub message_bytes_ready: u64,
+    /// Of all but streams.
+    #[serde(flatten)]
+    pub lengths: Option<QueueLengths>,
     /// Dead letters of a quorum queue that wait for their targets, and their bodies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages_dlx: Option<u64>,
@@ -180,6 +183,9 @@ pub struct QueueRow {
     pub memory: u64,
     pub consumers: u64,
     pub exclusive_consumer_tag: Option<String>,
+    /// Who is served where one is; streams do not say (`None`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub single_active_consumer_tag: Option<Option<String>>,
     pub policy: Option<String>,
     pub operator_policy: Option<String>,
     pub effective_policy_definition: Map<String, Value>,
@@ -187,6 +193,30 @@ pub struct QueueRow {
     pub mean_time_in_queue_ms: Option<f64>,
     #[serde(skip)]
     pub stats: MessageStats,
+}
+
+/// What RabbitMQ shows of the bodies of a queue that is no stream, in bytes, and of what is in memory or lasts.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct QueueLengths {
+    /// Ready, unacknowledged and kept.
+    pub message_bytes: u64,
+    pub message_bytes_unacknowledged: u64,
+    pub message_bytes_persistent: u64,
+    pub message_bytes_ram: u64,
+    pub messages_persistent: u64,
+    pub messages_ram: u64,
+    #[serde(flatten)]
+    pub classic: Option<ClassicLengths>,
+}
+
+/// What it shows of classic queues only.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ClassicLengths {
+    pub messages_ready_ram: u64,
+    pub messages_unacknowledged_ram: u64,
+    /// Transient messages on disk: a transient message is never there.
+    pub messages_paged_out: u64,
+    pub message_bytes_paged_out: u64,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]

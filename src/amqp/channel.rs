@@ -362,7 +362,7 @@ impl Channel {
     /// Tells the queues what became of deliveries. What goes back goes where it was, in the order it was delivered.
     pub fn settle(&self, held: impl Iterator<Item = Held>, how: How) {
         self.by_queue(held, |queue, consumer, entries| match how {
-            How::Acknowledge => queue.settle(consumer, entries.iter().map(|entry| entry.seq), true),
+            How::Acknowledge => queue.settle(consumer, entries.iter(), true),
             How::Drop => queue.with_bodies(consumer, entries, move |queue, entries| {
                 queue.reject(consumer, entries.into_iter());
             }),

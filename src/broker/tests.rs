@@ -4,6 +4,7 @@ mod at_least_once;
 mod dead_letter_crashes;
 mod dead_letters;
 mod deadlines;
+mod figures;
 mod order;
 mod seams;
 

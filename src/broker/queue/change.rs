@@ -263,8 +263,7 @@ impl Change for Acknowledge {
     fn committed(self: Box<Self>) {
         let store = &self.queue.core().store;
         self.released.iter().for_each(|&place| store.release(place));
-        let seqs = self.entries.iter().map(|entry| entry.seq);
-        self.queue.settle(self.consumer, seqs, self.acknowledged);
+        self.queue.settle(self.consumer, self.entries.iter(), self.acknowledged);
     }
 
     fn refused(self: Box<Self>, _: &StoreError) {
@@ -403,6 +402,7 @@ impl Change for NoteReturns {
 
     fn refused(self: Box<Self>, _: &StoreError) {}
 }
+
 /// Notes that are in the log with a Change of which this is a part.
 pub(super) struct NotesOf(pub(super) Vec<Note>);
 

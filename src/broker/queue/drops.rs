@@ -11,6 +11,7 @@ use super::{
     Entry, Seq,
     kept::{Kept, Tried},
     limits::OverflowMode,
+    load::Unacked,
     returns::Count,
     state::{Effects, State},
 };
@@ -102,12 +103,12 @@ impl State {
 
     /// Messages of one consumer (or of `basic.get`: `None`) are rejected for good.
     pub fn reject(&mut self, consumer: Option<super::ConsumerId>, entries: impl Iterator<Item = Entry>) {
-        let mut n = 0;
+        let mut given = Unacked::default();
         for entry in entries {
+            given.add(&entry.message);
             self.let_go(entry, Reason::Rejected);
-            n += 1;
         }
-        self.given_back(consumer, n);
+        self.given_back(consumer, given);
     }
 
     /// Whether the oldest message has expired.

@@ -10,6 +10,7 @@
 
 use super::{
     Entry, Seq,
+    load::Load,
     ready::{Middle, Ready, Written},
     returned::Returned,
     runs::{IndexChange, Run, Runs},
@@ -80,6 +81,8 @@ pub struct Levels {
     /// High messages that went since the last chance for a normal one.
     high_gone: u8,
     len: usize,
+    /// Of all: what no log will have.
+    transient: Load,
 }
 
 impl Default for Levels {
@@ -100,6 +103,7 @@ impl Levels {
             returns: Returned::default(),
             high_gone: 0,
             len: 0,
+            transient: Load::default(),
         }
     }
 
@@ -131,6 +135,20 @@ impl Levels {
         self.returns.body_bytes() + self.levels.iter().map(Ready::body_bytes).sum::<usize>()
     }
 
+    /// What no log will have.
+    #[must_use]
+    pub fn transient(&self) -> Load {
+        self.transient
+    }
+
+    /// What is in memory with its body.
+    #[must_use]
+    pub fn in_memory(&self) -> Load {
+        let all = Load { messages: self.len, body_bytes: self.body_bytes() };
+        let middle = |middle: Middle| Load { messages: middle.count, body_bytes: middle.body_bytes };
+        self.middles().map(middle).fold(all, Load::less)
+    }
+
     /// Bytes held in memory.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
@@ -142,6 +160,9 @@ impl Levels {
     pub fn push(&mut self, entry: Entry) {
         let (index, window_bytes) = (entry.seq.level(), self.window_bytes);
         if let Some(level) = self.levels.get_mut(index) {
+            if !entry.message.persistent() {
+                self.transient.add(&entry.message);
+            }
             level.push(entry, window_bytes);
             self.len += 1;
             self.top = self.top.max(index);
@@ -152,6 +173,9 @@ impl Levels {
     pub fn put_back(&mut self, entry: Entry) {
         let index = entry.seq.level();
         if let Some(level) = self.levels.get_mut(index) {
+            if !entry.message.persistent() {
+                self.transient.add(&entry.message);
+            }
             level.put_back(entry);
             self.len += 1;
             self.top = self.top.max(index);
@@ -161,6 +185,9 @@ impl Levels {
     /// Puts a message before all that were never delivered, behind those that came back before it.
     pub fn put_return(&mut self, entry: Entry) {
         self.len += 1;
+        if !entry.message.persistent() {
+            self.transient.add(&entry.message);
+        }
         self.returns.push(entry);
     }
 
@@ -194,6 +221,15 @@ impl Levels {
     /// Takes the message that leaves next, if it is in memory.
     #[inline]
     pub fn pop(&mut self) -> Option<Entry> {
+        let entry = self.take()?;
+        if !entry.message.persistent() {
+            self.transient.remove(&entry.message);
+        }
+        Some(entry)
+    }
+
+    #[inline]
+    fn take(&mut self) -> Option<Entry> {
         if self.returns.front_paged() {
             return None;
         }

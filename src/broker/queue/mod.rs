@@ -14,6 +14,7 @@ mod gather;
 pub mod kept;
 pub mod levels;
 pub mod limits;
+pub mod load;
 pub mod paging;
 mod parcel;
 pub mod positions;
@@ -37,6 +38,7 @@ use self::{
     change::{Flush, Forget, MoveRun, MovedChunk, NoteReturns, PublishRun, Reserve},
     consumers::ConsumerSpec,
     flow::Flow,
+    load::Load,
     returns::Count,
     state::{Effects, Got, Overflow, State, Totals},
 };
@@ -149,7 +151,15 @@ pub struct QueueFigures {
     pub ready: usize,
     pub unacked: usize,
     pub consumers: usize,
+    /// Of what is ready.
     pub body_bytes: usize,
+    /// What is ready and unacknowledged.
+    pub all: Load,
+    /// Of that: what the log has or will have.
+    pub persistent: Load,
+    /// Of what is ready: what is in memory with its body.
+    pub in_memory: Load,
+    pub unacked_bytes: usize,
     pub held_bytes: usize,
     /// Dead letters that wait for a target to take them, and their bodies.
     pub dead: usize,
@@ -484,10 +494,10 @@ impl Queue {
     }
 
     /// Messages of one consumer (`None`: of `basic.get`) are acknowledged, or thrown away.
-    pub fn settle(
+    pub fn settle<'e>(
         self: &Arc<Self>,
         consumer: Option<ConsumerId>,
-        seqs: impl Iterator<Item = Seq>,
+        entries: impl Iterator<Item = &'e Entry>,
         acknowledged: bool,
     ) {
         let mut effects = Effects::default();
@@ -495,7 +505,7 @@ impl Queue {
         if state.gone {
             return;
         }
-        state.settle(consumer, seqs, acknowledged);
+        state.settle(consumer, entries, acknowledged);
         self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
         drop(state);
         self.follow(effects);
@@ -600,11 +610,23 @@ impl Queue {
     pub fn figures(self: &Arc<Self>) -> QueueFigures {
         self.look();
         let state = self.state.lock();
+        let ready = Load { messages: state.ready.len(), body_bytes: state.ready.body_bytes() };
+        let unacked = state.unacked;
+        let all = ready.plus(unacked.all);
         QueueFigures {
-            ready: state.ready.len(),
-            unacked: state.unacked,
+            ready: ready.messages,
+            unacked: unacked.all.messages,
             consumers: state.consumers.len(),
-            body_bytes: state.ready.body_bytes(),
+            body_bytes: ready.body_bytes,
+            all,
+            persistent: match (self.kind, state.durable) {
+                // It keeps every message in the log.
+                (QueueKind::Quorum, _) => all,
+                (_, false) => Load::default(),
+                (_, true) => all.less(state.ready.transient()).less(unacked.transient),
+            },
+            in_memory: state.ready.in_memory(),
+            unacked_bytes: unacked.all.body_bytes,
             held_bytes: state.ready.held_bytes(),
             dead: state.drops.kept.len(),
             dead_bytes: state.drops.kept.body_bytes(),
@@ -622,6 +644,15 @@ impl Queue {
     #[must_use]
     pub fn consumer_timeout_ms(&self) -> Option<u64> {
         self.state.lock().consumer_timeout_ms
+    }
+
+    /// The tag of the one that is served, where only one is (`x-single-active-consumer`).
+    #[must_use]
+    pub fn active_consumer_tag(&self) -> Option<Arc<str>> {
+        let state = self.state.lock();
+        let mut consumers = state.consumers.iter().filter(|_| state.consumers.single_active());
+        let active = consumers.find(|c| state.consumers.is_active(c.id))?;
+        Some(active.spec.consumer_tag.clone())
     }
 
     /// Whether it serves one consumer at a time.

@@ -20,6 +20,7 @@ use super::{
     change::{Moved, NotesOf, PublishRun},
     gather::Gathering,
     levels::Order,
+    load::Unacked,
     returns::{Count, Note, Return},
     state::{Effects, State},
 };
@@ -41,17 +42,17 @@ impl State {
         entries: impl Iterator<Item = Entry>,
         how: Return,
     ) {
-        let mut n = 0;
+        let mut given = Unacked::default();
         for mut entry in entries {
             entry.redelivered = true;
-            n += 1;
+            given.add(&entry.message);
             if self.quorum {
                 self.count_return(entry, how);
             } else {
                 self.ready.put_back(entry);
             }
         }
-        self.given_back(consumer, n);
+        self.given_back(consumer, given);
     }
 
     /// Whether a message that came back so often is to be let go.
@@ -188,7 +189,9 @@ impl Queue {
         let seqs = entries.iter().map(|entry| entry.seq).collect();
         changes.push(Box::new(Moved::locked(self.clone(), &state, seqs)));
         self.core.store.submit(Box::new(All(changes)));
-        state.given_back(consumer, count as u64);
+        let mut given = Unacked::default();
+        entries.iter().for_each(|entry| given.add(&entry.message));
+        state.given_back(consumer, given);
         self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
         drop(state);
         self.follow(effects);

@@ -16,6 +16,7 @@ use super::{
     gather::{Gathered, Gathering},
     levels::{LevelRuns, Levels, Order},
     limits::Limits,
+    load::Unacked,
     parcel::Parcel,
     positions::Positions,
     ready::Written,
@@ -108,7 +109,8 @@ pub struct State {
     pub counts: Counts,
     /// What of a quorum queue is on its way into the log.
     pub(super) arriving: Arriving,
-    pub unacked: usize,
+    /// What consumers hold.
+    pub unacked: Unacked,
     pub totals: Totals,
     pub(super) drops: Drops,
     pub(super) lifetime: Lifetime,
@@ -158,7 +160,7 @@ impl State {
             runs: LevelRuns::new(asked.order),
             counts: Counts::default(),
             arriving: Arriving::default(),
-            unacked: 0,
+            unacked: Unacked::default(),
             totals: Totals::default(),
             drops: Drops::default(),
             lifetime: Lifetime::default(),
@@ -343,7 +345,7 @@ impl State {
             self.runs.acknowledge(entry.seq);
         } else {
             self.totals.delivered += 1;
-            self.unacked += 1;
+            self.unacked.add(&entry.message);
         }
         parcel.put(&consumer.spec.outlet, consumer.spec.channel, id, entry);
     }
@@ -353,7 +355,7 @@ impl State {
         self.consumers.suspend(id);
         let no_ack = self.consumers.find(id).is_none_or(|c| c.spec.no_ack);
         if !no_ack {
-            self.unacked -= 1;
+            self.unacked.remove(&entry.message);
             entry.redelivered = true;
             self.ready.put_back(entry);
         }
@@ -591,26 +593,26 @@ impl State {
             self.runs.acknowledge(entry.seq);
         } else {
             self.totals.got += 1;
-            self.unacked += 1;
+            self.unacked.add(&entry.message);
         }
     }
 
     /// These messages of one consumer (or of `basic.get`: `None`) are acknowledged or thrown away.
-    pub fn settle(
+    pub fn settle<'e>(
         &mut self,
         consumer: Option<ConsumerId>,
-        seqs: impl Iterator<Item = Seq>,
+        entries: impl Iterator<Item = &'e Entry>,
         acknowledged: bool,
     ) {
-        let mut n = 0;
-        for seq in seqs {
-            self.runs.acknowledge(seq);
-            n += 1;
+        let mut given = Unacked::default();
+        for entry in entries {
+            self.runs.acknowledge(entry.seq);
+            given.add(&entry.message);
         }
         if acknowledged {
-            self.totals.acknowledged += n;
+            self.totals.acknowledged += given.all.messages as u64;
         }
-        self.given_back(consumer, n);
+        self.given_back(consumer, given);
     }
 
     /// The bodies of these lie elsewhere by now: they were let go, and moved.
@@ -619,12 +621,13 @@ impl State {
         self.settle_effects(effects);
     }
 
-    /// A consumer holds that many messages less.
-    pub(super) fn given_back(&mut self, consumer: Option<ConsumerId>, n: u64) {
-        self.unacked = self.unacked.saturating_sub(usize::try_from(n).unwrap_or(usize::MAX));
+    /// A consumer holds so much less.
+    pub(super) fn given_back(&mut self, consumer: Option<ConsumerId>, given: Unacked) {
+        self.unacked = self.unacked.less(given);
         let Some(id) = consumer else { return };
         if let Some(consumer) = self.consumers.find(id) {
-            consumer.unacked = consumer.unacked.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
+            let given = u32::try_from(given.all.messages).unwrap_or(u32::MAX);
+            consumer.unacked = consumer.unacked.saturating_sub(given);
             self.consumers.resume(id);
         }
     }

@@ -114,7 +114,7 @@ impl History {
             Op::Acknowledge => {
                 if let Some(entry) = self.take("source") {
                     self.acknowledged.insert(id(entry.message.body()));
-                    self.source().settle(None, std::iter::once(entry.seq), true);
+                    self.source().settle(None, std::iter::once(&entry), true);
                 }
             }
             Op::Pass(ms) => {
@@ -128,7 +128,7 @@ impl History {
                 for entry in (0..count).map_while(|_| self.take("dead")).collect::<Vec<_>>() {
                     self.acknowledged.insert(id(entry.message.body()));
                     let dead = self.world.vhost.find_queue("dead").unwrap();
-                    dead.settle(None, std::iter::once(entry.seq), true);
+                    dead.settle(None, std::iter::once(&entry), true);
                 }
             }
             // It would refuse publishes.

@@ -47,7 +47,17 @@ pub(super) fn queues(context: &Context<'_>) -> Result {
         "messages",
         "messages_ready",
         "messages_unacknowledged",
+        "messages_ready_ram",
+        "messages_unacknowledged_ram",
+        "messages_ram",
+        "messages_persistent",
+        "messages_paged_out",
+        "message_bytes",
         "message_bytes_ready",
+        "message_bytes_unacknowledged",
+        "message_bytes_ram",
+        "message_bytes_persistent",
+        "message_bytes_paged_out",
         "messages_dlx",
         "message_bytes_dlx",
         "consumers",
@@ -63,6 +73,7 @@ pub(super) fn queues(context: &Context<'_>) -> Result {
         "pid",
         "vhost",
         "exclusive_consumer_tag",
+        "single_active_consumer_tag",
     ];
     let columns = asked(context, known, &["name", "messages"])?;
     let rows = context.client.rows(&path(&["queues", context.vhost()]))?;

@@ -126,8 +126,8 @@ impl Handle for Pull {
     fn on_written(&mut self, written: u64) {
         let count = self.unwritten.partition_point(|(end, _)| *end <= written);
         if count > 0 {
-            let seqs = self.unwritten.drain(..count).map(|(_, entry)| entry.seq);
-            self.queue.settle(Some(self.consumer), seqs, true);
+            let written: Vec<_> = self.unwritten.drain(..count).map(|(_, entry)| entry).collect();
+            self.queue.settle(Some(self.consumer), written.iter(), true);
         }
     }
 

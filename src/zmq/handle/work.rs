@@ -104,7 +104,7 @@ impl Handle for Worker {
         self.answer(cx, &entry, if answer.is_empty() { &[&[]] } else { answer })?;
         // The answer first: a request that is acknowledged was answered.
         self.publishing.flush(cx);
-        self.queue.settle(Some(self.consumer), std::iter::once(entry.seq), true);
+        self.queue.settle(Some(self.consumer), std::iter::once(&entry), true);
         Ok(())
     }
 
