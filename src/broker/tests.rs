@@ -56,11 +56,16 @@ impl World {
     }
 
     fn on(store: Store, clock: Clock, runs: bool) -> Self {
+        Self::on_runtime(store, clock, runs, None)
+    }
+
+    /// Slow work goes to that runtime.
+    fn on_runtime(store: Store, clock: Clock, runs: bool, runtime: Option<tokio::runtime::Handle>) -> Self {
         let settings = Settings {
             profile: &super::profile::V4_2,
             clock: clock.clone(),
             memory_limit_bytes: 64 * 1024,
-            runtime: None,
+            runtime,
             tail_bytes_max: 0,
             groups: group::Settings::default(),
             producers: crate::broker::txn::Settings::default(),
@@ -119,16 +124,16 @@ impl World {
     }
 }
 
-fn arguments(numbers: &[(&str, i64)], texts: &[(&str, &str)]) -> Table {
-    let numbers = numbers.iter().map(|&(name, n)| (name.to_owned(), Value::I64(n)));
-    let texts = texts.iter().map(|&(name, text)| (name.to_owned(), Value::LongStr(text.to_owned().into())));
-    Table(numbers.chain(texts).collect())
-}
-
 impl Drop for World {
     fn drop(&mut self) {
         self.store.abandon();
     }
+}
+
+fn arguments(numbers: &[(&str, i64)], texts: &[(&str, &str)]) -> Table {
+    let numbers = numbers.iter().map(|&(name, n)| (name.to_owned(), Value::I64(n)));
+    let texts = texts.iter().map(|&(name, text)| (name.to_owned(), Value::LongStr(text.to_owned().into())));
+    Table(numbers.chain(texts).collect())
 }
 
 const PERSISTENT: Traits = Traits { persistent: true, priority: 0, expiration_ms: None };

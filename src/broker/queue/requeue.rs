@@ -116,6 +116,8 @@ impl State {
             self.begin_run(gathered, &mut arrival, &mut persisted);
         }
         self.arriving.push(arrival);
+        let runs = &self.runs;
+        self.counts.sweep(|seq| runs.holds(seq));
         notes
     }
 }

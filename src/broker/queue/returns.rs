@@ -143,6 +143,11 @@ impl Counts {
     fn put(&mut self, seq: Seq, noted: Noted, alive: impl Fn(Seq) -> bool) {
         self.known.insert(seq, noted);
         self.dirty.insert(seq);
+        self.sweep(alive);
+    }
+
+    /// Forgets counts of messages that are gone, once there are many.
+    pub fn sweep(&mut self, alive: impl Fn(Seq) -> bool) {
         if self.known.len() > self.sweep_at.max(SWEEP_MIN) {
             let gone: Vec<_> = self.known.keys().copied().filter(|&seq| !alive(seq)).collect();
             gone.into_iter().for_each(|seq| self.gone(seq));
@@ -264,6 +269,19 @@ mod tests {
         assert_eq!(read(&key, &new.unwrap()), Some((QUEUE, Seq(9), Noted { count, dead: None })));
         assert_eq!((counts.of(Seq(3)), counts.of(Seq(9))), (Count::default(), count));
         assert_eq!(counts.flush(), None, "no other note may come before it");
+    }
+
+    #[test]
+    fn counts_at_places_behind_the_others_are_swept_too() {
+        let mut counts = Counts::default();
+        let many = SWEEP_MIN as u64;
+        for seq in 0..=many {
+            counts.relocate(QUEUE, Seq(2 * many + seq), Seq(seq), Count { acquired: 1, failed: 0 });
+        }
+        counts.sweep(|seq| seq.0 >= many);
+        assert_eq!(counts.known.len(), 1);
+        let notes = counts.take(QUEUE, usize::MAX);
+        assert!(notes.len() == SWEEP_MIN && notes.iter().all(|(_, value)| value.is_none()));
     }
 
     #[test]

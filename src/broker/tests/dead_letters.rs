@@ -232,6 +232,38 @@ fn many_dead_letters_are_few_changes() {
 }
 
 #[test]
+fn the_mover_waits_while_the_log_does_not_keep_up() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let store = Store::manual(Options { inbox_changes_max: 4, ..Options::ephemeral() });
+    let clock = Clock::manual(1_700_000_000_000);
+    let world = World::on_runtime(store, clock, false, Some(runtime.handle().clone()));
+    let (queue, dead) = source(&world, &[], &[]);
+    let other = world.queue("other", &[]);
+    let mut publisher = world.publisher();
+    for n in 0..10_u8 {
+        world.put(&mut publisher, "source", PERSISTENT, &[n]);
+    }
+    world.flush(&mut publisher);
+    world.commit();
+    while !world.store.congested() {
+        world.put(&mut publisher, "other", PERSISTENT, b"x");
+        world.flush(&mut publisher);
+    }
+    queue.reconfigure(&arguments(&[("x-max-length", 0)], &[(DLX, ""), (DLX_KEY, "dead")]));
+    let others = || runtime.block_on(async { tokio::task::yield_now().await });
+    (0..10).for_each(|_| others());
+    assert_eq!((queue.figures().ready, dead.figures().ready), (0, 0), "they wait where they died");
+    assert!(world.store.step(world.clock.now()) && !world.store.congested());
+    while dead.figures().ready < 10 {
+        others();
+    }
+    world.commit();
+    assert_eq!(drain(&world, &dead), (0..10_u8).map(|n| [n]).collect::<Vec<_>>());
+    assert!(!drain(&world, &other).is_empty());
+    assert_eq!(index_entries(&world), 0);
+}
+
+#[test]
 fn a_transaction_that_rejects_moves_with_its_commit() {
     let world = World::new();
     let (queue, dead) = source(&world, &[], &[]);
