@@ -349,7 +349,7 @@ impl Default for Zmq {
             message_bytes_max: 128 * MIB,
             subscriber_bytes_max: 16 * MIB,
             handshake_timeout_ms: 30_000,
-            heartbeat_ms: 60_000,
+            heartbeat_ms: 0,
             curve_key_file: PathBuf::new(),
             curve_clients_dir: PathBuf::new(),
             mapping: ZmqMapping::default(),

@@ -2,6 +2,9 @@
 //!
 //! A peer that has said nothing for a while is asked, and is gone if it says nothing for as long again. A peer may also
 //! say in a PING how long its silence may last at most.
+//!
+//! By default nobody is asked, as in libzmq: a peer that works on one message for long and takes no other meanwhile does not
+//! see the PING behind those, and would lose them with the connection.
 
 use std::time::{Duration, Instant};
 

@@ -283,13 +283,10 @@ fn what_a_queue_refuses_is_kept_and_the_peer_not_read_until_there_is_room() {
     assert!(!push.connection.reading(), "only so much is read meanwhile");
     let mut pull = world.peer("PULL");
     assert_eq!(pull.told(), "a b ");
-    let mut heard = String::new();
-    for _ in 0..3 {
-        push.hear();
-        push.told();
-        heard += &pull.told();
-    }
-    assert!(heard.starts_with("c d e xxx") && push.connection.reading(), "{} bytes", heard.len());
+    push.hear();
+    push.told();
+    let rest = pull.told();
+    assert!(rest.starts_with("c d e xxx") && push.connection.reading(), "{}", rest.len());
 }
 
 #[test]
