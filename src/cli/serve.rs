@@ -39,7 +39,7 @@ use crate::{
     observe::{expose::Identity, process},
     redis,
     store::{self, OpenError, Store},
-    stream::run::table::Jobs,
+    stream::run::{folder::Directory, table::Jobs},
     zmq,
 };
 
@@ -52,6 +52,8 @@ pub enum StartError {
     Store(#[from] OpenError),
     #[error("store.data_dir: {0}; restore the directory from a copy, or move it away to begin anew")]
     Recovery(Box<RecoveryError>),
+    #[error("streams.files_dir: {0}")]
+    Files(String),
     #[error("server.load_definitions: {path}: {reason}")]
     Definitions { path: String, reason: String },
     #[error("zmq.{key}: {reason}")]
@@ -146,9 +148,11 @@ impl Server {
         if !config.server.load_definitions.as_os_str().is_empty() {
             load_definitions(&broker, &config.server.load_definitions).await?;
         }
+        let files_dir = Some(&config.streams.files_dir).filter(|path| !path.as_os_str().is_empty());
+        let files = files_dir.map(|path| Directory::open(path)).transpose().map_err(StartError::Files)?;
+        let jobs = Jobs::recover(broker.clone(), tokio::runtime::Handle::current(), files);
         let jobs =
-            Jobs::recover(broker.clone(), tokio::runtime::Handle::current()).map_err(RecoveryError::from);
-        let jobs = jobs.map_err(|error| StartError::Recovery(Box::new(error)))?;
+            jobs.map_err(RecoveryError::from).map_err(|error| StartError::Recovery(Box::new(error)))?;
         let is_open = |opening: &Opening| Open {
             door: opening.door,
             name: opening.name(),

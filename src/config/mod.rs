@@ -26,6 +26,7 @@ pub struct Config {
     pub admin: Admin,
     pub metrics: Metrics,
     pub store: Store,
+    pub streams: Streams,
     pub memory: Memory,
     pub users: Users,
     pub log: Log,
@@ -212,6 +213,14 @@ pub enum Durability {
     #[default]
     Fsync,
     Os,
+}
+
+/// Stream jobs.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Streams {
+    /// Empty: jobs have no files.
+    pub files_dir: PathBuf,
 }
 
 /// Memory and its alarm.

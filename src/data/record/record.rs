@@ -77,6 +77,12 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
+    /// A record without key and headers, as something other than a batch may hold it.
+    #[must_use]
+    pub fn plain(offset: i64, timestamp: i64, value: Option<&'a [u8]>) -> Self {
+        Self { offset, timestamp, key: None, value, header_count: 0, header_bytes: &[] }
+    }
+
     /// The headers in order: name and value.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + Clone + use<'a> {
         let mut rest = self.header_bytes;

@@ -18,7 +18,7 @@ use super::{DecodeError, Field};
 use crate::stream::{
     datum::{Columns, Datum},
     expr::{calendar, cast, decimal},
-    plan::{connector::JsonOptions, types::Type},
+    plan::{format::JsonOptions, types::Type},
 };
 
 /// How much of a bad message an error shows.
@@ -335,7 +335,7 @@ mod tests {
     };
 
     fn decode(options: JsonOptions, kind: Type, message: &str) -> Result<Option<Datum>, String> {
-        let decoder = JsonDecoder::new(options, vec![Field { name: "a".into(), slot: 0, kind }]);
+        let decoder = JsonDecoder::new(options, vec![Field { name: "a".into(), position: 0, slot: 0, kind }]);
         let mut columns = Columns::from_iter([Datum::Null]);
         match decoder.decode(message.as_bytes(), &mut columns) {
             Ok(true) => Ok(columns.pop()),

@@ -10,7 +10,7 @@ use crate::stream::{
         text::{java_double, java_single},
     },
     plan::{
-        connector::JsonOptions,
+        format::JsonOptions,
         types::{DataType, Type},
     },
 };

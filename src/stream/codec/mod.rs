@@ -1,17 +1,22 @@
 //! Between the bytes of a record and the columns of a row. Decoding is driven by the schema: columns that nobody
 //! reads are not made.
 
+pub mod csv;
+pub mod csv_encode;
 pub mod json;
 pub mod json_encode;
 pub mod raw;
+pub mod split;
 
 use super::{
     datum::{Columns, Datum},
     plan::{
-        connector::Format,
+        format::Format,
         types::{DataType, Type},
     },
 };
+use csv::CsvDecoder;
+use csv_encode::CsvEncoder;
 use json::JsonDecoder;
 use json_encode::JsonEncoder;
 
@@ -20,25 +25,29 @@ use json_encode::JsonEncoder;
 #[error("{0}")]
 pub struct DecodeError(pub String);
 
-/// One column of a format: its name there, its place in the row, its type.
+/// One column of a format: its name and place there, its place in the row, its type.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Field {
     pub name: String,
+    /// Among all columns of the format.
+    pub position: usize,
     pub slot: usize,
     pub kind: Type,
 }
 
 /// Reads the value or key of a record into the columns of a row.
 pub enum Decoder {
+    Csv(CsvDecoder),
     Json(JsonDecoder),
     Raw { field: Option<Field>, big_endian: bool },
 }
 
 impl Decoder {
-    /// `fields` are those that are needed; of a raw format at most one.
+    /// `fields` are those that are needed, of `width` that there are; of a raw format at most one.
     #[must_use]
-    pub fn new(format: &Format, fields: Vec<Field>) -> Self {
+    pub fn new(format: &Format, fields: Vec<Field>, width: usize) -> Self {
         match format {
+            Format::Csv(options) => Self::Csv(CsvDecoder::new(options.clone(), fields, width)),
             Format::Json(options) => Self::Json(JsonDecoder::new(*options, fields)),
             Format::Raw { big_endian } => {
                 Self::Raw { field: fields.into_iter().next(), big_endian: *big_endian }
@@ -49,8 +58,9 @@ impl Decoder {
     /// Fills the columns; `false` if the record makes no row.
     pub fn decode(&self, bytes: Option<&[u8]>, columns: &mut Columns) -> Result<bool, DecodeError> {
         match (self, bytes) {
-            // A null value is no JSON at all: no row. Of a raw format it is a NULL.
-            (Self::Json(_), None) => Ok(false),
+            // A null value is no JSON and no CSV at all: no row. Of a raw format it is a NULL.
+            (Self::Csv(_) | Self::Json(_), None) => Ok(false),
+            (Self::Csv(csv), Some(bytes)) => csv.decode(bytes, columns),
             (Self::Json(json), Some(bytes)) => json.decode(bytes, columns),
             (Self::Raw { field: Some(field), big_endian }, Some(bytes)) => {
                 let value = raw::decode(bytes, &field.kind, *big_endian)?;
@@ -66,6 +76,7 @@ impl Decoder {
 
 /// Writes columns of a row as the value or key of a record.
 pub enum Encoder {
+    Csv(CsvEncoder),
     Json(JsonEncoder),
     Raw { slot: usize, kind: Type, big_endian: bool },
 }
@@ -74,6 +85,7 @@ impl Encoder {
     #[must_use]
     pub fn new(format: &Format, fields: &[(String, usize, DataType)]) -> Self {
         match format {
+            Format::Csv(options) => Self::Csv(CsvEncoder::new(options.clone(), fields)),
             Format::Json(options) => Self::Json(JsonEncoder::new(*options, fields)),
             Format::Raw { big_endian } => {
                 let (slot, kind) =
@@ -87,6 +99,7 @@ impl Encoder {
     #[must_use]
     pub fn encode(&self, columns: &[Datum]) -> Option<Vec<u8>> {
         match self {
+            Self::Csv(csv) => Some(csv.encode(columns)),
             Self::Json(json) => Some(json.encode(columns)),
             Self::Raw { slot, kind, big_endian } => raw::encode(columns.get(*slot)?, kind, *big_endian),
         }

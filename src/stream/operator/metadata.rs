@@ -1,4 +1,4 @@
-//! The metadata columns of a Kafka record.
+//! The metadata columns of a Kafka record, and of a file.
 
 use std::sync::Arc;
 
@@ -13,6 +13,10 @@ use crate::{
 /// What of a record a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metadata {
+    FileModified,
+    FileName,
+    FilePath,
+    FileSize,
     Headers,
     LeaderEpoch,
     Offset,
@@ -25,15 +29,30 @@ pub enum Metadata {
 /// What a record does not say itself.
 #[derive(Debug, Clone)]
 pub struct Place {
+    /// Or the path of a file.
     pub topic: Arc<str>,
     pub partition: i32,
     pub leader_epoch: i32,
     pub log_append_time: bool,
+    /// Of a file, as it was when it was found.
+    pub bytes: i64,
+    pub modified_ms: i64,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        let (partition, leader_epoch) = (0, -1);
+        Self { topic: "".into(), partition, leader_epoch, log_append_time: false, bytes: 0, modified_ms: 0 }
+    }
 }
 
 impl Metadata {
     fn of(key: &str) -> Option<Self> {
         Some(match key {
+            "file.modification-time" => Self::FileModified,
+            "file.name" => Self::FileName,
+            "file.path" => Self::FilePath,
+            "file.size" => Self::FileSize,
             "headers" => Self::Headers,
             "leader-epoch" => Self::LeaderEpoch,
             "offset" => Self::Offset,
@@ -61,6 +80,9 @@ impl Metadata {
     #[must_use]
     pub fn value(self, record: &Record<'_>, place: &Place) -> Datum {
         match self {
+            Self::FileModified => Datum::Timestamp(Instant::from_ms(place.modified_ms)),
+            Self::FileName => Datum::str(place.topic.rsplit('/').next().unwrap_or_default()),
+            Self::FileSize => Datum::Int(place.bytes),
             Self::Headers => {
                 let entries = record
                     .headers()
@@ -81,7 +103,7 @@ impl Metadata {
             Self::TimestampType if place.log_append_time => Datum::str("LogAppendTime"),
             Self::TimestampType if record.timestamp < 0 => Datum::str("NoTimestampType"),
             Self::TimestampType => Datum::str("CreateTime"),
-            Self::Topic => Datum::Str(place.topic.clone()),
+            Self::FilePath | Self::Topic => Datum::Str(place.topic.clone()),
         }
     }
 }

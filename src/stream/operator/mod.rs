@@ -148,6 +148,8 @@ pub struct Printed {
 pub struct Outputs {
     pub appends: Vec<(Arc<str>, OutRecord)>,
     pub printed: Vec<Printed>,
+    /// Lines for files: whose, and the bytes.
+    pub written: Vec<(OperatorId, Vec<u8>)>,
     /// Rows that reached a sink, whatever its kind.
     pub rows_out: u64,
     /// Rows that came too late for an operator.
@@ -161,16 +163,24 @@ pub struct Outputs {
 pub struct Mark {
     appends: usize,
     printed: usize,
+    written: usize,
     rows_out: u64,
     late_rows: u64,
 }
 
 impl Outputs {
+    /// Whether nothing is to be written anywhere.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.appends.is_empty() && self.printed.is_empty() && self.written.is_empty()
+    }
+
     #[must_use]
     pub fn mark(&self) -> Mark {
         Mark {
             appends: self.appends.len(),
             printed: self.printed.len(),
+            written: self.written.len(),
             rows_out: self.rows_out,
             late_rows: self.late_rows,
         }
@@ -179,6 +189,7 @@ impl Outputs {
     pub fn back_to(&mut self, mark: Mark) {
         self.appends.truncate(mark.appends);
         self.printed.truncate(mark.printed);
+        self.written.truncate(mark.written);
         (self.rows_out, self.late_rows) = (mark.rows_out, mark.late_rows);
     }
 }
@@ -200,7 +211,7 @@ pub fn open(id: OperatorId, kind: &NodeKind, fresh: bool) -> Result<Option<Box<d
             RankKind::Top => Box::new(rank::Top::open(id, plan, fresh)),
             RankKind::Window { end } => Box::new(window_rank::WindowRank::open(id, plan, end)),
         },
-        NodeKind::Sink(plan) => sink::open(plan),
+        NodeKind::Sink(plan) => sink::open(id, plan),
         NodeKind::Source(_) => return Ok(None),
         NodeKind::TemporalJoin(plan) => Box::new(temporal_join::TemporalJoin::open(id, plan, fresh)?),
         NodeKind::Union => Box::new(union::Union),

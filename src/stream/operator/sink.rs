@@ -1,4 +1,4 @@
-//! Sinks: rows become records, printed lines, or nothing. NULL in a NOT NULL column fails, in Flink's words.
+//! Sinks: rows become records, lines of files, printed lines, or nothing. NULL in a NOT NULL column fails, in Flink's words.
 
 use std::sync::Arc;
 
@@ -10,15 +10,18 @@ use crate::stream::{
     plan::{
         catalog::{ColumnKind, Table},
         connector::{Connector, Kafka, KeyFormat, Print},
-        physical::Sink,
+        physical::{OperatorId, Sink},
         types::DataType,
     },
 };
 
 /// The sink operator of a plan's node.
 #[must_use]
-pub fn open(plan: &Sink) -> Box<dyn Operator> {
+pub fn open(id: OperatorId, plan: &Sink) -> Box<dyn Operator> {
     let target = match &plan.table.connector {
+        Connector::Filesystem(table) => {
+            Target::Files(id, Encoder::new(&table.format, &places(&plan.table, &table.fields, &plan.types)))
+        }
         Connector::Kafka(kafka) => Target::Kafka(Box::new(KafkaSink::open(kafka, &plan.table, &plan.types))),
         Connector::Print(print) => Target::Print(print.clone(), plan.table.path.0.clone()),
         Connector::Blackhole | Connector::Datagen(_) => Target::Blackhole,
@@ -37,6 +40,7 @@ struct SinkOperator {
 
 enum Target {
     Blackhole,
+    Files(OperatorId, Encoder),
     Kafka(Box<KafkaSink>),
     /// How it prints, and the table's name.
     Print(Print, String),
@@ -63,6 +67,11 @@ impl Operator for SinkOperator {
         cx.outputs.rows_out += 1;
         match &self.target {
             Target::Blackhole => {}
+            Target::Files(id, encoder) => {
+                let mut line = encoder.encode(&row.columns).unwrap_or_default();
+                line.push(b'\n');
+                cx.outputs.written.push((*id, line));
+            }
             Target::Kafka(kafka) => {
                 let record = kafka.record(&row, cx.now.ms);
                 cx.outputs.appends.push((kafka.topic.clone(), record));
@@ -93,6 +102,16 @@ fn printed(row: &Row, types: &[DataType], identifier: Option<&str>) -> String {
     format!("{before}{}[{}]", row.kind.short(), values.join(", "))
 }
 
+/// Columns of a format: name, place among the columns that arrive, type.
+fn places(table: &Table, columns: &[usize], types: &[DataType]) -> Vec<(String, usize, DataType)> {
+    let place = |column: &usize| {
+        let name = table.columns.get(*column).map(|c| c.name.as_str());
+        let slot = table.persisted().position(|c| Some(c.name.as_str()) == name)?;
+        Some((name?.to_owned(), slot, types.get(slot)?.clone()))
+    };
+    columns.iter().filter_map(place).collect()
+}
+
 struct KafkaSink {
     topic: Arc<str>,
     /// Deletes are written as null values.
@@ -106,13 +125,7 @@ struct KafkaSink {
 
 impl KafkaSink {
     fn open(kafka: &Kafka, table: &Table, types: &[DataType]) -> Self {
-        // Positions among all columns become positions among those that arrive.
-        let place = |column: usize| {
-            let name = table.columns.get(column).map(|c| c.name.as_str());
-            let slot = table.persisted().position(|c| Some(c.name.as_str()) == name)?;
-            Some((name?.to_owned(), slot, types.get(slot)?.clone()))
-        };
-        let places = |columns: &[usize]| -> Vec<_> { columns.iter().filter_map(|c| place(*c)).collect() };
+        let places = |columns: &[usize]| places(table, columns, types);
         let metadata = |wanted: &str| {
             table
                 .persisted()

@@ -1,5 +1,5 @@
-//! The source of a Kafka table: records become rows of the table's stored columns. It decodes; the job reads the log
-//! and keeps the positions.
+//! The source of a Kafka table or of files: records become rows of the table's stored columns. It decodes; the job
+//! reads the log and keeps the positions.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "a value of another type cannot get here: the analysis has checked, and all of them are one case"
@@ -15,7 +15,7 @@ use crate::{
             EvalError, Now,
             compile::{Code, compile},
         },
-        plan::{catalog::Table, connector::Kafka, physical},
+        plan::{catalog::Table, connector::Kafka, filesystem::Filesystem, format::Format, physical},
     },
 };
 
@@ -33,13 +33,28 @@ pub struct RecordReader {
 impl RecordReader {
     pub fn open(plan: &physical::Source, kafka: &Kafka) -> Result<Self, EvalError> {
         let key = kafka.key.as_ref().map(|key| {
-            Decoder::new(&key.format, fields(&plan.table, &key.fields, &plan.needed, &key.prefix))
+            let fields = fields(&plan.table, &key.fields, &plan.needed, &key.prefix);
+            Decoder::new(&key.format, fields, key.fields.len())
         });
+        Self::with(plan, kafka.upsert, (&kafka.value, &kafka.value_fields), key)
+    }
+
+    pub fn of_files(plan: &physical::Source, table: &Filesystem) -> Result<Self, EvalError> {
+        Self::with(plan, false, (&table.format, &table.fields), None)
+    }
+
+    fn with(
+        plan: &physical::Source,
+        upsert: bool,
+        (format, columns): (&Format, &[usize]),
+        key: Option<Decoder>,
+    ) -> Result<Self, EvalError> {
         let metadata = Metadata::columns(&plan.table, &plan.needed);
+        let value = fields(&plan.table, columns, &plan.needed, "");
         Ok(Self {
             width: plan.table.stored().count(),
-            upsert: kafka.upsert,
-            value: Decoder::new(&kafka.value, fields(&plan.table, &kafka.value_fields, &plan.needed, "")),
+            upsert,
+            value: Decoder::new(format, value, columns.len()),
             key,
             metadata: metadata.into_iter().map(|(what, slot, _)| (what, slot)).collect(),
             watermark: plan.watermark.as_ref().map(compile).transpose()?,
@@ -86,11 +101,11 @@ impl RecordReader {
 /// Fields of a format that are needed, with their places among the stored columns.
 fn fields(table: &Table, columns: &[usize], needed: &[bool], prefix: &str) -> Vec<Field> {
     let stored: Vec<(usize, _)> = table.stored().collect();
-    let places = columns.iter().filter_map(|column| {
+    let places = columns.iter().enumerate().filter_map(|(position, column)| {
         let slot = stored.iter().position(|(index, _)| index == column)?;
         let (_, found) = stored.get(slot)?;
         let name = found.name.strip_prefix(prefix).unwrap_or(&found.name).to_owned();
-        Some(Field { name, slot, kind: found.data_type.kind.clone() })
+        Some(Field { name, position, slot, kind: found.data_type.kind.clone() })
     });
     places.filter(|field| needed.get(field.slot) == Some(&true)).collect()
 }

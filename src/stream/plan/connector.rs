@@ -5,11 +5,13 @@
 use super::{
     catalog::{Column, ColumnKind},
     datagen::{self, Datagen},
+    filesystem::{self, Filesystem},
+    format::{self, Format},
     options::{Options, duration_ms, invalid, missing},
     types::{DataType, LENGTH_MAX, Type},
 };
 use crate::stream::sql::{
-    Pos, SqlError,
+    SqlError,
     ast::{CreateTable, OptionDef},
 };
 
@@ -17,6 +19,7 @@ use crate::stream::sql::{
 pub enum Connector {
     Blackhole,
     Datagen(Datagen),
+    Filesystem(Filesystem),
     Kafka(Kafka),
     Print(Print),
 }
@@ -71,22 +74,6 @@ pub enum Reset {
     None,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Format {
-    Json(JsonOptions),
-    Raw { big_endian: bool },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JsonOptions {
-    pub ignore_parse_errors: bool,
-    pub fail_on_missing_field: bool,
-    /// `ISO-8601` instead of `SQL`.
-    pub iso_timestamps: bool,
-    pub ignore_null_fields: bool,
-    pub decimal_as_plain_number: bool,
-}
-
 /// The metadata of a Kafka record: key, type, whether it can be written.
 pub const KAFKA_METADATA: &[(&str, bool)] = &[
     ("headers", true),
@@ -98,10 +85,23 @@ pub const KAFKA_METADATA: &[(&str, bool)] = &[
     ("topic", false),
 ];
 
+/// The metadata of a connector's tables: key, whether it can be written.
+#[must_use]
+pub fn metadata_keys(connector: &str) -> &'static [(&'static str, bool)] {
+    match connector {
+        "filesystem" => filesystem::METADATA,
+        "kafka" | "upsert-kafka" => KAFKA_METADATA,
+        _ => &[],
+    }
+}
+
 /// The type a metadata key has.
 #[must_use]
 pub fn metadata_type(key: &str) -> Option<DataType> {
     Some(match key {
+        "file.modification-time" => DataType::not_null(Type::TimestampLtz(3)),
+        "file.name" | "file.path" => DataType::not_null(Type::Varchar(LENGTH_MAX)),
+        "file.size" => DataType::not_null(Type::BigInt),
         "headers" => DataType::not_null(Type::Map(
             Box::new(DataType::not_null(Type::STRING)),
             Box::new(DataType::not_null(Type::BYTES)),
@@ -125,17 +125,18 @@ impl Connector {
             ));
         };
         let mut options = Options::new(&connector.value, table.options_at, &table.options);
-        if !matches!(connector.value.as_str(), "kafka" | "upsert-kafka") {
+        if metadata_keys(&connector.value).is_empty() {
             refuse_metadata(table, columns, &connector.value)?;
         }
         let read = match connector.value.as_str() {
             "blackhole" => Self::Blackhole,
             "datagen" => Self::Datagen(datagen::read(&mut options, columns)?),
+            "filesystem" => Self::Filesystem(filesystem::read(&mut options, table, columns)?),
             "kafka" => Self::Kafka(kafka(&mut options, table, columns)?),
             "print" => Self::Print(print(&mut options)?),
             "upsert-kafka" => Self::Kafka(upsert_kafka(&mut options, table, columns)?),
-            "filesystem" | "jdbc" | "elasticsearch-7" | "elasticsearch-8" | "opensearch" | "hbase-2.2"
-            | "mongodb" | "kinesis" | "firehose" | "dynamodb" | "pulsar" | "rabbitmq" | "faker" => {
+            "jdbc" | "elasticsearch-7" | "elasticsearch-8" | "opensearch" | "hbase-2.2" | "mongodb"
+            | "kinesis" | "firehose" | "dynamodb" | "pulsar" | "rabbitmq" | "faker" => {
                 return Err(SqlError::not_yet(
                     connector.value_at,
                     format!("the connector '{}'", connector.value),
@@ -147,7 +148,7 @@ impl Connector {
                     format!(
                         "Could not find any factory for identifier '{other}' that implements \
                          'org.apache.flink.table.factories.DynamicTableFactory' in the classpath.\n\nAvailable factory \
-                         identifiers are:\n\nblackhole\ndatagen\nkafka\nprint\nupsert-kafka"
+                         identifiers are:\n\nblackhole\ndatagen\nfilesystem\nkafka\nprint\nupsert-kafka"
                     ),
                 ));
             }
@@ -161,6 +162,7 @@ impl Connector {
         match self {
             Self::Blackhole => "blackhole",
             Self::Datagen(_) => "datagen",
+            Self::Filesystem(_) => "filesystem",
             Self::Kafka(kafka) if kafka.upsert => "upsert-kafka",
             Self::Kafka(_) => "kafka",
             Self::Print(_) => "print",
@@ -175,7 +177,7 @@ impl Connector {
 
     #[must_use]
     pub fn is_source(&self) -> bool {
-        matches!(self, Self::Datagen(_) | Self::Kafka(_))
+        matches!(self, Self::Datagen(_) | Self::Filesystem(_) | Self::Kafka(_))
     }
 
     #[must_use]
@@ -350,7 +352,7 @@ fn formats(options: &mut Options<'_>, table: &CreateTable, columns: &[Column]) -
         (None, Some(option)) => (option, "value."),
         (None, None) => return Err(missing(at, "format")),
     };
-    let value = format(options, named, prefix)?;
+    let value = format::read(options, named, prefix)?;
     let key_prefix = options.text("key.fields-prefix").unwrap_or_default().to_owned();
     let except_key =
         options.choice("value.fields-include", false, &[("ALL", false), ("EXCEPT_KEY", true)])?;
@@ -370,7 +372,7 @@ fn formats(options: &mut Options<'_>, table: &CreateTable, columns: &[Column]) -
             ));
         }
         (Some(named), Some(fields)) => {
-            let format = format(options, named, "key.")?;
+            let format = format::read(options, named, "key.")?;
             let fields = key_columns(fields, columns, &key_prefix)?;
             Some(KeyFormat { format, fields, prefix: key_prefix })
         }
@@ -378,9 +380,9 @@ fn formats(options: &mut Options<'_>, table: &CreateTable, columns: &[Column]) -
     let physical = columns.iter().enumerate().filter(|(_, c)| c.kind == ColumnKind::Physical).map(|(i, _)| i);
     let in_key = |i: &usize| except_key && key.as_ref().is_some_and(|k| k.fields.contains(i));
     let value_fields: Vec<usize> = physical.filter(|i| !in_key(i)).collect();
-    check_format(&value, &value_fields, table, columns)?;
+    format::check(&value, &value_fields, table, columns)?;
     if let Some(key) = &key {
-        check_format(&key.format, &key.fields, table, columns)?;
+        format::check(&key.format, &key.fields, table, columns)?;
     }
     Ok((value, value_fields, key))
 }
@@ -402,125 +404,7 @@ fn key_columns(option: &OptionDef, columns: &[Column], prefix: &str) -> Result<V
     Ok(fields)
 }
 
-fn format(options: &mut Options<'_>, named: &OptionDef, prefix: &str) -> Result<Format, SqlError> {
-    let key = |name: &str| format!("{prefix}{name}");
-    match named.value.as_str() {
-        "json" => {
-            let read = JsonOptions {
-                ignore_parse_errors: options.truth(&key("json.ignore-parse-errors"), false)?,
-                fail_on_missing_field: options.truth(&key("json.fail-on-missing-field"), false)?,
-                iso_timestamps: options.choice(
-                    &key("json.timestamp-format.standard"),
-                    false,
-                    &[("SQL", false), ("ISO-8601", true)],
-                )?,
-                ignore_null_fields: options.truth(&key("json.encode.ignore-null-fields"), false)?,
-                decimal_as_plain_number: options.truth(&key("json.encode.decimal-as-plain-number"), false)?,
-            };
-            if read.ignore_parse_errors && read.fail_on_missing_field {
-                let message = "fail-on-missing-field and ignore-parse-errors shouldn't both be true.";
-                return Err(SqlError::invalid(named.at, message));
-            }
-            // Two ways of decoding with one result: on Flink a matter of speed only.
-            options.truth(&key("json.decode.json-parser.enabled"), true)?;
-            options.refuse_if(|k| k.starts_with(&key("json.map-null-key.")))?;
-            Ok(Format::Json(read))
-        }
-        "raw" => {
-            if let Some(charset) = options.take(&key("raw.charset"))
-                && !charset.value.eq_ignore_ascii_case("utf-8")
-            {
-                return Err(SqlError::not_yet(charset.value_at, format!("the charset '{}'", charset.value)));
-            }
-            let big_endian = options.choice(
-                &key("raw.endianness"),
-                true,
-                &[("big-endian", true), ("little-endian", false)],
-            )?;
-            Ok(Format::Raw { big_endian })
-        }
-        other => Err(SqlError::not_yet(named.value_at, format!("the format '{other}'"))),
-    }
-}
-
-fn check_format(
-    format: &Format,
-    fields: &[usize],
-    table: &CreateTable,
-    columns: &[Column],
-) -> Result<(), SqlError> {
-    let at = |index: usize| table.columns.get(index).map_or(table.name.at, |c| c.at);
-    let listed = fields.iter().filter_map(|i| columns.get(*i).map(|c| (*i, c)));
-    match format {
-        Format::Raw { .. } => {
-            let listed: Vec<(usize, &Column)> = listed.collect();
-            let [(index, column)] = listed.as_slice() else {
-                let names: Vec<String> =
-                    listed.iter().map(|(_, c)| format!("`{}` {}", c.name, c.data_type)).collect();
-                return Err(SqlError::invalid(
-                    table.options_at,
-                    format!(
-                        "The 'raw' format only supports single physical column. However the defined schema contains \
-                         multiple physical columns: [{}]",
-                        names.join(", ")
-                    ),
-                ));
-            };
-            let kind = &column.data_type.kind;
-            let simple = kind.is_string()
-                || kind.is_binary()
-                || kind.is_integer()
-                || kind.is_approximate()
-                || *kind == Type::Boolean;
-            if simple {
-                return Ok(());
-            }
-            Err(SqlError::invalid(
-                at(*index),
-                format!("The 'raw' format doesn't supports '{kind}' as column type."),
-            ))
-        }
-        Format::Json(_) => {
-            for (index, column) in listed {
-                json_type(&column.data_type.kind, at(index))?;
-            }
-            Ok(())
-        }
-    }
-}
-
-fn json_type(kind: &Type, at: Pos) -> Result<(), SqlError> {
-    match kind {
-        Type::Array(item) => json_type(&item.kind, at),
-        Type::Row(fields) => fields.iter().try_for_each(|(_, f)| json_type(&f.kind, at)),
-        Type::Map(key, value) if key.kind.is_string() => json_type(&value.kind, at),
-        Type::Map(key, _) => Err(SqlError::invalid(
-            at,
-            format!("JSON format doesn't support non-string as key type of map. The type is: {}", key.kind),
-        )),
-        Type::BigInt
-        | Type::Binary(_)
-        | Type::Boolean
-        | Type::Char(_)
-        | Type::Date
-        | Type::Decimal { .. }
-        | Type::Double
-        | Type::Float
-        | Type::Int
-        | Type::SmallInt
-        | Type::Time(_)
-        | Type::Timestamp(_)
-        | Type::TimestampLtz(_)
-        | Type::TinyInt
-        | Type::Varbinary(_)
-        | Type::Varchar(_) => Ok(()),
-        Type::IntervalDay | Type::IntervalYear | Type::Null => {
-            Err(SqlError::invalid(at, format!("Unsupported type: {kind}")))
-        }
-    }
-}
-
-fn duration_of(option: &OptionDef) -> Result<i64, SqlError> {
+pub(super) fn duration_of(option: &OptionDef) -> Result<i64, SqlError> {
     duration_ms(&option.value).ok_or_else(|| invalid(option, "expected a duration such as '10 s'"))
 }
 
@@ -549,9 +433,9 @@ fn upsert_kafka(
     let except_key =
         options.choice("value.fields-include", false, &[("ALL", false), ("EXCEPT_KEY", true)])?;
     let named = options.required("key.format")?;
-    let key_format = format(options, named, "key.")?;
+    let key_format = format::read(options, named, "key.")?;
     let named = options.required("value.format")?;
-    let value = format(options, named, "value.")?;
+    let value = format::read(options, named, "value.")?;
     let key_fields: Vec<usize> = table
         .primary_key
         .iter()
@@ -559,8 +443,8 @@ fn upsert_kafka(
         .collect();
     let physical = columns.iter().enumerate().filter(|(_, c)| c.kind == ColumnKind::Physical).map(|(i, _)| i);
     let value_fields: Vec<usize> = physical.filter(|i| !(except_key && key_fields.contains(i))).collect();
-    check_format(&value, &value_fields, table, columns)?;
-    check_format(&key_format, &key_fields, table, columns)?;
+    format::check(&value, &value_fields, table, columns)?;
+    format::check(&key_format, &key_fields, table, columns)?;
     skip_client(options);
     options.refuse_if(|key| {
         key.starts_with("properties.")

@@ -9,6 +9,8 @@ pub mod catalog;
 pub mod connector;
 pub mod datagen;
 pub mod explain;
+pub mod filesystem;
+pub mod format;
 pub mod from;
 pub mod group_window;
 pub mod join;
@@ -109,6 +111,11 @@ impl Session {
             ("execution.runtime-mode", "streaming" | "STREAMING")
             | ("table.local-time-zone", "UTC")
             | ("parallelism.default", "1") => {}
+            ("execution.checkpointing.interval", _) => {
+                let ms = options::duration_ms(value)
+                    .ok_or_else(|| SqlError::invalid(at, format!("SET '{key}': '{value}' is no duration")))?;
+                self.settings.checkpoint_ms = (ms > 0).then_some(ms);
+            }
             ("table.dml-sync", "false") => {}
             ("table.exec.state.ttl", _) => {
                 let ms = options::duration_ms(value)

@@ -42,6 +42,9 @@ pub struct JobPlan {
     pub late_topic: Option<String>,
     /// `-- @warren sync=true`.
     pub sync: bool,
+    /// `execution.checkpointing.interval`: how often files in `csv` are done, as on Flink. All else is committed with
+    /// each epoch.
+    pub checkpoint_ms: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -205,6 +208,8 @@ pub struct Sink {
 /// What SET has said about a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Settings {
+    /// `execution.checkpointing.interval`.
+    pub checkpoint_ms: Option<i64>,
     /// `table.exec.state.ttl`.
     pub ttl_ms: Option<i64>,
 }
@@ -218,7 +223,8 @@ impl JobPlan {
             builder.insert(insert);
         }
         builder.mark_needed();
-        Self { name, nodes: builder.nodes, dlq: None, late_topic: None, sync: false }
+        let checkpoint_ms = settings.checkpoint_ms;
+        Self { name, nodes: builder.nodes, dlq: None, late_topic: None, sync: false, checkpoint_ms }
     }
 
     /// Names the job's whole plan: two texts with one fingerprint do the same.

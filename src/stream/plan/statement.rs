@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     analyze::{Analyzer, renamed},
     catalog::{Catalog, Column, ColumnKind, Object, Table, View, Watermark},
-    connector::{Connector, KAFKA_METADATA, Kafka, metadata_type},
+    connector::{Connector, Kafka, metadata_keys, metadata_type},
     logical::{Logical, LogicalInsert, Schema},
     over,
     prune::whole,
@@ -66,6 +66,9 @@ pub(super) fn create_table(catalog: &mut Catalog, statement: &CreateTable) -> Re
 
 fn columns(catalog: &Catalog, statement: &CreateTable) -> Result<Vec<Column>> {
     let path = catalog.path(&statement.name)?;
+    let connector = statement.options.iter().find(|o| o.key == "connector").map_or("", |o| o.value.as_str());
+    // A connector without metadata refuses the columns in words of its own.
+    let keys = Some(metadata_keys(connector)).filter(|keys| !keys.is_empty());
     let mut columns: Vec<Column> = Vec::new();
     let mut stored: Schema = Vec::new();
     for def in &statement.columns {
@@ -79,7 +82,15 @@ fn columns(catalog: &Catalog, statement: &CreateTable) -> Result<Vec<Column>> {
             Parsed::Physical(data_type) => (data_type.clone(), ColumnKind::Physical),
             Parsed::Metadata { data_type, key, is_virtual } => {
                 let key = key.clone().unwrap_or_else(|| def.name.clone());
-                check_metadata(&key, data_type, *is_virtual, &def.name, &path.to_string(), def.at)?;
+                if let Some(keys) = keys {
+                    check_metadata(
+                        keys,
+                        (&key, data_type, *is_virtual),
+                        &def.name,
+                        &path.to_string(),
+                        def.at,
+                    )?;
+                }
                 (data_type.clone(), ColumnKind::Metadata { key, is_virtual: *is_virtual })
             }
         };
@@ -100,16 +111,16 @@ fn columns(catalog: &Catalog, statement: &CreateTable) -> Result<Vec<Column>> {
 }
 
 fn check_metadata(
-    key: &str,
-    data_type: &DataType,
-    is_virtual: bool,
+    keys: &[(&str, bool)],
+    (key, data_type, is_virtual): (&str, &DataType, bool),
     column: &str,
     path: &str,
     at: Pos,
 ) -> Result<()> {
-    let writing = !is_virtual && KAFKA_METADATA.iter().any(|(k, writable)| *k == key && *writable);
-    let Some(given) = metadata_type(key) else {
-        let keys: Vec<&str> = KAFKA_METADATA.iter().map(|(k, _)| *k).collect();
+    let known = keys.iter().find(|(k, _)| *k == key);
+    let writing = !is_virtual && known.is_some_and(|(_, writable)| *writable);
+    let Some(given) = known.and_then(|(k, _)| metadata_type(k)) else {
+        let keys: Vec<&str> = keys.iter().map(|(k, _)| *k).collect();
         return Err(SqlError::invalid(
             at,
             format!(
@@ -220,14 +231,18 @@ pub(super) fn insert(catalog: &Catalog, statement: &Insert) -> Result<LogicalIns
         let message = "The topics of a kafka sink must be one; a list of topics can only be read";
         return Err(SqlError::invalid(at, message));
     }
+    let keys = metadata_keys(table.connector.name());
     for column in table.persisted() {
         if let ColumnKind::Metadata { key, .. } = &column.kind
-            && !KAFKA_METADATA.iter().any(|(k, writable)| k == key && *writable)
+            && !keys.iter().any(|(k, writable)| k == key && *writable)
         {
+            let writable: Vec<&str> = keys.iter().filter(|(_, w)| *w).map(|(k, _)| *k).collect();
             let message = format!(
                 "Invalid metadata key '{key}' in column '{}' of table '{}'. The table sink supports the following \
-                 metadata keys for writing:\nheaders\ntimestamp",
-                column.name, table.path
+                 metadata keys for writing:\n{}",
+                column.name,
+                table.path,
+                writable.join("\n")
             );
             return Err(SqlError::invalid(at, message));
         }
@@ -257,11 +272,15 @@ fn check(plan: &Logical) -> Result<()> {
 /// Whether the table can take what the query makes.
 fn check_sink(insert: &LogicalInsert, at: Pos) -> Result<()> {
     let changes = insert.input.changes();
-    let Connector::Kafka(kafka) = &insert.table.connector else { return Ok(()) };
+    let inserts_only = match &insert.table.connector {
+        Connector::Filesystem(_) => true,
+        Connector::Kafka(kafka) => !kafka.upsert,
+        Connector::Blackhole | Connector::Datagen(_) | Connector::Print(_) => return Ok(()),
+    };
     if changes.is_insert_only() {
         return Ok(());
     }
-    if !kafka.upsert {
+    if inserts_only {
         let message = format!(
             "Table sink '{}' doesn't support consuming {} changes which is produced by node {}",
             insert.table.path,

@@ -8,7 +8,10 @@ use bytes::Bytes;
 use tokio::{runtime::Handle, sync::oneshot};
 use uuid::Uuid;
 
-use super::{Commit, EpochCommit, JobId, Log, OutRecord};
+use super::{
+    Commit, EpochCommit, JobId, Log, OutRecord,
+    folder::{Directory, Folder},
+};
 use crate::{
     broker::{
         Broker,
@@ -33,6 +36,8 @@ pub struct Bound {
     pub broker: Arc<Broker>,
     pub vhost: VhostName,
     pub runtime: Handle,
+    /// `streams.files_dir`.
+    pub files: Option<Arc<Directory>>,
 }
 
 /// Bytes that a key in a turn costs besides its own.
@@ -150,6 +155,11 @@ impl Log for Bound {
         Ok(fetched.without_aborted().map_err(|error| error.to_string())?.batches)
     }
 
+    fn folder(&self) -> Result<&dyn Folder, String> {
+        let files = self.files.as_deref().map(|directory| directory as &dyn Folder);
+        files.ok_or_else(|| "streams.files_dir is not set, so jobs have no files".to_owned())
+    }
+
     fn offset_for_time(&self, topic: &str, partition: i32, timestamp_ms: i64) -> Option<i64> {
         let partition = self.partition(topic, partition)?;
         let found = self.runtime.block_on(partition.offset_for_time(timestamp_ms, Isolation::ReadCommitted));
@@ -182,6 +192,9 @@ impl Bound {
             puts.iter().for_each(|(key, value)| turn.put(Space::State, key, value));
             deletes.iter().for_each(|key| turn.delete(Space::State, key));
         });
+        for (path, from, bytes) in epoch.files.iter().filter_map(|files| files.append.as_ref()) {
+            self.folder()?.write(path, *from, bytes)?;
+        }
         let (sender, done) = oneshot::channel();
         append_all(&self.broker.core.store, parts, Some((bytes_max, state)), |result| {
             drop(sender.send(result))
@@ -189,6 +202,9 @@ impl Bound {
         let counts = epoch.appends.iter().map(|(_, _, records)| i64::try_from(records.len()).unwrap_or(0));
         match self.runtime.block_on(done) {
             Ok(Ok(appended)) => {
+                for (hidden, visible) in epoch.files.iter().flat_map(|files| &files.publish) {
+                    self.folder()?.publish(hidden, visible)?;
+                }
                 let ends = appended.iter().zip(counts).map(|(a, count)| Offset(a.base_offset.0 + count));
                 Ok(places.into_iter().zip(ends).collect())
             }

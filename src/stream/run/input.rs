@@ -2,19 +2,24 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use bytes::Bytes;
 
-use super::Log;
+use super::{
+    Log,
+    folder::{FILES_MAX, FileInfo},
+};
 use crate::{
     data::record::Batches,
     stream::{
+        codec::split::Splitter,
         expr::{EvalError, Now},
         operator::{datagen::Generator, metadata::Place, source::RecordReader},
         plan::{
             connector::{Connector, Kafka, Reset, Startup},
+            filesystem::Filesystem,
             physical::{OperatorId, PlanNode, Source},
         },
         state::{Failure, PartitionState, SourceState},
@@ -22,8 +27,14 @@ use crate::{
     },
 };
 
-/// Topic and partition; both empty for a source without topics.
+/// Topic and partition, or a file. Empty for a source without either.
 pub type Key = (Arc<str>, i32);
+
+/// Whose watermark that of all files of a table is.
+pub static FILES: LazyLock<Key> = LazyLock::new(|| ("".into(), 0));
+
+/// A longer record of a file is refused.
+const FILE_RECORD_BYTES_MAX: usize = 64 << 20;
 
 /// One source of a job.
 pub struct Input {
@@ -41,25 +52,41 @@ pub struct Input {
 
 pub enum InputKind {
     Datagen(Box<Generator>),
+    Files(Box<FileInput>),
     Kafka { kafka: Kafka, reader: Box<RecordReader> },
 }
 
-/// How far a partition has been read.
+/// Files of one table.
+pub struct FileInput {
+    pub table: Filesystem,
+    pub reader: RecordReader,
+    pub splitter: Splitter,
+    /// When to look for new ones.
+    look_ms: Option<i64>,
+}
+
+/// How far a partition or a file has been read.
 pub struct Cursor {
-    /// The next offset to read.
+    /// The next offset to read; of a file, the next byte.
     pub position: i64,
-    /// Where a bounded source stops.
+    /// Where a bounded source, or a file, stops.
     pub end: Option<i64>,
-    /// Read from the log and not yet worked off.
+    /// Read and not yet worked off.
     pub pending: VecDeque<Bytes>,
     pub place: Place,
 }
 
 impl Cursor {
     fn new(key: &Key, position: i64, end: Option<i64>) -> Self {
-        let place =
-            Place { topic: key.0.clone(), partition: key.1, leader_epoch: -1, log_append_time: false };
+        let place = Place { topic: key.0.clone(), partition: key.1, ..Place::default() };
         Self { position, end, pending: VecDeque::new(), place }
+    }
+
+    fn of_file(file: &FileInfo) -> (Key, Self) {
+        let key: Key = (file.path.as_str().into(), 0);
+        let mut cursor = Self::new(&key, 0, Some(file.bytes));
+        (cursor.place.bytes, cursor.place.modified_ms) = (file.bytes, file.modified_ms);
+        (key, cursor)
     }
 
     #[must_use]
@@ -78,6 +105,11 @@ impl Input {
         let (kind, idle_timeout_ms) = match &source.table.connector {
             Connector::Datagen(datagen) => {
                 (InputKind::Datagen(Box::new(Generator::open(node.id, source, datagen)?)), None)
+            }
+            Connector::Filesystem(table) => {
+                let reader = RecordReader::of_files(source, table)?;
+                let (table, splitter) = (table.clone(), Splitter::new(&table.format));
+                (InputKind::Files(Box::new(FileInput { table, reader, splitter, look_ms: None })), None)
             }
             Connector::Kafka(kafka) => {
                 let reader = Box::new(RecordReader::open(source, kafka)?);
@@ -102,7 +134,14 @@ impl Input {
             for p in &saved.partitions {
                 let key = (Arc::from(p.topic.as_str()), p.partition);
                 input.watermarks.add(key.clone(), p.watermark, 0);
-                input.cursors.insert(key.clone(), Cursor::new(&key, p.position, p.end));
+                let mut cursor = Cursor::new(&key, p.position, p.end);
+                (cursor.place.bytes, cursor.place.modified_ms) = (p.end.unwrap_or(0), p.modified_ms);
+                input.cursors.insert(key.clone(), cursor);
+            }
+            if let InputKind::Files(_) = input.kind {
+                input.watermarks = Watermarks::new(None);
+                input.watermarks.restore(saved.watermark);
+                input.watermarks.add(FILES.clone(), saved.watermark, 0);
             }
         }
         Ok(input)
@@ -116,6 +155,7 @@ impl Input {
             position: cursor.position,
             end: cursor.end,
             watermark: self.watermarks.of(key),
+            modified_ms: cursor.place.modified_ms,
         });
         let watermark = self.watermarks.merged();
         SourceState { id: self.id.to_string(), watermark, partitions: partitions.collect() }
@@ -124,6 +164,9 @@ impl Input {
     /// Finds partitions that are new. Those of the start begin where the table says; later ones at their start, so
     /// that nothing is missed.
     pub fn discover(&mut self, log: &dyn Log, now: Now) -> Result<(), Failure> {
+        if let InputKind::Files(_) = self.kind {
+            return self.discover_files(log, now);
+        }
         let first = !std::mem::replace(&mut self.placed, true);
         match &self.kind {
             InputKind::Datagen(generator) => {
@@ -133,6 +176,7 @@ impl Input {
                     self.watermarks.add(key, i64::MIN, now.ms);
                 }
             }
+            InputKind::Files(_) => {}
             InputKind::Kafka { kafka, .. } => {
                 for topic in &kafka.topics {
                     let count = log.partitions(topic);
@@ -171,13 +215,48 @@ impl Input {
         Ok(())
     }
 
+    /// Files that are new: once, or as often as the table says.
+    fn discover_files(&mut self, log: &dyn Log, now: Now) -> Result<(), Failure> {
+        let InputKind::Files(files) = &mut self.kind else { return Ok(()) };
+        let wanted = if self.placed { files.table.monitor_ms.is_some() } else { true };
+        if !wanted || files.look_ms.is_some_and(|at| at > now.ms) {
+            return Ok(());
+        }
+        files.look_ms = files.table.monitor_ms.map(|every| now.ms.saturating_add(every.max(1)));
+        let path = &files.table.path;
+        let found = log.folder().and_then(|folder| folder.list(path)).map_err(|e| failure(path, -1, &e))?;
+        if found.len() + self.cursors.len() > 2 * FILES_MAX {
+            return Err(failure(path, -1, &format!("more than {FILES_MAX} files have been read")));
+        }
+        for (key, cursor) in found.iter().map(Cursor::of_file) {
+            self.cursors.entry(key).or_insert(cursor);
+        }
+        if !std::mem::replace(&mut self.placed, true) {
+            self.watermarks.add(FILES.clone(), i64::MIN, now.ms);
+        }
+        Ok(())
+    }
+
+    /// When the table wants to be looked at again, though nobody says that something has come.
+    #[must_use]
+    pub fn next_look_ms(&self) -> Option<i64> {
+        if let InputKind::Files(files) = &self.kind { files.look_ms } else { None }
+    }
+
     #[must_use]
     pub fn ended(&self) -> bool {
+        if let InputKind::Files(files) = &self.kind {
+            let all = self.placed && files.table.monitor_ms.is_none();
+            return all && self.cursors.values().all(Cursor::ended);
+        }
         self.placed && !self.cursors.is_empty() && self.cursors.values().all(Cursor::ended)
     }
 
     /// Fetches a partition's next batches if none are at hand; `false` if there is nothing to read.
     pub fn fill(&mut self, key: &Key, log: &dyn Log, bytes_max: usize) -> Result<bool, Failure> {
+        if let InputKind::Files(_) = self.kind {
+            return self.fill_file(key, log, bytes_max);
+        }
         let InputKind::Kafka { kafka, .. } = &self.kind else { return Ok(false) };
         let Some(cursor) = self.cursors.get_mut(key) else { return Ok(false) };
         if cursor.ended() {
@@ -214,6 +293,33 @@ impl Input {
             cursor.position = log.log_end(topic, partition);
         }
         Ok(!cursor.pending.is_empty())
+    }
+
+    /// The next bytes of a file: more and more of them, until a whole record is there.
+    fn fill_file(&mut self, key: &Key, log: &dyn Log, bytes_max: usize) -> Result<bool, Failure> {
+        let InputKind::Files(files) = &self.kind else { return Ok(false) };
+        let Some(cursor) = self.cursors.get_mut(key) else { return Ok(false) };
+        if !cursor.pending.is_empty() {
+            return Ok(true);
+        }
+        let failed = |reason: String| failure_at(key, cursor.position, reason);
+        let folder = log.folder().map_err(failed)?;
+        let left = usize::try_from(cursor.end.unwrap_or(0) - cursor.position).unwrap_or(0);
+        let mut wanted = bytes_max.min(left);
+        loop {
+            let bytes = folder.read(&key.0, cursor.position, wanted).map_err(failed)?;
+            if bytes.len() < wanted {
+                return Err(failed("the file has become shorter".to_owned()));
+            }
+            if wanted == left || files.splitter.next(&bytes, false).is_some() {
+                cursor.pending.push_back(bytes);
+                return Ok(true);
+            }
+            if wanted >= FILE_RECORD_BYTES_MAX {
+                return Err(failed(format!("a record is longer than {FILE_RECORD_BYTES_MAX} bytes")));
+            }
+            wanted = (wanted * 2).min(left);
+        }
     }
 }
 

@@ -7,26 +7,20 @@
 use std::sync::Arc;
 
 use super::{
-    Commit, EPOCH_ROWS_MAX, EpochCommit, JobId, Log, OutRecord, READ_BYTES_MAX, STATE_KEY, State,
+    Commit, EPOCH_ROWS_MAX, EpochCommit, JobId, Log, OutRecord, STATE_KEY, State,
     graph::{Graph, OperatorStatus},
-    input::{Cursor, Input, InputKind, Key, failure_at},
+    input::{Cursor, Input, InputKind, Key},
     partitioner::partition_of,
+    parts::{Parts, open_parts},
+    poll::{Budget, Poison, Poll, Stop, no_record},
 };
-use crate::{
-    data::record::{Batch, BatchError, Record},
-    stream::{
-        expr::{EvalError, Now},
-        operator::{Late, Msg, Outputs, metadata::Place},
-        plan::physical::{JobPlan, NodeKind},
-        state::{Failure, JobState, Phase, STATE_VERSION, keyed::Changes},
-        time::watermark::WATERMARK_MAX,
-    },
+use crate::stream::{
+    expr::{EvalError, Now},
+    operator::{Msg, Outputs},
+    plan::physical::{JobPlan, NodeKind},
+    state::{JobState, Phase, STATE_VERSION, keyed::Changes},
+    time::watermark::WATERMARK_MAX,
 };
-
-/// A batch may grow to this when it is decompressed.
-const BATCH_BYTES_MAX: usize = 64 << 20;
-/// The clock is asked once in so many rows; in tests after each, so that an epoch can end at any record.
-const ROWS_PER_LOOK: usize = if cfg!(test) { 1 } else { 32 };
 
 /// A job that runs.
 pub struct Job {
@@ -34,6 +28,8 @@ pub struct Job {
     plan: JobPlan,
     graph: Graph,
     inputs: Vec<Input>,
+    /// One for each table of files that is written.
+    parts: Vec<Parts>,
     epoch: u64,
     phase: Phase,
     /// The last committed state, to go back to.
@@ -62,13 +58,16 @@ impl Job {
     pub fn restore(id: JobId, plan: JobPlan, saved: Option<&[u8]>, log: &dyn Log) -> Result<Self, EvalError> {
         let saved = saved.map(JobState::decode).transpose().map_err(EvalError)?;
         let (graph, inputs) = open(&id, &plan, saved.as_ref(), log)?;
-        let dirty = saved.is_none();
+        let parts = open_parts(&id, &plan, saved.as_ref());
+        // What a commit has made ready is published, though the process may have died before.
+        let dirty = saved.is_none() || parts.iter().any(Parts::is_pending);
         let (epoch, phase) = saved.as_ref().map_or((0, Phase::Running), |s| (s.epoch, s.phase.clone()));
         Ok(Self {
             id,
             plan,
             graph,
             inputs,
+            parts,
             epoch,
             phase,
             saved,
@@ -82,6 +81,7 @@ impl Job {
     /// Back to the last commit: operators and positions as the store has them.
     fn rewind(&mut self, log: &dyn Log) -> Result<(), EvalError> {
         (self.graph, self.inputs) = open(&self.id, &self.plan, self.saved.as_ref(), log)?;
+        self.parts = open_parts(&self.id, &self.plan, self.saved.as_ref());
         Ok(())
     }
 
@@ -134,7 +134,7 @@ impl Job {
         self.inputs
             .iter()
             .flat_map(|input| match &input.kind {
-                InputKind::Datagen(_) => &[],
+                InputKind::Datagen(_) | InputKind::Files(_) => &[],
                 InputKind::Kafka { kafka, .. } => kafka.topics.as_slice(),
             })
             .map(String::as_str)
@@ -186,7 +186,12 @@ impl Job {
         } else if !self.dirty {
             return Step::Stopped;
         }
-        let quiet = outputs.appends.is_empty() && outputs.printed.is_empty() && rows_before == self.rows_in;
+        if self.phase == Phase::Running {
+            let due = self.parts.iter().filter_map(Parts::due_ms).min();
+            self.dirty |= due.is_some_and(|due| due <= now_ms);
+            wake_at_ms = wake_at_ms.into_iter().chain(due).min();
+        }
+        let quiet = outputs.is_empty() && rows_before == self.rows_in;
         if quiet && !self.dirty {
             return Step::Idle { wake_at_ms };
         }
@@ -238,8 +243,7 @@ impl Job {
             for input in &mut self.inputs {
                 // The sources take turns, so that one with a backlog does not hold up the others.
                 let turn = Poll { input, graph: &mut self.graph, outputs, now, store: &store };
-                let result = turn.poll(log, &mut budget, wake_at_ms);
-                self.dirty |= result?;
+                self.dirty |= turn.poll(log, &mut budget, wake_at_ms)?;
             }
             let read = rows_before - budget.rows;
             self.rows_in += read as u64;
@@ -256,7 +260,8 @@ impl Job {
             (self.phase, self.dirty) = (Phase::Finished, true);
         }
         let timeouts = self.inputs.iter().filter_map(|i| i.watermarks.next_timeout_ms());
-        let timers = self.graph.next_proc_timer().into_iter().chain(timeouts);
+        let looks = self.inputs.iter().filter_map(Input::next_look_ms);
+        let timers = self.graph.next_proc_timer().into_iter().chain(timeouts).chain(looks);
         *wake_at_ms = wake_at_ms.iter().copied().chain(timers).min();
         Ok(())
     }
@@ -265,16 +270,21 @@ impl Job {
         self.epoch += 1;
         let mut changes = Changes::default();
         self.graph.flush(now_ms, &mut changes);
+        let ends = self.phase == Phase::Finished;
+        let files = self.parts.iter_mut().map(|parts| parts.commit(&outputs.written, now_ms, ends)).collect();
         let state = JobState {
             version: STATE_VERSION,
             epoch: self.epoch,
             phase: self.phase.clone(),
             sources: self.inputs.iter().map(Input::state).collect(),
             operators: self.plan.nodes.iter().map(|n| n.id.to_string()).collect(),
+            files: self.parts.iter().map(Parts::state).collect(),
         };
         changes.puts.push((STATE_KEY.to_vec(), state.encode()));
         let mut offsets: Vec<(String, i32, i64)> = Vec::new();
-        for p in state.sources.iter().flat_map(|s| &s.partitions).filter(|p| !p.topic.is_empty()) {
+        let topics = self.inputs.iter().zip(&state.sources);
+        let topics = topics.filter(|(input, _)| matches!(input.kind, InputKind::Kafka { .. }));
+        for p in topics.flat_map(|(_, source)| &source.partitions) {
             // Of two sources on one topic, the one behind counts.
             match offsets
                 .iter_mut()
@@ -294,6 +304,7 @@ impl Job {
             deletes: changes.deletes,
             appends: by_partition(log, outputs.appends, self.epoch),
             printed: outputs.printed,
+            files,
             phase: self.phase.clone(),
         }
     }
@@ -323,25 +334,6 @@ fn open(
     Ok((graph, inputs))
 }
 
-/// Why an epoch cannot go on.
-enum Stop {
-    /// Nothing of the record is left behind: what came before it counts.
-    At(Failure),
-    /// It would happen again: nothing of the epoch counts.
-    Fatal(Failure),
-    /// Operators have seen the record: the epoch is made again, and it does not reach them.
-    Poisoned(Poison),
-}
-
-/// A record that fails behind operators with state.
-struct Poison {
-    key: Key,
-    offset: i64,
-    reason: String,
-    /// The record is to blame, not what its time set off: it may go to the dead letters.
-    skips: bool,
-}
-
 /// Commits epochs until there is nothing to do; what that came to.
 pub fn drive(
     job: &mut Job,
@@ -356,267 +348,6 @@ pub fn drive(
             step @ (Step::Idle { .. } | Step::Stopped) => return Ok(step),
         }
     }
-}
-
-/// What is left of an epoch.
-struct Budget<'a> {
-    rows: usize,
-    over: &'a dyn Fn() -> bool,
-    dlq: Option<Arc<str>>,
-    late_topic: Option<Arc<str>>,
-    poisoned: &'a [Poison],
-}
-
-impl Budget<'_> {
-    /// Never before the first row: a late clock must not keep a job from moving at all.
-    fn spent(&self) -> bool {
-        let begun = self.rows < EPOCH_ROWS_MAX;
-        self.rows == 0 || (begun && self.rows.is_multiple_of(ROWS_PER_LOOK) && (self.over)())
-    }
-}
-
-/// One source's turn.
-struct Poll<'a> {
-    input: &'a mut Input,
-    graph: &'a mut Graph,
-    outputs: &'a mut Outputs,
-    now: Now,
-    store: &'a State<'a>,
-}
-
-impl Poll<'_> {
-    /// Reads of every partition what is at hand, up to a batch. Whether a position moved.
-    fn poll(
-        mut self,
-        log: &dyn Log,
-        budget: &mut Budget<'_>,
-        wake_at_ms: &mut Option<i64>,
-    ) -> Result<bool, Stop> {
-        if let InputKind::Datagen(_) = self.input.kind {
-            return self.generate(budget, wake_at_ms);
-        }
-        let keys: Vec<Key> = self.input.cursors.keys().cloned().collect();
-        let mut moved = false;
-        for key in keys {
-            let before = self.position(&key);
-            if !budget.spent() && self.input.fill(&key, log, READ_BYTES_MAX).map_err(Stop::At)? {
-                self.batch(&key, budget)?;
-            }
-            moved |= before != self.position(&key);
-            self.at_end(&key)?;
-        }
-        Ok(moved)
-    }
-
-    fn position(&self, key: &Key) -> i64 {
-        self.input.cursors.get(key).map_or(0, |c| c.position)
-    }
-
-    /// Works off the front batch, or as much of it as the budget allows.
-    fn batch(&mut self, key: &Key, budget: &mut Budget<'_>) -> Result<(), Stop> {
-        // Taken out meanwhile: looking it up again for each record would cost as much as reading one.
-        let Some(mut cursor) = self.input.cursors.remove(key) else { return Ok(()) };
-        let result = self.front_batch(key, &mut cursor, budget);
-        self.input.cursors.insert(key.clone(), cursor);
-        result
-    }
-
-    fn front_batch(&mut self, key: &Key, cursor: &mut Cursor, budget: &mut Budget<'_>) -> Result<(), Stop> {
-        let position = cursor.position;
-        let unreadable = |e: BatchError| Stop::At(failure_at(key, position, e.to_string()));
-        let Some(bytes) = cursor.pending.front().cloned() else { return Ok(()) };
-        let batch = Batch::decode(bytes).map_err(unreadable)?;
-        let header = *batch.header();
-        cursor.place.leader_epoch = header.partition_leader_epoch;
-        cursor.place.log_append_time = header.attributes.is_log_append_time();
-        if !header.attributes.is_control() {
-            let payload = batch.payload(BATCH_BYTES_MAX).map_err(unreadable)?;
-            for record in &payload {
-                let record = record.map_err(|e| Stop::At(failure_at(key, cursor.position, e.to_string())))?;
-                if record.offset < cursor.position {
-                    continue;
-                }
-                if cursor.ended() || budget.spent() {
-                    return Ok(());
-                }
-                self.record(key, &cursor.place, &record, budget)?;
-                budget.rows -= 1;
-                cursor.position = record.offset + 1;
-            }
-        }
-        cursor.position = cursor.position.max(header.last_offset() + 1);
-        cursor.pending.pop_front();
-        Ok(())
-    }
-
-    /// One record through the job. If it cannot be read or computed it leaves nothing behind.
-    fn record(
-        &mut self,
-        key: &Key,
-        place: &Place,
-        record: &Record<'_>,
-        budget: &Budget<'_>,
-    ) -> Result<(), Stop> {
-        let poison = budget.poisoned.iter().find(|p| p.key == *key && p.offset == record.offset);
-        let (reason, skips) = match poison {
-            Some(poison) => (poison.reason.clone(), poison.skips),
-            None => {
-                let mark = self.outputs.mark();
-                match self.try_record(key, place, record, budget) {
-                    Ok(()) => return Ok(()),
-                    Err(Broken::Unread(reason)) => (reason, true),
-                    Err(Broken::Row(reason) | Broken::Time(reason)) if !self.graph.is_stateful() => {
-                        self.outputs.back_to(mark);
-                        (reason, true)
-                    }
-                    Err(broken) => {
-                        let (reason, skips) = match broken {
-                            Broken::Row(reason) | Broken::Unread(reason) => (reason, true),
-                            Broken::Time(reason) => (reason, false),
-                        };
-                        let poison = Poison { key: key.clone(), offset: record.offset, reason, skips };
-                        return Err(Stop::Poisoned(poison));
-                    }
-                }
-            }
-        };
-        match &budget.dlq {
-            Some(dlq) if skips => {
-                let added = vec![("x-error", reason)];
-                self.outputs.appends.push((dlq.clone(), set_aside(key, record, added, self.now.ms)));
-                Ok(())
-            }
-            _ => Err(Stop::At(failure_at(key, record.offset, reason))),
-        }
-    }
-
-    fn try_record(
-        &mut self,
-        key: &Key,
-        place: &Place,
-        record: &Record<'_>,
-        budget: &Budget<'_>,
-    ) -> Result<(), Broken> {
-        let InputKind::Kafka { reader, .. } = &self.input.kind else { return Ok(()) };
-        let Some(row) = reader.read(record, place).map_err(|e| Broken::Unread(e.0))? else { return Ok(()) };
-        let watermark = reader.watermark(&row, self.now).map_err(|e| Broken::Unread(e.0))?;
-        self.outputs.late = None;
-        self.graph
-            .push(self.input.node, Msg::Row(row), self.now, self.outputs, self.store)
-            .map_err(|e| Broken::Row(e.0))?;
-        if let (Some(Late { by_ms, watermark_ms }), Some(topic)) =
-            (self.outputs.late.take(), &budget.late_topic)
-        {
-            let added = vec![("x-late-by-ms", by_ms.to_string()), ("x-watermark", watermark_ms.to_string())];
-            self.outputs.appends.push((topic.clone(), set_aside(key, record, added, self.now.ms)));
-        }
-        let risen = watermark.and_then(|w| self.input.watermarks.on_record(key, w, self.now.ms));
-        if watermark.is_some() && std::mem::take(&mut self.input.idle) {
-            self.graph
-                .push(self.input.node, Msg::Idle(false), self.now, self.outputs, self.store)
-                .map_err(|e| Broken::Time(e.0))?;
-        }
-        if let Some(risen) = risen {
-            self.graph
-                .push(self.input.node, Msg::Watermark(risen), self.now, self.outputs, self.store)
-                .map_err(|e| Broken::Time(e.0))?;
-        }
-        Ok(())
-    }
-
-    /// A bounded partition that has been read holds no watermark back.
-    fn at_end(&mut self, key: &Key) -> Result<(), Stop> {
-        if !self.input.cursors.get(key).is_some_and(Cursor::ended) {
-            return Ok(());
-        }
-        match self.input.watermarks.on_end(key) {
-            Some(risen) => self
-                .graph
-                .push(self.input.node, Msg::Watermark(risen), self.now, self.outputs, self.store)
-                .map_err(|e| Stop::Fatal(no_record(&e))),
-            None => Ok(()),
-        }
-    }
-
-    fn generate(&mut self, budget: &mut Budget<'_>, wake_at_ms: &mut Option<i64>) -> Result<bool, Stop> {
-        let key: Key = ("".into(), 0);
-        let InputKind::Datagen(generator) = &mut self.input.kind else { return Ok(false) };
-        let Some(cursor) = self.input.cursors.get_mut(&key) else { return Ok(false) };
-        let before = cursor.position;
-        while !cursor.ended() && !budget.spent() {
-            if !generator.due(self.now.ms) {
-                let at = generator.next_due_ms();
-                *wake_at_ms = Some(wake_at_ms.map_or(at, |before| at.min(before)));
-                break;
-            }
-            let row = generator.row(cursor.position, self.now);
-            let watermark = generator.watermark(&row, self.now);
-            if let Some(poison) = budget.poisoned.iter().find(|p| p.key == key && p.offset == cursor.position)
-            {
-                return Err(Stop::At(failure_at(&key, cursor.position, poison.reason.clone())));
-            }
-            let mark = self.outputs.mark();
-            let pushed = self.graph.push(self.input.node, Msg::Row(row), self.now, self.outputs, self.store);
-            if let Err(EvalError(reason)) = pushed {
-                if self.graph.is_stateful() {
-                    let poison = Poison { key, offset: cursor.position, reason, skips: false };
-                    return Err(Stop::Poisoned(poison));
-                }
-                self.outputs.back_to(mark);
-                return Err(Stop::At(failure_at(&key, cursor.position, reason)));
-            }
-            cursor.position += 1;
-            budget.rows -= 1;
-            let risen =
-                watermark.map(|w| w.and_then(|w| self.input.watermarks.on_record(&key, w, self.now.ms)));
-            let pushed = risen.and_then(|risen| match risen {
-                Some(risen) => {
-                    let msg = Msg::Watermark(risen);
-                    self.graph.push(self.input.node, msg, self.now, self.outputs, self.store)
-                }
-                None => Ok(()),
-            });
-            pushed.map_err(|e| Stop::Fatal(no_record(&e)))?;
-        }
-        let moved = cursor.position != before;
-        self.at_end(&key)?;
-        Ok(moved)
-    }
-}
-
-/// Where a record broke.
-enum Broken {
-    /// In an operator, at the row.
-    Row(String),
-    /// At what its time set off.
-    Time(String),
-    /// Before any operator saw it.
-    Unread(String),
-}
-
-/// The record as it was, and why it is where it is now.
-fn set_aside(key: &Key, record: &Record<'_>, why: Vec<(&str, String)>, now_ms: i64) -> OutRecord {
-    let mut headers: Vec<(String, Option<Vec<u8>>)> =
-        record.headers().map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect();
-    let from = [
-        ("x-topic", key.0.to_string()),
-        ("x-partition", key.1.to_string()),
-        ("x-offset", record.offset.to_string()),
-    ];
-    let added = why.into_iter().chain(from);
-    headers.extend(added.map(|(name, value)| (name.to_owned(), Some(value.into_bytes()))));
-    let timestamp_ms = if record.timestamp < 0 { now_ms } else { record.timestamp };
-    OutRecord {
-        key: record.key.map(<[u8]>::to_vec),
-        value: record.value.map(<[u8]>::to_vec),
-        headers,
-        timestamp_ms,
-    }
-}
-
-/// A failure at a watermark, which no single record is to blame for.
-fn no_record(e: &EvalError) -> Failure {
-    Failure { topic: String::new(), partition: -1, offset: -1, reason: e.0.clone() }
 }
 
 /// Records grouped by partition, in the order in which they were made.

@@ -8,7 +8,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Commit, EpochCommit, JobId, Log, Printed, STATE_KEY};
+use super::{
+    Commit, EpochCommit, JobId, Log, Printed, STATE_KEY,
+    folder::{FileInfo, Folder},
+};
 use crate::{
     data::record::{Batch, BatchBuilder},
     stream::state::keyed::Entries,
@@ -24,6 +27,7 @@ struct Inner {
     counts: RefCell<BTreeMap<String, i32>>,
     state: RefCell<BTreeMap<StateKey, Vec<u8>>>,
     printed: RefCell<Vec<Printed>>,
+    files: RefCell<BTreeMap<String, Vec<u8>>>,
     commits_left: Cell<Option<usize>>,
 }
 
@@ -81,6 +85,20 @@ impl Memory {
         self.0.state.borrow().get(&(job.to_owned(), STATE_KEY.to_vec())).cloned()
     }
 
+    pub(crate) fn put_file(&self, path: &str, text: &str) {
+        self.0.files.borrow_mut().insert(path.to_owned(), text.as_bytes().to_vec());
+    }
+
+    pub(crate) fn remove_file(&self, path: &str) {
+        self.0.files.borrow_mut().remove(path);
+    }
+
+    /// Files and what is in them.
+    pub(crate) fn files(&self) -> Vec<(String, String)> {
+        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+        self.0.files.borrow().iter().map(|(path, bytes)| (path.clone(), text(bytes))).collect()
+    }
+
     /// Lets as many commits through and fails then, as a store does that dies.
     pub(crate) fn die_after(&self, commits: Option<usize>) {
         self.0.commits_left.set(commits);
@@ -125,6 +143,10 @@ impl Log for Memory {
         Ok(wanted.map(|b| b.bytes().clone()).collect())
     }
 
+    fn folder(&self) -> Result<&dyn Folder, String> {
+        Ok(self)
+    }
+
     fn offset_for_time(&self, _topic: &str, _partition: i32, _timestamp_ms: i64) -> Option<i64> {
         None
     }
@@ -134,8 +156,50 @@ impl Log for Memory {
     }
 }
 
+impl Folder for Memory {
+    fn list(&self, path: &str) -> Result<Vec<FileInfo>, String> {
+        let files = self.0.files.borrow();
+        let within = |file: &&String| {
+            let rest = file.strip_prefix(path).unwrap_or(".");
+            let hidden = file.rsplit('/').next().is_some_and(|name| name.starts_with(['.', '_']));
+            (rest.is_empty() || rest.starts_with('/')) && !hidden
+        };
+        let info = |file: &String| FileInfo {
+            path: file.clone(),
+            bytes: i64::try_from(files[file].len()).unwrap(),
+            modified_ms: 1_000,
+        };
+        Ok(files.keys().filter(within).map(info).collect())
+    }
+
+    fn read(&self, path: &str, from: i64, bytes_max: usize) -> Result<Bytes, String> {
+        let files = self.0.files.borrow();
+        let rest = &files.get(path).ok_or("no such file")?[usize::try_from(from).unwrap()..];
+        Ok(Bytes::copy_from_slice(&rest[..bytes_max.min(rest.len())]))
+    }
+
+    fn write(&self, path: &str, from: i64, bytes: &[u8]) -> Result<(), String> {
+        let mut files = self.0.files.borrow_mut();
+        let file = files.entry(path.to_owned()).or_default();
+        file.truncate(usize::try_from(from).unwrap());
+        file.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn publish(&self, hidden: &str, visible: &str) -> Result<(), String> {
+        let mut files = self.0.files.borrow_mut();
+        if let Some(file) = files.remove(hidden) {
+            files.insert(visible.to_owned(), file);
+        }
+        Ok(())
+    }
+}
+
 impl Commit for Memory {
     fn commit(&mut self, epoch: EpochCommit) -> Result<(), String> {
+        for (path, from, bytes) in epoch.files.iter().filter_map(|files| files.append.as_ref()) {
+            self.write(path, *from, bytes)?;
+        }
         if let Some(left) = self.0.commits_left.get() {
             if left == 0 {
                 return Err("the store has died".to_owned());
@@ -152,6 +216,7 @@ impl Commit for Memory {
             self.append(&topic, partition, builder.build());
         }
         self.0.printed.borrow_mut().extend(epoch.printed);
+        let publish: Vec<_> = epoch.files.iter().flat_map(|files| files.publish.clone()).collect();
         let mut state = self.0.state.borrow_mut();
         for (key, value) in epoch.puts {
             state.insert((epoch.job.0.clone(), key), value);
@@ -159,6 +224,7 @@ impl Commit for Memory {
         for key in epoch.deletes {
             state.remove(&(epoch.job.0.clone(), key));
         }
-        Ok(())
+        drop(state);
+        publish.iter().try_for_each(|(hidden, visible)| Folder::publish(self, hidden, visible))
     }
 }

@@ -5,14 +5,19 @@
 //! restart is [`job::Job::restore`] with the last state that was committed.
 
 pub mod bind;
+pub mod folder;
 pub mod graph;
 pub mod input;
 pub mod job;
 pub mod partitioner;
+pub mod parts;
+mod poll;
 pub mod sync;
 pub mod table;
 pub mod worker;
 
+#[cfg(test)]
+mod files;
 #[cfg(test)]
 mod functions;
 #[cfg(test)]
@@ -25,6 +30,7 @@ mod nexmark;
 mod tests;
 
 use bytes::Bytes;
+use folder::Folder;
 
 pub use super::operator::{OutRecord, Printed};
 use super::{
@@ -67,6 +73,12 @@ pub trait Log {
     /// The first offset with a timestamp of at least this; `None` if there is none.
     fn offset_for_time(&self, topic: &str, partition: i32, timestamp_ms: i64) -> Option<i64>;
 
+    /// Where files are.
+    ///
+    /// # Errors
+    /// When jobs may not have any.
+    fn folder(&self) -> Result<&dyn Folder, String>;
+
     /// What a consumer group has committed.
     fn group_offset(&self, group: &str, topic: &str, partition: i32) -> Option<i64>;
 }
@@ -92,7 +104,18 @@ pub struct EpochCommit {
     /// (topic, partition, records). A topic that does not exist yet is to be created.
     pub appends: Vec<(String, i32, Vec<OutRecord>)>,
     pub printed: Vec<Printed>,
+    /// Before all else: what is written lies hidden until [`FileWrites::publish`] is done, which is last.
+    pub files: Vec<FileWrites>,
     pub phase: Phase,
+}
+
+/// What an epoch does to the files of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileWrites {
+    /// (path, how long it is, what comes behind).
+    pub append: Option<(String, i64, Vec<u8>)>,
+    /// Files that are done, (hidden, visible): only after the epoch is committed, and again after a restart.
+    pub publish: Vec<(String, String)>,
 }
 
 /// The key, below the job's prefix, of the job's state.

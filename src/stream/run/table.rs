@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     STATE_KEY,
     bind::{Bound, state_key},
+    folder::Directory,
     sync::{Sync, cycle},
     worker::{Control, Order, Status, Worker},
 };
@@ -29,6 +30,7 @@ use crate::{
     store::{Space, StoreError, Ticket},
     stream::{
         plan::{
+            catalog::Table,
             connector::{Connector, Kafka, Startup},
             physical::{JobPlan, NodeKind, OperatorId},
         },
@@ -43,6 +45,7 @@ const PRINTED_LINES_MAX: usize = 10_000;
 pub struct Jobs {
     broker: Arc<Broker>,
     runtime: Handle,
+    files: Option<Arc<Directory>>,
     table: Mutex<BTreeMap<String, Arc<Running>>>,
     /// Names of jobs that are being made or removed: nobody else touches them meanwhile.
     claimed: Mutex<BTreeSet<String>>,
@@ -114,10 +117,15 @@ impl Jobs {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn recover(broker: Arc<Broker>, runtime: Handle) -> Result<Arc<Self>, StoreError> {
+    pub fn recover(
+        broker: Arc<Broker>,
+        runtime: Handle,
+        files: Option<Directory>,
+    ) -> Result<Arc<Self>, StoreError> {
         let jobs = Arc::new(Self {
             broker,
             runtime,
+            files: files.map(Arc::new),
             table: Mutex::default(),
             claimed: Mutex::default(),
             printed: Arc::default(),
@@ -197,6 +205,11 @@ impl Jobs {
                 plan.name
             ));
         }
+        for path in paths(plan) {
+            let refused = |why: &str| format!("the connector 'filesystem' with '{path}': {why}");
+            let files = self.files.as_ref().ok_or_else(|| refused("streams.files_dir is not set"))?;
+            files.resolve(path).map_err(|why| refused(&why))?;
+        }
         Ok(())
     }
 
@@ -225,7 +238,12 @@ impl Jobs {
     }
 
     fn bound(&self, vhost: &str) -> Bound {
-        Bound { broker: self.broker.clone(), vhost: VhostName::from(vhost), runtime: self.runtime.clone() }
+        Bound {
+            broker: self.broker.clone(),
+            vhost: VhostName::from(vhost),
+            runtime: self.runtime.clone(),
+            files: self.files.clone(),
+        }
     }
 
     fn start(&self, name: String, definition: Definition, plan: JobPlan) -> Result<(), String> {
@@ -392,20 +410,35 @@ impl Running {
 
 fn names(connector: &Connector) -> Vec<String> {
     match connector {
-        Connector::Kafka(kafka) => kafka.topics.clone(),
         Connector::Blackhole => vec!["blackhole".to_owned()],
         Connector::Datagen(_) => vec!["datagen".to_owned()],
+        Connector::Filesystem(table) => vec![format!("file:{}", table.path)],
+        Connector::Kafka(kafka) => kafka.topics.clone(),
         Connector::Print(_) => vec!["print".to_owned()],
     }
+}
+
+/// The tables that a plan reads and writes.
+fn tables(plan: &JobPlan) -> impl Iterator<Item = &Arc<Table>> {
+    plan.nodes.iter().filter_map(|node| {
+        let source = if let NodeKind::Source(source) = &node.kind { Some(&source.table) } else { None };
+        let sink = if let NodeKind::Sink(sink) = &node.kind { Some(&sink.table) } else { None };
+        source.or(sink)
+    })
+}
+
+/// The files and folders of a plan.
+fn paths(plan: &JobPlan) -> impl Iterator<Item = &str> {
+    tables(plan).filter_map(|table| match &table.connector {
+        Connector::Filesystem(files) => Some(files.path.as_str()),
+        Connector::Blackhole | Connector::Datagen(_) | Connector::Kafka(_) | Connector::Print(_) => None,
+    })
 }
 
 /// The topics of a plan; the dead letters' among them.
 fn topics(plan: &JobPlan) -> Vec<&str> {
     let mut topics: Vec<&str> = plan.dlq.iter().chain(&plan.late_topic).map(String::as_str).collect();
-    for node in &plan.nodes {
-        let source = if let NodeKind::Source(source) = &node.kind { Some(&source.table) } else { None };
-        let sink = if let NodeKind::Sink(sink) = &node.kind { Some(&sink.table) } else { None };
-        let Some(table) = source.or(sink) else { continue };
+    for table in tables(plan) {
         if let Connector::Kafka(kafka) = &table.connector {
             topics.extend(kafka.topics.iter().map(String::as_str));
         }

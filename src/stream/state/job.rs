@@ -16,6 +16,31 @@ pub struct JobState {
     /// Ids, in hexadecimal, of the operators whose state is in the store. A job that was edited opens the others empty.
     #[serde(default)]
     pub operators: Vec<String>,
+    /// Tables of files that are written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FilesState>,
+}
+
+/// What a job has written of one table of files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesState {
+    /// The operator's id, in hexadecimal.
+    pub id: String,
+    /// In the names of all its files.
+    pub uuid: String,
+    /// Of the next file.
+    pub number: u64,
+    /// The file that is being written, which is hidden.
+    pub open: Option<OpenFile>,
+    /// Files that are done, and that nobody may have seen yet.
+    pub pending: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenFile {
+    pub name: String,
+    pub bytes: i64,
+    pub since_ms: i64,
 }
 
 /// One source.
@@ -29,14 +54,22 @@ pub struct SourceState {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionState {
-    /// Empty for a source without topics.
+    /// Or the path of a file. Empty for a source without either.
     pub topic: String,
     pub partition: i32,
-    /// The next offset to read.
+    /// The next offset to read; of a file, the next byte.
     pub position: i64,
     /// Where a bounded source stops.
     pub end: Option<i64>,
     pub watermark: i64,
+    /// Of a file.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub modified_ms: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_zero(n: &i64) -> bool {
+    *n == 0
 }
 
 /// Where a job stands.

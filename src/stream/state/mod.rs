@@ -6,4 +6,4 @@ mod job;
 pub mod keyed;
 pub mod timed;
 
-pub use job::{Failure, JobState, PartitionState, Phase, STATE_VERSION, SourceState};
+pub use job::{Failure, FilesState, JobState, OpenFile, PartitionState, Phase, STATE_VERSION, SourceState};
