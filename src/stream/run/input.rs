@@ -53,7 +53,7 @@ pub struct Input {
 pub enum InputKind {
     Datagen(Box<Generator>),
     Files(Box<FileInput>),
-    Kafka { kafka: Kafka, reader: Box<RecordReader> },
+    Kafka { kafka: Box<Kafka>, reader: Box<RecordReader> },
 }
 
 /// Files of one table.
@@ -113,7 +113,7 @@ impl Input {
             }
             Connector::Kafka(kafka) => {
                 let reader = Box::new(RecordReader::open(source, kafka)?);
-                (InputKind::Kafka { kafka: kafka.clone(), reader }, kafka.idle_timeout_ms)
+                (InputKind::Kafka { kafka: Box::new(kafka.clone()), reader }, kafka.idle_timeout_ms)
             }
             Connector::Blackhole | Connector::Print(_) => {
                 return Err(EvalError(format!("'{}' cannot be read", source.table.path)));
