@@ -79,7 +79,7 @@ fn redis_py() {
         return;
     };
     let broker = Broker::durable(&[]);
-    pytest("python redis", &python, Some(&broker), &["test_redis.py"]);
+    pytest("python redis", &python, Some(&broker), &["test_redis.py", "test_redis_lists.py"]);
 }
 
 #[test]

@@ -29,6 +29,9 @@ pub(crate) fn target(vhost: &Vhost, kind: &str, name: &str) -> Result<Target, Re
         return match queues::find(vhost, name) {
             Some(Named::Queue(queue)) => Ok(Target::Queue(queue)),
             Some(Named::Stream(topic)) => Ok(Target::Topic(topic)),
+            Some(Named::List(list)) => {
+                Err(Refusal::UnsupportedByList { what: "binding", queue: list.name.to_string() })
+            }
             None => Err(Refusal::NoQueue(name.to_owned())),
         };
     }

@@ -26,6 +26,7 @@ use crate::{
         arguments::QueueKind,
         exchange::{Binding, Target},
         group::{Description, GroupKey, progress::Progress},
+        list::queue::InUse,
         message::{Publish, Traits},
         outlet::Outlet,
         publish::{Body, Publisher, Routed},
@@ -92,13 +93,18 @@ impl Live {
         }
     }
 
-    fn consumer_row(&self, queue: &Queue, spec: &ConsumerSpec, connections: &ByOutlet) -> ConsumerRow {
+    fn consumer_row(
+        &self,
+        (queue, vhost): (&str, &str),
+        spec: &ConsumerSpec,
+        connections: &ByOutlet,
+    ) -> ConsumerRow {
         let mut channel = self.connection_of(connections, &spec.outlet);
         channel.number = spec.channel;
         channel.name = format!("{} ({})", channel.connection_name, spec.channel);
         ConsumerRow {
             consumer_tag: spec.consumer_tag.to_string(),
-            queue: NamedQueue { name: queue.name.to_string(), vhost: queue.vhost.to_string() },
+            queue: NamedQueue { name: queue.to_owned(), vhost: vhost.to_owned() },
             channel_details: channel,
             ack_required: !spec.no_ack,
             prefetch_count: spec.prefetch_count,
@@ -120,6 +126,10 @@ impl Source for Live {
         let row = |vhost: &Arc<Vhost>| {
             let queues = vhost.queues();
             let (mut ready, mut unacked, mut stats) = (0, 0, MessageStats::default());
+            for list in vhost.lists() {
+                ready += list.figures.ready as u64;
+                unacked += list.figures.unacked as u64;
+            }
             for queue in &queues {
                 let row = queue_row(queue, &[]);
                 ready += row.messages_ready;
@@ -153,6 +163,9 @@ impl Source for Live {
             .flat_map(|v| v.queues())
             .map(|queue| queue_row(&queue, &connections))
             .collect();
+        for vhost in self.vhosts_named(vhost) {
+            rows.extend(vhost.lists().iter().map(|list| list_row(&vhost.name, list)));
+        }
         let topics = self.vhosts_named(vhost).into_iter().flat_map(|v| v.topics());
         rows.extend(topics.flat_map(|t| t.declared_streams()).map(|topic| stream_row(&topic)));
         rows.sort_by(|a, b| (&a.vhost, &a.name).cmp(&(&b.vhost, &b.name)));
@@ -207,8 +220,15 @@ impl Source for Live {
             connections.into_iter().map(|info| (Arc::as_ptr(&info.outlet).addr(), info)).collect();
         let mut rows = Vec::new();
         for queue in self.vhosts_named(vhost).iter().flat_map(|v| v.queues()) {
+            let named = (&*queue.name, &*queue.vhost);
             let specs = queue.consumers();
-            rows.extend(specs.iter().map(|spec| self.consumer_row(&queue, spec, &connections)));
+            rows.extend(specs.iter().map(|spec| self.consumer_row(named, spec, &connections)));
+        }
+        for vhost in self.vhosts_named(vhost) {
+            for list in vhost.lists() {
+                let row = |spec| self.consumer_row((&list.name, &vhost.name), spec, &connections);
+                rows.extend(list.consumers.iter().map(row));
+            }
         }
         rows
     }
@@ -403,6 +423,24 @@ fn lengths(figures: &QueueFigures, quorum: bool) -> QueueLengths {
             messages_unacknowledged_ram: figures.unacked as u64,
             ..ClassicLengths::default()
         }),
+    }
+}
+
+/// A list, as the queue that AMQP sees.
+fn list_row(vhost: &str, list: &InUse) -> QueueRow {
+    let sole = list.consumers.iter().find(|consumer| consumer.exclusive);
+    QueueRow {
+        name: list.name.clone(),
+        vhost: vhost.to_owned(),
+        kind: "list".to_owned(),
+        durable: true,
+        messages_ready: list.figures.ready as u64,
+        messages_unacknowledged: list.figures.unacked as u64,
+        message_bytes_ready: list.figures.ready_bytes as u64,
+        memory: list.figures.bytes as u64,
+        consumers: list.figures.consumers as u64,
+        exclusive_consumer_tag: sole.map(|consumer| consumer.consumer_tag.to_string()),
+        ..QueueRow::default()
     }
 }
 

@@ -316,6 +316,10 @@ fn the_queue(vhost: &Vhost, name: &str) -> Result<Arc<Queue>, Reply> {
             "540 NOT_IMPLEMENTED - basic.get not supported by stream queues queue '{name}' in vhost '{}'",
             vhost.name
         ))),
+        Some(Named::List(_)) => Err(Reply::bad_request(&format!(
+            "540 NOT_IMPLEMENTED - getting over HTTP not supported by list queue '{name}' in vhost '{}'",
+            vhost.name
+        ))),
         None => Err(refused::not_found(&format!("NOT_FOUND - no queue '{name}' in vhost '{}'", vhost.name))),
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     broker::{
         Pending,
         arguments::{self, QueueKind},
+        list::queue::ListQueue,
         queue::{ConnectionId, Queue, QueueOptions},
         refusal::{Access, Refusal},
         topic::Topic,
@@ -29,11 +30,18 @@ pub(crate) const NOBODY: ConnectionId = ConnectionId(0);
 pub(crate) enum Named {
     Queue(Arc<Queue>),
     Stream(Arc<Topic>),
+    /// One that has an element, or a consumer.
+    List(Arc<ListQueue>),
 }
 
-/// The queue or stream of that name.
+/// The queue, stream or list of that name.
 pub(crate) fn find(vhost: &Vhost, name: &str) -> Option<Named> {
-    vhost.find_queue(name).map(Named::Queue).or_else(|| vhost.find_stream(name).map(Named::Stream))
+    let queue = vhost.find_queue(name).map(Named::Queue);
+    let other = queue.or_else(|| vhost.find_stream(name).map(Named::Stream));
+    other.or_else(|| {
+        let list = vhost.find_list(name)?;
+        list.figures().in_use().then(|| Named::List(list))
+    })
 }
 
 /// As [`find`], for what changes the queue: an exclusive one is its connection's alone, over HTTP as on a channel.
@@ -43,7 +51,7 @@ pub(crate) fn unlocked(vhost: &Vhost, name: &str) -> Result<Named, Reply> {
         Named::Queue(queue) if queue.options.exclusive.is_some() => {
             Err(refused::reply(&Refusal::Locked(name.to_owned()), &vhost.name))
         }
-        Named::Queue(_) | Named::Stream(_) => Ok(found),
+        Named::Queue(_) | Named::Stream(_) | Named::List(_) => Ok(found),
     }
 }
 
@@ -59,7 +67,12 @@ pub(crate) fn declare(vhost: &Vhost, name: &str, given: Declaration) -> Result<(
     let Declaration { durable, auto_delete, arguments } = given;
     let mut options = QueueOptions { durable, auto_delete, exclusive: None, arguments };
     options.arguments = vhost.arguments_of(&options);
-    match arguments::kind(name, &options.arguments)? {
+    let kind = arguments::kind(name, &options.arguments)?;
+    if let Some(list) = vhost.find_list(name) {
+        list.equivalent(kind, &options, vhost.core.profile)?;
+        return Ok((false, None));
+    }
+    match kind {
         QueueKind::Stream => {
             let existed = vhost.find_stream(name).is_some();
             let declared = vhost.declare_stream(name, &options)?;
@@ -109,6 +122,7 @@ pub(crate) fn delete(request: &Request) -> Change {
     let deleted = match found {
         Named::Queue(queue) => vhost.delete_queue(&queue, asked("if-unused"), asked("if-empty")),
         Named::Stream(topic) => vhost.delete_stream_queue(&topic).map(|pending| (0, pending)),
+        Named::List(list) => list.delete(asked("if-unused"), asked("if-empty")),
     };
     let (_, pending) = deleted.map_err(|refusal| refused::reply(&refusal, &vhost.name))?;
     Done::nothing(pending)
@@ -123,6 +137,7 @@ pub(crate) fn purge(request: &Request) -> Change {
             queue.purge();
             Done::nothing(None)
         }
+        Named::List(list) => Done::nothing(list.purge().1),
         Named::Stream(_) => Err(Reply::bad_request(&format!(
             "540 NOT_IMPLEMENTED - queue.purge not supported by stream queues queue '{name}' in vhost '{}'",
             vhost.name

@@ -55,6 +55,9 @@ pub fn text(refusal: &Refusal, vhost: &str) -> String {
                 on(subject, vhost)
             )
         }
+        Refusal::UnsupportedByList { what, queue } => {
+            format!("{what} not supported by list {}", named(Kind::Queue, queue, vhost))
+        }
         Refusal::NoQueue(name) => format!("no {}", named(Kind::Queue, name, vhost)),
         Refusal::NoExchange(name) => format!("no {}", named(Kind::Exchange, name, vhost)),
         Refusal::UnknownExchangeType(kind) => format!("invalid exchange type '{kind}'"),

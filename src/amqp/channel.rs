@@ -15,9 +15,10 @@ use tokio::{sync::Semaphore, task::AbortHandle};
 
 use super::{confirms::Confirms, overdue::DeliveryTimes, prefetch::Unacked};
 use crate::broker::{
+    list::queue::ListQueue,
     message::Draft,
     publish::Publisher,
-    queue::{ConsumerId, Entry, Queue, consumers::ChannelCredit, paging::Forgotten, returns::Return},
+    queue::{ConsumerId, Entry, Queue, Seq, consumers::ChannelCredit, paging::Forgotten, returns::Return},
     registry::ChannelInfo,
     reply::ReplyTo,
     topic::Topic,
@@ -123,6 +124,8 @@ pub struct Batch {
 pub enum Held {
     /// Of a queue; `consumer` is `None` for `basic.get`.
     Queue { queue: Arc<Queue>, consumer: Option<ConsumerId>, entry: Entry },
+    /// Of a list.
+    List { list: Arc<ListQueue>, consumer: Option<ConsumerId>, seq: Seq },
     /// Of a stream: acknowledging it makes room for another.
     Stream { credit: Arc<Semaphore> },
 }
@@ -149,7 +152,7 @@ impl Held {
     fn bytes(&self) -> usize {
         match self {
             Self::Queue { entry, .. } => entry.message.held_bytes(),
-            Self::Stream { .. } => 0,
+            Self::List { .. } | Self::Stream { .. } => 0,
         }
     }
 }
@@ -198,6 +201,7 @@ pub struct Consumer {
 #[derive(Debug, Clone)]
 pub enum Feed {
     Queue(Arc<Queue>),
+    List(Arc<ListQueue>),
     Stream(StreamFeed),
     /// Direct replies.
     Replies(Arc<ReplyTo>),
@@ -216,7 +220,19 @@ impl Consumer {
     pub fn pump(&self) {
         match &self.feed {
             Feed::Queue(queue) => queue.pump(),
+            Feed::List(list) => list.pump(self.id),
             Feed::Stream(_) | Feed::Replies(_) => {}
+        }
+    }
+
+    /// The name of what it consumes.
+    #[must_use]
+    pub fn queue_name(&self) -> &Arc<str> {
+        match &self.feed {
+            Feed::Queue(queue) => &queue.name,
+            Feed::List(list) => &list.name,
+            Feed::Stream(stream) => &stream.topic.name,
+            Feed::Replies(reply_to) => &reply_to.name,
         }
     }
 }
@@ -361,6 +377,14 @@ impl Channel {
 
     /// Tells the queues what became of deliveries. What goes back goes where it was, in the order it was delivered.
     pub fn settle(&self, held: impl Iterator<Item = Held>, how: How) {
+        let mut lists = Vec::new();
+        let held = held.filter_map(|held| match held {
+            Held::List { list, consumer, seq } => {
+                lists.push((list, consumer, seq));
+                None
+            }
+            Held::Queue { .. } | Held::Stream { .. } => Some(held),
+        });
         self.by_queue(held, |queue, consumer, entries| match how {
             How::Acknowledge => queue.settle(consumer, entries.iter(), true),
             How::Drop => queue.with_bodies(consumer, entries, move |queue, entries| {
@@ -368,6 +392,31 @@ impl Channel {
             }),
             How::Requeue(how) => queue.requeue(consumer, entries.into_iter(), how),
         });
+        self.settle_lists(lists, how);
+    }
+
+    /// As [`Channel::settle`], for what came from lists.
+    fn settle_lists(&self, mut held: Vec<(Arc<ListQueue>, Option<ConsumerId>, Seq)>, how: How) {
+        while let Some((list, consumer, _)) = held.first().cloned() {
+            let is_same = |(other, of, _): &mut (Arc<ListQueue>, Option<ConsumerId>, Seq)| {
+                *of == consumer && other.name == list.name
+            };
+            let seqs: Vec<Seq> = held.extract_if(.., is_same).map(|(_, _, seq)| seq).collect();
+            let consumed = if consumer.is_some() { seqs.len() } else { 0 };
+            self.credit.give_back(u32::try_from(consumed).unwrap_or(u32::MAX));
+            match how {
+                How::Acknowledge | How::Drop => list.settle(consumer, &seqs),
+                How::Requeue(_) => list.requeue(consumer, &seqs),
+            }
+            self.go_on(consumed);
+        }
+    }
+
+    /// The channel's shared limit has room again: any of its consumers may go on.
+    fn go_on(&self, settled: usize) {
+        if self.credit.limited() && settled > 0 {
+            self.consumers.all().iter().for_each(Consumer::pump);
+        }
     }
 
     /// One call per queue and consumer, however the deliveries of several lie between each other.
@@ -386,6 +435,8 @@ impl Channel {
                     credit.add_permits(1);
                     continue;
                 }
+                // A transaction has none, and what is settled without one has been taken aside.
+                Held::List { .. } => continue,
             };
             let same = |(q, c, _): &&mut (Arc<Queue>, Option<ConsumerId>, Vec<Entry>)| {
                 *c == consumer && q.id == queue.id
@@ -405,9 +456,6 @@ impl Channel {
         for (queue, consumer, entries) in groups {
             each(&queue, consumer, entries);
         }
-        if self.credit.limited() && consumed > 0 {
-            // The channel's shared limit has room again: any of its consumers may go on.
-            self.consumers.all().iter().for_each(Consumer::pump);
-        }
+        self.go_on(consumed);
     }
 }

@@ -1,7 +1,7 @@
 //! What a connection tells `amq.rabbitmq.event` of itself, its channels and consumers.
 
 use super::{
-    channel::{Channel, Consumer, Feed},
+    channel::{Channel, Consumer},
     connection::Connection,
     session::Session,
 };
@@ -81,15 +81,10 @@ impl Session {
     }
 
     fn consumer(&self, channel: &Channel, consumer: &Consumer) -> Fields {
-        let queue = match &consumer.feed {
-            Feed::Queue(queue) => &queue.name,
-            Feed::Stream(stream) => &stream.topic.name,
-            Feed::Replies(reply_to) => &reply_to.name,
-        };
         vec![
             ("consumer_tag", text(&consumer.consumer_tag)),
             ("channel", text(&self.info.pid(Some(channel.number)))),
-            ("queue", text(queue)),
+            ("queue", text(consumer.queue_name())),
             ("vhost", text(&self.info.vhost)),
             ("user_who_performed_action", text(&self.info.user)),
         ]

@@ -182,6 +182,11 @@ pub enum Fault {
         what: &'static str,
         on: Resource,
     },
+    /// Our own: RabbitMQ has no lists.
+    UnsupportedByList {
+        what: &'static str,
+        on: Resource,
+    },
     NoGlobalQos(Resource),
     QuorumDeleteFlag {
         flag: &'static str,
@@ -399,6 +404,9 @@ impl Fault {
             }
             Self::UnsupportedByStream { what, on } => {
                 (NotImplemented, format!("{what} not supported by stream queues {on}"))
+            }
+            Self::UnsupportedByList { what, on } => {
+                (PreconditionFailed, format!("{what} not supported by list {on}"))
             }
             Self::NoGlobalQos(queue) => (NotImplemented, format!("{queue} does not support global qos")),
             Self::QuorumDeleteFlag { flag, on } => (

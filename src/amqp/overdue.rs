@@ -105,7 +105,7 @@ fn timed_out(cx: &Context<'_>, channel: &Channel, tag: u64, held: &Held) -> Opti
         Held::Queue { queue, consumer, .. } => consumer
             .and_then(|id| channel.consumers.by_id(id)?.timeout_ms)
             .or_else(|| queue.consumer_timeout_ms()),
-        Held::Stream { .. } => None,
+        Held::List { .. } | Held::Stream { .. } => None,
     };
     let timeout_ms = own.or(cx.session.settings.consumer_timeout_ms)?;
     let waited_ms = u64::try_from(cx.now_ms - channel.delivered.of(tag)?).ok()?;

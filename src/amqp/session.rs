@@ -302,6 +302,7 @@ impl Context<'_> {
                     let _ = self.session.vhost.delete_queue(queue, true, false);
                 }
             }
+            Feed::List(list) => list.cancel(consumer.id),
             Feed::Stream(stream) => stream.task.abort(),
             Feed::Replies(reply_to) => {
                 self.session.broker.core.replies.close(reply_to);
@@ -400,6 +401,9 @@ pub fn fault_of(refusal: Refusal, vhost: &str) -> Fault {
         Refusal::DeleteCondition { flag, queue: name } => Fault::QuorumDeleteFlag { flag, on: queue(&name) },
         Refusal::SingleActiveGet(name) => Fault::QuorumSacGet(queue(&name)),
         Refusal::Unsupported { what, queue: name } => Fault::UnsupportedByStream { what, on: queue(&name) },
+        Refusal::UnsupportedByList { what, queue: name } => {
+            Fault::UnsupportedByList { what, on: queue(&name) }
+        }
         Refusal::NoPrefetch(name) => Fault::NoPrefetch(queue(&name)),
         Refusal::Storage(error) => {
             tracing::error!(error, "a request failed because the store takes no more writes");

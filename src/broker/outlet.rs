@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use super::{
     channels::Heard,
-    keyspace::waiters::Served,
+    keyspace::{Keyspace, waiters::Served},
     queue::{ConsumerId, Entry, Queue},
 };
 use crate::{data::multipart::Joined, store};
@@ -58,6 +58,32 @@ pub enum Event {
     Close { reason: String },
 }
 
+/// Who serves a connection, and goes on when its outlet has room again.
+#[derive(Debug, Clone)]
+pub enum Server {
+    Queue(Arc<Queue>),
+    /// Lists have consumers, too.
+    Keys(Arc<Keyspace>),
+}
+
+impl Server {
+    /// The outlet has room again.
+    pub fn resume(&self, outlet: &Arc<Outlet>) {
+        match self {
+            Self::Queue(queue) => queue.resume(outlet),
+            Self::Keys(keyspace) => keyspace.resume(outlet),
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Queue(one), Self::Queue(other)) => Arc::ptr_eq(one, other),
+            (Self::Keys(one), Self::Keys(other)) => Arc::ptr_eq(one, other),
+            (Self::Queue(_), Self::Keys(_)) | (Self::Keys(_), Self::Queue(_)) => false,
+        }
+    }
+}
+
 /// The mailbox; the connection and everything that serves it share it.
 #[derive(Debug, Default)]
 pub struct Outlet {
@@ -69,7 +95,7 @@ pub struct Outlet {
 #[derive(Debug, Default)]
 struct Inner {
     events: Vec<Event>,
-    stalled: Vec<Arc<Queue>>,
+    stalled: Vec<Server>,
     waker: Option<Waker>,
     closed: bool,
 }
@@ -130,7 +156,7 @@ impl Outlet {
     }
 
     /// Asks to be resumed when there is room; false when there is room already.
-    pub fn stall(&self, queue: &Arc<Queue>) -> bool {
+    pub fn stall(&self, server: &Server) -> bool {
         let mut inner = self.inner.lock();
         if inner.closed {
             return true; // its consumers are about to be cancelled
@@ -138,15 +164,15 @@ impl Outlet {
         if !self.full() {
             return false;
         }
-        if !inner.stalled.iter().any(|q| Arc::ptr_eq(q, queue)) {
-            inner.stalled.push(queue.clone());
+        if !inner.stalled.iter().any(|other| other.is(server)) {
+            inner.stalled.push(server.clone());
         }
         true
     }
 
     /// Takes everything out into `events` (which must be empty) and registers `waker` for what comes next. Returns
-    /// the queues that had stopped and may go on.
-    pub fn drain(&self, events: &mut Vec<Event>, waker: &Waker) -> Vec<Arc<Queue>> {
+    /// who had stopped and may go on.
+    pub fn drain(&self, events: &mut Vec<Event>, waker: &Waker) -> Vec<Server> {
         let mut inner = self.inner.lock();
         std::mem::swap(&mut inner.events, events);
         if self.bytes.swap(0, Ordering::Relaxed) >= OUTLET_BYTES_MAX {

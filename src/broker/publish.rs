@@ -247,6 +247,7 @@ impl Publisher {
             }
             Some(_) | None => {
                 let route = self.route(publish, &headers)?;
+                self.not_in_transaction(&route)?;
                 Ok(self.place(now_ms, publish, &[], &route, headers, body))
             }
         }
@@ -270,6 +271,7 @@ impl Publisher {
         let table = table.as_ref().map(|headers| &headers.table);
         let all = [keys, hidden].concat();
         let route = route_copies(&self.vhost, &exchange, publish, &all, table);
+        self.not_in_transaction(&route)?;
         let placed = self.draft.len();
         let routed = self.place(now_ms, publish, &all, &Arc::new(route), headers, body);
         if self.draft.len() > placed {
@@ -359,8 +361,10 @@ impl Publisher {
                 Records::Held(held) => held.push((topic.clone(), message)),
             }
         }
+        let pushed = self.push_to_lists(route, body.bytes());
         if route.queues.is_empty() && route.replies.is_empty() {
-            return Routed::Taken;
+            let taken = pushed || !route.topics.is_empty() || !route.delayed.is_empty();
+            return if taken { Routed::Taken } else { Routed::Unroutable };
         }
         let ordinal = u32::try_from(self.draft.len()).unwrap_or(u32::MAX);
         body.put(&mut self.draft, publish, now_ms);
@@ -381,6 +385,29 @@ impl Publisher {
             self.vhost.core.meters.subscribers_missed.add(hearers.missed as u64);
         }
         heard > 0
+    }
+
+    /// Whether a list took it.
+    fn push_to_lists(&mut self, route: &Route, body: &[u8]) -> bool {
+        let mut pushed = false;
+        for list in &route.lists {
+            let Ok(ticket) = list.push(body) else { continue };
+            pushed = true;
+            if let Records::Appended(last) = &mut self.records {
+                *last = ticket.or(*last);
+            }
+        }
+        pushed
+    }
+
+    /// A transaction is one Change of the log, and what happens to a list is in another.
+    fn not_in_transaction(&self, route: &Route) -> Result<(), Refusal> {
+        match (&self.records, route.lists.first()) {
+            (Records::Held(_), Some(list)) => {
+                Err(Refusal::UnsupportedByList { what: "tx.select", queue: list.name.to_string() })
+            }
+            (Records::Held(_), None) | (Records::Appended(_), _) => Ok(()),
+        }
     }
 
     fn route(

@@ -84,6 +84,11 @@ pub enum Refusal {
         what: &'static str,
         queue: String,
     },
+    /// A list does not do this; `what` names the method as AMQP does.
+    UnsupportedByList {
+        what: &'static str,
+        queue: String,
+    },
     /// A stream is asked for with a size it cannot have; RabbitMQ's words.
     Stream(&'static str),
     /// Quorum queues and streams know no limit shared by a channel's consumers.

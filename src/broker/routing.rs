@@ -11,6 +11,7 @@ use super::{
     channels,
     exchange::{Envelope, Exchange, Target},
     holding::Holding,
+    list::queue::ListQueue,
     queue::Queue,
     reply::ReplyTo,
     topic::Topic,
@@ -23,6 +24,7 @@ use crate::data::value::{Table, Value};
 pub struct Route {
     pub queues: SmallVec<[Arc<Queue>; 1]>,
     pub topics: SmallVec<[Arc<Topic>; 1]>,
+    pub lists: Vec<Arc<ListQueue>>,
     /// Who waits for it as a reply.
     pub replies: Vec<Arc<ReplyTo>>,
     /// Where it waits before it goes on, and how long, in milliseconds.
@@ -42,6 +44,7 @@ impl Default for Route {
         Self {
             queues: SmallVec::new(),
             topics: SmallVec::new(),
+            lists: Vec::new(),
             replies: Vec::new(),
             delayed: Vec::new(),
             kept_by: Vec::new(),
@@ -74,7 +77,7 @@ impl Route {
     /// Nothing takes the message now.
     #[must_use]
     pub fn reaches_nobody(&self) -> bool {
-        self.queues.is_empty() && self.topics.is_empty() && self.replies.is_empty()
+        self.queues.is_empty() && self.topics.is_empty() && self.replies.is_empty() && self.lists.is_empty()
     }
 
     fn pass(&mut self, exchange: &Arc<Exchange>) {
@@ -138,6 +141,7 @@ impl Vhost {
             self.ask(&exchange, envelope, &mut route, &mut targets);
             if targets.is_empty()
                 && route.replies.is_empty()
+                && route.lists.is_empty()
                 && let Some(name) = exchange.alternate()
             {
                 match self.find_exchange(&name) {
@@ -200,6 +204,12 @@ impl Vhost {
             route.remember = false;
             if reply_to.has_room() {
                 route.replies.push(reply_to);
+            }
+        } else if let Some(list) = self.find_list(name) {
+            // Its key may hold something else any time.
+            route.remember = false;
+            if !route.lists.iter().any(|other| other.name == list.name) {
+                route.lists.push(list);
             }
         }
     }

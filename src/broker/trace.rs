@@ -47,9 +47,10 @@ pub(super) fn published(
     let Some(origin) = origin.filter(|_| publish.exchange != TRACE) else { return };
     let queues = route.queues.iter().map(|queue| text(&queue.name));
     let topics = route.topics.iter().map(|topic| text(&topic.name));
+    let lists = route.lists.iter().map(|list| text(&list.name));
     let mut headers = described(publish.exchange, publish.routing_key, keys, publish.properties);
     headers.extend(whose(vhost, origin));
-    headers.push(("routed_queues", Value::Array(queues.chain(topics).collect())));
+    headers.push(("routed_queues", Value::Array(queues.chain(topics).chain(lists).collect())));
     copy(vhost, now_ms, &format!("publish.{}", publish.exchange), headers, body);
 }
 

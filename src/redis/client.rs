@@ -12,6 +12,7 @@ use crate::broker::{
     auth::{Permissions, User},
     channels::By,
     keyspace::{
+        place,
         state::Watch,
         waiters::{Db, WaiterId},
     },
@@ -168,12 +169,6 @@ impl Login {
     /// Whether it may do that with a key. Keys are named as AMQP names them.
     #[must_use]
     pub fn may(&self, access: Access, db: Db, key: &[u8]) -> bool {
-        self.unrestricted || self.user.may(access, &self.vhost.name, &queue_name(db, key))
+        self.unrestricted || self.user.may(access, &self.vhost.name, &place::name_of(db, key))
     }
-}
-
-/// The name under which others know a key.
-#[must_use]
-pub fn queue_name(db: Db, key: &[u8]) -> String {
-    format!("redis.{db}.{}", String::from_utf8_lossy(key))
 }

@@ -10,7 +10,13 @@ use bytes::BytesMut;
 
 use super::{Door, Settings, connection::Connection};
 use crate::{
-    broker::{self, Broker, group},
+    broker::{
+        self, Broker, group,
+        keyspace::lending::ListFigures,
+        list::queue::ListQueue,
+        outlet::{Event, Outlet},
+        queue::{ConsumerId, Seq, consumers::ConsumerSpec},
+    },
     clock::Clock,
     net::pump::Connection as _,
     store::{Options, Store},
@@ -315,4 +321,126 @@ fn a_client_that_waits_is_read_from_only_so_far() {
     assert!(client.connection.reading());
     client.ask(&"x".repeat(300 * 1024));
     assert!(!client.connection.reading());
+}
+
+/// A consumer of a list, as a connection of another door is one.
+struct Consumer {
+    outlet: Arc<Outlet>,
+    list: Arc<ListQueue>,
+    id: ConsumerId,
+}
+
+impl Consumer {
+    fn new(world: &World, name: &str, prefetch_count: u32) -> Self {
+        let list = world.door.broker.vhost("/").unwrap().find_list(name).unwrap();
+        let outlet = Arc::<Outlet>::default();
+        let spec = ConsumerSpec {
+            channel: 1,
+            consumer_tag: "c".into(),
+            no_ack: false,
+            exclusive: false,
+            priority: 0,
+            prefetch_count,
+            outlet: outlet.clone(),
+            credit: Arc::default(),
+        };
+        let id = list.consume(spec).unwrap();
+        list.pump(id);
+        Self { outlet, list, id }
+    }
+
+    /// What was delivered since: bodies, those that came back with a star, and by what they are settled.
+    fn hear(&self) -> (String, Vec<Seq>) {
+        let (mut events, mut text, mut seqs) = (Vec::new(), String::new(), Vec::new());
+        let resumed = self.outlet.drain(&mut events, Waker::noop());
+        resumed.iter().for_each(|server| server.resume(&self.outlet));
+        for event in events {
+            let Event::Deliver { entry, .. } = event else { panic!("{event:?}") };
+            text += std::str::from_utf8(entry.message.body()).unwrap();
+            text += if entry.redelivered { "* " } else { " " };
+            seqs.push(entry.seq);
+        }
+        (text, seqs)
+    }
+}
+
+#[test]
+fn consumers_that_acknowledge_stand_in_one_line_with_those_who_wait() {
+    let world = World::new();
+    let (mut waiter, mut client) = (world.client(), world.client());
+    let first = Consumer::new(&world, "redis.0.q", 2);
+    waiter.ask("brpop q 0");
+    let second = Consumer::new(&world, "redis.0.q", 0);
+    assert_eq!(client.told("lpush q a b c d e"), ":5 ");
+    assert_eq!(waiter.hear(), "*2 $1 q $1 b ");
+    let (heard, seqs) = first.hear();
+    assert_eq!((heard.as_str(), second.hear().0.as_str()), ("a d ", "c e "));
+    client.told("lpush q f");
+    assert_eq!((first.hear().0.as_str(), second.hear().0.as_str()), ("", "f "), "it has two already");
+    assert_eq!(client.ask("llen q\r\nexists q\r\ndbsize\r\nkeys *"), ":0 :0 :0 *0 ");
+    first.list.settle(Some(first.id), &seqs[..1]);
+    client.told("lpush q g h");
+    let shared = (first.hear().0, second.hear().0);
+    assert!(shared == ("g ".to_owned(), "h ".to_owned()) || shared == ("h ".to_owned(), "g ".to_owned()));
+    assert_eq!(first.list.figures(), ListFigures { unacked: 6, consumers: 2, ..first.list.figures() });
+}
+
+#[test]
+fn what_is_not_acknowledged_lies_where_it_was() {
+    let world = World::new();
+    let mut client = world.client();
+    client.told("lpush q a b c d");
+    let consumer = Consumer::new(&world, "redis.0.q", 3);
+    let (heard, seqs) = consumer.hear();
+    assert_eq!(heard, "a b c ");
+    consumer.list.cancel(consumer.id);
+    consumer.list.settle(Some(consumer.id), &seqs[1..2]);
+    consumer.list.requeue(Some(consumer.id), &[seqs[0], seqs[2]]);
+    assert_eq!(client.told("lrange q 0 -1"), "*3 $1 d $1 c $1 a ");
+    // What came back is told apart from what never went.
+    client.told("rpush q e");
+    let consumer = Consumer::new(&world, "redis.0.q", 0);
+    assert_eq!(consumer.hear().0, "e a* c* d ");
+    // Where the key holds something else by now there is no place for it.
+    client.told("set q text");
+    consumer.list.requeue(Some(consumer.id), &consumer.hear().1);
+    assert_eq!(client.told("get q"), "$4 text ");
+    assert!(world.door.broker.vhost("/").unwrap().find_list("redis.0.q").is_none());
+}
+
+#[test]
+fn what_was_lent_before_a_crash_lies_where_it_was() {
+    let world = World::new();
+    let mut client = world.client();
+    client.told("lpush q a b c d");
+    let consumer = Consumer::new(&world, "redis.0.q", 3);
+    let (_, seqs) = consumer.hear();
+    consumer.list.cancel(consumer.id);
+    consumer.list.settle(Some(consumer.id), &seqs[..1]);
+    drop(client);
+    let world = world.again();
+    let mut client = world.client();
+    assert_eq!(client.ask("lrange q 0 -1\r\ndbsize"), "*3 $1 d $1 c $1 b :1 ");
+    assert_eq!(Consumer::new(&world, "redis.0.q", 0).hear().0, "b* c* d ");
+    client.told("flushall");
+    drop(client);
+    let world = world.again();
+    assert_eq!(world.client().ask("lrange q 0 -1"), "*3 $1 d $1 c $1 b ", "what is lent is nobody else's");
+}
+
+#[test]
+fn a_consumer_whose_outlet_is_full_goes_on_once_it_is_read() {
+    let world = World::new();
+    let mut client = world.client();
+    let body = "x".repeat(1_000);
+    let consumer = Consumer::new(&world, "redis.0.q", 0);
+    client.told(&format!("lpush q{}", format!(" {body}").repeat(20)));
+    let mut heard = Vec::new();
+    while heard.len() < 20 {
+        let (_, seqs) = consumer.hear();
+        assert!((1..10).contains(&seqs.len()), "{}", seqs.len());
+        heard.extend(seqs);
+    }
+    consumer.list.settle(Some(consumer.id), &heard);
+    assert!(!ListFigures { consumers: 0, ..consumer.list.figures() }.in_use());
 }

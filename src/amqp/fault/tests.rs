@@ -166,6 +166,7 @@ fn samples() -> Vec<(&'static str, Fault)> {
         ("no-prefetch", Fault::NoPrefetch(queue())),
         ("stream-auto-ack", Fault::AutoAckOfStream(queue())),
         ("stream-get", Fault::UnsupportedByStream { what: "basic.get", on: queue() }),
+        ("list-binding", Fault::UnsupportedByList { what: "binding", on: queue() }),
         ("no-global-qos", Fault::NoGlobalQos(queue())),
         ("quorum-delete-flag", Fault::QuorumDeleteFlag { flag: "if-unused", on: queue() }),
         ("quorum-sac-get", Fault::QuorumSacGet(queue())),

@@ -3,7 +3,11 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{consume, deliver::put_content, delivery_count};
+use super::{
+    consume::{self, Source},
+    deliver::put_content,
+    delivery_count, list,
+};
 use crate::{
     amqp::{
         channel::{Channel, Consumer, Held, How, Mode, Settlement},
@@ -79,6 +83,9 @@ fn qos(cx: &mut Context<'_>, channel: &mut Channel, method: &Qos) -> Result<(), 
 fn get(cx: &mut Context<'_>, channel: &mut Channel, method: &Get<'_>) -> Result<(), Fault> {
     let name = queue_name(channel, method.queue)?;
     cx.allow(Access::Read, &Subject::queue(&name))?;
+    if let Source::List(list) = cx.target(channel, &name)? {
+        return list::get(cx, channel, &list, method.no_ack);
+    }
     let queue = cx.classic(channel, &name, "basic.get")?;
     if queue.kind == QueueKind::Quorum && queue.single_active() {
         return Err(cx.fault(Refusal::SingleActiveGet(name)));

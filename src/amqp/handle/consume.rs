@@ -12,7 +12,7 @@ use crate::{
     broker::{
         self,
         arguments::{self, QueueKind},
-        exchange::Target,
+        list::queue::ListQueue,
         queue::{Queue, consumers::ConsumerSpec},
         refusal::{Access, Refusal, Subject},
         topic::Topic,
@@ -24,16 +24,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub enum Source {
     Queue(Arc<Queue>),
+    List(Arc<ListQueue>),
     Stream(Arc<Topic>),
-}
-
-impl From<Source> for Target {
-    fn from(source: Source) -> Self {
-        match source {
-            Source::Queue(queue) => Self::Queue(queue),
-            Source::Stream(topic) => Self::Topic(topic),
-        }
-    }
 }
 
 impl Source {
@@ -42,13 +34,17 @@ impl Source {
     pub fn counts(&self) -> (usize, usize) {
         match self {
             Self::Queue(queue) => queue.counts(),
+            Self::List(list) => {
+                let figures = list.figures();
+                (figures.ready, figures.consumers)
+            }
             Self::Stream(topic) => (topic.message_count(), 0),
         }
     }
 }
 
 impl Context<'_> {
-    /// What a name stands for: queues come first, then the streams that AMQP sees.
+    /// What a name stands for: queues come first, then the streams that AMQP sees, then lists.
     ///
     /// # Errors
     /// When there is nothing of that name, or it is another connection's exclusive queue.
@@ -57,24 +53,26 @@ impl Context<'_> {
         let vhost = &self.session.vhost;
         match vhost.queue(&name, self.session.id) {
             Ok(queue) => Ok(Source::Queue(queue)),
-            Err(Refusal::NoQueue(_)) => match vhost.find_stream(&name) {
-                Some(topic) => Ok(Source::Stream(topic)),
-                None => Err(Fault::NotFound(Resource::queue(&name, &vhost.name))),
-            },
+            Err(Refusal::NoQueue(_)) => {
+                let stream = vhost.find_stream(&name).map(Source::Stream);
+                let other = stream.or_else(|| vhost.find_list(&name).map(Source::List));
+                other.ok_or_else(|| Fault::NotFound(Resource::queue(&name, &vhost.name)))
+            }
             Err(refusal) => Err(self.fault(refusal)),
         }
     }
 
-    /// The classic queue of that name; `what` names the method that streams do not do.
+    /// The classic queue of that name; `what` names the method that streams and lists do not do.
     ///
     /// # Errors
-    /// As [`Context::target`], and for a stream.
+    /// As [`Context::target`], and for a stream or a list.
     pub fn classic(&self, channel: &Channel, name: &str, what: &'static str) -> Result<Arc<Queue>, Fault> {
         match self.target(channel, name)? {
             Source::Queue(queue) => Ok(queue),
             Source::Stream(topic) => {
                 Err(self.fault(Refusal::Unsupported { what, queue: topic.name.to_string() }))
             }
+            Source::List(list) => Err(super::list::unsupported(self, what, &list)),
         }
     }
 }
@@ -102,6 +100,7 @@ pub fn consume(cx: &mut Context<'_>, channel: &mut Channel, method: &Consume<'_>
     };
     let queue = match cx.target(channel, &name)? {
         Source::Queue(queue) => queue,
+        Source::List(list) => return super::list::consume(cx, channel, method, &list, consumer_tag),
         Source::Stream(topic) => {
             let profile = cx.session.broker.core.profile;
             arguments::consumer(&name, QueueKind::Stream, &method.arguments, profile)

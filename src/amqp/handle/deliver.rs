@@ -36,8 +36,8 @@ pub fn drain(cx: &mut Context<'_>, mut held: Option<&mut Channel>) {
         on_event(cx, held.as_deref_mut(), event, &mut counts);
     }
     counts.tell(&cx.session.broker.core.meters);
-    for queue in resumed {
-        queue.resume(&outlet);
+    for server in resumed {
+        server.resume(&outlet);
     }
 }
 
@@ -139,12 +139,8 @@ fn pick<'c>(
 /// Tells the firehose of a delivery.
 fn trace(vhost: &Arc<Vhost>, now_ms: i64, channel: &Channel, id: ConsumerId, entry: &Entry) {
     let Some(consumer) = channel.consumers.by_id(id) else { return };
-    let queue = match &consumer.feed {
-        Feed::Queue(queue) => &queue.name,
-        Feed::Stream(stream) => &stream.topic.name,
-        Feed::Replies(reply_to) => &reply_to.name,
-    };
-    trace::delivered(vhost, now_ms, &channel.origin, queue, &entry.message, entry.redelivered);
+    let (queue, redelivered) = (consumer.queue_name(), entry.redelivered);
+    trace::delivered(vhost, now_ms, &channel.origin, queue, &entry.message, redelivered);
 }
 
 fn deliver(
@@ -168,7 +164,7 @@ fn deliver(
     };
     let properties = match &consumer.feed {
         Feed::Queue(queue) => delivery_count::properties(queue, &entry, delivery_count::By::Deliver, profile),
-        Feed::Stream(_) | Feed::Replies(_) => None,
+        Feed::List(_) | Feed::Stream(_) | Feed::Replies(_) => None,
     };
     let shown = properties.as_deref().unwrap_or_else(|| message.properties());
     put_content(output, channel.number, frame_max, &method, message, shown);
@@ -181,6 +177,7 @@ fn deliver(
         channel.delivered.note(delivery_tag, now_ms);
         let held = match &consumer.feed {
             Feed::Queue(queue) => Held::Queue { queue: queue.clone(), consumer: Some(id), entry },
+            Feed::List(list) => Held::List { list: list.clone(), consumer: Some(id), seq: entry.seq },
             Feed::Stream(stream) => Held::Stream { credit: stream.credit.clone() },
             // They are acknowledged by themselves.
             Feed::Replies(_) => return,

@@ -8,6 +8,7 @@ pub mod consume;
 pub mod deliver;
 mod delivery_count;
 pub mod exchange;
+pub mod list;
 pub mod queue;
 pub mod reply;
 pub mod stream;

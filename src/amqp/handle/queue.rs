@@ -1,6 +1,6 @@
 //! Class 50, queue: declaring, binding, purging, deleting. (AMQP 0-9-1 §1.7; RabbitMQ's server-named queues.)
 
-use super::reply;
+use super::{consume::Source, list, reply};
 use crate::{
     amqp::{
         channel::Channel,
@@ -84,6 +84,9 @@ fn declare(cx: &mut Context<'_>, channel: &mut Channel, method: &Declare<'_>) ->
     }
     if cx.session.vhost.find_queue(&name).is_none() {
         may_dead_letter(cx, &name, &method.arguments)?;
+    }
+    if let Some(list) = vhost.find_list(&name) {
+        return list::declare(cx, channel, method, &list, (kind, &options));
     }
     match kind {
         QueueKind::Classic | QueueKind::Quorum => declare_queue(cx, channel, method, &name, options),
@@ -170,7 +173,11 @@ fn ends(
     // With both missing, the exchange is what is reported.
     cx.session.vhost.exchange(&exchange).map_err(|refusal| cx.fault(refusal))?;
     cx.allow_topic(Access::Read, &exchange, &routing_key)?;
-    let target = cx.target(channel, &name)?.into();
+    let target = match cx.target(channel, &name)? {
+        Source::Queue(queue) => Target::Queue(queue),
+        Source::Stream(topic) => Target::Topic(topic),
+        Source::List(list) => return Err(list::unsupported(cx, "binding", &list)),
+    };
     Ok((target, exchange, routing_key))
 }
 
@@ -200,9 +207,12 @@ fn unbind(cx: &mut Context<'_>, channel: &Channel, method: &Unbind<'_>) -> Resul
 fn purge(cx: &mut Context<'_>, channel: &Channel, method: &Purge<'_>) -> Result<(), Fault> {
     let name = queue_name(channel, method.queue)?;
     cx.allow(Access::Read, &Subject::queue(&name))?;
-    let queue = cx.classic(channel, &name, "queue.purge")?;
-    let message_count = count(queue.purge());
-    cx.reply(None, channel.number, method.nowait, &PurgeOk { message_count });
+    let (purged, pending) = match cx.target(channel, &name)? {
+        Source::List(list) => list.purge(),
+        Source::Queue(_) | Source::Stream(_) => (cx.classic(channel, &name, "queue.purge")?.purge(), None),
+    };
+    let message_count = count(purged);
+    cx.reply(pending, channel.number, method.nowait, &PurgeOk { message_count });
     Ok(())
 }
 
@@ -211,10 +221,13 @@ fn delete(cx: &mut Context<'_>, channel: &mut Channel, method: &Delete<'_>) -> R
     cx.allow(Access::Configure, &Subject::queue(&name))?;
     let vhost = cx.session.vhost.clone();
     let (messages, pending) = match cx.target(channel, &name) {
-        Ok(super::consume::Source::Queue(queue)) => vhost
+        Ok(Source::Queue(queue)) => vhost
             .delete_queue(&queue, method.if_unused, method.if_empty)
             .map_err(|refusal| cx.fault(refusal))?,
-        Ok(super::consume::Source::Stream(topic)) => {
+        Ok(Source::List(list)) => {
+            list.delete(method.if_unused, method.if_empty).map_err(|refusal| cx.fault(refusal))?
+        }
+        Ok(Source::Stream(topic)) => {
             (0, vhost.delete_stream_queue(&topic).map_err(|refusal| cx.fault(refusal))?)
         }
         // What is not there is deleted already.

@@ -4,14 +4,19 @@
 //! makes one Change of everything (`broker/txn/channel.rs`) and is answered once that is durable. A method that comes on the
 //! channel meanwhile closes the connection. (AMQP 0-9-1 §1.9; RabbitMQ's `unexpected command while processing`.)
 
+use std::sync::Arc;
+
 use crate::{
     amqp::{
-        channel::{Channel, How, Mode, Phase, Settlement, Tx},
+        channel::{Channel, Feed, Held, How, Mode, Phase, Settlement, Tx},
         fault::Fault,
         session::{Commit, Context},
         wire::tx::{CommitOk, Method, RollbackOk, SelectOk},
     },
-    broker::txn::channel::{Fate, Settled},
+    broker::{
+        list::queue::ListQueue,
+        txn::channel::{Fate, Settled},
+    },
 };
 
 /// What a transaction may hold back, in bytes: it becomes one Change, which must fit into a segment of the log.
@@ -40,6 +45,9 @@ pub fn handle(cx: &mut Context<'_>, channel: &mut Channel, method: &Method) -> R
 fn select(cx: &mut Context<'_>, channel: &mut Channel) -> Result<(), Fault> {
     match channel.mode {
         Mode::Plain => {
+            if let Some(list) = list_of(channel) {
+                return Err(super::list::unsupported(cx, "tx.select", &list));
+            }
             channel.mode = Mode::Tx(Tx::default());
             channel.publisher.hold_back();
         }
@@ -48,6 +56,20 @@ fn select(cx: &mut Context<'_>, channel: &mut Channel) -> Result<(), Fault> {
     }
     cx.send(channel.number, &SelectOk {});
     Ok(())
+}
+
+/// A list that the channel consumes, or has something of.
+fn list_of(channel: &Channel) -> Option<Arc<ListQueue>> {
+    let consumed = channel.consumers.all().into_iter().find_map(|consumer| match consumer.feed {
+        Feed::List(list) => Some(list),
+        Feed::Queue(_) | Feed::Replies(_) | Feed::Stream(_) => None,
+    });
+    consumed.or_else(|| {
+        channel.unacked.iter().find_map(|(_, held)| match held {
+            Held::List { list, .. } => Some(list.clone()),
+            Held::Queue { .. } | Held::Stream { .. } => None,
+        })
+    })
 }
 
 fn commit(cx: &mut Context<'_>, channel: &mut Channel) -> Result<(), Fault> {

@@ -118,6 +118,10 @@ impl Access<'_> {
         let (db, key) = place;
         let kind = self.kind(*db, key)?;
         let (id, waiter) = self.inner.state.waiters.first_at(place, after)?;
+        if let (Wants::Loan(consumer), Kind::List) = (&waiter.wants, kind) {
+            self.serve_reader(*consumer, id);
+            return Some((id, None));
+        }
         let served = match (waiter.wants.clone(), kind) {
             (Wants::Elements { from, count }, Kind::List) => {
                 let elements = self.pop(*db, key, from, count).ok().flatten();
@@ -131,7 +135,7 @@ impl Access<'_> {
             }
             (Wants::News, Kind::Stream) => Some(ServedWith::News),
             // It goes on waiting for what it can use.
-            (Wants::Elements { .. } | Wants::Move { .. } | Wants::News, _) => None,
+            (Wants::Elements { .. } | Wants::Loan(_) | Wants::Move { .. } | Wants::News, _) => None,
         };
         Some((id, served))
     }

@@ -197,10 +197,11 @@ impl Journal {
         self.bytes.len() + self.ops.len() * DELTA_BYTES
     }
 
-    /// What was gathered, as Changes: the first is what was done, whole; those behind it tidy up.
-    pub(super) fn take(&mut self) -> Vec<JournalChange> {
+    /// What was gathered, as Changes: the first is what was done, whole, and `lazy` when nobody waits for it; those behind
+    /// it tidy up.
+    pub(super) fn take(&mut self, lazy: bool) -> Vec<JournalChange> {
         let (ops, bytes) = (std::mem::take(&mut self.ops), std::mem::take(&mut self.bytes));
-        let mut changes = vec![JournalChange { ops, bytes, lazy: false }];
+        let mut changes = vec![JournalChange { ops, bytes, lazy }];
         for (id, slots) in self.leftover.drain(..) {
             changes.extend(slots.chunks(REMOVED_MAX).map(|slots| JournalChange::removing(id, slots)));
         }
@@ -306,7 +307,8 @@ mod tests {
     fn a_large_value_goes_at_once_and_its_parts_bit_by_bit() {
         let mut journal = Journal::default();
         journal.gone(QueueId(1), 0..10_000);
-        let sizes: Vec<_> = journal.take().iter().map(|change| (change.ops.len(), change.lazy)).collect();
+        let sizes: Vec<_> =
+            journal.take(false).iter().map(|change| (change.ops.len(), change.lazy)).collect();
         assert_eq!(sizes, [(1, false), (4_096, true), (4_096, true), (1_808, true)]);
     }
 }

@@ -7,6 +7,8 @@
 pub mod blocking;
 pub mod fields;
 pub mod journal;
+pub mod lending;
+pub mod place;
 mod records;
 mod recovery;
 pub mod sorted;
@@ -34,13 +36,16 @@ use self::{
 use super::{
     Core,
     outlet::{Event, Outlet},
-    queue::{QueueId, deadline::Earlier},
+    queue::{ConsumerId, QueueId, deadline::Earlier},
     vhost::Vhost,
 };
 use crate::store::{Durability, Ticket};
 
 /// Name spaces of a vhost.
 pub const DBS: Db = 16;
+
+/// With those of what is lent.
+const SPACES: Db = 2 * DBS;
 
 /// The keys of one vhost.
 #[derive(Debug)]
@@ -84,6 +89,16 @@ impl Keyspace {
         Access { keyspace: self, inner, now_ms }
     }
 
+    /// Domain time.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.core.clock.now_ms()
+    }
+
+    pub(super) fn new_consumer(&self) -> ConsumerId {
+        self.core.ids.consumer()
+    }
+
     /// The deadline has come.
     pub(super) fn on_deadline(&self, now_ms: i64) {
         let mut access = self.enter(now_ms);
@@ -94,7 +109,7 @@ impl Keyspace {
     /// Everything goes: the vhost is gone.
     pub(super) fn clear(&self, now_ms: i64) -> Option<Ticket> {
         let mut access = self.enter(now_ms);
-        (0..DBS).for_each(|db| access.flush(db));
+        (0..SPACES).for_each(|db| access.flush(db));
         access.leave()
     }
 }
@@ -133,7 +148,7 @@ impl Access<'_> {
     /// Clients that wait for a key.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.inner.state.waiters.len()
+        self.inner.state.waiters.len() - self.inner.state.lending.waiting()
     }
 
     /// Keys that went because their time had come.
@@ -149,10 +164,19 @@ impl Access<'_> {
     }
 
     /// Goes: what was changed is in the committer's inbox, in the order of the visits. The ticket says when it lasts.
-    pub fn leave(mut self) -> Option<Ticket> {
+    pub fn leave(self) -> Option<Ticket> {
+        self.end(false)
+    }
+
+    /// As [`Access::leave`], when nobody waits for it: it waits for somebody else's turn.
+    pub fn leave_lazily(self) {
+        self.end(true);
+    }
+
+    fn end(mut self, lazy: bool) -> Option<Ticket> {
         self.serve();
         self.drop_topics();
-        let ticket = self.submit();
+        let ticket = self.submit(lazy);
         for (outlet, mut served) in std::mem::take(&mut self.inner.state.served) {
             served.ticket = ticket;
             outlet.push(Event::Served(served));
@@ -162,13 +186,13 @@ impl Access<'_> {
         ticket
     }
 
-    fn submit(&mut self) -> Option<Ticket> {
+    fn submit(&mut self, lazy: bool) -> Option<Ticket> {
         let journal = &mut self.inner.state.journal;
         if journal.is_empty() {
             return None;
         }
         let store = &self.keyspace.core.store;
-        let mut changes = journal.take().into_iter();
+        let mut changes = journal.take(lazy).into_iter();
         let ticket = changes.next().map(|change| store.submit(Box::new(change)));
         for tidying in changes {
             store.submit(Box::new(tidying));

@@ -3,17 +3,12 @@
 
 use uuid::Uuid;
 
-use super::{Access, Db};
+use super::{Access, place};
 use crate::broker::{
     refusal::{Refusal, Subject},
     topic::{NewTopic, VhostName, config::TopicConfig},
     vhost::Vhost,
 };
-
-/// The topic of a stream.
-fn topic_name(db: Db, key: &[u8]) -> String {
-    format!("redis.{db}.{}", String::from_utf8_lossy(key))
-}
 
 impl Vhost {
     /// Appends a record to a topic of that name, which is made if there is none. It is durable with whatever is
@@ -66,7 +61,7 @@ impl Access<'_> {
         let Some(vhost) = self.keyspace.home.upgrade() else { return };
         for (db, key) in gone {
             let is_back = self.kind(db, &key) == Some(super::value::Kind::Stream);
-            if let Some(topic) = vhost.find_topic(&topic_name(db, &key)).filter(|_| !is_back) {
+            if let Some(topic) = vhost.find_topic(&place::name_of(db, &key)).filter(|_| !is_back) {
                 vhost.delete_stream(&topic);
             }
         }

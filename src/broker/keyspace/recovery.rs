@@ -54,7 +54,9 @@ pub(in crate::broker) fn recover(
         store.submit(Box::new(JournalChange::orphans(parts)));
     }
     for vhost in vhosts {
-        vhost.keyspace.enter(vhost.core.clock.now_ms()).leave();
+        let mut keys = vhost.keyspace.enter(vhost.core.clock.now_ms());
+        keys.take_back_all();
+        keys.leave();
     }
     Ok(Ok(()))
 }

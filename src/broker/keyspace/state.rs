@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     journal::{Journal, Record, Slots, ValueId},
+    lending::Lending,
     value::{Held, Kind, Value},
     waiters::{Db, Name, Served, Waiters},
 };
@@ -49,6 +50,9 @@ pub struct State {
     expiring: BTreeSet<(i64, Db, Name)>,
     watches: HashMap<(Db, Name), Vec<Weak<AtomicBool>>>,
     pub(super) waiters: Waiters,
+    pub(super) lending: Lending,
+    /// Those among the keys that are lists.
+    lists: BTreeSet<(Db, Name)>,
     pub(super) served: Vec<(Arc<super::Outlet>, Served)>,
     /// What is held in memory.
     pub(super) bytes: usize,
@@ -65,11 +69,13 @@ impl State {
     pub(super) fn new(vhost: Arc<str>, journal: Journal) -> Self {
         Self {
             vhost,
-            dbs: (0..super::DBS).map(|_| Names::default()).collect(),
+            dbs: (0..super::SPACES).map(|_| Names::default()).collect(),
             journal,
             expiring: BTreeSet::new(),
             watches: HashMap::new(),
             waiters: Waiters::default(),
+            lending: Lending::default(),
+            lists: BTreeSet::new(),
             served: Vec::new(),
             bytes: 0,
             gone_streams: Vec::new(),
@@ -127,6 +133,11 @@ impl State {
         behind.filter_map(move |(id, name)| Some((id.0, name, self.kind(db, name)?)))
     }
 
+    /// Lists, in all name spaces.
+    pub(super) fn lists(&self) -> impl Iterator<Item = &(Db, Name)> {
+        self.lists.iter()
+    }
+
     /// Changes the value of a key, if there is one. A key whose value is empty afterwards goes.
     ///
     /// # Errors
@@ -181,6 +192,9 @@ impl State {
         if let Some(at) = entry.expires_at_ms {
             self.expiring.insert((at, db, name.clone()));
         }
+        if entry.value.kind() == Kind::List {
+            self.lists.insert((db, name.clone()));
+        }
         names.by_id.insert(entry.id, name.clone());
         self.waiters.look_at(db, &name);
         names.by_name.insert(name, entry);
@@ -196,8 +210,14 @@ impl State {
         }
         self.bytes -= KEY_BYTES + name.len() + entry.value.bytes();
         self.touched(db, key);
-        if entry.value.kind() == Kind::Stream {
-            self.gone_streams.push((db, name.clone()));
+        match entry.value.kind() {
+            Kind::Stream => self.gone_streams.push((db, name.clone())),
+            Kind::List => {
+                let place = (db, name.clone());
+                self.lists.remove(&place);
+                self.lending.forget(&place);
+            }
+            Kind::Hash | Kind::Set | Kind::Sorted | Kind::String => {}
         }
         Some((name, entry))
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    broker::{list::End, outlet::Outlet},
+    broker::{list::End, outlet::Outlet, queue::ConsumerId},
     store::Ticket,
 };
 
@@ -31,6 +31,8 @@ pub enum Wants {
     Elements { from: End, count: usize },
     /// To hear that a stream has something new.
     News,
+    /// An element for a consumer that acknowledges.
+    Loan(ConsumerId),
     /// One element, to be put into another list.
     Move { from: End, to: End, destination: Name },
 }

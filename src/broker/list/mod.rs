@@ -4,6 +4,7 @@
 //! Pure state: what changes is told to [`Slots`]. Indexes count from the left, negative ones from the right, as Redis
 //! has them.
 
+pub mod queue;
 #[cfg(test)]
 mod tests;
 
@@ -80,6 +81,12 @@ impl List {
         self.bytes
     }
 
+    /// The bytes of its elements, without what else they cost.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        self.bytes - self.len() * ELEMENT_BYTES
+    }
+
     /// An element that recovery found; they come in the order of their slots.
     pub(crate) fn recover(&mut self, at: u64, bytes: &[u8]) {
         let position = (at ^ (1 << 63)).cast_signed();
@@ -94,6 +101,24 @@ impl List {
     /// The slots in use.
     pub(crate) fn slots(&self) -> impl Iterator<Item = u64> {
         self.elements.iter().map(|element| slot(element.position))
+    }
+
+    /// The slot of the element at an end.
+    #[must_use]
+    pub fn end_slot(&self, end: End) -> Option<u64> {
+        let element = match end {
+            End::Left => self.elements.front(),
+            End::Right => self.elements.back(),
+        };
+        element.map(|element| slot(element.position))
+    }
+
+    /// Takes out the element that has that slot.
+    pub(crate) fn take_slot(&mut self, at: u64, slots: &mut Slots<'_>) -> Option<Box<[u8]>> {
+        let found = self.elements.binary_search_by_key(&at, |element| slot(element.position)).ok()?;
+        let element = self.elements.remove(found)?;
+        self.drop_of(&element, slots);
+        Some(element.bytes)
     }
 
     /// An index as the peer gave it; `None` when there is no such element.

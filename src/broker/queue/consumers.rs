@@ -77,6 +77,12 @@ pub struct Consumer {
 }
 
 impl Consumer {
+    /// A consumer that has nothing yet, and waits for its turn.
+    #[must_use]
+    pub fn new(id: ConsumerId, spec: ConsumerSpec) -> Self {
+        Self { id, spec, unacked: 0, waiting: true, stalled: false }
+    }
+
     /// Takes one unit of credit, if there is any.
     pub fn take_credit(&mut self) -> bool {
         if self.spec.no_ack {
@@ -160,7 +166,7 @@ impl Consumers {
     /// Adds a consumer; ids rise.
     pub fn push(&mut self, id: ConsumerId, spec: ConsumerSpec) {
         let priority = spec.priority;
-        self.all.push(Consumer { id, spec, unacked: 0, waiting: true, stalled: false });
+        self.all.push(Consumer::new(id, spec));
         self.wait(id, priority);
         self.elect();
     }

@@ -47,7 +47,7 @@ use super::{
     arguments::{self, QueueKind},
     dead_letter,
     message::{Blob, Hold, Message},
-    outlet::{Event, Outlet},
+    outlet::{Event, Outlet, Server},
     policy::Applied,
     receipt::Receipt,
     refusal::Refusal,
@@ -344,7 +344,7 @@ impl Queue {
             dead_letter::move_all(self);
         }
         for outlet in effects.stalled {
-            if !outlet.stall(self) {
+            if !outlet.stall(&Server::Queue(self.clone())) {
                 self.resume(&outlet);
             }
         }

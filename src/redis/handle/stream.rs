@@ -8,12 +8,13 @@ use std::time::Duration;
 use super::stream_group::{deliver_new, pending_of};
 use crate::{
     broker::keyspace::{
+        place,
         stream::{Entry, Id, Stream},
         waiters::Wants,
     },
     redis::{
         call::Call,
-        client::{Blocked, Shape, queue_name},
+        client::{Blocked, Shape},
         fault::Fault,
         wire::{
             number::integer,
@@ -189,7 +190,7 @@ fn mirror(call: &Call<'_, '_>, id: Id, fields: &[&[u8]]) -> Result<(), Fault> {
         pairs.map(|(name, value)| (text(name), text(value).into())).collect();
     let key = id.to_string();
     let record = login.vhost.append_to_topic(
-        &queue_name(call.client.db, call.argument(0)),
+        &place::name_of(call.client.db, call.argument(0)),
         call.keys.now_ms,
         (key.as_bytes(), serde_json::Value::Object(object).to_string().as_bytes()),
         &headers,
