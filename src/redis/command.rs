@@ -7,8 +7,8 @@ use super::{
     call::Call,
     fault::Fault,
     handle::{
-        client, connection, generic, hash, list, pubsub, script, server, set, sorted_set, stream,
-        stream_group, string, transaction,
+        client, config, connection, generic, hash, inspect, list, pubsub, script, server, set, sorted_set,
+        stream, stream_group, string, transaction,
     },
     wire::number::integer,
 };
@@ -128,14 +128,18 @@ const NONE: Keys = Keys::None;
 commands! {
     "auth" connection::auth -2 [NOSCRIPT LOADING STALE FAST NO_AUTH ALLOW_BUSY] NONE, Connection;
     "client" client::client -2 [] NONE, Server;
+    "config" config::config -2 [] NONE, Server;
     "command" server::command -1 [LOADING STALE] NONE, Connection;
     "echo" connection::echo 2 [LOADING STALE FAST] NONE, Connection;
     "hello" connection::hello -1 [NOSCRIPT LOADING STALE FAST NO_AUTH ALLOW_BUSY] NONE, Connection;
     "info" server::info -1 [LOADING STALE] NONE, Server;
+    "memory" inspect::memory -2 [] Keys::Range(2, 2, 1), Server;
     "ping" connection::ping -1 [FAST] NONE, Connection;
     "quit" connection::quit -1 [NOSCRIPT LOADING STALE FAST NO_AUTH ALLOW_BUSY] NONE, Connection;
     "reset" connection::reset 1 [NOSCRIPT LOADING STALE FAST NO_AUTH ALLOW_BUSY] NONE, Connection;
+    "role" server::role 1 [NOSCRIPT LOADING STALE FAST] NONE, Server;
     "select" connection::select 2 [LOADING STALE FAST] NONE, Connection;
+    "time" server::time 1 [LOADING STALE FAST] NONE, Server;
 
     "blmove" list::blmove 6 [WRITE DENYOOM NOSCRIPT BLOCKING] TWO, List;
     "blmpop" list::blmpop -5 [WRITE BLOCKING MOVABLE_KEYS] Keys::Counted(2), List;
@@ -170,11 +174,13 @@ commands! {
     "flushdb" generic::flushdb -1 [WRITE] NONE, Keyspace;
     "keys" generic::keys 2 [READONLY] NONE, Keyspace;
     "move" generic::move_key 3 [WRITE FAST] ONE, Keyspace;
+    "object" inspect::object -2 [] Keys::Range(2, 2, 1), Keyspace;
     "persist" generic::persist 2 [WRITE FAST] ONE, Keyspace;
     "pexpire" generic::pexpire -3 [WRITE FAST] ONE, Keyspace;
     "pexpireat" generic::pexpireat -3 [WRITE FAST] ONE, Keyspace;
     "pexpiretime" generic::pexpiretime 2 [READONLY FAST] ONE, Keyspace;
     "pttl" generic::pttl 2 [READONLY FAST] ONE, Keyspace;
+    "randomkey" generic::randomkey 1 [READONLY] NONE, Keyspace;
     "rename" generic::rename 3 [WRITE] TWO, Keyspace;
     "renamenx" generic::renamenx 3 [WRITE FAST] TWO, Keyspace;
     "scan" generic::scan -2 [READONLY] NONE, Keyspace;
@@ -189,6 +195,7 @@ commands! {
     "get" string::get 2 [READONLY FAST] ONE, String;
     "getdel" string::getdel 2 [WRITE FAST] ONE, String;
     "getex" string::getex -2 [WRITE FAST] ONE, String;
+    "getrange" string::getrange 4 [READONLY] ONE, String;
     "getset" string::getset 3 [WRITE DENYOOM FAST] ONE, String;
     "incr" string::incr 2 [WRITE DENYOOM FAST] ONE, String;
     "incrby" string::incrby 3 [WRITE DENYOOM FAST] ONE, String;
@@ -199,6 +206,7 @@ commands! {
     "set" string::set -3 [WRITE DENYOOM] ONE, String;
     "setex" string::setex 4 [WRITE DENYOOM] ONE, String;
     "setnx" string::setnx 3 [WRITE DENYOOM FAST] ONE, String;
+    "setrange" string::setrange 4 [WRITE DENYOOM] ONE, String;
     "strlen" string::strlen 2 [READONLY FAST] ONE, String;
 
     "hdel" hash::hdel -3 [WRITE FAST] ONE, Hash;
@@ -214,6 +222,7 @@ commands! {
     "hscan" hash::hscan -3 [READONLY] ONE, Hash;
     "hset" hash::hset -4 [WRITE DENYOOM FAST] ONE, Hash;
     "hsetnx" hash::hsetnx 4 [WRITE DENYOOM FAST] ONE, Hash;
+    "hstrlen" hash::hstrlen 3 [READONLY FAST] ONE, Hash;
     "hvals" hash::hvals 2 [READONLY] ONE, Hash;
 
     "sadd" set::sadd -3 [WRITE DENYOOM FAST] ONE, Set;
@@ -221,7 +230,9 @@ commands! {
     "sismember" set::sismember 3 [READONLY FAST] ONE, Set;
     "smembers" set::smembers 2 [READONLY] ONE, Set;
     "smismember" set::smismember -3 [READONLY FAST] ONE, Set;
+    "smove" set::smove 4 [WRITE FAST] TWO, Set;
     "spop" set::spop -2 [WRITE FAST] ONE, Set;
+    "srandmember" set::srandmember -2 [READONLY] ONE, Set;
     "srem" set::srem -3 [WRITE FAST] ONE, Set;
     "sscan" set::sscan -3 [READONLY] ONE, Set;
 
@@ -229,6 +240,7 @@ commands! {
     "zcard" sorted_set::zcard 2 [READONLY FAST] ONE, SortedSet;
     "zcount" sorted_set::zcount 4 [READONLY FAST] ONE, SortedSet;
     "zincrby" sorted_set::zincrby 4 [WRITE DENYOOM FAST] ONE, SortedSet;
+    "zmscore" sorted_set::zmscore -3 [READONLY FAST] ONE, SortedSet;
     "zpopmax" sorted_set::zpopmax -2 [WRITE FAST] ONE, SortedSet;
     "zpopmin" sorted_set::zpopmin -2 [WRITE FAST] ONE, SortedSet;
     "zrange" sorted_set::zrange -4 [READONLY] ONE, SortedSet;
@@ -240,6 +252,7 @@ commands! {
     "zrevrange" sorted_set::zrevrange -4 [READONLY] ONE, SortedSet;
     "zrevrangebyscore" sorted_set::zrevrangebyscore -4 [READONLY] ONE, SortedSet;
     "zrevrank" sorted_set::zrevrank 3 [READONLY FAST] ONE, SortedSet;
+    "zscan" sorted_set::zscan -3 [READONLY] ONE, SortedSet;
     "zscore" sorted_set::zscore 3 [READONLY FAST] ONE, SortedSet;
 
     "xack" stream_group::xack -4 [WRITE FAST] ONE, Stream;

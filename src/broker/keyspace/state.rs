@@ -119,6 +119,19 @@ impl State {
         self.names(db).map_or(0, |names| names.by_name.len())
     }
 
+    /// The first and the last place of a walk; `None`: there is no key.
+    #[must_use]
+    pub fn ids(&self, db: Db) -> Option<(u64, u64)> {
+        let ids = &self.names(db)?.by_id;
+        Some((ids.first_key_value()?.0.0, ids.last_key_value()?.0.0))
+    }
+
+    /// What a key takes in memory, with its value; `None` when there is none.
+    #[must_use]
+    pub fn key_bytes(&self, db: Db, key: &[u8]) -> Option<usize> {
+        self.entry(db, key).map(|entry| KEY_BYTES + key.len() + entry.value.bytes())
+    }
+
     /// Keys of a name space that will go by themselves.
     #[must_use]
     pub fn expiring(&self, db: Db) -> usize {

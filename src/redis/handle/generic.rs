@@ -122,6 +122,16 @@ pub fn scan(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// A key at random: the next behind a random moment.
+pub fn randomkey(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let db = call.db();
+    let ids = call.keys.ids(db);
+    let after = ids.map(|(first, last)| rand::random_range(first..=last) - 1);
+    let key = after.and_then(|after| call.keys.walk(db, after).next()).map(|(_, name, _)| name.clone());
+    call.reply.bulk_or_null(key.as_deref());
+    Ok(())
+}
+
 /// When a time to go may be set.
 #[derive(Debug, Clone, Copy, Default)]
 struct When {

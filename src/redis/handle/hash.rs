@@ -154,3 +154,10 @@ pub fn hincrbyfloat(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     call.reply.text(&new);
     Ok(())
 }
+
+pub fn hstrlen(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let hash = call.keys.get::<Hash>(call.client.db, call.argument(0))?;
+    let value = hash.and_then(|hash| hash.get(call.arguments.get(1)?));
+    call.reply.count(value.map_or(0, <[u8]>::len));
+    Ok(())
+}

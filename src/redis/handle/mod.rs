@@ -2,9 +2,11 @@
 
 pub mod blocking;
 pub mod client;
+pub mod config;
 pub mod connection;
 pub mod generic;
 pub mod hash;
+pub mod inspect;
 pub mod list;
 pub mod pubsub;
 pub mod script;

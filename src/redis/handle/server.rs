@@ -193,3 +193,21 @@ fn keyspace(call: &Call<'_, '_>, page: &mut String) {
         let _ = write!(page, "db{db}:keys={keys},expires={expires},avg_ttl=0\r\n");
     }
 }
+
+/// `TIME`: seconds and microseconds since the epoch.
+pub fn time(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let now_ms = call.keys.now_ms;
+    call.reply.array(2);
+    call.reply.text(&(now_ms / 1_000).to_string());
+    call.reply.text(&(now_ms % 1_000 * 1_000).to_string());
+    Ok(())
+}
+
+/// `ROLE`: there is one server, and nobody follows it.
+pub fn role(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    call.reply.array(3);
+    call.reply.text("master");
+    call.reply.integer(0);
+    call.reply.array(0);
+    Ok(())
+}

@@ -89,3 +89,49 @@ pub fn sscan(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     found.iter().for_each(|member| call.reply.bulk(member));
     Ok(())
 }
+
+/// `SRANDMEMBER key [count]`: different ones, or as many as asked for when the count is negative.
+pub fn srandmember(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let count = match *call.rest(1) {
+        [] => None,
+        [count] => Some(integer(count).ok_or(Fault::NotInteger)?),
+        _ => return Err(Fault::Syntax),
+    };
+    let set = call.keys.get::<Set>(call.client.db, call.argument(0))?;
+    let members: Vec<&[u8]> = set.into_iter().flat_map(Set::iter).collect();
+    let any = || (!members.is_empty()).then(|| rand::random_range(0..members.len()));
+    let Some(count) = count else {
+        call.reply.bulk_or_null(any().and_then(|at| members.get(at).copied()));
+        return Ok(());
+    };
+    let asked = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
+    let picked: Vec<usize> = if count < 0 {
+        if asked > PICKED_MAX {
+            return Err(Fault::err("value is out of range"));
+        }
+        std::iter::from_fn(any).take(asked).collect()
+    } else {
+        rand::seq::index::sample(&mut rand::rng(), members.len(), asked.min(members.len())).into_vec()
+    };
+    call.reply.array(picked.len());
+    picked.iter().filter_map(|&at| members.get(at)).for_each(|member| call.reply.bulk(member));
+    Ok(())
+}
+
+/// Members that come more than once are counted by the asker, so there is an end to it.
+const PICKED_MAX: usize = 1_000_000;
+
+/// `SMOVE source destination member`
+pub fn smove(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let (db, source, destination, member) = (call.db(), call.argument(0), call.argument(1), call.argument(2));
+    let is_there = call.keys.get::<Set>(db, source)?.is_some_and(|set| set.contains(member));
+    if call.keys.kind(db, source).is_some() {
+        call.keys.get::<Set>(db, destination)?;
+    }
+    if is_there && source != destination {
+        call.keys.change(db, source, |set: &mut Set, slots| set.remove(member, slots))?;
+        call.keys.change_or_make(db, destination, |set: &mut Set, slots| set.add(member, slots))?;
+    }
+    call.reply.flag(is_there);
+    Ok(())
+}

@@ -7,7 +7,7 @@ use crate::{
     redis::{
         call::Call,
         fault::Fault,
-        wire::number::{float, integer},
+        wire::number::{float, integer, score},
     },
 };
 
@@ -366,4 +366,33 @@ pub fn zpopmin(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 
 pub fn zpopmax(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     pop(call, true)
+}
+
+pub fn zmscore(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let sorted = call.keys.get::<Sorted>(call.client.db, call.argument(0))?;
+    let members = call.arguments.get(1..).unwrap_or_default();
+    call.reply.array(members.len());
+    for member in members {
+        match sorted.and_then(|sorted| sorted.score(member)) {
+            Some(score) => call.reply.double(score),
+            None => call.reply.null(),
+        }
+    }
+    Ok(())
+}
+
+/// `ZSCAN key cursor [MATCH pattern] [COUNT count]`: all of it at once, as Redis does with small ones.
+pub fn zscan(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let scan = super::generic::Scan::of(call.rest(1), false)?;
+    let sorted = call.keys.get::<Sorted>(call.client.db, call.argument(0))?;
+    let found: Vec<_> =
+        sorted.into_iter().flat_map(Sorted::iter).filter(|(member, _)| scan.wants(member)).collect();
+    call.reply.array(2);
+    call.reply.text("0");
+    call.reply.array(found.len() * 2);
+    for (member, of) in found {
+        call.reply.bulk(member);
+        call.reply.text(&score(of));
+    }
+    Ok(())
 }

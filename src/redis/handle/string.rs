@@ -266,3 +266,39 @@ pub fn decrby(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let n = call.integer(1)?.checked_neg().ok_or(Fault::err("decrement would overflow"))?;
     add(call, n)
 }
+
+/// `GETRANGE key start end`: both ends in it, negative ones counted from the end.
+pub fn getrange(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let (start, end) = (call.integer(1)?, call.integer(2)?);
+    let text = call.keys.get::<Text>(call.client.db, call.argument(0))?;
+    let bytes = text.map(Text::as_bytes).unwrap_or_default();
+    let len = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+    let from_start = |at: i64| if at < 0 { at.saturating_add(len).max(0) } else { at };
+    let (from, to) = (from_start(start), from_start(end).min(len - 1));
+    // Both counted from the end, and the wrong way round: there is nothing, even of one byte.
+    let is_range = !(start < 0 && end < 0 && start > end) && from <= to;
+    let range = usize::try_from(from).ok().zip(usize::try_from(to).ok()).filter(|_| is_range);
+    call.reply.bulk(range.and_then(|(from, to)| bytes.get(from..=to)).unwrap_or_default());
+    Ok(())
+}
+
+/// `SETRANGE key offset value`: what lies between is filled with zeros.
+pub fn setrange(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let (db, key, value) = (call.db(), call.argument(0), call.argument(2));
+    let offset = call.integer(1)?;
+    let from = usize::try_from(offset).map_err(|_| Fault::err("offset is out of range"))?;
+    let mut bytes = call.keys.get::<Text>(db, key)?.map(Text::as_bytes).unwrap_or_default().to_vec();
+    if !value.is_empty() {
+        let to = from.saturating_add(value.len());
+        if to > call.door.settings.bulk_bytes_max {
+            return Err(Fault::err("string exceeds maximum allowed size (proto-max-bulk-len)"));
+        }
+        bytes.resize(bytes.len().max(to), 0);
+        if let Some(place) = bytes.get_mut(from..to) {
+            place.copy_from_slice(value);
+        }
+        call.keys.change_or_make(db, key, |text: &mut Text, slots| text.set(&bytes, slots))?;
+    }
+    call.reply.count(bytes.len());
+    Ok(())
+}
