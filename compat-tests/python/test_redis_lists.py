@@ -222,3 +222,34 @@ def test_what_was_not_acknowledged_is_there_after_kill_9(warren):
     got = get_all(connection.channel(), "redis.0.tasks")
     assert [(int(body), method.redelivered) for method, _, body in got] == [(n, n < 10) for n in range(5, 22)]
     connection.close()
+
+
+def test_metrics_count_keys_elements_and_commands(warren):
+    client = redis.Redis.from_url(warren.redis_url, client_name="counted")
+    client.lpush("tasks", "a", "b", "c")
+    redis.Redis.from_url(warren.redis_url.removesuffix("0") + "3").set("k", "v")
+    with pytest.raises(redis.ResponseError):
+        client.incr("tasks")
+    connection = pika.BlockingConnection(pika.URLParameters(warren.amqp_url))
+    connection.channel().basic_get("redis.0.tasks")
+    waiter = threading.Thread(target=lambda: redis.Redis.from_url(warren.redis_url).blpop("nothing", 20), daemon=True)
+    waiter.start()
+
+    def scraped():
+        page = urllib.request.urlopen(f"http://{warren.doors['metrics']}/metrics").read().decode()
+        return dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
+
+    page = wait_for(lambda: (page := scraped())["redis_blocked_clients"] == "1" and page)
+    shown = {
+        "redis_db_keys{db=\"db0\"}": "1",
+        "redis_db_keys{db=\"db3\"}": "1",
+        "redis_commands_total{cmd=\"lpush\"}": "1",
+        "redis_errors_total{err=\"WRONGTYPE\"}": "1",
+        "warren_list_elements_ready": "2",
+        "warren_list_elements_unacked": "1",
+        "rabbitmq_queue_messages_ready": "2",
+        "rabbitmq_queue_messages_unacked": "1",
+    }
+    assert {name: page.get(name) for name in shown} == shown
+    client.rpush("nothing", "x")
+    connection.close()

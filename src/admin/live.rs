@@ -26,6 +26,7 @@ use crate::{
         arguments::QueueKind,
         exchange::{Binding, Target},
         group::{Description, GroupKey, progress::Progress},
+        keyspace::DBS,
         list::queue::InUse,
         message::{Publish, Traits},
         outlet::Outlet,
@@ -300,6 +301,7 @@ impl Source for Live {
         };
         for info in self.broker.connections.all() {
             figures.connections += 1;
+            figures.keys.clients += u64::from(info.protocol == "Redis");
             let channels = info.channels.lock();
             figures.channels += channels.len() as u64;
             figures.publishers += channels.values().filter(|c| c.published.load(Relaxed) > 0).count() as u64;
@@ -307,6 +309,7 @@ impl Source for Live {
         for vhost in self.broker.vhosts() {
             let topics = vhost.topics();
             figures.exchanges += vhost.exchanges().len() as u64;
+            add_keys(&mut figures, &vhost);
             figures.queues += topics.iter().map(|t| t.declared_streams().len() as u64).sum::<u64>();
             figures.groups.extend(self.groups_of(&vhost));
             figures.topics.extend(topics.iter().map(|topic| topic_figures(topic)));
@@ -485,6 +488,30 @@ fn stream_row(topic: &Topic) -> QueueRow {
         effective_policy_definition: table(&applied.definition()),
         ..QueueRow::default()
     }
+}
+
+/// What the keys of a vhost count, as lists and for themselves.
+fn add_keys(figures: &mut Figures, vhost: &Vhost) {
+    for list in vhost.lists() {
+        figures.queues += 1;
+        figures.consumers += list.figures.consumers as u64;
+        figures.messages_ready += list.figures.ready as u64;
+        figures.messages_unacked += list.figures.unacked as u64;
+        figures.message_bytes += list.figures.ready_bytes as u64;
+        figures.keys.elements_ready += list.figures.ready as u64;
+        figures.keys.elements_unacked += list.figures.unacked as u64;
+    }
+    let all = vhost.keyspace.enter(vhost.core.clock.now_ms());
+    figures.keys.blocked_clients += all.waiting() as u64;
+    figures.keys.bytes += all.held_bytes() as u64;
+    for db in (0..DBS).filter(|&db| all.len(db) > 0) {
+        let count = all.len(db) as u64;
+        match figures.keys.by_db.iter_mut().find(|(other, _)| *other == db) {
+            Some((_, sum)) => *sum += count,
+            None => figures.keys.by_db.push((db, count)),
+        }
+    }
+    all.leave_lazily();
 }
 
 fn topic_figures(topic: &Topic) -> TopicFigures {

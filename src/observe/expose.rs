@@ -45,6 +45,21 @@ pub struct Figures {
     pub store: StoreFigures,
     pub topics: Vec<TopicFigures>,
     pub groups: Vec<GroupFigures>,
+    pub keys: KeyFigures,
+}
+
+/// Keys of all vhosts.
+#[derive(Debug, Clone, Default)]
+pub struct KeyFigures {
+    pub clients: u64,
+    /// Clients that wait for a key.
+    pub blocked_clients: u64,
+    pub bytes: u64,
+    /// By name space, those that have any.
+    pub by_db: Vec<(u8, u64)>,
+    /// Elements of lists that anybody may take, and those that consumers have not acknowledged.
+    pub elements_ready: u64,
+    pub elements_unacked: u64,
 }
 
 /// The store's own counters.
@@ -94,6 +109,7 @@ pub fn render(metrics: &Metrics, figures: &Figures, identity: &Identity) -> Vec<
     machine(&mut page, figures);
     store(&mut page, &figures.store);
     topics(&mut page, figures, identity);
+    keys(&mut page, metrics, &figures.keys);
     let mut text = Vec::with_capacity(16 * 1024);
     // Writing into memory fails only for a family without metrics, and Page makes none.
     if let Err(e) = TextEncoder::new().encode(&page.0, &mut text) {
@@ -341,6 +357,33 @@ fn topics(page: &mut Page, figures: &Figures, identity: &Identity) {
     );
 }
 
+/// Under redis_exporter's names.
+fn keys(page: &mut Page, metrics: &Metrics, keys: &KeyFigures) {
+    let gauges = [
+        ("redis_connected_clients", "Clients currently connected", keys.clients),
+        ("redis_blocked_clients", "Clients that wait for a key", keys.blocked_clients),
+        ("redis_memory_used_dataset_bytes", "Memory that keys take", keys.bytes),
+        ("warren_list_elements_ready", "Elements of lists that anybody may take", keys.elements_ready),
+        (
+            "warren_list_elements_unacked",
+            "Elements of lists delivered to consumers but not yet acknowledged",
+            keys.elements_unacked,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        page.gauge(name, help, &[], float(value));
+    }
+    for (db, count) in &keys.by_db {
+        page.gauge("redis_db_keys", "Keys of a database", &[("db", &format!("db{db}"))], float(*count));
+    }
+    for (name, total) in metrics.redis_calls.totals() {
+        page.counter("redis_commands_total", "Commands handled, by name", &[("cmd", name)], total);
+    }
+    for (code, total) in metrics.redis_errors.totals() {
+        page.counter("redis_errors_total", "Error replies, by their code", &[("err", code)], total);
+    }
+}
+
 fn partitions(
     page: &mut Page,
     figures: &Figures,
@@ -383,8 +426,11 @@ mod tests {
         let metrics = Metrics::default();
         metrics.received.add(3);
         metrics.message_sizes.observe(50, 3);
+        metrics.redis_calls.name(["get", "lpush"].into_iter());
+        metrics.redis_calls.count(1);
         let figures = Figures {
             messages_ready: 2,
+            keys: KeyFigures { by_db: vec![(3, 7)], ..KeyFigures::default() },
             topics: vec![TopicFigures {
                 name: "hello".into(),
                 partitions: vec![PartitionFigures { oldest_offset: 1, current_offset: 9 }; 2],
@@ -410,6 +456,8 @@ mod tests {
             "rabbitmq_message_size_bytes_sum{protocol=\"amqp091\"} 150",
             "kafka_topic_partition_current_offset{topic=\"hello\",partition=\"1\"} 9",
             "kafka_consumergroup_lag{consumergroup=\"g\",topic=\"hello\",partition=\"1\"} 5",
+            "redis_db_keys{db=\"db3\"} 7",
+            "redis_commands_total{cmd=\"lpush\"} 1",
             "# TYPE warren_store_syncs_total counter",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");

@@ -3,7 +3,10 @@
 //! Plain relaxed atomics: whoever handles a batch adds once per batch. Gauges are no counters: they are taken from
 //! the broker when somebody asks ([`expose::Figures`](crate::observe::expose::Figures)).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// A number that only rises.
 #[derive(Debug, Default)]
@@ -42,6 +45,10 @@ macro_rules! counters {
             $(#[doc = $help] pub $field: Counter,)*
             /// Sizes of published bodies.
             pub message_sizes: Sizes,
+            /// Redis' commands, those that are unknown not.
+            pub redis_calls: ByName,
+            /// Redis' error replies, by their code.
+            pub redis_errors: ByName,
         }
 
         impl Metrics {
@@ -119,6 +126,30 @@ impl Metrics {
             value: self.delivered(),
         };
         self.table().chain([delivered])
+    }
+}
+
+/// Counters under names that whoever counts knows, and gives once.
+#[derive(Debug, Default)]
+pub struct ByName(OnceLock<Box<[(&'static str, Counter)]>>);
+
+impl ByName {
+    /// The names, in the order of the numbers they are counted under. What was counted before them is lost.
+    pub fn name(&self, names: impl Iterator<Item = &'static str>) {
+        self.0.get_or_init(|| names.map(|name| (name, Counter::default())).collect());
+    }
+
+    #[inline]
+    pub fn count(&self, number: usize) {
+        if let Some((_, counter)) = self.0.get().and_then(|counters| counters.get(number)) {
+            counter.increment();
+        }
+    }
+
+    /// Names with what was counted, where that is something.
+    pub fn totals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counters = self.0.get().into_iter().flatten();
+        counters.map(|(name, counter)| (*name, counter.total())).filter(|(_, total)| *total > 0)
     }
 }
 

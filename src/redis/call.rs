@@ -6,7 +6,7 @@ use super::{
     Door,
     client::{Client, Silence},
     command::{self, Command, DENYOOM, Group, NO_AUTH, PUBSUB, WRITE},
-    fault::{Fault, Permission},
+    fault::{self, Fault, Permission},
     handle::transaction,
     wire::{
         number::{float, integer},
@@ -62,19 +62,21 @@ impl<'a> Call<'a, '_> {
     }
 }
 
-/// Handles a request: its reply is written, whatever becomes of it.
-pub fn handle(call: &mut Call<'_, '_>, request: &[&[u8]]) {
-    let Some((name, arguments)) = request.split_first() else { return };
+/// Handles a request: its reply is written, whatever becomes of it. Returns the command's name, if it is one.
+pub fn handle(call: &mut Call<'_, '_>, request: &[&[u8]]) -> Option<&'static str> {
+    let (name, arguments) = request.split_first()?;
     let silence = call.client.silence;
     let before = call.reply.out.len();
-    let refused = match command::find(name) {
+    let meters = &call.door.broker.core.meters;
+    let found = command::find_numbered(name);
+    let refused = match found {
         None if is_http(name) => {
             tracing::warn!(
                 peer = %call.client.peer(),
                 "HTTP at the Redis door: somebody may be made to talk to it; the connection is closed"
             );
             call.client.dropped = true;
-            return;
+            return None;
         }
         None => {
             fail_transaction(call);
@@ -82,10 +84,15 @@ pub fn handle(call: &mut Call<'_, '_>, request: &[&[u8]]) {
                 arguments.iter().take(SHOWN_ARGUMENTS).map(|argument| argument.to_vec()).collect();
             Err(Fault::UnknownCommand { name: name.to_vec(), arguments })
         }
-        Some(command) => run_or_queue(call, command, request),
+        Some((number, command)) => {
+            meters.redis_calls.count(number);
+            run_or_queue(call, command, request)
+        }
     };
     if let Err(fault) = refused {
-        call.reply.error(&fault.to_string());
+        let text = fault.to_string();
+        call.door.broker.core.meters.redis_errors.count(fault::code_number(&text));
+        call.reply.error(&text);
     }
     if silence != Silence::Off {
         call.reply.out.truncate(before);
@@ -93,6 +100,7 @@ pub fn handle(call: &mut Call<'_, '_>, request: &[&[u8]]) {
             call.client.silence = Silence::Off;
         }
     }
+    found.map(|(_, command)| command.name)
 }
 
 /// What a browser says first, made by somebody else to speak to a Redis on its machine.

@@ -288,12 +288,19 @@ commands! {
     "watch" transaction::watch -2 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] ALL, Transaction;
 }
 
-static BY_NAME: LazyLock<HashMap<&[u8], &Command>> =
-    LazyLock::new(|| COMMANDS.iter().map(|command| (command.name.as_bytes(), command)).collect());
+/// Commands with their numbers, which are their places in the table.
+static BY_NAME: LazyLock<HashMap<&[u8], (usize, &Command)>> =
+    LazyLock::new(|| COMMANDS.iter().enumerate().map(|at| (at.1.name.as_bytes(), at)).collect());
 
 /// The command of that name, in whatever case.
 #[must_use]
 pub fn find(name: &[u8]) -> Option<&'static Command> {
+    find_numbered(name).map(|(_, command)| command)
+}
+
+/// As [`find`], with its number.
+#[must_use]
+pub fn find_numbered(name: &[u8]) -> Option<(usize, &'static Command)> {
     let mut lower = [0; NAME_BYTES_MAX];
     let lower = lower.get_mut(..name.len())?;
     lower.copy_from_slice(name);

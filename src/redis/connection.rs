@@ -428,8 +428,7 @@ impl Visit<'_> {
                 }
                 Ok(Front::Whole { bytes }) => {
                     let request = decoder.arguments(rest);
-                    if let Some(name) = request.first() {
-                        self.last = super::command::find(name).map_or("NULL", |command| command.name);
+                    if !request.is_empty() {
                         let mut call = Call {
                             arguments: request.get(1..).unwrap_or_default(),
                             reply: Reply { out: replies, resp: client.resp },
@@ -439,7 +438,7 @@ impl Visit<'_> {
                             now: self.now,
                             alone: true,
                         };
-                        call::handle(&mut call, &request);
+                        self.last = call::handle(&mut call, &request).unwrap_or("NULL");
                         keys.serve();
                         self.handled += 1;
                     }

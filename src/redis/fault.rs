@@ -44,6 +44,29 @@ pub enum Fault {
     WrongType,
 }
 
+/// The codes that errors begin with.
+pub const CODES: &[&str] = &[
+    "ERR",
+    "BUSYGROUP",
+    "EXECABORT",
+    "MISCONF",
+    "NOAUTH",
+    "NOGROUP",
+    "NOPERM",
+    "NOPROTO",
+    "NOSCRIPT",
+    "OOM",
+    "WRONGPASS",
+    "WRONGTYPE",
+];
+
+/// The place of an error's code among them.
+#[must_use]
+pub fn code_number(text: &str) -> usize {
+    let code = text.split(' ').next().unwrap_or_default();
+    CODES.iter().position(|known| *known == code).unwrap_or(0)
+}
+
 /// What a user may not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {

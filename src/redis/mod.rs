@@ -48,6 +48,9 @@ pub struct Door {
 impl Door {
     #[must_use]
     pub fn new(broker: Arc<Broker>, settings: Settings, started: Instant) -> Arc<Self> {
+        let meters = &broker.core.meters;
+        meters.redis_calls.name(command::COMMANDS.iter().map(|command| command.name));
+        meters.redis_errors.name(fault::CODES.iter().copied());
         Arc::new(Self { broker, settings, clients: Clients::default(), started })
     }
 }
