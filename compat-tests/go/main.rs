@@ -1,4 +1,4 @@
-//! Runs the Go suites against the `warren` binary: AMQP's libraries (streadway/amqp, amqp091-go) always, Kafka's
+//! Runs the Go suites against the `warren` binary: AMQP's libraries (streadway/amqp, amqp091-go) and go-redis always, Kafka's
 //! (franz-go, sarama, segmentio/kafka-go) and ZeroMQ's (go-zeromq/zmq4) from `WARREN_COMPAT=ci` on.
 #![cfg(test)]
 
@@ -19,6 +19,7 @@ fn packages(suite: &str, folder: &str) {
     go.env("KAFKA", broker.doors().kafka.to_string());
     go.env("KAFKA_GUARDED", guarded.doors().kafka.to_string());
     go.env("ZMQ", broker.doors().zmq.to_string());
+    go.env("REDIS", broker.doors().redis.to_string());
     go.env_remove("WARREN_ORACLE_KAFKA");
     broker.lend_ctl(&mut go, "RABBITMQCTL");
     // Compiling the libraries counts too, the first time.
@@ -30,7 +31,7 @@ fn packages(suite: &str, folder: &str) {
 }
 
 #[test]
-fn amqp() {
+fn amqp_and_redis() {
     packages("go", "go");
 }
 

@@ -1,4 +1,4 @@
-//! Runs the Node suites (amqplib, kafkajs, zeromq) against the `warren` binary; from `WARREN_COMPAT=ci` on.
+//! Runs the Node suites (amqplib, ioredis, kafkajs, zeromq) against the `warren` binary; from `WARREN_COMPAT=ci` on.
 #![cfg(test)]
 
 #[path = "../support/mod.rs"]
@@ -9,7 +9,7 @@ use std::{process::Command, time::Duration};
 use support::{Tier, broker::Broker, environment, gaps, process, report};
 
 #[test]
-fn amqplib_kafkajs_and_zeromq() {
+fn each_client_s_programs_pass() {
     if !report::included("node", Tier::Ci) {
         return;
     }
@@ -18,7 +18,13 @@ fn amqplib_kafkajs_and_zeromq() {
     let guarded = Broker::ephemeral(&["--set", "kafka.sasl=true"]);
     let mut outcomes = Vec::new();
     let mut said = String::new();
-    for program in ["amqplib.test.mjs", "amqplib-broker.test.mjs", "kafkajs.test.mjs", "zeromq.test.mjs"] {
+    for program in [
+        "amqplib.test.mjs",
+        "amqplib-broker.test.mjs",
+        "ioredis.test.mjs",
+        "kafkajs.test.mjs",
+        "zeromq.test.mjs",
+    ] {
         let mut node = Command::new("node");
         node.current_dir(&directory).args(["--no-warnings", "--test-reporter=tap", program]);
         node.env("AMQP_URL", format!("amqp://guest:guest@{}/", broker.doors().amqp));
@@ -26,6 +32,7 @@ fn amqplib_kafkajs_and_zeromq() {
         node.env("KAFKA", broker.doors().kafka.to_string());
         node.env("KAFKA_GUARDED", guarded.doors().kafka.to_string());
         node.env("ZMQ", broker.doors().zmq.to_string());
+        node.env("REDIS", broker.doors().redis.to_string());
         let done = report::suite(&format!("node {program}"), || process::within(&mut node, LIMIT));
         outcomes.extend(gaps::from_tap(&done.said));
         said.push_str(&done.said);
