@@ -2,7 +2,7 @@
 //!
 //! As the oracle of stream jobs: `fixtures/streams/*/*.golden` and `values.tsv` are made anew and compared with those of
 //! the tree; with `WARREN_REGENERATE=1` they are written. What Warren makes of the same queries is in
-//! `src/stream/run/nexmark.rs`, and needs no Java. As a client: its tutorials' jobs at the Kafka door, in `door.rs`; and
+//! `src/stream/run/fixtures.rs`, and needs no Java. As a client: its tutorials' jobs at the Kafka door, in `door.rs`; and
 //! Beam's, in `beam.rs`.
 #![cfg(test)]
 
@@ -95,6 +95,11 @@ fn results(folder: &Path) -> BTreeMap<String, String> {
 #[test]
 fn nexmark() {
     made_anew("Golden", "nexmark", Duration::from_secs(300));
+}
+
+#[test]
+fn language() {
+    made_anew("Golden", "language", Duration::from_secs(300));
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub mod rank;
 pub mod rows;
 pub mod session;
 pub mod sink;
+pub mod sort;
 pub mod source;
 pub mod temporal_join;
 pub mod union;
@@ -212,6 +213,7 @@ pub fn open(id: OperatorId, kind: &NodeKind, fresh: bool) -> Result<Option<Box<d
             RankKind::Window { end } => Box::new(window_rank::WindowRank::open(id, plan, end)),
         },
         NodeKind::Sink(plan) => sink::open(id, plan),
+        NodeKind::Sort(plan) => Box::new(sort::Sort::open(id, plan, fresh)),
         NodeKind::Source(_) => return Ok(None),
         NodeKind::TemporalJoin(plan) => Box::new(temporal_join::TemporalJoin::open(id, plan, fresh)?),
         NodeKind::Union => Box::new(union::Union),

@@ -4,7 +4,7 @@
 use super::{
     Cx, Msg, Operator,
     aggregate::{Aggregates, Group},
-    rows::{Kept, arrival_key, key_of, time_of},
+    rows::{Kept, arrival_key, key_of, take_at, time_of},
 };
 use crate::stream::{
     datum::{Columns, Datum, Row},
@@ -15,7 +15,7 @@ use crate::stream::{
         physical::{self, OperatorId},
     },
     state::{
-        encode::{take_time, time_key},
+        encode::time_key,
         keyed::{Bucket, Changes, Keyed, StateRead, prefix_of},
         timed::Timers,
     },
@@ -202,15 +202,7 @@ impl Operator for Over {
     fn on_watermark(&mut self, watermark_ms: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
         while let Some((at, key)) = self.due.next(watermark_ms) {
             let waiting = self.waiting.value(&key, cx.now.ms, cx.store)?;
-            let mut subs: Vec<Box<[u8]>> = Vec::new();
-            for (sub, _) in waiting.from(&time_key(at)) {
-                if take_time(&mut &**sub)? != at {
-                    break;
-                }
-                subs.push(sub.clone());
-            }
-            let rows =
-                subs.iter().filter_map(|sub| waiting.remove(sub)).map(|Kept(columns)| columns).collect();
+            let rows = take_at(waiting, at)?;
             self.work(&key, at, rows, cx)?;
         }
         cx.out.push(Msg::Watermark(watermark_ms));

@@ -7,7 +7,7 @@ use crate::stream::{
     expr::{EvalError, Now, compile::Code},
     plan::{logical::SortKey, physical::JoinOn},
     state::{
-        encode::{damaged, put, put_all, take_all, time_key},
+        encode::{damaged, put, put_all, take_all, take_time, time_key},
         keyed::{Bucket, Encoded},
     },
 };
@@ -71,6 +71,18 @@ pub fn arrival_key<T>(bucket: &Bucket<T>, at_ms: i64) -> Result<Vec<u8>, EvalErr
     Ok([time_key(at_ms).as_slice(), &number.to_be_bytes()].concat())
 }
 
+/// Takes out the rows of a time, in the order of arrival.
+pub fn take_at(bucket: &mut Bucket<Kept>, at_ms: i64) -> Result<Vec<Columns>, EvalError> {
+    let mut subs: Vec<Box<[u8]>> = Vec::new();
+    for (sub, _) in bucket.from(&time_key(at_ms)) {
+        if take_time(&mut &**sub)? != at_ms {
+            break;
+        }
+        subs.push(sub.clone());
+    }
+    Ok(subs.iter().filter_map(|sub| bucket.remove(sub)).map(|Kept(columns)| columns).collect())
+}
+
 /// The order of two rows.
 #[must_use]
 pub fn compare(a: &[Datum], b: &[Datum], order: &[SortKey]) -> Ordering {
@@ -108,6 +120,7 @@ pub fn compare(a: &[Datum], b: &[Datum], order: &[SortKey]) -> Ordering {
 pub struct On {
     left_key: Vec<Code>,
     right_key: Vec<Code>,
+    null_safe: Vec<bool>,
     condition: Option<Code>,
     pub left_width: usize,
     pub right_width: usize,
@@ -121,6 +134,7 @@ impl On {
         Ok(Self {
             left_key: all(&plan.left_key)?,
             right_key: all(&plan.right_key)?,
+            null_safe: plan.null_safe.clone(),
             condition: plan.condition.as_ref().map(crate::stream::expr::compile::compile).transpose()?,
             left_width: plan.left_width,
             right_width: plan.right_width,
@@ -131,9 +145,10 @@ impl On {
     pub fn key(&self, left: bool, row: &Row, now: Now, key: &mut Vec<u8>) -> Result<bool, EvalError> {
         key.clear();
         let mut meets = true;
-        for code in if left { &self.left_key } else { &self.right_key } {
+        let codes = if left { &self.left_key } else { &self.right_key };
+        for (code, null_safe) in codes.iter().zip(&self.null_safe) {
             let value = code.eval(row, now)?;
-            meets &= !value.is_null();
+            meets &= *null_safe || !value.is_null();
             put(key, &value);
         }
         Ok(meets)

@@ -8,24 +8,20 @@
 use std::rc::Rc;
 
 use sqlparser::ast::{
-    BinaryOperator, Distinct, Expr as Parsed, GroupByExpr, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias,
-    WildcardAdditionalOptions, With,
+    Distinct, Expr as Parsed, GroupByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias, WildcardAdditionalOptions, With,
 };
 
 use super::{
-    aggregate::AggCall,
     analyze_expr::{ILLEGAL_AGGREGATE, comparison},
     catalog::Catalog,
-    group_window, join,
-    logical::{
-        Aggregate, Join, JoinKind, JoinShape, Logical, Schema, TimeAttribute, WindowAggregate, is_true,
-    },
-    over::{Overs, bound_call},
-    physical::merged,
-    scope::{FoundCall, GroupWindow, Grouping, Scope},
+    grouping::{distinct, is_one_of},
+    join,
+    logical::{Join, JoinKind, JoinShape, Logical, Schema, is_true},
+    over::Overs,
+    scope::Scope,
+    subquery::parts_of,
     types::{DataType, Type, least_restrictive},
-    window::{WindowShape, WindowTime},
 };
 use crate::stream::{
     datum::Datum,
@@ -46,7 +42,7 @@ pub struct Analyzer<'a> {
     pub(super) catalog: &'a Catalog,
     /// Innermost last.
     pub(super) named: Vec<(String, Logical)>,
-    depth: usize,
+    pub(super) depth: usize,
     nodes: usize,
 }
 
@@ -56,21 +52,34 @@ impl<'a> Analyzer<'a> {
         Self { catalog, named: Vec::new(), depth: 0, nodes: 0 }
     }
 
-    /// The relation a query stands for.
+    /// The relation a query stands for. As a part of another it has no order: only its first rows are its own.
     pub fn query(&mut self, query: &Query) -> Result<Logical> {
+        let plan = self.whole_query(query)?;
+        Ok(match plan {
+            Logical::Sort(sort) => sort.input,
+            Logical::Project { input, exprs, names } => {
+                let input = if let Logical::Sort(sort) = *input { Box::new(sort.input) } else { input };
+                Logical::Project { input, exprs, names }
+            }
+            plan => plan,
+        })
+    }
+
+    /// The relation that an INSERT writes, in its order.
+    pub fn whole_query(&mut self, query: &Query) -> Result<Logical> {
         self.deeper(query.span())?;
         let named_before = self.named.len();
         if let Some(with) = &query.with {
             self.with(with)?;
         }
-        let plan = self.body(&query.body)?;
-        refuse_around(query)?;
+        let plan = self.ordered(query)?;
+        refuse_foreign_query(query)?;
         self.named.truncate(named_before);
         self.depth -= 1;
         Ok(plan)
     }
 
-    fn deeper(&mut self, at: impl Into<Pos>) -> Result<()> {
+    pub(super) fn deeper(&mut self, at: impl Into<Pos>) -> Result<()> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return Err(SqlError::invalid(at, "the query is nested too deeply"));
@@ -91,7 +100,7 @@ impl<'a> Analyzer<'a> {
         Ok(())
     }
 
-    fn body(&mut self, body: &SetExpr) -> Result<Logical> {
+    pub(super) fn body(&mut self, body: &SetExpr) -> Result<Logical> {
         match body {
             SetExpr::Select(select) => self.select(select),
             SetExpr::Query(query) => self.query(query),
@@ -108,7 +117,22 @@ impl<'a> Analyzer<'a> {
                 let all = union_all(left, right, at)?;
                 if *set_quantifier == SetQuantifier::All { Ok(all) } else { distinct(all, at) }
             }
-            SetExpr::SetOperation { op, left, .. } => Err(SqlError::not_yet(left.span(), op)),
+            SetExpr::SetOperation { op, set_quantifier, left, right }
+                if matches!(op, SetOperator::Except | SetOperator::Intersect) =>
+            {
+                let at = right.span().into();
+                if !matches!(set_quantifier, SetQuantifier::None | SetQuantifier::Distinct) {
+                    return Err(SqlError::not_yet(at, format!("{op} {set_quantifier}")));
+                }
+                self.deeper(at)?;
+                let (left, right) = (self.body(left)?, self.body(right)?);
+                self.depth -= 1;
+                among(left, right, *op == SetOperator::Intersect, at)
+            }
+            SetExpr::SetOperation { left, .. } => Err(SqlError::syntax(
+                left.span(),
+                "MINUS is not allowed under the current SQL conformance level",
+            )),
             SetExpr::Values(_) => Err(SqlError::not_yet(body.span(), "VALUES")),
             SetExpr::Table(_) => Err(SqlError::not_yet(body.span(), "TABLE as a query")),
             _ => Err(SqlError::syntax(body.span(), "expected a query")),
@@ -118,7 +142,8 @@ impl<'a> Analyzer<'a> {
     fn select(&mut self, select: &Select) -> Result<Logical> {
         refuse_foreign(select)?;
         let at: Pos = select.select_token.0.span.into();
-        let (mut plan, scope) = self.from(&select.from, at)?;
+        let (plan, scope) = self.from(&select.from, at)?;
+        let (mut plan, scope) = self.with_values(plan, scope, &parts_of(select))?;
         if let Some(selection) = &select.selection {
             plan = self.filtered(plan, &scope, selection)?;
         }
@@ -158,163 +183,6 @@ impl<'a> Analyzer<'a> {
         self.grouped(select, keys, plan, scope, at)
     }
 
-    fn grouped(
-        &mut self,
-        select: &Select,
-        parsed_keys: &[Parsed],
-        plan: Logical,
-        scope: Scope,
-        at: Pos,
-    ) -> Result<Logical> {
-        let (mut keys, mut names, mut window) = (Vec::new(), Vec::new(), None);
-        for parsed in parsed_keys {
-            if let Parsed::Function(function) = parsed
-                && let Some(kind) = group_window::name_of(function)
-            {
-                if window.replace(group_window::read(&scope, kind, function)?).is_some() {
-                    return Err(SqlError::invalid(parsed.span(), "Multiple window functions in GROUP BY"));
-                }
-                continue;
-            }
-            refuse_grouping_sets(parsed)?;
-            let key = scope.expr(parsed)?;
-            if !keys.contains(&key) {
-                names.push(match &key.node {
-                    Node::Column { name, .. } => name.clone(),
-                    _ => format!("$k{}", keys.len()),
-                });
-                keys.push(key);
-            }
-        }
-        if let Some(window) = &mut window {
-            window.event = time_of(&plan, window, at)? == TimeAttribute::Event;
-        }
-        let schema_below = scope.columns.clone();
-        let grouping = Rc::new(Grouping { below: scope, keys, names, window, calls: Vec::new().into() });
-        let seen = Scope { grouping: Some(grouping.clone()), ..Scope::of(None, schema_below) };
-        let (exprs, names) = projection(&select.projection, &seen)?;
-        let having = select.having.as_ref().map(|h| seen.condition(h, "HAVING")).transpose()?;
-        let mut plan = aggregated(plan, &grouping, at)?;
-        if let Some(condition) = having {
-            plan = Logical::Filter { input: Box::new(plan), condition };
-        }
-        Ok(plan.project(exprs, names))
-    }
-
-    /// WHERE: conditions go as far down as they can; sub-queries become joins.
-    fn filtered(&mut self, plan: Logical, scope: &Scope, selection: &Parsed) -> Result<Logical> {
-        let mut conditions = Vec::new();
-        let mut subqueries = Vec::new();
-        for part in conjuncts_of(selection) {
-            match part {
-                Parsed::InSubquery { .. } | Parsed::Exists { .. } => subqueries.push((part, false)),
-                Parsed::UnaryOp { op: sqlparser::ast::UnaryOperator::Not, expr }
-                    if matches!(**expr, Parsed::Exists { .. } | Parsed::InSubquery { .. }) =>
-                {
-                    subqueries.push((expr, true));
-                }
-                _ => conditions.extend(join::conjuncts(scope.condition(part, "WHERE")?)),
-            }
-        }
-        let mut plan = join::push_down(plan, conditions, selection.span().into())?;
-        for (parsed, negated) in subqueries {
-            plan = join::settled(plan, parsed.span().into())?;
-            plan = self.semi_join(plan, scope, parsed, negated)?;
-        }
-        Ok(plan)
-    }
-
-    /// `x IN (SELECT …)` and `EXISTS (SELECT …)`.
-    fn semi_join(&mut self, left: Logical, scope: &Scope, parsed: &Parsed, negated: bool) -> Result<Logical> {
-        let at: Pos = parsed.span().into();
-        let (query, negated, value) = match parsed {
-            Parsed::InSubquery { expr, subquery, negated: not } => {
-                (subquery, negated != *not, Some(scope.expr(expr)?))
-            }
-            Parsed::Exists { subquery, negated: not } => (subquery, negated != *not, None),
-            _ => return Err(SqlError::not_yet(at, "a sub-query in an expression")),
-        };
-        let width = scope.columns.len();
-        let (right, mut condition, outputs) = self.correlated(query, scope)?;
-        if let Some(value) = value {
-            let [output] = outputs.as_slice() else {
-                return Err(SqlError::invalid(at, "the sub-query of IN must have one column"));
-            };
-            let equal = comparison(Comparison::Equal, value.clone(), output.clone(), at)?;
-            let nullable = value.data_type.nullable || output.data_type.nullable;
-            if negated && nullable {
-                // NOT IN holds only where the comparison is false with every row: unknown counts as equal.
-                let may =
-                    Node::Is { test: crate::stream::expr::Test::False, negated: true, expr: Box::new(equal) };
-                condition.push(Expr::new(may, DataType::not_null(Type::Boolean)));
-            } else {
-                condition.push(equal);
-            }
-        }
-        debug_assert!(left.schema().len() == width, "the scope is the left side's");
-        let kind = if negated { JoinKind::Anti } else { JoinKind::Semi };
-        let join = Join { kind, left, right, condition, shape: JoinShape::Undecided };
-        join::settled(Logical::Join(Box::new(join)), at)
-    }
-
-    /// A sub-query that may name columns of the query around it in its WHERE: the relation without those conditions,
-    /// the conditions over the columns of both, and the sub-query's own columns counted behind the outer ones.
-    fn correlated(&mut self, query: &Query, outer: &Scope) -> Result<(Logical, Vec<Expr>, Vec<Expr>)> {
-        let width = outer.columns.len();
-        let behind = |schema: Schema| -> Vec<Expr> {
-            schema.into_iter().enumerate().map(|(i, (n, t))| Expr::column(width + i, &n, t)).collect()
-        };
-        let simple = match &*query.body {
-            SetExpr::Select(select)
-                if query.with.is_none()
-                    && select.distinct.is_none()
-                    && select.having.is_none()
-                    && matches!(&select.group_by, GroupByExpr::Expressions(e, m) if e.is_empty() && m.is_empty()) =>
-            {
-                Some(select)
-            }
-            _ => None,
-        };
-        let Some(select) = simple else {
-            let plan = self.query(query)?;
-            let outputs = behind(plan.schema());
-            return Ok((plan, Vec::new(), outputs));
-        };
-        refuse_around(query)?;
-        refuse_foreign(select)?;
-        let at: Pos = select.select_token.0.span.into();
-        self.deeper(at)?;
-        let (mut plan, inner) = self.from(&select.from, at)?;
-        // An inner name hides an outer one.
-        let both = outer.clone().beside(inner.clone());
-        let (mut own, mut shared) = (Vec::new(), Vec::new());
-        for part in select.selection.as_ref().map(conjuncts_of).unwrap_or_default() {
-            match inner.condition(part, "WHERE") {
-                Ok(condition) => own.extend(join::conjuncts(condition)),
-                Err(inner_error) => match both.condition(part, "WHERE") {
-                    Ok(condition) => shared.extend(join::conjuncts(condition)),
-                    Err(_) => return Err(inner_error),
-                },
-            }
-        }
-        plan = join::settled(join::push_down(plan, own, at)?, at)?;
-        let outputs = match projection(&select.projection, &inner) {
-            Ok((exprs, _)) => {
-                let columns = behind(inner.columns.clone());
-                exprs.iter().map(|e| e.over(&columns)).collect()
-            }
-            Err(e) if e.message == ILLEGAL_AGGREGATE && shared.is_empty() => {
-                let plan = self.query(query)?;
-                let outputs = behind(plan.schema());
-                self.depth -= 1;
-                return Ok((plan, Vec::new(), outputs));
-            }
-            Err(e) => return Err(e),
-        };
-        self.depth -= 1;
-        Ok((plan, shared, outputs))
-    }
-
     /// A copy of a view's plan, counted.
     pub(super) fn bounded(&mut self, plan: &Logical, at: impl Into<Pos>) -> Result<Logical> {
         self.nodes = self.nodes.saturating_add(plan.size());
@@ -328,234 +196,8 @@ impl<'a> Analyzer<'a> {
     }
 }
 
-/// The time attribute that a group window is over.
-fn time_of(plan: &Logical, window: &GroupWindow, at: Pos) -> Result<TimeAttribute> {
-    let found = match &window.time.node {
-        Node::Column { index, .. } => plan.times().get(*index).copied().flatten(),
-        Node::Call(builtin, _) if builtin.name == "PROCTIME" => Some(TimeAttribute::Processing),
-        _ => None,
-    };
-    found.ok_or_else(|| {
-        let kind = &window.time.data_type.kind;
-        SqlError::invalid(
-            at,
-            format!(
-                "Window aggregate can only be defined over a time attribute column, but {kind} encountered."
-            ),
-        )
-    })
-}
-
-/// The relation of the groups, its columns as [`Grouping`] has them.
-fn aggregated(plan: Logical, grouping: &Grouping, at: Pos) -> Result<Logical> {
-    let calls = grouping.calls.take();
-    if let Some(window) = &grouping.window {
-        let time = if window.event { Some(window.time.clone()) } else { None };
-        let (input, calls) = gathered(plan, &grouping.keys, time, calls);
-        let keys = grouping.keys.len();
-        let time = if window.event { WindowTime::Event { column: keys } } else { WindowTime::Processing };
-        let time_type = window.time.data_type.clone();
-        let aggregate = WindowAggregate { input, window: window.window, time, time_type, keys, calls };
-        return checked(aggregate, at);
-    }
-    let windowed = plan.window().and_then(|w| {
-        let among = |columns: &[usize]| grouping.keys.iter().any(|k| is_one_of(k, columns));
-        (among(&w.starts) && among(&w.ends)).then_some(w)
-    });
-    let Some(columns) = windowed else {
-        let (input, calls) = gathered(plan, &grouping.keys, None, calls);
-        return Ok(Logical::Aggregate(Box::new(Aggregate { input, keys: grouping.keys.len(), calls })));
-    };
-    // The window's own columns are no keys of the aggregate: it adds them again.
-    let bound = |k: &Expr| -> Option<usize> {
-        [&columns.starts, &columns.ends, &columns.times].iter().position(|c| is_one_of(k, c))
-    };
-    let keys: Vec<Expr> = grouping.keys.iter().filter(|k| bound(k).is_none()).cloned().collect();
-    let found = calls.len();
-    let aggregate = match fused(&plan, &keys, &calls, at)? {
-        Some(aggregate) => aggregate,
-        None => {
-            let time_type = match plan.schema().get(columns.times.first().copied().unwrap_or(usize::MAX)) {
-                Some((_, t)) => t.clone(),
-                None => DataType::not_null(Type::Timestamp(3)),
-            };
-            let schema = plan.schema();
-            let column = |c: Option<&usize>| {
-                c.and_then(|c| schema.get(*c).map(|(n, t)| Expr::column(*c, n, t.clone())))
-            };
-            let (Some(start), Some(end)) = (column(columns.starts.first()), column(columns.ends.first()))
-            else {
-                return Err(SqlError::invalid(at, "the window's bounds are missing"));
-            };
-            let bounds = [start, end];
-            let with_bounds: Vec<Expr> = keys.iter().chain(&bounds).cloned().collect();
-            let (input, calls) = gathered(plan, &with_bounds, None, calls);
-            let time = WindowTime::Attached { start: keys.len(), end: keys.len() + 1, event: columns.event };
-            WindowAggregate { input, window: columns.window, time, time_type, keys: keys.len(), calls }
-        }
-    };
-    let plan = checked(aggregate, at)?;
-    // Back to the order of GROUP BY.
-    let schema = plan.schema();
-    let mut own = 0;
-    let mut order = Vec::new();
-    for key in &grouping.keys {
-        order.push(match bound(key) {
-            Some(bound) => keys.len() + bound,
-            None => {
-                own += 1;
-                own - 1
-            }
-        });
-    }
-    order.extend((0..found).map(|i| keys.len() + 3 + i));
-    let exprs = order.iter().filter_map(|i| schema.get(*i).map(|(n, t)| Expr::column(*i, n, t.clone())));
-    let exprs: Vec<Expr> = exprs.collect();
-    let names = grouping.names.iter().cloned().chain((0..found).map(|i| format!("$f{i}"))).collect();
-    Ok(plan.project(exprs, names))
-}
-
-fn is_one_of(expr: &Expr, columns: &[usize]) -> bool {
-    matches!(&expr.node, Node::Column { index, .. } if columns.contains(index))
-}
-
-/// The aggregate directly over a window table function's input, if nothing between them looks at the window.
-fn fused(plan: &Logical, keys: &[Expr], calls: &[FoundCall], at: Pos) -> Result<Option<WindowAggregate>> {
-    let (base, calc) = merged(plan);
-    let Logical::WindowRows(rows) = base else { return Ok(None) };
-    let width = rows.input.schema().len();
-    let looks = |e: &Expr| {
-        let mut found = false;
-        e.columns(&mut |c| found |= c >= width);
-        found
-    };
-    let below = |e: &Expr| e.over(&calc.project);
-    let keys: Vec<Expr> = keys.iter().map(below).collect();
-    let calls: Vec<FoundCall> = calls
-        .iter()
-        .map(|call| FoundCall {
-            args: call.args.iter().map(below).collect(),
-            filter: call.filter.as_ref().map(below),
-            ..call.clone()
-        })
-        .collect();
-    let mut all = keys.iter().chain(calls.iter().flat_map(|c| c.args.iter().chain(&c.filter)));
-    let session = matches!(rows.window.shape, WindowShape::Session { .. });
-    if all.any(looks) || calc.condition.as_ref().is_some_and(looks) {
-        if rows.time == WindowTime::Processing {
-            return Err(SqlError::not_yet(
-                at,
-                "an aggregate that reads the bounds of a processing-time window",
-            ));
-        }
-        return Ok(None);
-    }
-    if session {
-        let grouped = |c: &usize| keys.iter().any(|k| is_one_of(k, &[*c]));
-        let only = keys.len() == rows.partition.len() && rows.partition.iter().all(grouped);
-        if !only {
-            return Ok(None);
-        }
-    }
-    let mut input = rows.input.clone();
-    if let Some(condition) = calc.condition {
-        if session {
-            // Sessions are made of all rows, also of those that are filtered out above.
-            return Ok(None);
-        }
-        input = Logical::Filter { input: Box::new(input), condition };
-    }
-    let schema = input.schema();
-    let (time_expr, time) = match rows.time {
-        WindowTime::Event { column } => {
-            let expr = schema.get(column).map(|(n, t)| Expr::column(column, n, t.clone()));
-            (expr, WindowTime::Event { column: keys.len() })
-        }
-        WindowTime::Processing => (None, WindowTime::Processing),
-        WindowTime::Attached { .. } => return Ok(None),
-    };
-    let count = keys.len();
-    let (input, calls) = gathered(input, &keys, time_expr, calls);
-    Ok(Some(WindowAggregate {
-        input,
-        window: rows.window,
-        time,
-        time_type: rows.time_type.clone(),
-        keys: count,
-        calls,
-    }))
-}
-
-/// A projection of keys, time and arguments, and the calls over it.
-fn gathered(
-    plan: Logical,
-    keys: &[Expr],
-    time: Option<Expr>,
-    calls: Vec<FoundCall>,
-) -> (Logical, Vec<AggCall>) {
-    let mut columns: Vec<Expr> = keys.iter().cloned().chain(time).collect();
-    let mut column_of = |expr: Expr| -> usize {
-        if let Some(index) = columns.iter().position(|c| *c == expr) {
-            return index;
-        }
-        columns.push(expr);
-        columns.len() - 1
-    };
-    let calls = calls.into_iter().map(|call| bound_call(call, &mut column_of)).collect();
-    let name = |(i, e): (usize, &Expr)| match &e.node {
-        Node::Column { name, .. } => name.clone(),
-        _ => format!("$f{i}"),
-    };
-    let names = columns.iter().enumerate().map(name).collect();
-    (plan.project(columns, names), calls)
-}
-
-fn checked(aggregate: WindowAggregate, at: Pos) -> Result<Logical> {
-    let session = matches!(aggregate.window.shape, WindowShape::Session { .. });
-    if session && !aggregate.input.changes().is_insert_only() {
-        return Err(SqlError::not_yet(at, "a SESSION window over rows that change"));
-    }
-    Ok(Logical::WindowAggregate(Box::new(aggregate)))
-}
-
-/// Each row once.
-fn distinct(plan: Logical, at: Pos) -> Result<Logical> {
-    let schema = plan.schema();
-    let keys: Vec<Expr> =
-        schema.iter().enumerate().map(|(i, (n, t))| Expr::column(i, n, t.clone())).collect();
-    let names: Vec<String> = schema.iter().map(|(n, _)| n.clone()).collect();
-    let grouping =
-        Grouping { below: Scope::of(None, schema), keys, names, window: None, calls: Vec::new().into() };
-    aggregated(plan, &grouping, at)
-}
-
-/// The parts of a condition that must all hold.
-fn conjuncts_of(parsed: &Parsed) -> Vec<&Parsed> {
-    match parsed {
-        Parsed::BinaryOp { left, op: BinaryOperator::And, right } => {
-            let mut parts = conjuncts_of(left);
-            parts.extend(conjuncts_of(right));
-            parts
-        }
-        Parsed::Nested(inner) if matches!(**inner, Parsed::BinaryOp { op: BinaryOperator::And, .. }) => {
-            conjuncts_of(inner)
-        }
-        _ => vec![parsed],
-    }
-}
-
-fn refuse_grouping_sets(parsed: &Parsed) -> Result<()> {
-    match parsed {
-        Parsed::GroupingSets(_) => Err(SqlError::not_yet(parsed.span(), "GROUPING SETS")),
-        Parsed::Cube(_) => Err(SqlError::not_yet(parsed.span(), "CUBE")),
-        Parsed::Rollup(_) => Err(SqlError::not_yet(parsed.span(), "ROLLUP")),
-        _ => Ok(()),
-    }
-}
-
-/// Clauses around a query that need an end of the input.
-fn refuse_around(query: &Query) -> Result<()> {
-    let at = query.body.span();
+/// Clauses around a query that its reader has no use for.
+pub(super) fn refuse_around(query: &Query) -> Result<()> {
     if let Some(order) = &query.order_by {
         return Err(SqlError::not_yet(order.span(), "ORDER BY"));
     }
@@ -563,8 +205,13 @@ fn refuse_around(query: &Query) -> Result<()> {
         return Err(SqlError::not_yet(limit.span(), "LIMIT"));
     }
     if query.fetch.is_some() {
-        return Err(SqlError::not_yet(at, "FETCH"));
+        return Err(SqlError::not_yet(query.body.span(), "FETCH"));
     }
+    refuse_foreign_query(query)
+}
+
+fn refuse_foreign_query(query: &Query) -> Result<()> {
+    let at = query.body.span();
     let foreign = !query.locks.is_empty()
         || query.for_clause.is_some()
         || query.settings.is_some()
@@ -573,7 +220,7 @@ fn refuse_around(query: &Query) -> Result<()> {
     if foreign { Err(SqlError::syntax(at, "a clause of this query is not Flink SQL")) } else { Ok(()) }
 }
 
-fn refuse_foreign(select: &Select) -> Result<()> {
+pub(super) fn refuse_foreign(select: &Select) -> Result<()> {
     let at: Pos = select.select_token.0.span.into();
     if let Some(qualify) = &select.qualify {
         return Err(SqlError::not_yet(qualify.span(), "QUALIFY"));
@@ -593,7 +240,7 @@ fn refuse_foreign(select: &Select) -> Result<()> {
     if foreign { Err(SqlError::syntax(at, "a clause of this SELECT is not Flink SQL")) } else { Ok(()) }
 }
 
-fn projection(items: &[SelectItem], scope: &Scope) -> Result<(Vec<Expr>, Vec<String>)> {
+pub(super) fn projection(items: &[SelectItem], scope: &Scope) -> Result<(Vec<Expr>, Vec<String>)> {
     let (mut exprs, mut names) = (Vec::new(), Vec::new());
     for item in items {
         match item {
@@ -612,6 +259,10 @@ fn projection(items: &[SelectItem], scope: &Scope) -> Result<(Vec<Expr>, Vec<Str
                 names.push(alias.value.clone());
             }
             SelectItem::Wildcard(options) => {
+                for (name, expr) in scope.merged.iter().filter(|_| scope.grouping.is_none()) {
+                    exprs.push(expr.clone());
+                    names.push(name.clone());
+                }
                 all(options, scope, 0..scope.columns.len(), &mut exprs, &mut names)?;
             }
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
@@ -659,8 +310,12 @@ fn all(
     if !plain {
         return Err(SqlError::syntax(at, "'*' with an addition is not Flink SQL"));
     }
+    let whole = columns == (0..scope.columns.len());
     for (index, (name, data_type)) in scope.columns.iter().enumerate().skip(columns.start).take(columns.len())
     {
+        if whole && scope.hidden.contains(&index) {
+            continue;
+        }
         if let Some(grouping) = &scope.grouping {
             let key = grouping.keys.iter().position(|k| is_one_of(k, &[index]));
             let Some(key) = key else {
@@ -700,18 +355,42 @@ pub(super) fn renamed(plan: Logical, names: Vec<String>, at: Pos) -> Result<Logi
     Ok(plan.project(exprs, names))
 }
 
-fn union_all(left: Logical, right: Logical, at: Pos) -> Result<Logical> {
+/// INTERSECT and EXCEPT: the left rows, each once, that the right side has, or has not. NULLs are equal to each other.
+fn among(left: Logical, right: Logical, both: bool, at: Pos) -> Result<Logical> {
+    let (left, right) = (distinct(left, at)?, right);
     let (a, b) = (left.schema(), right.schema());
+    common(&a, &b, if both { "INTERSECT" } else { "EXCEPT" }, at)?;
+    let mut condition = Vec::new();
+    for (index, ((x, x_type), (y, y_type))) in a.iter().zip(&b).enumerate() {
+        let (x, y) =
+            (Expr::column(index, x, x_type.clone()), Expr::column(a.len() + index, y, y_type.clone()));
+        let nullable = x_type.nullable || y_type.nullable;
+        let same = if nullable { Comparison::NotDistinct } else { Comparison::Equal };
+        condition.push(comparison(same, x, y, at)?);
+    }
+    let kind = if both { JoinKind::Semi } else { JoinKind::Anti };
+    let join = Join { kind, left, right, condition, shape: JoinShape::Undecided };
+    join::settled(Logical::Join(Box::new(join)), at)
+}
+
+/// The columns that rows of both relations have together.
+fn common(a: &Schema, b: &Schema, what: &str, at: Pos) -> Result<Schema> {
     if a.len() != b.len() {
-        return Err(SqlError::invalid(at, "Column count mismatch in UNION ALL"));
+        return Err(SqlError::invalid(at, format!("Column count mismatch in {what}")));
     }
     let mut common = Vec::new();
-    for (index, ((name, x), (_, y))) in a.iter().zip(&b).enumerate() {
+    for (index, ((name, x), (_, y))) in a.iter().zip(b).enumerate() {
         let merged = least_restrictive(x, y).ok_or_else(|| {
-            SqlError::invalid(at, format!("Type mismatch in column {} of UNION ALL", index + 1))
+            SqlError::invalid(at, format!("Type mismatch in column {} of {what}", index + 1))
         })?;
         common.push((name.clone(), merged));
     }
+    Ok(common)
+}
+
+fn union_all(left: Logical, right: Logical, at: Pos) -> Result<Logical> {
+    let (a, b) = (left.schema(), right.schema());
+    let common = common(&a, &b, "UNION ALL", at)?;
     let cast = |input: Logical| {
         let schema = input.schema();
         let exprs = schema.iter().zip(&common).enumerate();

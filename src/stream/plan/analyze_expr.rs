@@ -158,7 +158,8 @@ impl Scope {
             }
             Parsed::Floor { expr, field } => self.rounded("FLOOR", expr, field, depth),
             Parsed::Ceil { expr, field } => self.rounded("CEIL", expr, field, depth),
-            Parsed::Subquery(_) | Parsed::Exists { .. } | Parsed::InSubquery { .. } => {
+            Parsed::Subquery(query) => self.value_of(query),
+            Parsed::Exists { .. } | Parsed::InSubquery { .. } => {
                 Err(SqlError::not_yet(parsed.span(), "a sub-query in an expression"))
             }
             Parsed::CompoundFieldAccess { .. } => {
@@ -380,7 +381,7 @@ fn special(name: &str, mut args: Vec<Expr>, at: Pos) -> Result<Expr> {
     }
 }
 
-fn coalesce(args: Vec<Expr>, at: Pos) -> Result<Expr> {
+pub(super) fn coalesce(args: Vec<Expr>, at: Pos) -> Result<Expr> {
     let mut common = DataType::not_null(Type::Null);
     let mut nullable = true;
     for arg in &args {
@@ -476,6 +477,12 @@ pub(super) fn product(a: Expr, b: Expr, at: Pos) -> Result<Expr> {
 }
 
 /// `(sum_of_squares - sum * sum / count) / count`, or `/ (count - 1)`, and its root.
+/// `bits * 2 + bit`.
+pub(super) fn shifted_in(bits: Expr, bit: Expr, at: Pos) -> Result<Expr> {
+    let doubled = product(bits, Expr::literal(Datum::Int(2), Type::BigInt), at)?;
+    arith(Arith::Add, doubled, bit, at)
+}
+
 pub(super) fn deviation(
     sum_of_squares: Expr,
     sum: Expr,

@@ -39,6 +39,7 @@ fn describe(node: &PlanNode) -> String {
             let fields: Vec<&str> = sink.table.persisted().map(|c| c.name.as_str()).collect();
             format!("Sink(table=[{}], fields=[{}])", sink.table.path, fields.join(", "))
         }
+        NodeKind::Sort(sort) => format!("TemporalSort(orderBy=[{}])", ordered(&sort.order)),
         NodeKind::Source(source) => {
             let stored = source.table.stored().map(|(_, c)| c.name.as_str());
             let fields: Vec<&str> =

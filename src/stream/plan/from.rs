@@ -5,13 +5,14 @@
 )]
 
 use sqlparser::ast::{
-    Expr as Parsed, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Join as ParsedJoin,
+    Expr as Parsed, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Join as ParsedJoin,
     JoinConstraint, JoinOperator, ObjectName, Spanned, TableAlias, TableFactor, TableFunctionArgs,
     TableVersion, TableWithJoins,
 };
 
 use super::{
     analyze::{Analyzer, Result, aliased, always},
+    analyze_expr::{coalesce, comparison},
     catalog::Object,
     group_window::interval_ms,
     join,
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::stream::{
     datum::Datum,
-    expr::{Expr, Node},
+    expr::{Comparison, Expr, Node},
     sql::{Pos, SqlError, ast::Name},
 };
 
@@ -60,13 +61,7 @@ impl Analyzer<'_> {
                 JoinOperator::CrossJoin(c) => (JoinKind::Inner, c),
                 _ => return Err(SqlError::syntax(relation.span(), "this kind of join is not Flink SQL")),
             };
-            let on = match constraint {
-                JoinConstraint::On(on) => Some(on),
-                JoinConstraint::None => None,
-                JoinConstraint::Using(_) => return Err(SqlError::not_yet(relation.span(), "JOIN … USING")),
-                JoinConstraint::Natural => return Err(SqlError::not_yet(relation.span(), "NATURAL JOIN")),
-            };
-            left = self.join(left, relation, kind, on)?;
+            left = self.join(left, relation, kind, Some(constraint))?;
         }
         Ok(left)
     }
@@ -76,10 +71,18 @@ impl Analyzer<'_> {
         left: Relation,
         factor: &TableFactor,
         kind: JoinKind,
-        on: Option<&Parsed>,
+        constraint: Option<&JoinConstraint>,
     ) -> Result<Relation> {
         let at: Pos = factor.span().into();
+        let constraint = constraint.unwrap_or(&JoinConstraint::None);
         if let Some((array, alias)) = unnested(factor)? {
+            let on = match constraint {
+                JoinConstraint::On(on) => Some(on),
+                JoinConstraint::None => None,
+                JoinConstraint::Natural | JoinConstraint::Using(_) => {
+                    return Err(SqlError::not_yet(at, "UNNEST with USING or NATURAL"));
+                }
+            };
             return unnest(left, array, alias, kind, on, at);
         }
         let (left, left_scope) = left;
@@ -89,11 +92,25 @@ impl Analyzer<'_> {
         };
         let (right, right_scope) = self.relation(factor)?;
         let width = left_scope.columns.len();
-        let mut scope = left_scope.clone().beside(right_scope);
-        let condition = match on {
-            Some(on) => join::conjuncts(scope.condition(on, "ON")?),
-            None if matches!(kind, JoinKind::Inner) => Vec::new(),
-            None => return Err(SqlError::syntax(at, "an outer join needs ON")),
+        let mut scope = left_scope.clone().beside(right_scope.clone());
+        let mut shared = Vec::new();
+        let condition = match constraint {
+            JoinConstraint::On(on) => join::conjuncts(scope.condition(on, "ON")?),
+            JoinConstraint::None if matches!(kind, JoinKind::Inner) => Vec::new(),
+            JoinConstraint::None => return Err(SqlError::syntax(at, "an outer join needs ON")),
+            JoinConstraint::Using(names) => {
+                for name in names {
+                    match name.0.as_slice() {
+                        [part] => shared.extend(part.as_ident().cloned()),
+                        _ => return Err(SqlError::syntax(name.span(), "USING needs names of columns")),
+                    }
+                }
+                using(&left_scope, &right_scope, &shared, at)?
+            }
+            JoinConstraint::Natural => {
+                shared = in_both(&left_scope, &right_scope);
+                using(&left_scope, &right_scope, &shared, at)?
+            }
         };
         let shape = match version {
             None => JoinShape::Undecided,
@@ -106,6 +123,7 @@ impl Analyzer<'_> {
         for (index, (_, data_type)) in scope.columns.iter_mut().enumerate() {
             data_type.nullable |= if index < width { kind.keeps_right() } else { kind.keeps_left() };
         }
+        merge(&mut scope, &left_scope, &right_scope, &shared, kind, at)?;
         let plan = Logical::Join(Box::new(Join { kind, left, right, condition, shape }));
         Ok((plan, scope))
     }
@@ -268,6 +286,64 @@ impl Analyzer<'_> {
         let window = Window { shape, offset_ms };
         Ok(Logical::WindowRows(Box::new(WindowRows { input, window, time, time_type, partition })))
     }
+}
+
+/// Columns that both sides have, in the order of the left one.
+fn in_both(left: &Scope, right: &Scope) -> Vec<Ident> {
+    let names = |scope: &Scope| -> Vec<String> {
+        let merged = scope.merged.iter().map(|(name, _)| name.clone());
+        let own = scope.columns.iter().enumerate().filter(|(i, _)| !scope.hidden.contains(i));
+        merged.chain(own.map(|(_, (name, _))| name.clone())).collect()
+    };
+    let right = names(right);
+    names(left).into_iter().filter(|name| right.contains(name)).map(Ident::new).collect()
+}
+
+/// What USING says: columns of one name are equal.
+fn using(left: &Scope, right: &Scope, names: &[Ident], at: Pos) -> Result<Vec<Expr>> {
+    let behind = columns_behind(left.columns.len(), right);
+    let mut condition = Vec::new();
+    for name in names {
+        let (own, other) = (left.column(name)?, right.column(name)?.over(&behind));
+        condition.push(comparison(Comparison::Equal, own, other, at)?);
+    }
+    Ok(condition)
+}
+
+fn columns_behind(width: usize, scope: &Scope) -> Vec<Expr> {
+    let column = |(i, (name, t)): (usize, &(String, DataType))| Expr::column(width + i, name, t.clone());
+    scope.columns.iter().enumerate().map(column).collect()
+}
+
+/// From here on a name of USING means the column of either side, which `*` has first and once.
+fn merge(
+    scope: &mut Scope,
+    left: &Scope,
+    right: &Scope,
+    names: &[Ident],
+    kind: JoinKind,
+    at: Pos,
+) -> Result<()> {
+    let own: Vec<Expr> = columns_behind(0, scope);
+    let behind: Vec<Expr> = own.iter().skip(left.columns.len()).cloned().collect();
+    let mut merged = Vec::new();
+    for name in names {
+        let of_left = left.column(name)?.over(&own);
+        let of_right = right.column(name)?.over(&behind);
+        for side in [&of_left, &of_right] {
+            side.columns(&mut |column| scope.hidden.push(column));
+        }
+        let expr = match kind {
+            JoinKind::Full => coalesce(vec![of_left, of_right], at)?,
+            JoinKind::Right => of_right,
+            JoinKind::Anti | JoinKind::Inner | JoinKind::Left | JoinKind::Semi => of_left,
+        };
+        merged.push((name.value.clone(), expr));
+    }
+    scope.merged.retain(|(name, _)| !names.iter().any(|n| n.value == *name));
+    merged.append(&mut scope.merged);
+    scope.merged = merged;
+    Ok(())
 }
 
 fn shape_of(name: &str, ms: &[i64], at: Pos) -> Result<WindowShape> {

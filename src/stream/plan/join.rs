@@ -351,10 +351,7 @@ pub(super) fn temporal(
         );
     };
     match left.times().get(index).copied().flatten() {
-        Some(TimeAttribute::Event) => {}
-        Some(TimeAttribute::Processing) => {
-            return invalid("Processing-time temporal join is not supported yet.");
-        }
+        Some(TimeAttribute::Event | TimeAttribute::Processing) => {}
         None => {
             return invalid(
                 "Temporal table join currently only supports 'FOR SYSTEM_TIME AS OF' left table's time attribute field",
@@ -364,7 +361,6 @@ pub(super) fn temporal(
     if !matches!(kind, JoinKind::Inner | JoinKind::Left) {
         return invalid("Temporal table join currently only supports INNER JOIN and LEFT JOIN");
     }
-    let width = left.schema().len();
     let join = Join {
         kind,
         left: left.clone(),
@@ -384,6 +380,9 @@ pub(super) fn temporal(
             "Temporal table's primary key must be included in the equivalence condition of temporal join",
         );
     }
+    if left.times().get(index).copied().flatten() == Some(TimeAttribute::Processing) {
+        return invalid("Processing-time temporal join is not supported yet.");
+    }
     let right_time = right.times().iter().position(|t| *t == Some(TimeAttribute::Event));
     let Some(right_time) = right_time else {
         return invalid(
@@ -391,6 +390,5 @@ pub(super) fn temporal(
              row time attribute can be found.",
         );
     };
-    let _ = width;
     Ok(JoinShape::Temporal { left: index, right: right_time })
 }

@@ -25,6 +25,7 @@ pub type Schema = Vec<(String, DataType)>;
 pub enum Logical {
     /// Without windows: results are updated as rows come.
     Aggregate(Box<Aggregate>),
+    Expand(Box<Expand>),
     Filter {
         input: Box<Logical>,
         condition: Expr,
@@ -44,6 +45,7 @@ pub enum Logical {
     Rank(Box<Rank>),
     /// The stored columns of a table; computed ones are a projection above.
     Scan(Arc<Table>),
+    Sort(Box<Sort>),
     UnionAll {
         inputs: Vec<Logical>,
     },
@@ -64,6 +66,14 @@ pub struct Aggregate {
     pub input: Logical,
     pub keys: usize,
     pub calls: Vec<AggCall>,
+}
+
+/// Each row once for each set, as the set's expressions make it. The first columns are those of the input, in all sets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expand {
+    pub input: Logical,
+    pub sets: Vec<Vec<Expr>>,
+    pub names: Vec<String>,
 }
 
 /// The same for each window. Columns: keys, start, end, time of the window, results.
@@ -154,6 +164,17 @@ pub enum JoinShape {
     Undecided,
     /// Rows of one window: where the windows' ends are.
     Window { left: usize, right: usize },
+}
+
+/// Rows in the order of their time, which is the first key, and of others where times are equal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sort {
+    pub input: Logical,
+    pub order: Vec<SortKey>,
+    /// Whether that is event time; `None` if the first key is no ascending time, which only the whole query may not be.
+    pub event: Option<bool>,
+    /// Where it stands in the text.
+    pub at: Pos,
 }
 
 /// One column's part in an order.
@@ -333,6 +354,7 @@ impl Logical {
     pub fn inputs(&self) -> Vec<&Self> {
         match self {
             Self::Aggregate(a) => vec![&a.input],
+            Self::Expand(expand) => vec![&expand.input],
             Self::Filter { input, .. }
             | Self::Normalize { input, .. }
             | Self::Project { input, .. }
@@ -341,6 +363,7 @@ impl Logical {
             Self::Over(over) => vec![&over.input],
             Self::Rank(rank) => vec![&rank.input],
             Self::Scan(_) => Vec::new(),
+            Self::Sort(sort) => vec![&sort.input],
             Self::UnionAll { inputs } => inputs.iter().collect(),
             Self::Unnest(unnest) => vec![&unnest.input],
             Self::WindowAggregate(a) => vec![&a.input],
@@ -352,6 +375,7 @@ impl Logical {
     #[must_use]
     pub fn size(&self) -> usize {
         let own = match self {
+            Self::Expand(expand) => expand.sets.iter().flatten().map(Expr::size).sum(),
             Self::Filter { condition, .. } => condition.size(),
             Self::Project { exprs, .. } => exprs.iter().map(Expr::size).sum(),
             Self::Join(join) => join.condition.iter().map(Expr::size).sum(),
@@ -361,6 +385,7 @@ impl Logical {
             | Self::Over(_)
             | Self::Rank(_)
             | Self::Scan(_)
+            | Self::Sort(_)
             | Self::UnionAll { .. }
             | Self::Watermark { .. }
             | Self::WindowAggregate(_)
@@ -379,6 +404,10 @@ impl Logical {
                 let mut schema: Schema = a.input.schema().into_iter().take(a.keys).collect();
                 schema.extend(results(&a.calls));
                 schema
+            }
+            Self::Expand(expand) => {
+                let types = expand.sets.first().into_iter().flatten().map(|e| e.data_type.clone());
+                expand.names.iter().cloned().zip(types).collect()
             }
             Self::Filter { input, .. } | Self::Normalize { input, .. } | Self::Watermark { input, .. } => {
                 input.schema()
@@ -406,6 +435,7 @@ impl Logical {
                 schema
             }
             Self::Scan(table) => table.stored().map(|(_, c)| (c.name.clone(), c.data_type.clone())).collect(),
+            Self::Sort(sort) => sort.input.schema(),
             Self::UnionAll { inputs } => inputs.first().map(Self::schema).unwrap_or_default(),
             Self::Unnest(unnest) => {
                 let mut schema = unnest.input.schema();
@@ -432,6 +462,8 @@ impl Logical {
         let width = self.schema().len();
         match self {
             Self::Filter { input, .. } | Self::Normalize { input, .. } => input.times(),
+            Self::Expand(expand) => padded(expand.input.times(), width),
+            Self::Sort(sort) => sort.input.times(),
             Self::Over(over) => padded(over.input.times(), width),
             Self::Rank(rank) => padded(rank.input.times(), width),
             Self::Unnest(unnest) => padded(unnest.input.times(), width),
@@ -496,6 +528,8 @@ impl Logical {
     #[must_use]
     pub fn window(&self) -> Option<WindowColumns> {
         match self {
+            Self::Expand(expand) => expand.input.window(),
+            Self::Sort(sort) => sort.input.window(),
             Self::Filter { input, .. } | Self::Watermark { input, .. } => input.window(),
             Self::Project { input, exprs, .. } => input.window()?.through(exprs),
             Self::Rank(rank) if matches!(rank.kind, RankKind::Window { .. }) => rank.input.window(),
@@ -542,6 +576,7 @@ impl Logical {
     pub fn changes(&self) -> Changelog {
         match self {
             Self::Aggregate(a) => Changelog { updates: true, deletes: !a.input.changes().is_insert_only() },
+            Self::Expand(expand) => expand.input.changes(),
             Self::Filter { input, .. } | Self::Project { input, .. } | Self::Watermark { input, .. } => {
                 input.changes()
             }
@@ -555,14 +590,20 @@ impl Logical {
                 }
             }
             Self::Normalize { .. } => Changelog::ALL,
-            Self::Over(_) | Self::Scan(_) | Self::WindowAggregate(_) | Self::WindowRows(_) => {
-                Changelog::INSERT_ONLY
-            }
+            Self::Over(_)
+            | Self::Scan(_)
+            | Self::Sort(_)
+            | Self::WindowAggregate(_)
+            | Self::WindowRows(_) => Changelog::INSERT_ONLY,
             Self::Rank(rank) => match rank.kind {
                 RankKind::Deduplicate { keep_last: false, event: false } | RankKind::Window { .. } => {
                     Changelog::INSERT_ONLY
                 }
                 RankKind::Deduplicate { .. } => Changelog { updates: true, deletes: false },
+                // The first rows that come stay the first.
+                RankKind::Top if rank.order.is_empty() && rank.input.changes().is_insert_only() => {
+                    Changelog::INSERT_ONLY
+                }
                 RankKind::Top => Changelog::ALL,
             },
             Self::UnionAll { inputs } => {
@@ -601,7 +642,12 @@ impl Logical {
             }
             Self::WindowAggregate(a) => vec![(0..a.keys + 2).collect()],
             Self::Over(over) => over.input.keys(),
-            Self::Scan(_) | Self::UnionAll { .. } | Self::Unnest(_) | Self::WindowRows(_) => Vec::new(),
+            Self::Sort(sort) => sort.input.keys(),
+            Self::Expand(_)
+            | Self::Scan(_)
+            | Self::UnionAll { .. }
+            | Self::Unnest(_)
+            | Self::WindowRows(_) => Vec::new(),
         }
     }
 
@@ -614,10 +660,12 @@ impl Logical {
             Self::Normalize { .. } => "ChangelogNormalize",
             Self::Rank(rank) if rank.kind == RankKind::Top => "Rank",
             Self::Rank(_) => "Deduplicate",
-            Self::Filter { .. }
+            Self::Expand(_)
+            | Self::Filter { .. }
             | Self::Over(_)
             | Self::Project { .. }
             | Self::Scan(_)
+            | Self::Sort(_)
             | Self::UnionAll { .. }
             | Self::Unnest(_)
             | Self::Watermark { .. }
@@ -634,10 +682,12 @@ impl Logical {
     pub fn drops_late_rows(&self) -> bool {
         let own = match self {
             Self::WindowAggregate(_) | Self::Over(_) => true,
+            Self::Sort(sort) => sort.event == Some(true),
             Self::Rank(rank) => matches!(rank.kind, RankKind::Window { .. }),
             Self::Join(join) => matches!(join.shape, JoinShape::Window { .. }),
             Self::WindowRows(rows) => matches!(rows.window.shape, super::window::WindowShape::Session { .. }),
             Self::Aggregate(_)
+            | Self::Expand(_)
             | Self::Filter { .. }
             | Self::Normalize { .. }
             | Self::Project { .. }

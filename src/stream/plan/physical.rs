@@ -65,6 +65,7 @@ pub enum NodeKind {
     Over(Over),
     Rank(Rank),
     Sink(Sink),
+    Sort(Sort),
     Source(Source),
     TemporalJoin(TemporalJoin),
     Union,
@@ -117,6 +118,13 @@ pub struct Rank {
 }
 
 #[derive(Debug, Clone, PartialEq)]
+pub struct Sort {
+    /// The first is the rows' time.
+    pub order: Vec<SortKey>,
+    pub event: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
 pub struct Over {
     pub partition: Vec<usize>,
     /// The column of time.
@@ -132,6 +140,8 @@ pub struct JoinOn {
     pub kind: JoinKind,
     pub left_key: Vec<Expr>,
     pub right_key: Vec<Expr>,
+    /// For each key whether NULLs are equal to each other (IS NOT DISTINCT FROM).
+    pub null_safe: Vec<bool>,
     pub condition: Option<Expr>,
     pub left_width: usize,
     pub right_width: usize,
@@ -261,6 +271,20 @@ impl Builder {
         match plan {
             Logical::Scan(table) => self.source(table),
             Logical::Watermark { input, .. } => self.lower(input, before),
+            Logical::Expand(expand) => {
+                // A projection for each set, of an input that is made once.
+                let sets = expand.sets.iter().map(|exprs| {
+                    let set = expand.input.clone().project(exprs.clone(), expand.names.clone());
+                    self.lower(&set, before)
+                });
+                let inputs = sets.collect();
+                self.push(NodeKind::Union, "", inputs)
+            }
+            Logical::Sort(sort) => {
+                let input = self.lower(&sort.input, true);
+                let kind = Sort { order: sort.order.clone(), event: sort.event == Some(true) };
+                self.stateful(NodeKind::Sort(kind), &[&sort.input], vec![input])
+            }
             Logical::UnionAll { inputs } => {
                 let inputs = inputs.iter().map(|i| self.lower(i, before)).collect();
                 self.push(NodeKind::Union, "", inputs)
@@ -427,6 +451,7 @@ impl Builder {
                 | NodeKind::Over(_)
                 | NodeKind::Rank(_)
                 | NodeKind::Sink(_)
+                | NodeKind::Sort(_)
                 | NodeKind::Source(_)
                 | NodeKind::TemporalJoin(_)
                 | NodeKind::Union
@@ -457,18 +482,22 @@ impl Builder {
 impl JoinOn {
     fn of(join: &logical::Join) -> Self {
         let (left_width, right_width) = (join.left.schema().len(), join.right.schema().len());
-        let (mut left_key, mut right_key, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut left_key, mut right_key, mut null_safe, mut rest) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for condition in join.condition.iter().filter(|c| !is_true(c)) {
-            if let Node::Compare(Comparison::Equal, a, b) = &condition.node {
+            if let Node::Compare(op @ (Comparison::Equal | Comparison::NotDistinct), a, b) = &condition.node {
+                let safe = *op == Comparison::NotDistinct;
                 match (only(a, left_width), only(b, left_width)) {
                     (Some(Side::Left), Some(Side::Right)) => {
                         left_key.push((**a).clone());
                         right_key.push(moved(b, left_width));
+                        null_safe.push(safe);
                         continue;
                     }
                     (Some(Side::Right), Some(Side::Left)) => {
                         left_key.push((**b).clone());
                         right_key.push(moved(a, left_width));
+                        null_safe.push(safe);
                         continue;
                     }
                     _ => {}
@@ -480,7 +509,7 @@ impl JoinOn {
             let data_type = DataType::nullable(Type::Boolean);
             Expr::new(Node::And(Box::new(a), Box::new(b)), data_type)
         });
-        Self { kind: join.kind, left_key, right_key, condition, left_width, right_width }
+        Self { kind: join.kind, left_key, right_key, null_safe, condition, left_width, right_width }
     }
 }
 
@@ -539,6 +568,7 @@ impl NodeKind {
                 RankKind::Window { .. } => "WindowRank",
             },
             Self::Sink(_) => "Sink",
+            Self::Sort(_) => "TemporalSort",
             Self::Source(_) => "TableSourceScan",
             Self::TemporalJoin(_) => "TemporalJoin",
             Self::Union => "Union",
@@ -589,11 +619,13 @@ pub(super) fn merged(plan: &Logical) -> (&Logical, Calc) {
             (base, Calc { condition: (!is_true(&condition)).then_some(condition), ..below })
         }
         Logical::Aggregate(_)
+        | Logical::Expand(_)
         | Logical::Join(_)
         | Logical::Normalize { .. }
         | Logical::Over(_)
         | Logical::Rank(_)
         | Logical::Scan(_)
+        | Logical::Sort(_)
         | Logical::UnionAll { .. }
         | Logical::Unnest(_)
         | Logical::WindowAggregate(_)

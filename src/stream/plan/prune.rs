@@ -1,7 +1,7 @@
 //! Columns that nobody reads are left out, so that nothing keeps them in its state.
 
 use super::{
-    logical::{Join, JoinShape, Logical, Over, OverCall, Rank, Unnest, WindowRows},
+    logical::{Join, JoinShape, Logical, Over, OverCall, Rank, Sort, Unnest, WindowRows},
     types::{DataType, Type},
 };
 use crate::stream::expr::{Expr, Node};
@@ -46,6 +46,11 @@ pub fn prune(plan: Logical, used: &[bool]) -> Logical {
         Logical::Rank(rank) => prune_rank(*rank, used),
         Logical::Unnest(unnest) => prune_unnest(*unnest, used),
         Logical::WindowRows(rows) => prune_window_rows(*rows, used),
+        Logical::Expand(mut expand) => {
+            expand.input = whole(expand.input);
+            Used::all(used.len()).cut(Logical::Expand(expand), used)
+        }
+        Logical::Sort(sort) => prune_sort(*sort, used),
         Logical::Aggregate(mut aggregate) => {
             aggregate.input = whole(aggregate.input);
             Used::all(used.len()).cut(Logical::Aggregate(aggregate), used)
@@ -206,6 +211,14 @@ fn prune_over(mut over: Over, used: &[bool]) -> Logical {
     let mut out = below;
     out.used.extend(over.calls.iter().map(|_| true));
     out.cut(Logical::Over(Box::new(over)), used)
+}
+
+fn prune_sort(mut sort: Sort, used: &[bool]) -> Logical {
+    let mut below = Used::given(used);
+    sort.order.iter().for_each(|key| below.mark(key.column));
+    sort.order.iter_mut().for_each(|key| key.column = below.place(key.column));
+    sort.input = prune(sort.input, &below.used);
+    below.cut(Logical::Sort(Box::new(sort)), used)
 }
 
 fn prune_rank(mut rank: Rank, used: &[bool]) -> Logical {

@@ -11,18 +11,20 @@ use std::{cell::RefCell, ops::Range, rc::Rc};
 
 use sqlparser::ast::{
     DuplicateTreatment, Expr as Parsed, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    Spanned, Value,
+    Query, Spanned, Value,
 };
 
 use super::{
     aggregate::AggFunction,
     analyze_expr::mismatch,
+    grouping_sets::Expanded,
     logical::Schema,
     over::Overs,
     types::{DataType, Type},
     window::Window,
 };
 use crate::stream::{
+    datum::Datum,
     expr::{Expr, Node},
     sql::{Pos, SqlError},
 };
@@ -35,6 +37,12 @@ pub struct Scope {
     pub columns: Schema,
     /// What each relation is called, and its columns.
     pub relations: Vec<(Option<String>, Range<usize>)>,
+    /// What a name alone means that several relations have: columns of JOIN … USING and of NATURAL JOIN.
+    pub merged: Vec<(String, Expr)>,
+    /// Columns that `*` leaves out.
+    pub hidden: Vec<usize>,
+    /// Sub-queries that stand for a value, and where it is.
+    pub values: Rc<Vec<(Query, Expr)>>,
     pub grouping: Option<Rc<Grouping>>,
     pub overs: Option<Rc<Overs>>,
 }
@@ -44,13 +52,17 @@ impl Scope {
     #[must_use]
     pub fn of(alias: Option<String>, columns: Schema) -> Self {
         let all = 0..columns.len();
-        Self { columns, relations: vec![(alias, all)], grouping: None, overs: None }
+        Self { columns, relations: vec![(alias, all)], ..Self::default() }
     }
 
     /// With the columns of another behind its own.
     #[must_use]
     pub fn beside(mut self, other: Self) -> Self {
         let width = self.columns.len();
+        let behind = |(i, (name, t)): (usize, &(String, DataType))| Expr::column(width + i, name, t.clone());
+        let behind: Vec<Expr> = other.columns.iter().enumerate().map(behind).collect();
+        self.merged.extend(other.merged.into_iter().map(|(name, expr)| (name, expr.over(&behind))));
+        self.hidden.extend(other.hidden.into_iter().map(|column| column + width));
         self.columns.extend(other.columns);
         let moved = |r: Range<usize>| r.start + width..r.end + width;
         self.relations.extend(other.relations.into_iter().map(|(alias, columns)| (alias, moved(columns))));
@@ -64,6 +76,14 @@ impl Scope {
     }
 
     pub(super) fn column(&self, ident: &Ident) -> Result<Expr> {
+        let plain = matches!(ident.quote_style, None | Some('`'));
+        match self.merged.iter().filter(|(name, _)| plain && *name == ident.value).collect::<Vec<_>>()[..] {
+            [(_, expr)] => return Ok(expr.clone()),
+            [] => {}
+            _ => {
+                return Err(SqlError::invalid(ident.span, format!("Column '{}' is ambiguous", ident.value)));
+            }
+        }
         self.column_within(ident, 0..self.columns.len())
     }
 
@@ -115,6 +135,16 @@ impl Scope {
     }
 }
 
+impl Scope {
+    /// The value that a sub-query stands for.
+    pub(super) fn value_of(&self, query: &Query) -> Result<Expr> {
+        let found = self.values.iter().find(|(of, _)| of == query);
+        found.map(|(_, value)| value.clone()).ok_or_else(|| {
+            SqlError::not_yet(query.body.span(), "a sub-query in an expression, at this place")
+        })
+    }
+}
+
 /// A field of a ROW.
 fn field(of: Expr, name: &Ident) -> Result<Expr> {
     let Type::Row(fields) = &of.data_type.kind else {
@@ -146,6 +176,8 @@ pub struct Grouping {
     pub below: Scope,
     pub keys: Vec<Expr>,
     pub names: Vec<String>,
+    /// With several grouping sets: the keys as they are in each.
+    pub expanded: Option<Expanded>,
     /// A group window (`TUMBLE(ts, INTERVAL …)` in GROUP BY), and the type of its time.
     pub window: Option<GroupWindow>,
     pub calls: RefCell<Vec<FoundCall>>,
@@ -161,10 +193,34 @@ pub struct GroupWindow {
 }
 
 impl Grouping {
+    /// One group of all rows.
+    #[must_use]
+    pub fn of(below: Scope) -> Self {
+        let (keys, names, calls) = (Vec::new(), Vec::new(), Vec::new().into());
+        Self { below, keys, names, expanded: None, window: None, calls }
+    }
+
+    /// The columns by which rows are grouped.
+    #[must_use]
+    pub fn grouped(&self) -> Vec<Expr> {
+        match &self.expanded {
+            None => self.keys.clone(),
+            Some(expanded) => {
+                expanded.keys.iter().chain(expanded.lacking.iter().flatten()).cloned().collect()
+            }
+        }
+    }
+
+    /// The name of one of them.
+    #[must_use]
+    pub fn name(&self, index: usize) -> String {
+        self.names.get(index).cloned().unwrap_or_else(|| format!("$g{index}"))
+    }
+
     /// Columns before the aggregates.
     #[must_use]
     pub fn first_call(&self) -> usize {
-        self.keys.len() + if self.window.is_some() { 3 } else { 0 }
+        self.grouped().len() + if self.window.is_some() { 3 } else { 0 }
     }
 
     /// What the expression is above GROUP BY; `None` if it must be taken apart.
@@ -184,6 +240,9 @@ impl Grouping {
                 let name = function.name.to_string().replace('`', "").to_ascii_uppercase();
                 if let Some(bound) = self.window_bound(&name, function)? {
                     return Ok(Some(bound));
+                }
+                if let Some(lacking) = self.lacking(&name, function)? {
+                    return Ok(Some(lacking));
                 }
                 if is_aggregate(&name) {
                     return self.aggregate(&name, function).map(Some);
@@ -207,7 +266,45 @@ impl Grouping {
     fn key(&self, expr: &Expr) -> Option<Expr> {
         let index = self.keys.iter().position(|k| k == expr)?;
         let name = self.names.get(index)?;
-        Some(Expr::column(index, name, expr.data_type.clone()))
+        let data_type = match &self.expanded {
+            Some(expanded) => expanded.keys.get(index)?.data_type.clone(),
+            None => expr.data_type.clone(),
+        };
+        Some(Expr::column(index, name, data_type))
+    }
+
+    /// GROUPING and GROUPING_ID: a bit for each argument, 1 where the set lacks it. GROUP_ID is always 0, as on Flink.
+    fn lacking(&self, name: &str, function: &Function) -> Result<Option<Expr>> {
+        if !matches!(name, "GROUPING" | "GROUPING_ID" | "GROUP_ID") {
+            return Ok(None);
+        }
+        let at: Pos = function.name.span().into();
+        let mut id = Expr::literal(Datum::Int(0), Type::BigInt);
+        let arguments = super::group_window::arguments(function)?;
+        if arguments.is_empty() != (name == "GROUP_ID") {
+            return Err(SqlError::invalid(at, format!("Invalid number of arguments to function '{name}'")));
+        }
+        for argument in arguments {
+            let key = self.below.expr(argument)?;
+            let index = self.keys.iter().position(|k| *k == key).ok_or_else(|| {
+                let message = format!("Argument to {name} operator must be a grouped expression");
+                SqlError::invalid(argument.span(), message)
+            })?;
+            let bit = match self.expanded.as_ref().and_then(|e| e.lacking.get(index).map(|l| (e, l.as_ref())))
+            {
+                Some((expanded, Some(_))) => {
+                    let before = expanded.lacking.iter().take(index).flatten().count();
+                    Expr::column(
+                        self.keys.len() + before,
+                        &format!("$g{index}"),
+                        DataType::not_null(Type::BigInt),
+                    )
+                }
+                _ => Expr::literal(Datum::Int(0), Type::BigInt),
+            };
+            id = super::analyze_expr::shifted_in(id, bit, at)?;
+        }
+        Ok(Some(id))
     }
 
     /// `TUMBLE_START(ts, INTERVAL …)` and its like, with the arguments of the window itself.
@@ -233,7 +330,7 @@ impl Grouping {
                 return Err(SqlError::invalid(at, message));
             }
         };
-        let index = self.keys.len();
+        let index = self.grouped().len();
         let bound_type = DataType::not_null(Type::Timestamp(3));
         let time_type = window.time.data_type.clone().with_nullable(false);
         Ok(Some(match bound {
@@ -249,7 +346,7 @@ impl Grouping {
 
     fn aggregate(&self, name: &str, function: &Function) -> Result<Expr> {
         let at: Pos = function.name.span().into();
-        let grouped = !self.keys.is_empty();
+        let grouped = !self.keys.is_empty() && self.expanded.is_none();
         if matches!(name, "STDDEV_POP" | "STDDEV_SAMP" | "STDDEV" | "VAR_POP" | "VAR_SAMP" | "VARIANCE") {
             return self.deviation(name, function, at);
         }

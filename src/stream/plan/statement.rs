@@ -247,7 +247,7 @@ pub(super) fn insert(catalog: &Catalog, statement: &Insert) -> Result<LogicalIns
             return Err(SqlError::invalid(at, message));
         }
     }
-    let query = Analyzer::new(catalog).query(&statement.query)?;
+    let query = Analyzer::new(catalog).whole_query(&statement.query)?;
     let exprs = if statement.columns.is_empty() {
         by_position(&query.schema(), &table, at)?
     } else {
@@ -263,8 +263,35 @@ pub(super) fn insert(catalog: &Catalog, statement: &Insert) -> Result<LogicalIns
 
 /// What can only be said of the whole: an OVER that no filter has made a Top-N must be one that can run.
 fn check(plan: &Logical) -> Result<()> {
-    if let Logical::Over(over) = plan {
-        over::check(over, over.at)?;
+    match plan {
+        Logical::Over(over) => over::check(over, over.at)?,
+        Logical::Sort(sort) if sort.event.is_none() => {
+            return Err(SqlError::invalid(sort.at, "Sort on a non-time-attribute field is not supported."));
+        }
+        Logical::Sort(sort) if !sort.input.changes().is_insert_only() => {
+            let message = format!(
+                "Sort doesn't support consuming update changes which is produced by node {}",
+                sort.input.updater()
+            );
+            return Err(SqlError::invalid(sort.at, message));
+        }
+        Logical::Sort(sort) if sort.event == Some(false) && sort.order.len() > 1 => {
+            return Err(SqlError::not_yet(sort.at, "ORDER BY processing time and something else"));
+        }
+        Logical::Aggregate(_)
+        | Logical::Expand(_)
+        | Logical::Filter { .. }
+        | Logical::Join(_)
+        | Logical::Normalize { .. }
+        | Logical::Project { .. }
+        | Logical::Rank(_)
+        | Logical::Scan(_)
+        | Logical::Sort(_)
+        | Logical::UnionAll { .. }
+        | Logical::Unnest(_)
+        | Logical::Watermark { .. }
+        | Logical::WindowAggregate(_)
+        | Logical::WindowRows(_) => {}
     }
     plan.inputs().into_iter().try_for_each(check)
 }

@@ -22,19 +22,49 @@ fn not_yet(statement: &str, column: u64, what: &str) {
 
 #[test]
 fn what_is_not_here_yet_is_refused_before_a_job_starts() {
-    not_yet("INSERT INTO s SELECT a FROM t GROUP BY GROUPING SETS ((a), ())", 56, "GROUPING SETS");
     not_yet("INSERT INTO s SELECT COLLECT(a) FROM t", 22, "the function COLLECT");
-    not_yet("INSERT INTO s SELECT t.a FROM t JOIN u USING (a)", 38, "JOIN … USING");
-    not_yet("INSERT INTO s SELECT a FROM t ORDER BY a", 40, "ORDER BY");
-    not_yet("INSERT INTO s SELECT a FROM t LIMIT 3", 37, "LIMIT");
-    not_yet("INSERT INTO s SELECT a FROM t INTERSECT SELECT a FROM u", 15, "INTERSECT");
+    not_yet(
+        "INSERT INTO s SELECT a FROM t GROUP BY GROUPING SETS ((a), (a))",
+        56,
+        "a grouping set that is given twice",
+    );
+    not_yet("INSERT INTO s SELECT a FROM t INTERSECT ALL SELECT a FROM u", 45, "INTERSECT ALL");
+    not_yet(
+        "INSERT INTO s SELECT a FROM t WHERE a = (SELECT a FROM u)",
+        42,
+        "a sub-query for a value, of more than one row",
+    );
+    not_yet(
+        "INSERT INTO s SELECT (SELECT MAX(u.a) FROM u WHERE u.a < t.a) FROM t",
+        52,
+        "a sub-query for a value that is compared with the query around it by more than =",
+    );
+    not_yet(
+        "INSERT INTO s SELECT a FROM t WHERE a > 1 OR EXISTS (SELECT * FROM u)",
+        54,
+        "a sub-query in an expression",
+    );
+    not_yet(
+        "INSERT INTO s SELECT a FROM t UNION ALL SELECT a FROM u ORDER BY a",
+        66,
+        "ORDER BY of a UNION by anything but a column's number",
+    );
+    not_yet(
+        "CREATE TABLE x (a INT) WITH ('connector'='filesystem','path'='s3://b/c','format'='json')",
+        62,
+        "files behind 's3:'",
+    );
+    not_yet(
+        "CREATE TABLE x (a INT) WITH ('connector'='filesystem','path'='/x','format'='json','auto-compaction'='true')",
+        83,
+        "the option 'auto-compaction'",
+    );
     not_yet(
         "INSERT INTO s SELECT CAST(ROW_NUMBER() OVER (ORDER BY ts) AS INT) FROM t",
         27,
         "OVER in an order that is not an ascending time attribute (but for ROW_NUMBER with a filter on it)",
     );
     not_yet("INSERT INTO s SELECT a FROM t MATCH_RECOGNIZE (PATTERN (A))", 31, "MATCH_RECOGNIZE");
-    not_yet("INSERT INTO s SELECT a FROM t WHERE a = (SELECT a FROM u)", 42, "a sub-query in an expression");
     not_yet("INSERT INTO s VALUES (1)", 22, "VALUES");
     not_yet("INSERT INTO s SELECT 1", 15, "SELECT without FROM");
     not_yet("INSERT OVERWRITE s SELECT a FROM t", 8, "INSERT OVERWRITE");
@@ -70,6 +100,49 @@ fn mistakes_are_shown_where_they_are() {
         |statement: &str, column, message: &str| check(statement, SqlErrorKind::Syntax, column, message);
     invalid("INSERT INTO s SELECT c FROM t", 22, "Column 'c' not found in any table");
     invalid("INSERT INTO s SELECT a FROM v", 29, "Object 'v' not found");
+    invalid(
+        "INSERT INTO s SELECT a FROM t ORDER BY a",
+        40,
+        "Sort on a non-time-attribute field is not supported.",
+    );
+    invalid(
+        "INSERT INTO s SELECT a FROM t OFFSET 3",
+        15,
+        "FETCH is missed, which on streaming table is not supported currently.",
+    );
+    syntax(
+        "INSERT INTO s SELECT a FROM t MINUS SELECT a FROM u",
+        15,
+        "MINUS is not allowed under the current SQL conformance level",
+    );
+    invalid("INSERT INTO s SELECT a FROM t JOIN u USING (b)", 45, "Column 'b' not found in any table");
+    invalid(
+        "INSERT INTO s SELECT CAST(GROUPING(b) AS INT) FROM t GROUP BY a",
+        36,
+        "Argument to GROUPING operator must be a grouped expression",
+    );
+    invalid("INSERT INTO s SELECT a FROM t EXCEPT SELECT a, a FROM u", 38, "Column count mismatch in EXCEPT");
+    invalid(
+        "CREATE TABLE x (a INT) WITH ('connector'='filesystem','path'='a/../../b','format'='json')",
+        62,
+        "Invalid value for option 'path': 'a/../../b'; '..' is not allowed in it",
+    );
+    invalid(
+        "CREATE TABLE x (a INT) WITH ('connector'='filesystem','path'='/x','format'='csv','csv.field-delimiter'=';;')",
+        104,
+        "Option 'csv.field-delimiter' must be a string with single character, but was: ;;",
+    );
+    invalid(
+        "CREATE TABLE x (a MAP<STRING, INT>) WITH ('connector'='filesystem','path'='/x','format'='csv')",
+        17,
+        "Unsupported type 'MAP<STRING, INT>' for field 'a'.",
+    );
+    invalid(
+        "CREATE TABLE x (a STRING METADATA FROM 'offset') WITH ('connector'='filesystem','path'='/x','format'='csv')",
+        17,
+        "Invalid metadata key 'offset' in column 'a' of table 'default_catalog.default_database.x'. The table source \
+         supports the following metadata keys for reading:\nfile.modification-time\nfile.name\nfile.path\nfile.size",
+    );
     invalid("INSERT INTO v SELECT a FROM t", 13, "Object 'v' not found");
     invalid(
         "INSERT INTO s SELECT a + b FROM t",

@@ -19,13 +19,13 @@ pub mod worker;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod fixtures;
+#[cfg(test)]
 mod functions;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod memory;
-#[cfg(test)]
-mod nexmark;
 #[cfg(test)]
 mod tests;
 

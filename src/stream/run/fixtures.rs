@@ -1,5 +1,5 @@
-//! The queries of `fixtures/streams/nexmark` over events in memory, against what Flink 2.2.1 leaves of them: made by
-//! `compat-tests/flink`, which says how.
+//! The queries in the folders of `fixtures/streams` over topics in memory, against what Flink 2.2.1 leaves of them: made
+//! by `compat-tests/flink`, which says how.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -17,21 +17,25 @@ fn left(printed: &[String]) -> Vec<String> {
         .collect()
 }
 
-#[test]
-fn every_query_leaves_what_flink_leaves() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/streams/nexmark");
+/// Runs every query of a folder that has a golden file. A topic's records are in the file of its name.
+fn hold_to_flink(folder: &str, queries_min: usize) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/streams").join(folder);
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
-    let (tables, events) = (read("tables.sql"), read("nexmark.jsonl"));
-    let events: Vec<&str> = events.lines().collect();
     let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut queries: Vec<String> =
-        names.filter_map(|name| name.strip_suffix(".golden").map(str::to_owned)).collect();
-    queries.sort();
-    assert!(queries.len() > 20, "{queries:?}");
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    let of_kind = |extension: &str| -> Vec<&str> {
+        names.iter().filter_map(|name| name.strip_suffix(extension)).collect()
+    };
+    let (tables, queries) = (read("tables.sql"), of_kind(".golden"));
+    assert!(queries.len() >= queries_min, "{queries:?}");
     let mut wrong = Vec::new();
     for query in queries {
         let memory = Memory::default();
-        memory.produce("nexmark", 0, &events);
+        for topic in of_kind(".jsonl") {
+            let records = read(&format!("{topic}.jsonl"));
+            memory.produce(topic, 0, &records.lines().collect::<Vec<_>>());
+        }
         let sql = format!("{tables}{}", read(&format!("{query}.sql")));
         let golden = read(&format!("{query}.golden"));
         let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| left(&finished(&sql, &memory))));
@@ -43,4 +47,14 @@ fn every_query_leaves_what_flink_leaves() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_query_of_nexmark_leaves_what_flink_leaves() {
+    hold_to_flink("nexmark", 21);
+}
+
+#[test]
+fn every_query_of_the_language_leaves_what_flink_leaves() {
+    hold_to_flink("language", 50);
 }
