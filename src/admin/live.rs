@@ -17,7 +17,7 @@ use crate::{
     admin::json::{properties_key, table},
     admin::source::{
         BindingRow, ChannelDetails, ChannelRow, ClassicLengths, ConnectionDetails, ConnectionRow,
-        ConsumerRow, ExchangeRow, Jobs, Later, MessageStats, NamedQueue, PartitionRow, Principal,
+        ConsumerRow, ExchangeRow, JobRow, Jobs, Later, MessageStats, NamedQueue, PartitionRow, Principal,
         QueueLengths, QueueRow, Source, TopicRow, VhostRow,
     },
     broker::{
@@ -297,6 +297,7 @@ impl Source for Live {
             disk_free_limit_bytes: self.disk_free_limit_bytes.load(Relaxed),
             disk_free_bytes: self.data_dir.as_deref().and_then(process::disk_free_bytes).unwrap_or(0),
             store: store_figures(&core.store),
+            jobs: self.jobs.all().iter().map(JobRow::figures).collect(),
             ..Figures::default()
         };
         for info in self.broker.connections.all() {

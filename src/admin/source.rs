@@ -7,7 +7,10 @@ use std::{future::Future, net::IpAddr, pin::Pin};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::observe::{Metrics, expose::Figures};
+use crate::observe::{
+    Metrics,
+    expose::{Figures, JobFigures, OperatorFigures},
+};
 
 /// An answer that takes time.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -366,6 +369,8 @@ pub struct JobRow {
     pub records_out: u64,
     /// Rows that came too late for a window.
     pub records_late: u64,
+    /// Records that could not be read or computed: they are among the dead letters, or the job stands at one.
+    pub records_failed: u64,
     /// Records that are there and have not been read.
     pub lag: i64,
     pub operators: Vec<OperatorRow>,
@@ -381,12 +386,37 @@ pub struct OperatorRow {
     pub records_in: u64,
     pub records_out: u64,
     pub records_late: u64,
+    /// Of a source.
+    pub records_failed: u64,
     /// Keys of its state that are in memory.
     pub keys: u64,
     /// In milliseconds since 1970, once there has been one.
     pub watermark: Option<i64>,
     /// Whether it went on with the state it had when the job was opened.
     pub kept: bool,
+}
+
+impl JobRow {
+    /// For Prometheus.
+    #[must_use]
+    pub fn figures(&self) -> JobFigures {
+        let operator = |o: &OperatorRow| OperatorFigures {
+            id: o.id.clone(),
+            name: o.name.clone(),
+            records_in: o.records_in,
+            records_out: o.records_out,
+            records_late: o.records_late,
+            records_failed: o.records_failed,
+            state_keys: o.keys,
+            watermark_ms: o.watermark,
+        };
+        JobFigures {
+            name: self.name.clone(),
+            state: self.state.clone(),
+            lag: self.lag,
+            operators: self.operators.iter().map(operator).collect(),
+        }
+    }
 }
 
 /// Lines of `print` tables, and where to go on.

@@ -45,6 +45,7 @@ pub struct Figures {
     pub store: StoreFigures,
     pub topics: Vec<TopicFigures>,
     pub groups: Vec<GroupFigures>,
+    pub jobs: Vec<JobFigures>,
     pub keys: KeyFigures,
 }
 
@@ -96,6 +97,31 @@ pub struct GroupFigures {
     pub offsets: Vec<(String, i32, i64, i64)>,
 }
 
+/// A stream job.
+#[derive(Debug, Clone, Default)]
+pub struct JobFigures {
+    pub name: String,
+    /// `running`, `paused`, `finished` or `failed`.
+    pub state: String,
+    /// Records that are there and have not been read.
+    pub lag: i64,
+    pub operators: Vec<OperatorFigures>,
+}
+
+/// An operator of a job. Counts are since the job was opened.
+#[derive(Debug, Clone, Default)]
+pub struct OperatorFigures {
+    pub id: String,
+    pub name: String,
+    pub records_in: u64,
+    pub records_out: u64,
+    pub records_late: u64,
+    pub records_failed: u64,
+    /// Keys of its state in memory.
+    pub state_keys: u64,
+    pub watermark_ms: Option<i64>,
+}
+
 /// The whole page for a scrape.
 #[must_use]
 pub fn render(metrics: &Metrics, figures: &Figures, identity: &Identity) -> Vec<u8> {
@@ -110,6 +136,7 @@ pub fn render(metrics: &Metrics, figures: &Figures, identity: &Identity) -> Vec<
     store(&mut page, &figures.store);
     topics(&mut page, figures, identity);
     keys(&mut page, metrics, &figures.keys);
+    jobs(&mut page, &figures.jobs);
     let mut text = Vec::with_capacity(16 * 1024);
     // Writing into memory fails only for a family without metrics, and Page makes none.
     if let Err(e) = TextEncoder::new().encode(&page.0, &mut text) {
@@ -410,6 +437,55 @@ fn offsets(page: &mut Page, figures: &Figures, name: &str, help: &str, value: fn
     }
 }
 
+fn jobs(page: &mut Page, jobs: &[JobFigures]) {
+    for job in jobs {
+        let labels = [("job", job.name.as_str()), ("state", job.state.as_str())];
+        page.gauge("warren_stream_job_state", "1 for the state that a stream job is in", &labels, 1.0);
+    }
+    for job in jobs {
+        let labels = [("job", job.name.as_str())];
+        let help = "Records that are there and that a stream job has not read";
+        page.gauge("warren_stream_job_lag_records", help, &labels, signed(job.lag));
+    }
+    let counters: [(&str, &str, fn(&OperatorFigures) -> u64); 4] = [
+        ("warren_stream_operator_records_in_total", "Rows that an operator was given", |o| o.records_in),
+        ("warren_stream_operator_records_out_total", "Rows that an operator made", |o| o.records_out),
+        ("warren_stream_operator_records_late_total", "Rows that came too late for it", |o| o.records_late),
+        (
+            "warren_stream_operator_records_failed_total",
+            "Records of a source that could not be read or computed",
+            |o| o.records_failed,
+        ),
+    ];
+    for (name, help, value) in counters {
+        operators(jobs, |labels, operator| page.counter(name, help, labels, value(operator)));
+    }
+    operators(jobs, |labels, operator| {
+        let keys = float(operator.state_keys);
+        page.gauge("warren_stream_operator_state_keys", "Keys of its state in memory", labels, keys);
+    });
+    operators(jobs, |labels, operator| {
+        if let Some(watermark) = operator.watermark_ms {
+            let help = "Event time that it has come to, in seconds since 1970";
+            let seconds = signed(watermark) / 1_000.0;
+            page.gauge("warren_stream_operator_watermark_timestamp_seconds", help, labels, seconds);
+        }
+    });
+}
+
+fn operators(jobs: &[JobFigures], mut each: impl FnMut(Labels<'_>, &OperatorFigures)) {
+    for job in jobs {
+        for operator in &job.operators {
+            let labels = [
+                ("job", job.name.as_str()),
+                ("operator", operator.name.as_str()),
+                ("id", operator.id.as_str()),
+            ];
+            each(&labels, operator);
+        }
+    }
+}
+
 fn float(n: u64) -> f64 {
     n as f64
 }
@@ -440,6 +516,19 @@ mod tests {
                 members: 1,
                 offsets: vec![("hello".into(), 1, 4, 5)],
             }],
+            jobs: vec![JobFigures {
+                name: "copy".into(),
+                state: "running".into(),
+                lag: 7,
+                operators: vec![OperatorFigures {
+                    id: "0a".into(),
+                    name: "Rank".into(),
+                    records_in: 5,
+                    state_keys: 2,
+                    watermark_ms: Some(1_500),
+                    ..OperatorFigures::default()
+                }],
+            }],
             ..Figures::default()
         };
         let identity = Identity { node: "warren@here".into(), ..Identity::default() };
@@ -459,6 +548,11 @@ mod tests {
             "redis_db_keys{db=\"db3\"} 7",
             "redis_commands_total{cmd=\"lpush\"} 1",
             "# TYPE warren_store_syncs_total counter",
+            "warren_stream_job_lag_records{job=\"copy\"} 7",
+            "warren_stream_job_state{job=\"copy\",state=\"running\"} 1",
+            "warren_stream_operator_records_in_total{job=\"copy\",operator=\"Rank\",id=\"0a\"} 5",
+            "warren_stream_operator_state_keys{job=\"copy\",operator=\"Rank\",id=\"0a\"} 2",
+            "warren_stream_operator_watermark_timestamp_seconds{job=\"copy\",operator=\"Rank\",id=\"0a\"} 1.5",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
         }

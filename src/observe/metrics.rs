@@ -103,6 +103,7 @@ counters! {
     jobs_records_in "warren_stream_records_in_total" None, "Total number of records read by stream jobs";
     jobs_records_out "warren_stream_records_out_total" None, "Total number of records written by stream jobs";
     jobs_records_late "warren_stream_records_late_total" None, "Total number of records that came too late for a window of a stream job";
+    jobs_records_failed "warren_stream_records_failed_total" None, "Total number of records that a stream job could not read or compute";
     jobs_sync_timeouts "warren_stream_sync_timeouts_total" None, "Total number of producers' answers that did not wait until the jobs with sync=true had read the records";
     jobs_epochs "warren_stream_epochs_total" None, "Total number of epochs committed by stream jobs";
 }

@@ -51,6 +51,8 @@ pub struct Counts {
     pub rows_in: u64,
     pub rows_out: u64,
     pub late: u64,
+    /// Of a source: records that could not be read or computed.
+    pub failed: u64,
 }
 
 /// An operator as it is shown.
@@ -171,6 +173,24 @@ impl Graph {
             self.drain(now, outputs, store)?;
         }
         Ok(any)
+    }
+
+    /// What the operators have done.
+    #[must_use]
+    pub fn counts(&self) -> Vec<Counts> {
+        self.nodes.iter().map(|node| node.counts).collect()
+    }
+
+    /// They go on from what they had done before; `counts` are of the same plan.
+    pub fn count_on(&mut self, counts: &[Counts]) {
+        self.nodes.iter_mut().zip(counts).for_each(|(node, before)| node.counts = *before);
+    }
+
+    /// A record of a source could not be read or computed.
+    pub fn fail(&mut self, source: usize) {
+        if let Some(node) = self.nodes.get_mut(source) {
+            node.counts.failed += 1;
+        }
     }
 
     #[must_use]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{
     Commit, EPOCH_ROWS_MAX, EpochCommit, JobId, Log, OutRecord, STATE_KEY, State,
-    graph::{Graph, OperatorStatus},
+    graph::{Counts, Graph, OperatorStatus},
     input::{Cursor, Input, InputKind, Key},
     partitioner::partition_of,
     parts::{Parts, open_parts},
@@ -34,6 +34,8 @@ pub struct Job {
     phase: Phase,
     /// The last committed state, to go back to.
     saved: Option<JobState>,
+    /// What the operators had done at that commit.
+    counted: Vec<Counts>,
     /// Records that failed behind operators with state: the epoch is made again up to them.
     poisoned: Vec<Poison>,
     /// Something changed that no epoch has committed yet.
@@ -71,6 +73,7 @@ impl Job {
             epoch,
             phase,
             saved,
+            counted: Vec::new(),
             poisoned: Vec::new(),
             dirty,
             rows_in: 0,
@@ -81,6 +84,7 @@ impl Job {
     /// Back to the last commit: operators and positions as the store has them.
     fn rewind(&mut self, log: &dyn Log) -> Result<(), EvalError> {
         (self.graph, self.inputs) = open(&self.id, &self.plan, self.saved.as_ref(), log)?;
+        self.graph.count_on(&self.counted);
         self.parts = open_parts(&self.id, &self.plan, self.saved.as_ref());
         Ok(())
     }
@@ -295,6 +299,7 @@ impl Job {
             }
         }
         self.saved = Some(state);
+        self.counted = self.graph.counts();
         EpochCommit {
             job: self.id.clone(),
             epoch: self.epoch,

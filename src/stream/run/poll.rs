@@ -212,6 +212,7 @@ impl Poll<'_> {
                 }
             }
         };
+        self.graph.fail(self.input.node);
         match &budget.dlq {
             Some(dlq) if skips => {
                 let added = vec![("x-error", reason)];

@@ -31,6 +31,8 @@ pub struct Status {
     pub rows_out: u64,
     /// Rows that came too late for a window.
     pub rows_late: u64,
+    /// Records that could not be read or computed.
+    pub rows_failed: u64,
     /// Records that are there and have not been read.
     pub lag: i64,
     pub operators: Vec<OperatorStatus>,
@@ -247,17 +249,20 @@ impl Worker {
         let (rows_in, rows_out) = job.rows();
         let operators = job.operators();
         let rows_late: u64 = operators.iter().map(|o| o.counts.late).sum();
+        let rows_failed: u64 = operators.iter().map(|o| o.counts.failed).sum();
         let lag = job.lag(&self.bound);
         let before = self.control.status();
         let meters = &self.bound.broker.core.meters;
         meters.jobs_records_in.add(rows_in.saturating_sub(before.rows_in));
         meters.jobs_records_out.add(rows_out.saturating_sub(before.rows_out));
         meters.jobs_records_late.add(rows_late.saturating_sub(before.rows_late));
+        meters.jobs_records_failed.add(rows_failed.saturating_sub(before.rows_failed));
         self.control.set(|inner| {
             inner.status.phase = Some(job.phase().clone());
             inner.status.epoch = job.epochs();
             (inner.status.rows_in, inner.status.rows_out) = (rows_in, rows_out);
-            (inner.status.rows_late, inner.status.lag) = (rows_late, lag);
+            (inner.status.rows_late, inner.status.rows_failed) = (rows_late, rows_failed);
+            inner.status.lag = lag;
             inner.status.operators = operators;
         });
     }
