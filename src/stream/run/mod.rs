@@ -27,6 +27,8 @@ mod golden;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use bytes::Bytes;
