@@ -437,6 +437,9 @@ fn offsets(page: &mut Page, figures: &Figures, name: &str, help: &str, value: fn
     }
 }
 
+/// A counter of an operator: its name, its help, and where it is.
+type OperatorCounter = (&'static str, &'static str, fn(&OperatorFigures) -> u64);
+
 fn jobs(page: &mut Page, jobs: &[JobFigures]) {
     for job in jobs {
         let labels = [("job", job.name.as_str()), ("state", job.state.as_str())];
@@ -447,7 +450,7 @@ fn jobs(page: &mut Page, jobs: &[JobFigures]) {
         let help = "Records that are there and that a stream job has not read";
         page.gauge("warren_stream_job_lag_records", help, &labels, signed(job.lag));
     }
-    let counters: [(&str, &str, fn(&OperatorFigures) -> u64); 4] = [
+    let counters: [OperatorCounter; 4] = [
         ("warren_stream_operator_records_in_total", "Rows that an operator was given", |o| o.records_in),
         ("warren_stream_operator_records_out_total", "Rows that an operator made", |o| o.records_out),
         ("warren_stream_operator_records_late_total", "Rows that came too late for it", |o| o.records_late),
