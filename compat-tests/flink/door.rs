@@ -9,7 +9,14 @@ use std::{
     time::Duration,
 };
 
-use warrenmq::{clock::Clock, data::record::BatchBuilder};
+use warrenmq::{
+    clock::Clock,
+    data::record::BatchBuilder,
+    stream::{
+        dsl::{Job, Window, col, json_topic},
+        plan::types::Type,
+    },
+};
 
 use super::{
     class_path, flink,
@@ -190,6 +197,21 @@ fn a_sql_file_that_aggregates_windows() {
     let records = records(1, |i| format!("{{\"k\": \"a\", \"v\": {}, \"at\": {}}}", i % 5, at(i)));
     let text = include_str!("../python/windowed.sql");
     means_the_same("windowed", text, ("clicks", &records), &[("sums", 7)]);
+}
+
+#[test]
+fn a_job_from_rust_is_a_sql_file() {
+    let nums = json_topic("nums").column("x", Type::BigInt).timestamp("rt").watermark("rt", Duration::ZERO);
+    let nums = nums.stream();
+    let times = |factor: i64, seconds: u64| {
+        let windowed = nums.window("rt", Window::Tumble { size: Duration::from_secs(seconds) }).rows();
+        windowed.filter(col("x").gt_eq(0)).map([col("window_end"), (col("x") * factor).alias("x")])
+    };
+    // More than 99 seconds are written in another way.
+    let job = Job::new("windows").insert(&times(2, 10), json_topic("doubled"));
+    let job = job.insert(&times(3, 150), json_topic("tripled"));
+    let text = job.sql().expect("it can be planned");
+    means_the_same("rust", &text, ("nums", &numbers()), &[("doubled", 100), ("tripled", 100)]);
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Stream jobs: Flink SQL in, operators over topics out, exactly once by one commit per epoch.
 //!
-//! [`compile`] makes jobs of a text; `run::job::Job` runs one over the two traits of `run/` that bind it to topics
+//! [`compile`] makes jobs of a text, which [`dsl`] writes for programs in Rust; `run::job::Job` runs one over the two traits of `run/` that bind it to topics
 //! and store. Names only `data`, `broker` and `store`.
 
 pub mod codec;
 pub mod datum;
+pub mod dsl;
 pub mod expr;
 pub mod operator;
 pub mod plan;

@@ -34,10 +34,11 @@ mod tests;
 
 use super::sql::{
     self, Pos, SqlError,
-    ast::{Insert, Statement, StatementKind},
+    ast::{Insert, Name, Statement, StatementKind},
     hints::Hints,
 };
-use catalog::Catalog;
+use catalog::{Catalog, Object};
+use logical::Schema;
 use physical::{JobPlan, Settings};
 
 /// What a text asks for, in its order.
@@ -51,14 +52,34 @@ pub enum Planned {
 /// operators as a statement may have is as deep as it is long.
 const STACK_BYTES: usize = 64 << 20;
 
-/// Plans a whole text, on a thread of its own for the sake of its stack.
+/// Plans a whole text.
 pub fn plan(text: &str) -> Result<Vec<Planned>, SqlError> {
+    on_a_large_stack(|| plan_here(text))
+}
+
+/// The columns of a table or view that a text creates.
+pub(super) fn columns_of(text: &str, name: &str) -> Result<Schema, SqlError> {
+    on_a_large_stack(|| {
+        let mut session = Session::default();
+        for statement in sql::parse(text)? {
+            session.statement(&statement)?;
+        }
+        let name = Name { at: Pos::default(), parts: vec![name.to_owned()] };
+        Ok(match session.catalog.find(&name)? {
+            Object::Table(table) => table.schema(),
+            Object::View(view) => view.plan.schema(),
+        })
+    })
+}
+
+/// Runs it on a thread of its own, for the sake of its stack.
+fn on_a_large_stack<T: Send>(work: impl FnOnce() -> Result<T, SqlError> + Send) -> Result<T, SqlError> {
     let start = Pos { line: 1, column: 1 };
     std::thread::scope(|scope| {
         let planning = std::thread::Builder::new()
             .name("sql".to_owned())
             .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, || plan_here(text))
+            .spawn_scoped(scope, work)
             .map_err(|e| SqlError::invalid(start, format!("no thread to plan on: {e}")))?;
         planning.join().unwrap_or_else(|_| Err(SqlError::invalid(start, "planning failed: this is a bug")))
     })

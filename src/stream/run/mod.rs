@@ -25,7 +25,7 @@ mod functions;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
-mod memory;
+pub(crate) mod memory;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

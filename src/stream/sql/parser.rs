@@ -493,8 +493,11 @@ pub(crate) fn type_of(text: &str) -> Result<crate::stream::plan::types::DataType
 }
 
 /// An expression on its own.
-#[cfg(test)]
 pub(crate) fn expr_of(text: &str) -> Result<sqlparser::ast::Expr, SqlError> {
-    let mut parser = Parser::new(&FlinkDialect).try_with_sql(text).expect("tokens");
-    parser.parse_expr().map_err(|e| fault(&parser, &e))
+    let start = Pos { line: 1, column: 1 };
+    let parser = Parser::new(&FlinkDialect).try_with_sql(text);
+    let mut parser = parser.map_err(|e| SqlError::syntax(start, e.to_string()))?;
+    let expr = parser.parse_expr().map_err(|e| fault(&parser, &e))?;
+    let next = parser.peek_token_ref();
+    if next.token == Token::EOF { Ok(expr) } else { Err(expected("the end of the expression", next)) }
 }
