@@ -6,62 +6,44 @@ use crate::stream::{datum::Datum, plan::types::Type};
 /// Java's `Double.toString`: the shortest digits that read back, in its layout.
 #[must_use]
 pub fn java_double(x: f64) -> String {
-    java_float(
-        x.is_nan(),
-        x.is_infinite(),
-        x < 0.0,
-        x == 0.0,
-        x.is_sign_negative(),
-        &format!("{:e}", x.abs()),
-    )
+    java_layout(&format!("{x:e}"))
 }
 
 /// Java's `Float.toString`.
 #[must_use]
 pub fn java_single(x: f32) -> String {
-    java_float(
-        x.is_nan(),
-        x.is_infinite(),
-        x < 0.0,
-        x == 0.0,
-        x.is_sign_negative(),
-        &format!("{:e}", x.abs()),
-    )
+    java_layout(&format!("{x:e}"))
 }
 
-fn java_float(nan: bool, infinite: bool, negative: bool, zero: bool, signed: bool, shortest: &str) -> String {
-    if nan {
-        return "NaN".to_owned();
+/// The shortest digits as Rust has them (`-1.25e3`), in Java's layout.
+fn java_layout(shortest: &str) -> String {
+    let Some((mantissa, exponent)) = shortest.split_once('e') else {
+        // NaN, inf and -inf.
+        return shortest.replace("inf", "Infinity");
+    };
+    let places: i32 = exponent.parse().unwrap_or_default();
+    let distance = usize::try_from(places.unsigned_abs()).unwrap_or_default();
+    let (first, rest) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let mut text = String::with_capacity(JAVA_BYTES_MAX);
+    match places {
+        0..7 => {
+            let (whole, fraction) = rest.split_at(distance.min(rest.len()));
+            text.extend([first, whole]);
+            text.extend(std::iter::repeat_n('0', distance - whole.len()));
+            text.extend([".", if fraction.is_empty() { "0" } else { fraction }]);
+        }
+        -3..0 => {
+            text.push_str(if first.starts_with('-') { "-0." } else { "0." });
+            text.extend(std::iter::repeat_n('0', distance - 1));
+            text.extend([first.trim_start_matches('-'), rest]);
+        }
+        _ => text.extend([first, ".", if rest.is_empty() { "0" } else { rest }, "E", exponent]),
     }
-    if infinite {
-        return if negative { "-Infinity" } else { "Infinity" }.to_owned();
-    }
-    let sign = if signed { "-" } else { "" };
-    if zero {
-        return format!("{sign}0.0");
-    }
-    let (mantissa, exponent) = shortest.split_once('e').unwrap_or((shortest, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or_default();
-    let digits: String = mantissa.chars().filter(|c| *c != '.').collect();
-    if (-3..7).contains(&exponent) {
-        return format!("{sign}{}", positional(&digits, exponent));
-    }
-    let (first, rest) = digits.split_at(1);
-    format!("{sign}{first}.{}E{exponent}", if rest.is_empty() { "0" } else { rest })
+    text
 }
 
-fn positional(digits: &str, exponent: i32) -> String {
-    if exponent < 0 {
-        let zeros = usize::try_from(-exponent - 1).unwrap_or_default();
-        return format!("0.{}{digits}", "0".repeat(zeros));
-    }
-    let whole = usize::try_from(exponent).unwrap_or_default() + 1;
-    if digits.len() <= whole {
-        return format!("{digits}{}.0", "0".repeat(whole - digits.len()));
-    }
-    let (whole, fraction) = digits.split_at(whole);
-    format!("{whole}.{fraction}")
-}
+/// Sign, point, seventeen digits, and an exponent of three with its sign.
+const JAVA_BYTES_MAX: usize = 26;
 
 /// `CAST(value AS STRING)`.
 #[must_use]
@@ -176,6 +158,9 @@ mod tests {
             (0.001, "0.001"),
             (0.0001, "1.0E-4"),
             (-2.5, "-2.5"),
+            (-0.0025, "-0.0025"),
+            (1234.5678, "1234.5678"),
+            (-1.5e-300, "-1.5E-300"),
             (0.1 + 0.2, "0.30000000000000004"),
             (f64::NAN, "NaN"),
             (f64::NEG_INFINITY, "-Infinity"),
