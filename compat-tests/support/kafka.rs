@@ -140,9 +140,18 @@ impl Client {
 
     /// As [`Client::fetch`], of any partition.
     pub(crate) fn fetch_from(&mut self, topic: &str, partition: i32, offset: i64) -> io::Result<Fetched> {
+        self.fetch_at(topic, partition, offset, 0)
+    }
+
+    /// As [`Client::fetch`], once there is something, or after so long.
+    pub(crate) fn fetch_waiting(&mut self, topic: &str, offset: i64, wait_ms: i32) -> io::Result<Fetched> {
+        self.fetch_at(topic, 0, offset, wait_ms)
+    }
+
+    fn fetch_at(&mut self, topic: &str, partition: i32, offset: i64, wait_ms: i32) -> io::Result<Fetched> {
         let mut body = (-1_i32).to_be_bytes().to_vec();
-        body.extend_from_slice(&0_i32.to_be_bytes());
-        body.extend_from_slice(&0_i32.to_be_bytes());
+        body.extend_from_slice(&wait_ms.to_be_bytes());
+        body.extend_from_slice(&i32::from(wait_ms > 0).to_be_bytes());
         body.extend_from_slice(&(4_i32 << 20).to_be_bytes());
         body.push(0);
         body.extend_from_slice(&1_i32.to_be_bytes());

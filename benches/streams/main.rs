@@ -1,0 +1,106 @@
+//! Stream jobs beside Flink: the same records, the same SQL, from topic to topic, at parallelism 1.
+//!
+//! `cargo bench --bench streams [-- ROW…]` prints one line for each row and engine; what the columns mean and what to look
+//! at: `README.md`. `WARREN_BIN` names another binary, `STREAMS_RECORDS` the number of records, `STREAMS_OPTIONS` adds
+//! options of `warren serve`.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench may stop")]
+
+#[path = "../../compat-tests/support/mod.rs"]
+#[expect(unused_imports, reason = "its own tests do not run here")]
+mod support;
+
+mod flink;
+mod latency;
+mod load;
+mod warren;
+
+use std::path::Path;
+
+use flink::Flink;
+use load::Input;
+use support::broker::Broker;
+use warren::Jobs;
+
+/// A job: what it reads, and what it is.
+struct Row {
+    name: String,
+    input: Input,
+    sql: String,
+}
+
+/// What one job took.
+struct Cost {
+    seconds: f64,
+    /// Of the engine.
+    cpu_us: u64,
+    /// Of the broker that serves the engine; for Warren's own jobs it is the engine.
+    broker_us: u64,
+    rss_kib: u64,
+}
+
+fn main() {
+    let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wanted = |name: &str| named.is_empty() || named.iter().any(|n| n == name);
+    let flink = Flink::available();
+    println!("row\tengine\trecords\trecords_per_s\tcpu_us_per_record\tbroker_us_per_record\trss_mib");
+    for row in rows().into_iter().filter(|row| wanted(&row.name)) {
+        let records = row.input.records();
+        let print = |engine: &str, cost: &Cost| {
+            let each = |us: u64| us as f64 / records.len() as f64;
+            let rate = records.len() as f64 / cost.seconds;
+            let (cpu, broker) = (each(cost.cpu_us), each(cost.broker_us));
+            let (name, count, mib) = (&row.name, records.len(), cost.rss_kib >> 10);
+            println!("{name}\t{engine}\t{count}\t{rate:.0}\t{cpu:.2}\t{broker:.2}\t{mib}");
+        };
+        let broker = started();
+        load::fill(&broker, row.input.topic(), &records);
+        print("warren", &Jobs::of(&broker).run(&row.sql));
+        // A broker of its own, so that neither finds the other's output.
+        let broker = started();
+        load::fill(&broker, row.input.topic(), &records);
+        if let Some(flink) = &flink {
+            print("flink", &flink.run(&broker, &row.sql));
+        }
+    }
+    if wanted("latency") {
+        println!("row\tengine\tdurability\tp50_us\tp99_us");
+        latency::measure(flink.as_ref());
+    }
+    if wanted("idle") {
+        println!("row\tjobs\tcpu_ms_per_s\trss_mib");
+        warren::idle();
+    }
+}
+
+fn started() -> Broker {
+    let options = std::env::var("STREAMS_OPTIONS").unwrap_or_default();
+    Broker::durable(&options.split_whitespace().collect::<Vec<_>>())
+}
+
+/// Filter and projection, a keyed window, and Nexmark's queries.
+fn rows() -> Vec<Row> {
+    let bids = |name: &str, sql: &str| Row {
+        name: name.to_owned(),
+        input: Input::Bids,
+        sql: format!("{}{sql}", load::BIDS),
+    };
+    let mut rows = vec![bids("calc", include_str!("calc.sql")), bids("tumble", include_str!("tumble.sql"))];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/streams/nexmark");
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let tables = read(&folder.join("tables.sql"));
+    let queries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut queries: Vec<_> = queries
+        .filter(|path| path.extension().is_some_and(|e| e == "sql") && !path.ends_with("tables.sql"))
+        .collect();
+    queries.sort();
+    rows.extend(queries.into_iter().map(|path| {
+        let query =
+            format!("{tables}{}", read(&path)).replace("'connector' = 'print'", "'connector' = 'blackhole'");
+        Row {
+            name: path.file_stem().unwrap().to_string_lossy().into_owned(),
+            input: Input::Nexmark,
+            sql: query,
+        }
+    }));
+    rows
+}
