@@ -31,8 +31,6 @@ pub enum Fault {
     HandshakeTimeout,
     #[error("nothing was heard of the peer for too long")]
     Silent,
-    #[error("a message of more than {0} bytes")]
-    MessageTooLong(usize),
     #[error("a message of more than {0} parts")]
     TooManyParts(usize),
     #[error("subscriptions of more than {0} bytes")]
@@ -66,7 +64,6 @@ impl Fault {
             | Self::TwoServers
             | Self::Told(_)
             | Self::Silent
-            | Self::MessageTooLong(_)
             | Self::TooManyParts(_)
             | Self::TooManySubscriptions(_)
             | Self::NoMessages(_)

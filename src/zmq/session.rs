@@ -83,6 +83,14 @@ pub struct Place {
     pub local: SocketAddr,
 }
 
+/// Why no further frame is taken.
+enum Stopped {
+    /// The peer must wait.
+    Early,
+    /// So much of the next is missing, at least.
+    At { missing: usize },
+}
+
 type Parts<'a> = SmallVec<[&'a [u8]; 8]>;
 
 /// Parts of one message: a header with the size of each must fit into a frame of AMQP.
@@ -103,27 +111,10 @@ impl Session {
         now: Instant,
     ) -> Result<Self, Fault> {
         let Place { door, mapping, peer, .. } = place.clone();
-        let Introduced { socket, minor, mechanism, login, metadata, traffic } = introduced;
         let core = &door.broker.core;
         let (id, outlet, now_ms) = (core.ids.connection(), Arc::<Outlet>::default(), core.clock.now_ms());
-        let info = ConnectionInfo {
-            id,
-            protocol: if minor == 0 { "ZMTP 3.0" } else { "ZMTP 3.1" },
-            peer,
-            local: place.local,
-            user: login.user.name.clone(),
-            vhost: login.vhost.name.clone(),
-            client_properties: properties(&metadata),
-            auth_mechanism: mechanism.name().into(),
-            connected_at_ms: now_ms,
-            channel_max: 0,
-            frame_max: 0,
-            heartbeat_s: 0,
-            outlet: outlet.clone(),
-            blocked: AtomicBool::default(),
-            held_up_ms: AtomicI64::default(),
-            channels: parking_lot::Mutex::default(),
-        };
+        let info = shown(place, &introduced, id, &outlet, now_ms);
+        let Introduced { socket, minor, login, traffic, .. } = introduced;
         let limits = Limits {
             of_vhost: login.vhost.settings.connections_max(),
             of_user: login.user.limit(MAX_CONNECTIONS),
@@ -289,31 +280,44 @@ impl Session {
         if self.must_wait(cx) || output.is_full() || input.is_empty() {
             return Ok(false);
         }
-        let (mut taken, mut missing) = (0, 0);
-        let stopped_early = loop {
-            let rest = input.get(taken..).unwrap_or_default();
-            match frame::next(rest, self.frame_bytes_max())? {
-                Front::Incomplete { missing: bytes } => {
-                    missing = bytes;
-                    break false;
+        let mut taken = 0;
+        let stopped = self.take_frames(now, input, output, &mut taken);
+        input.advance(taken);
+        // What came before something that is wrong is no less there.
+        let (handle, mut context) = self.split(output, now);
+        handle.flush(&mut context);
+        match stopped? {
+            Stopped::Early => Ok(true),
+            Stopped::At { missing } => {
+                // Only for one part that is long: the pump sees to the others.
+                if missing > RESERVED_MIN {
+                    input.reserve(missing.min(RESERVED_MAX));
                 }
+                Ok(false)
+            }
+        }
+    }
+
+    fn take_frames(
+        &mut self,
+        now: Instant,
+        input: &[u8],
+        output: &mut Output,
+        taken: &mut usize,
+    ) -> Result<Stopped, Fault> {
+        loop {
+            let rest = input.get(*taken..).unwrap_or_default();
+            match frame::next(rest, self.frame_bytes_max())? {
+                Front::Incomplete { missing } => return Ok(Stopped::At { missing }),
                 Front::Whole { frame, bytes } => {
                     self.on_frame(frame, output, now)?;
-                    taken += bytes;
+                    *taken += bytes;
                 }
             }
             if self.waits() || output.is_full() {
-                break true;
+                return Ok(Stopped::Early);
             }
-        };
-        input.advance(taken);
-        // Only for one part that is long: the pump sees to the others.
-        if missing > RESERVED_MIN {
-            input.reserve(missing.min(RESERVED_MAX));
         }
-        let (handle, mut context) = self.split(output, now);
-        handle.flush(&mut context);
-        Ok(stopped_early)
     }
 
     fn frame_bytes_max(&self) -> usize {
@@ -329,7 +333,9 @@ impl Session {
         let mut opened = std::mem::take(&mut self.opened);
         let kind = traffic.open(sealed, &mut opened)?;
         let handled = self.on_plain(kind, opened.get(1..).unwrap_or_default(), output, now);
-        self.opened = opened;
+        if opened.capacity() <= GATHERED_KEPT_MAX {
+            self.opened = opened;
+        }
         handled
     }
 
@@ -469,6 +475,35 @@ impl Session {
         let ended = Ended { door: &self.door, login: &self.login, id: self.id };
         self.handle.end(&ended, events);
         self.door.broker.connections.remove(self.id);
+    }
+}
+
+/// What the admin door shows of a connection.
+fn shown(
+    place: &Place,
+    introduced: &Introduced,
+    id: ConnectionId,
+    outlet: &Arc<Outlet>,
+    now_ms: i64,
+) -> ConnectionInfo {
+    ConnectionInfo {
+        id,
+        protocol: if introduced.minor == 0 { "ZMTP 3.0" } else { "ZMTP 3.1" },
+        peer: place.peer,
+        local: place.local,
+        user: introduced.login.user.name.clone(),
+        vhost: introduced.login.vhost.name.clone(),
+        client_properties: properties(&introduced.metadata),
+        auth_mechanism: introduced.mechanism.name().into(),
+        connected_at_ms: now_ms,
+        // AMQP's.
+        channel_max: 0,
+        frame_max: 0,
+        heartbeat_s: 0,
+        outlet: outlet.clone(),
+        blocked: AtomicBool::default(),
+        held_up_ms: AtomicI64::default(),
+        channels: parking_lot::Mutex::default(),
     }
 }
 

@@ -8,12 +8,14 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use crypto_box::SecretKey;
+use proptest::prelude::*;
 
 use super::{
     Curve, Door, Mapping, Mode, Settings,
     connection::Connection,
     curve::tests::Peer as CurvePeer,
     keys,
+    socket::Socket,
     wire::{
         command::Command,
         frame::{self, Front, Kind},
@@ -495,4 +497,36 @@ fn a_server_that_goes_down_answers_what_it_stored_and_gives_out_no_more() {
     assert!(req.is_over());
     pull.end();
     assert_eq!(world.waiting("zmq.queue"), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_octets_are_heard_or_end_the_connection(
+        socket in proptest::sample::select(Socket::ALL.to_vec()),
+        begun in 0usize..3,
+        bytes in proptest::collection::vec(any::<u8>(), 0..400),
+        flags in proptest::collection::vec(0u8..8, 0..20),
+    ) {
+        let world = World::new();
+        let mut peer = world.connection();
+        if begun > 0 {
+            peer.greet("NULL", 1);
+        }
+        if begun > 1 {
+            peer.command(&Command::Ready(&metadata_of(socket.name())));
+        }
+        // Frames that could be, then anything.
+        for (at, flags) in flags.into_iter().enumerate() {
+            peer.input.extend_from_slice(&[flags, 3]);
+            peer.input.extend_from_slice(bytes.get(at..at + 3).unwrap_or(b"\x01ab"));
+            peer.octets();
+        }
+        peer.input.extend_from_slice(&bytes);
+        peer.octets();
+        world.commit();
+        peer.octets();
+        peer.end();
+    }
 }

@@ -12,7 +12,7 @@ use crate::{
         message::{Publish, Traits},
         outlet::Event,
         publish::{Headers, Routed},
-        refusal::{Access, Subject},
+        refusal::{Access, Refusal, Subject},
     },
     data::{field::Properties, multipart},
     zmq::{fault::Fault, publishing::Publishing},
@@ -85,6 +85,10 @@ impl Handle for Push {
     }
 
     fn on_message(&mut self, cx: &mut Context<'_>, parts: &[&[u8]]) -> Result<(), Fault> {
+        if let Some(error) = cx.door.broker.core.store.poisoned() {
+            // It is told of nothing else, and would go on into nowhere.
+            return Err(Refusal::Storage(error.to_string()).into());
+        }
         if self.put(cx, parts)? == Routed::Unroutable {
             if cx.mapping.push_exchange.is_empty() {
                 // The queue was deleted: another one.
