@@ -206,6 +206,8 @@ time.sleep(1000)
     assert child.stdout.readline().startswith("b'000000")
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
+    # Or the next is served before the broker has noticed.
+    wait_for(lambda: channel.queue_declare("zmq.queue", passive=True).method.consumer_count == 0)
     pull = socket(zmq.PULL)
     got = [int(pull.recv()[:6])]
     while got[-1] != total - 1:
