@@ -52,7 +52,7 @@ use super::topic::{
     VhostName, keys,
     writes::{Outcome, Writes},
 };
-use crate::store::{Space, Store};
+use crate::store::{Space, Store, Ticket};
 
 pub use commits::{CommitResult, Committer};
 pub use machine::GroupType;
@@ -147,6 +147,8 @@ struct Inner {
     empty_since_ms: Option<i64>,
     /// Its record is in the store, or on its way there.
     persisted: bool,
+    /// Of its last change: what is answered rests on it.
+    changed: Ticket,
     next_token: u64,
 }
 
@@ -219,6 +221,7 @@ impl Group {
             offsets: Offsets::default(),
             empty_since_ms: None,
             persisted,
+            changed: Ticket::default(),
             next_token: 0,
         };
         Self { key, inner: Mutex::new(inner) }
@@ -232,7 +235,8 @@ impl Group {
         let mut ready: Vec<Ready> = effects.replies.into_iter().filter_map(|r| inner.ready(r)).collect();
         ready.append(&mut inner.beats);
         let mut writes = Writes::default();
-        if effects.persist || !effects.members.is_empty() {
+        let changes = effects.persist || !effects.members.is_empty();
+        if changes {
             inner.persisted = true;
             writes.put(Space::State, keys::group(&self.key), inner.machine.encode());
             for id in &effects.members {
@@ -242,11 +246,15 @@ impl Group {
                     None => writes.delete(Space::State, key),
                 }
             }
+        }
+        // An answer that changes nothing may still tell what an earlier step changed, and that may not be durable yet.
+        let rests = !ready.is_empty() && inner.changed > store.durable_to();
+        if changes || rests {
             let answer_all = |outcome: Outcome| match outcome {
                 Ok(()) => ready.into_iter().for_each(Ready::send),
                 Err(_) => ready.into_iter().for_each(Ready::send_refused),
             };
-            writes.submit(store, answer_all);
+            inner.changed = writes.submit(store, answer_all);
         } else {
             drop(inner);
             ready.into_iter().for_each(Ready::send);

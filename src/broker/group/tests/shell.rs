@@ -9,6 +9,7 @@ use crate::{
     broker::{
         group::{
             Committer, GroupKey, GroupState, Groups, Settings,
+            consumer::Heartbeat,
             error::GroupError::*,
             member::SyncRequest,
             offsets::{Committed, TopicPartition},
@@ -140,4 +141,27 @@ fn a_group_without_a_name_or_a_member_nobody_knows_is_refused_at_once() {
     assert_eq!(groups.heartbeat(now, &key(), "x", None, 1), Err(UnknownMemberId));
     assert_eq!(groups.leave(now, &key(), &[("x".into(), None)]), Ok(vec![Err(UnknownMemberId)]));
     assert!(groups.list(&"/".into()).is_empty());
+}
+
+#[test]
+fn an_answer_that_changes_nothing_waits_for_what_it_tells() {
+    let store = Store::manual(Options::new("", Durability::Fsync));
+    let groups = Groups::new(store.clone(), topics(&store), Settings::default());
+    let beat = || Heartbeat {
+        member_id: "a".into(),
+        rebalance_timeout: Some(SESSION),
+        topics: Some(["t".to_owned()].into()),
+        owned: Some(Default::default()),
+        ..Heartbeat::default()
+    };
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    // The client lost its connection, and asks again on another.
+    for _ in 0..2 {
+        let mut asked = Box::pin(groups.consumer_heartbeat(clock::epoch(), &key(), beat()));
+        assert!(asked.as_mut().poll(&mut cx).is_pending(), "the epoch is not durable yet");
+    }
+    let asked = groups.consumer_heartbeat(clock::epoch(), &key(), beat());
+    commit_all(&store);
+    assert_eq!(ready(asked).unwrap().member_epoch, 1);
+    assert_eq!(ready(groups.consumer_heartbeat(clock::epoch(), &key(), beat())).unwrap().member_epoch, 1);
 }
