@@ -1,7 +1,7 @@
 //! The share group (KIP-932): its members, and which partitions they read, as a pure state machine. Partitions are shared:
 //! several members may have one, so that nobody waits for anybody and a member is at its target at once.
 //!
-//! What of a partition is lent to whom is in `partition.rs`; the sessions and the shell in `lending.rs`.
+//! What of a partition is lent to whom is in `partition/`; the sessions and the shell in `lending.rs`.
 
 mod lending;
 pub mod partition;
