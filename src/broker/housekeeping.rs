@@ -114,9 +114,15 @@ pub async fn tidy(broker: &Arc<Broker>) {
 impl Broker {
     /// Retention, and producers and transactional ids that nobody has used for long.
     pub fn expire_records(&self, now_ms: i64) {
-        let producers_before_ms = now_ms.saturating_sub(self.transactions.settings.producer_id_expiration_ms);
-        self.core.topics.on_housekeeping(now_ms, producers_before_ms);
+        self.core.topics.on_housekeeping(now_ms);
+        self.expire_producers(now_ms);
         self.transactions.on_housekeeping(now_ms);
+    }
+
+    /// Also at the start: the log says more of producers than was known of them.
+    pub(super) fn expire_producers(&self, now_ms: i64) {
+        let expiration_ms = self.transactions.settings.producer_id_expiration_ms;
+        self.core.topics.expire_producers(now_ms.saturating_sub(expiration_ms));
     }
 
     /// Moves every chunk that lives in a segment to the end of the log, so that the segment can be used again.

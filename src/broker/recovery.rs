@@ -98,6 +98,7 @@ impl Broker {
             vhosts: parking_lot::RwLock::default(),
             globals: parking_lot::RwLock::default(),
         };
+        broker.expire_producers(broker.core.clock.now_ms());
         broker.reserve_queue_ids()?;
         let holdings = broker.recover_vhosts()?;
         let queues = broker.recover_queues()?;

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -184,12 +185,10 @@ impl Topics {
             }
         }
         let segment_limits = config.read().segment_limits();
-        for (key, value) in self.store.scan(Space::Index, &keys::batches(id))? {
-            let Some((entry, producers)) =
-                keys::parse_batch_base(&key).and_then(|base| Entry::decode(base, &value))
-            else {
-                continue;
-            };
+        // There may be millions of them.
+        self.store.scan_each(Space::Index, &keys::batches(id), &mut |key, value| {
+            let decode = |base| Entry::decode(base, &Bytes::copy_from_slice(value));
+            let Some((entry, producers)) = keys::parse_batch_base(key).and_then(decode) else { return };
             self.store.retain(entry.place);
             state.index.push(entry);
             state.newest.on_appended(&entry, segment_limits);
@@ -197,7 +196,7 @@ impl Topics {
                 state.producers.recover(produced);
                 state.transactions.on_committed(&produced);
             }
-        }
+        })?;
         let end = state.index.last().map_or(0, |e| e.last().0 + 1).max(log_start);
         (state.log_end, state.high_watermark) = (Offset(end), Offset(end));
         state.transactions.remove_before(Offset(log_start));
@@ -375,9 +374,7 @@ impl Topics {
     /// # Errors
     /// When a batch cannot be read.
     pub fn move_out_of(&self, segment: u32) -> Result<usize, StoreError> {
-        let topics: Vec<Arc<Topic>> = self.tables.read().by_id.values().cloned().collect();
-        let partitions = topics.iter().flat_map(|t| t.partitions().to_vec());
-        partitions.map(|p| p.move_out_of(segment)).sum()
+        self.all().iter().map(|partition| partition.move_out_of(segment)).sum()
     }
 
     /// Partitions whose topic is compacted.
@@ -393,14 +390,21 @@ impl Topics {
         self.cleaner.notified().await;
     }
 
-    /// The regular run (`log.retention.check.interval.ms`): retention, and producers that have written nothing after
-    /// `producers_before_ms`.
-    pub fn on_housekeeping(&self, now_ms: i64, producers_before_ms: i64) {
-        let topics: Vec<Arc<Topic>> = self.tables.read().by_id.values().cloned().collect();
-        for partition in topics.iter().flat_map(|t| t.partitions().to_vec()) {
+    /// The regular run (`log.retention.check.interval.ms`): retention.
+    pub fn on_housekeeping(&self, now_ms: i64) {
+        for partition in self.all() {
             partition.enforce_retention(now_ms);
-            partition.expire_producers(producers_before_ms);
         }
+    }
+
+    /// Forgets producers that have written nothing after `before_ms`.
+    pub fn expire_producers(&self, before_ms: i64) {
+        self.all().iter().for_each(|partition| partition.expire_producers(before_ms));
+    }
+
+    fn all(&self) -> Vec<Arc<Partition>> {
+        let tables = self.tables.read();
+        tables.by_id.values().flat_map(|topic| topic.partitions().to_vec()).collect()
     }
 }
 

@@ -412,10 +412,10 @@ fn retention_gives_the_space_back() {
     for timestamp in [NOW_MS, NOW_MS + 500] {
         world.append(&p, &batch_at(timestamp, &["a"], Producer::NONE)).unwrap();
     }
-    world.topics.on_housekeeping(NOW_MS + 1_000, 0);
+    world.topics.on_housekeeping(NOW_MS + 1_000);
     commit(&world.store);
     assert_eq!(p.offsets().log_start, Offset(0));
-    world.topics.on_housekeeping(NOW_MS + 1_001, 0);
+    world.topics.on_housekeeping(NOW_MS + 1_001);
     commit(&world.store);
     assert_eq!((p.offsets().log_start, offsets_read(&p, 1, 10)), (Offset(1), vec![1]));
     assert_eq!(world.store.scan(Space::Index, b"b").unwrap().len(), 1);
