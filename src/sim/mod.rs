@@ -8,6 +8,7 @@
 //! | `steps.rs` | what an AMQP client does next |
 //! | `records.rs` | producers, readers and a group, with their model |
 //! | `log/` | Kafka's log: transactions, compaction, DeleteRecords, with their model |
+//! | `groups.rs` | groups of both protocols, and what they commit |
 //! | `fates/` | limits, expiry, dead letters, priorities, all types of queues, delays, replies, with their exact model |
 //! | `model.rs` | the slow obvious model of exchanges and queues |
 //! | `check.rs` | crash and restart, and what must have come back |
@@ -25,6 +26,7 @@
 mod check;
 mod client;
 mod fates;
+mod groups;
 mod log;
 mod model;
 mod records;
