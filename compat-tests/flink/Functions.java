@@ -21,7 +21,7 @@ import org.apache.flink.types.Row;
 
 public final class Functions {
     /** Columns of one query. */
-    private static final int TOGETHER = 64;
+    private static final int TOGETHER = 48;
 
     private final StreamTableEnvironment tables;
     /** What is behind the expression in its line. */
@@ -97,9 +97,11 @@ public final class Functions {
         }
     }
 
-    /** A result is one line. */
+    /** A result is one line of characters that can be seen. */
     private static String escaped(String text) {
-        return text.replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r");
+        StringBuilder escaped = new StringBuilder();
+        text.chars().forEach(c -> escaped.append(c < ' ' ? String.format("\\u%04x", c) : String.valueOf((char) c)));
+        return escaped.toString();
     }
 
     private static String why(Throwable refused) {

@@ -104,5 +104,5 @@ fn language() {
 
 #[test]
 fn functions() {
-    made_anew("Functions", "functions", Duration::from_secs(180));
+    made_anew("Functions", "functions", Duration::from_secs(300));
 }

@@ -198,11 +198,11 @@ fn aiokafka() {
 }
 
 #[test]
-#[test]
 fn kcat() {
     from_ci("python kcat", "requirements.txt", &[], "test_kcat.py");
 }
 
+#[test]
 fn stream_job() {
     let Some(python) = report::available("python sql", environment::python("requirements.txt")) else {
         return;

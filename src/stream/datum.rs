@@ -102,6 +102,23 @@ impl Datum {
         matches!(self, Self::Null)
     }
 
+    /// Whether two values of one type are the same: as [`Datum::compare`] where there is an order, NULL is NULL, and
+    /// maps have their entries in any order.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Array(a), Self::Array(b)) | (Self::Row(a), Self::Row(b)) => {
+                a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.same(b))
+            }
+            (Self::Map(a), Self::Map(b)) => {
+                let within =
+                    |(key, value): &(Self, Self)| b.iter().any(|(k, v)| k.same(key) && v.same(value));
+                a.len() == b.len() && a.iter().all(within)
+            }
+            _ => self.compare(other).map_or_else(|| self == other, Ordering::is_eq),
+        }
+    }
+
     /// Order of two values of one type, as SQL's `<` has it. NULL, arrays, maps and rows have none.
     #[must_use]
     pub fn compare(&self, other: &Self) -> Option<Ordering> {
@@ -173,6 +190,11 @@ impl Row {
     #[must_use]
     pub fn column(&self, index: usize) -> &Datum {
         self.columns.get(index).unwrap_or(&Datum::Null)
+    }
+
+    /// A column taken out; NULL is left in its place.
+    pub fn take(&mut self, index: usize) -> Datum {
+        self.columns.get_mut(index).map_or(Datum::Null, |column| std::mem::replace(column, Datum::Null))
     }
 }
 

@@ -39,8 +39,11 @@ impl JsonDecoder {
     /// Fills the columns; `false` for a message that is to be skipped.
     pub fn decode(&self, bytes: &[u8], columns: &mut Columns) -> Result<bool, DecodeError> {
         let mut state = Reading { decoder: self, columns, found: 0, failed: None };
-        let mut parser = serde_json::Deserializer::from_slice(bytes);
-        let parsed = parser.deserialize_map(&mut state);
+        // Checked as a whole once: the parser would check every piece by itself, and those that are kept twice.
+        let parsed = match std::str::from_utf8(bytes) {
+            Ok(text) => serde_json::Deserializer::from_str(text).deserialize_map(&mut state),
+            Err(e) => Err(serde::de::Error::custom(e)),
+        };
         let Reading { found, failed, .. } = state;
         let reason = match parsed {
             Err(e) => e.to_string(),
@@ -162,8 +165,8 @@ fn convert(raw: &str, kind: &Type, options: JsonOptions) -> Result<Datum, Bad> {
         },
         Type::TinyInt | Type::SmallInt | Type::Int | Type::BigInt => integer(raw, kind),
         Type::Float | Type::Double => {
-            let text = Datum::str(&*scalar(raw)?);
-            cast::cast(&text, &Type::STRING, kind).map_err(|_| Bad)
+            let (double, single) = cast::parse_double(&scalar(raw)?).map_err(|_| Bad)?;
+            Ok(if *kind == Type::Double { Datum::Double(double) } else { Datum::Float(single) })
         }
         Type::Decimal { precision, scale } => {
             let unscaled = decimal::parse(scalar(raw)?.trim(), *precision, *scale).ok_or(Bad)?;

@@ -1,6 +1,8 @@
 //! The `json` format, writing: fields in the table's order, texts escaped as Jackson does.
 //! (Flink: RowDataToJsonConverters)
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use base64::Engine as _;
 
 use crate::stream::{
@@ -15,11 +17,16 @@ use crate::stream::{
     },
 };
 
+/// Room that an object gets beyond the length of the one before.
+const LENGTH_SPARE: usize = 16;
+
 /// Writes objects of known fields.
 pub struct JsonEncoder {
     options: JsonOptions,
     /// `"name":`, place in the row, type.
     fields: Vec<(String, usize, Type)>,
+    /// How long the last object was: the next is as long, or nearly.
+    length: AtomicUsize,
 }
 
 impl JsonEncoder {
@@ -31,12 +38,12 @@ impl JsonEncoder {
             key.push(':');
             (key, *slot, t.kind.clone())
         });
-        Self { options, fields: fields.collect() }
+        Self { options, fields: fields.collect(), length: AtomicUsize::new(0) }
     }
 
     #[must_use]
     pub fn encode(&self, columns: &[Datum]) -> Vec<u8> {
-        let mut out = String::with_capacity(self.fields.len() * 24);
+        let mut out = String::with_capacity(self.length.load(Ordering::Relaxed) + LENGTH_SPARE);
         out.push('{');
         for (key, slot, kind) in &self.fields {
             let value = columns.get(*slot).unwrap_or(&Datum::Null);
@@ -50,6 +57,7 @@ impl JsonEncoder {
             self.write(&mut out, value, kind);
         }
         out.push('}');
+        self.length.store(out.len(), Ordering::Relaxed);
         out.into_bytes()
     }
 
@@ -163,7 +171,7 @@ fn write_int(out: &mut String, n: i64) {
 }
 
 /// A text in quotes. Runs that need no escape are copied whole.
-fn write_text(out: &mut String, text: &str) {
+pub(crate) fn write_text(out: &mut String, text: &str) {
     out.push('"');
     let mut from = 0;
     for (at, byte) in text.bytes().enumerate() {

@@ -92,24 +92,53 @@ impl Civil {
 /// `2020-01-02`.
 pub fn write_date(out: &mut String, days: i64) {
     let (year, month, day) = date_of(days);
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}");
+    push_date(out, year, month, day);
+}
+
+/// Years beyond four digits are rare, and all else needs no formatter.
+fn push_date(out: &mut String, year: i32, month: u32, day: u32) {
+    match u32::try_from(year) {
+        Ok(small @ 0..=9_999) => push_digits(out, small, 4),
+        _ => {
+            let _ = write!(out, "{year:04}");
+        }
+    }
+    out.push('-');
+    push_digits(out, month, 2);
+    out.push('-');
+    push_digits(out, day, 2);
+}
+
+/// The last digits of a number, with zeros before them.
+fn push_digits(out: &mut String, n: u32, width: u32) {
+    for place in (0..width).rev() {
+        let digit = n / 10u32.pow(place) % 10;
+        out.push(char::from(b'0' + u8::try_from(digit).unwrap_or_default()));
+    }
 }
 
 /// `03:04:05` and a fraction of at least `digits_min` digits, without zeros at its end.
 pub fn write_time(out: &mut String, c: &Civil, digits_min: usize) {
-    let _ = write!(out, "{:02}:{:02}:{:02}", c.hour, c.minute, c.second);
-    let fraction = format!("{:09}", c.nanos);
-    let significant = fraction.trim_end_matches('0').len().max(digits_min);
-    if let Some(shown) = fraction.get(..significant).filter(|s| !s.is_empty()) {
+    push_digits(out, c.hour, 2);
+    out.push(':');
+    push_digits(out, c.minute, 2);
+    out.push(':');
+    push_digits(out, c.second, 2);
+    let (mut fraction, mut digits) = (c.nanos, 9);
+    while digits > digits_min && fraction.is_multiple_of(10) {
+        fraction /= 10;
+        digits -= 1;
+    }
+    if digits > 0 {
         out.push('.');
-        out.push_str(shown);
+        push_digits(out, fraction, u32::try_from(digits).unwrap_or_default());
     }
 }
 
 /// `2020-01-02 03:04:05.678` with `between` in the middle.
 pub fn write_timestamp(out: &mut String, at: Instant, between: char, digits_min: usize) {
     let civil = Civil::of(at);
-    let _ = write!(out, "{:04}-{:02}-{:02}", civil.year, civil.month, civil.day);
+    push_date(out, civil.year, civil.month, civil.day);
     out.push(between);
     write_time(out, &civil, digits_min);
 }
@@ -157,6 +186,46 @@ pub fn parse_timestamp(text: &str, between: char, short: bool) -> Option<Instant
     };
     let ms = i64::from(parse_date(date)?) * DAY_MS + i64::try_from(nanos / 1_000_000).ok()?;
     Some(Instant { ms, nanos: u32::try_from(nanos % 1_000_000).ok()? })
+}
+
+/// A date as CAST and TO_DATE read it: month and day may be missing, and so may what follows a blank.
+#[must_use]
+pub fn read_date(text: &str) -> Option<i32> {
+    let text = text.trim();
+    let date = text.split_once(' ').map_or(text, |(date, _)| date);
+    let (year, month, day) = three(date)?;
+    is_date(year, month, day).then(|| i32::try_from(days_of(year, month, day)).ok()).flatten()
+}
+
+/// A date and perhaps a time behind a blank, as CAST and TO_TIMESTAMP read them: the 30th of a February is its last day.
+#[must_use]
+pub fn read_timestamp(text: &str) -> Option<Instant> {
+    let text = text.trim();
+    let (date, nanos) = match text.split_once(' ') {
+        Some((date, time)) => (date, parse_time(time, false)?),
+        None => (text, 0),
+    };
+    let mut parts = date.splitn(3, '-');
+    let year = i32::try_from(digits(parts.next()?, 4, 4)?).ok()?;
+    let month = digits(parts.next()?, 1, 2)?;
+    let mut day = digits(parts.next()?, 1, 2).filter(|day| *day <= 31)?;
+    while day > 28 && !is_date(year, month, day) && (1..=12).contains(&month) {
+        day -= 1;
+    }
+    if !is_date(year, month, day) {
+        return None;
+    }
+    let ms = days_of(year, month, day) * DAY_MS + i64::try_from(nanos / 1_000_000).ok()?;
+    Some(Instant { ms, nanos: u32::try_from(nanos % 1_000_000).ok()? })
+}
+
+/// Year, month and day; 1 where one is missing.
+fn three(date: &str) -> Option<(i32, u32, u32)> {
+    let mut parts = date.splitn(3, '-');
+    let year = i32::try_from(digits(parts.next()?, 1, 4)?).ok()?;
+    let month = parts.next().map_or(Some(1), |m| digits(m, 1, 2))?;
+    let day = parts.next().map_or(Some(1), |d| digits(d, 1, 2))?;
+    Some((year, month, day))
 }
 
 fn digits(text: &str, min: usize, max: usize) -> Option<u32> {

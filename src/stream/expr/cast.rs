@@ -7,7 +7,7 @@
 use super::{EvalError, calendar, decimal, text};
 use crate::stream::{
     datum::{Datum, Instant},
-    plan::types::Type,
+    plan::types::{DataType, Type},
 };
 
 /// Whether `CAST(from AS to)` is possible and we have it.
@@ -22,7 +22,9 @@ pub fn supported(from: &Type, to: &Type) -> bool {
                 || from.is_string()
                 || from.is_binary()
                 || from.is_timestamp()
+                || from.is_interval()
                 || matches!(from, Type::Boolean | Type::Date | Type::Time(_))
+                || from.is_nested() && parts(from).iter().all(|part| supported(&part.kind, &Type::STRING))
         }
         Type::Boolean => from.is_numeric() || from.is_string(),
         Type::Binary(_) | Type::Varbinary(_) => from.is_string() || from.is_binary(),
@@ -31,9 +33,28 @@ pub fn supported(from: &Type, to: &Type) -> bool {
         Type::Timestamp(_) | Type::TimestampLtz(_) => {
             from.is_string() || from.is_timestamp() || matches!(from, Type::Date | Type::Time(_))
         }
+        Type::Array(_) | Type::Map(..) | Type::Row(_) => {
+            let (from, to) = (parts_like(from, to), parts(to));
+            from.len() == to.len() && from.iter().zip(to).all(|(from, to)| supported(&from.kind, &to.kind))
+        }
         _ if to.is_numeric() => from.is_numeric() || from.is_string() || *from == Type::Boolean,
         _ => false,
     }
+}
+
+/// What values of a nested type are made of.
+fn parts(of: &Type) -> Vec<&DataType> {
+    match of {
+        Type::Array(item) => vec![item],
+        Type::Map(key, value) => vec![key, value],
+        Type::Row(fields) => fields.iter().map(|(_, field)| field).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The same, if the other type is nested in the same way.
+fn parts_like<'a>(of: &'a Type, like: &Type) -> Vec<&'a DataType> {
+    if std::mem::discriminant(of) == std::mem::discriminant(like) { parts(of) } else { Vec::new() }
 }
 
 /// The value as the other type.
@@ -55,7 +76,7 @@ pub fn cast(value: &Datum, from: &Type, to: &Type) -> Result<Datum, EvalError> {
         Type::Boolean => boolean(value, from),
         Type::Binary(_) | Type::Varbinary(_) => binary(value, to),
         Type::Date => date(value),
-        Type::Time(_) => time(value),
+        Type::Time(digits) => time(value, *digits),
         Type::Timestamp(digits) | Type::TimestampLtz(digits) => timestamp(value, *digits, to),
         Type::Decimal { precision, scale } => to_decimal(value, from, *precision, *scale),
         Type::Double => Ok(Datum::Double(to_double(value, from)?)),
@@ -65,6 +86,7 @@ pub fn cast(value: &Datum, from: &Type, to: &Type) -> Result<Datum, EvalError> {
             _ => to_double(value, from)? as f32,
         })),
         Type::TinyInt | Type::SmallInt | Type::Int | Type::BigInt => integer(value, from, to),
+        Type::Array(_) | Type::Map(..) | Type::Row(_) if from != to => nested(value, from, to),
         Type::Array(_)
         | Type::IntervalDay
         | Type::IntervalYear
@@ -77,6 +99,28 @@ pub fn cast(value: &Datum, from: &Type, to: &Type) -> Result<Datum, EvalError> {
                 Err(impossible(from, to))
             }
         }
+    }
+}
+
+/// Part for part.
+fn nested(value: &Datum, from: &Type, to: &Type) -> Result<Datum, EvalError> {
+    match (value, parts_like(from, to).as_slice(), parts(to).as_slice()) {
+        (Datum::Array(items), [from], [to]) => {
+            let items = items.iter().map(|item| cast(item, &from.kind, &to.kind));
+            Ok(Datum::Array(items.collect::<Result<_, _>>()?))
+        }
+        (Datum::Map(entries), [from_key, from], [to_key, to]) => {
+            let entries = entries.iter().map(|(key, value)| {
+                Ok((cast(key, &from_key.kind, &to_key.kind)?, cast(value, &from.kind, &to.kind)?))
+            });
+            Ok(Datum::Map(entries.collect::<Result<_, EvalError>>()?))
+        }
+        (Datum::Row(values), from, to) => {
+            let values = values.iter().zip(from.iter().zip(to));
+            let values = values.map(|(value, (from, to))| cast(value, &from.kind, &to.kind));
+            Ok(Datum::Row(values.collect::<Result<_, _>>()?))
+        }
+        _ => Err(impossible(from, to)),
     }
 }
 
@@ -98,7 +142,7 @@ fn boolean(value: &Datum, from: &Type) -> Result<Datum, EvalError> {
         Datum::Double(x) => *x != 0.0,
         Datum::Float(x) => *x != 0.0,
         Datum::Decimal(n) => i128::from(*n) != 0,
-        Datum::Str(s) => match s.trim().to_ascii_lowercase().as_str() {
+        Datum::Str(s) => match s.to_ascii_lowercase().as_str() {
             "t" | "true" | "y" | "yes" | "1" => true,
             "f" | "false" | "n" | "no" | "0" => false,
             _ => return Err(EvalError(format!("Cannot parse '{s}' as BOOLEAN."))),
@@ -128,20 +172,20 @@ fn date(value: &Datum) -> Result<Datum, EvalError> {
     let days = match value {
         Datum::Date(days) => Some(*days),
         Datum::Timestamp(at) => i32::try_from(at.ms.div_euclid(calendar::DAY_MS)).ok(),
-        Datum::Str(s) => calendar::parse_date(s.trim()),
+        Datum::Str(s) => calendar::read_date(s),
         _ => None,
     };
     days.map(Datum::Date).ok_or_else(|| EvalError(format!("Cannot cast {value:?} to DATE.")))
 }
 
-fn time(value: &Datum) -> Result<Datum, EvalError> {
+fn time(value: &Datum, digits: u8) -> Result<Datum, EvalError> {
     let ms = match value {
         Datum::Time(ms) => Some(i64::from(*ms)),
         Datum::Timestamp(at) => Some(at.ms.rem_euclid(calendar::DAY_MS)),
         Datum::Str(s) => calendar::parse_time(s.trim(), true).and_then(|n| i64::try_from(n / 1_000_000).ok()),
         _ => None,
     };
-    let ms = ms.and_then(|ms| i32::try_from(ms).ok());
+    let ms = ms.and_then(|ms| i32::try_from(Instant::from_ms(ms).truncated(digits).ms).ok());
     ms.map(Datum::Time).ok_or_else(|| EvalError(format!("Cannot cast {value:?} to TIME.")))
 }
 
@@ -150,7 +194,7 @@ fn timestamp(value: &Datum, digits: u8, to: &Type) -> Result<Datum, EvalError> {
         Datum::Timestamp(at) => Some(*at),
         Datum::Date(days) => Some(Instant::from_ms(i64::from(*days) * calendar::DAY_MS)),
         Datum::Time(ms) => Some(Instant::from_ms(i64::from(*ms))),
-        Datum::Str(s) => calendar::parse_timestamp(s.trim(), ' ', true),
+        Datum::Str(s) => calendar::read_timestamp(s),
         _ => None,
     };
     match (at, value) {
@@ -191,7 +235,7 @@ pub fn to_double(value: &Datum, from: &Type) -> Result<f64, EvalError> {
 }
 
 /// As `Double.parseDouble` and `Float.parseFloat` read it; Rust alone would also take "inf".
-fn parse_double(text: &str) -> Result<(f64, f32), EvalError> {
+pub fn parse_double(text: &str) -> Result<(f64, f32), EvalError> {
     let number = text.trim();
     let named = matches!(number.trim_start_matches(['+', '-']), "NaN" | "Infinity");
     let digits = number.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(number);
@@ -243,9 +287,12 @@ fn parse_integer(text: &str, to: &Type) -> Result<i64, EvalError> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits = whole.strip_prefix(['+', '-']).unwrap_or(whole);
     let valid = digits.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit())
-        && !(digits.is_empty() && fraction.is_empty() && !number.ends_with('.'))
-        && !digits.is_empty();
-    let parsed = if valid { whole.parse::<i64>().ok() } else { None };
+        && !(digits.is_empty() && fraction.is_empty());
+    let parsed = match digits {
+        _ if !valid => None,
+        "" => Some(0),
+        _ => whole.parse::<i64>().ok(),
+    };
     parsed.filter(|n| wrap(*n, to) == *n).ok_or_else(|| not_a_number(text))
 }
 

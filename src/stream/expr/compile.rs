@@ -14,7 +14,7 @@ use super::{
     cast, decimal,
 };
 use crate::stream::{
-    datum::{Datum, Instant, Row},
+    datum::{Columns, Datum, Instant, Row},
     plan::types::Type,
 };
 
@@ -44,7 +44,29 @@ pub fn compile(expr: &Expr) -> Result<Code, EvalError> {
     Ok(Code(op(expr)?))
 }
 
+/// The value of an expression that reads no column and no clock; `None` if it has none.
+#[must_use]
+pub fn constant(expr: &Expr) -> Option<Datum> {
+    let code = expr.is_constant().then(|| unfolded(expr).ok()).flatten()?;
+    code.eval(&Row::insert(Columns::new()), Now::default()).ok()
+}
+
+/// What is constant is computed once. What fails is left to fail when its row comes.
 fn op(expr: &Expr) -> Result<Op, EvalError> {
+    let code = unfolded(expr)?;
+    let literal = matches!(code, Op::Const(_) | Op::Column(_));
+    if literal || !expr.is_constant() {
+        return Ok(code);
+    }
+    Ok(match code.eval(&Row::insert(Columns::new()), Now::default()) {
+        // Flink keeps constants as BigDecimals, which have no negative zero.
+        Ok(Datum::Double(x)) => Op::Const(Datum::Double(x + 0.0)),
+        Ok(value) => Op::Const(value),
+        Err(_) => code,
+    })
+}
+
+fn unfolded(expr: &Expr) -> Result<Op, EvalError> {
     let boxed = |e: &Expr| op(e).map(Box::new);
     let kind = expr.data_type.kind.clone();
     Ok(match &expr.node {
@@ -88,7 +110,8 @@ fn arith_op(arith: Arith, kind: Type, a: &Expr, b: &Expr) -> Result<Op, EvalErro
         let target = if arith == Arith::Remainder && kind.is_integer() { Type::BigInt } else { target };
         let scale = target.as_decimal().map_or(0, |(_, scale)| scale);
         let of = Box::new(op(e)?);
-        let same = *from == target || (from.is_integer() && target.is_integer());
+        let whole = |kind: &Type| kind.is_integer() || kind.is_interval();
+        let same = *from == target || (whole(from) && whole(&target));
         if same {
             return Ok((of, scale));
         }
@@ -252,14 +275,14 @@ fn eval_call(call: &Call, args: &[Op], row: &Row, now: Now) -> Result<Datum, Eva
 
 fn compare(op: Comparison, a: &Datum, b: &Datum) -> Option<bool> {
     if op == Comparison::NotDistinct {
-        return Some(a == b);
+        return Some(a.same(b));
     }
     if a.is_null() || b.is_null() {
         return None;
     }
     // What has no order (arrays, NaN) still is or is not equal.
     let order = a.compare(b);
-    let equal = order.map_or_else(|| a == b, |o| o == Ordering::Equal);
+    let equal = order.map_or_else(|| a.same(b), |o| o == Ordering::Equal);
     Some(match op {
         Comparison::Equal | Comparison::NotDistinct => equal,
         Comparison::NotEqual => !equal,
@@ -330,6 +353,11 @@ fn shift(of: &Datum, by: &Datum, months: bool) -> Result<Datum, EvalError> {
     Ok(match of {
         Datum::Timestamp(at) if months => Datum::Timestamp(super::calendar_shift(*at, *by)),
         Datum::Timestamp(at) => Datum::Timestamp(Instant { ms: at.ms.wrapping_add(*by), nanos: at.nanos }),
+        // Around midnight.
+        Datum::Time(ms) => {
+            let moved = i64::from(*ms).wrapping_add(*by).rem_euclid(super::calendar::DAY_MS);
+            i32::try_from(moved).map_or(Datum::Null, Datum::Time)
+        }
         Datum::Date(days) => {
             let at = Instant::from_ms(i64::from(*days) * super::calendar::DAY_MS);
             let moved = if months { super::calendar_shift(at, *by).ms } else { at.ms.wrapping_add(*by) };

@@ -8,6 +8,7 @@ pub mod calendar;
 pub mod cast;
 pub mod compile;
 pub mod decimal;
+pub mod json;
 pub mod text;
 
 use std::fmt;
@@ -123,6 +124,24 @@ impl Expr {
         Self::new(Node::Literal(value), DataType { kind, nullable })
     }
 
+    #[must_use]
+    pub fn is_null_literal(&self) -> bool {
+        if let Node::Cast { expr, .. } = &self.node {
+            return expr.is_null_literal();
+        }
+        self.node == Node::Literal(Datum::Null)
+    }
+
+    /// Whether it has the same value for every row.
+    #[must_use]
+    pub fn is_constant(&self) -> bool {
+        let varies = matches!(&self.node, Node::Column { .. })
+            || matches!(&self.node, Node::Call(builtin, args) if !builtin.is_fixed(args));
+        let mut constant = !varies;
+        self.children(&mut |child| constant &= child.is_constant());
+        constant
+    }
+
     /// This expression as another type; unchanged when it has it.
     #[must_use]
     pub fn cast_to(self, kind: &Type) -> Self {
@@ -134,7 +153,20 @@ impl Expr {
         if self.node == Node::Literal(Datum::Null) {
             return Self { data_type, ..self };
         }
+        if let Some(folded) = self.folded_single(kind) {
+            return folded;
+        }
         Self::new(Node::Cast { expr: Box::new(self), or_null: false }, data_type)
+    }
+
+    /// A constant FLOAT as a DOUBLE: Flink takes the decimal digits of the one for the other.
+    #[must_use]
+    pub fn folded_single(&self, to: &Type) -> Option<Self> {
+        if self.data_type.kind != Type::Float || *to != Type::Double || !self.is_constant() {
+            return None;
+        }
+        let Datum::Float(x) = compile::constant(self)? else { return None };
+        Some(Self::literal(Datum::Double(text::java_single(x).parse().ok()?), Type::Double))
     }
 
     /// Calls `visit` with every column this reads.
@@ -299,7 +331,7 @@ impl fmt::Display for Expr {
 }
 
 /// A point in time some months later, on the last day of a month that is too short.
-fn calendar_shift(at: super::datum::Instant, months: i64) -> super::datum::Instant {
+pub(crate) fn calendar_shift(at: super::datum::Instant, months: i64) -> super::datum::Instant {
     let mut civil = calendar::Civil::of(at);
     let month = i64::from(civil.year) * 12 + i64::from(civil.month) - 1 + months;
     civil.year = i32::try_from(month.div_euclid(12)).unwrap_or(i32::MAX);

@@ -1,12 +1,22 @@
 //! Values as text: as `CAST(… AS STRING)` has them, and as Flink's `print` table shows them.
 
 use super::{calendar, decimal};
-use crate::stream::{datum::Datum, plan::types::Type};
+use crate::stream::{
+    datum::{Datum, Instant},
+    plan::types::Type,
+};
 
 /// Java's `Double.toString`: the shortest digits that read back, in its layout.
 #[must_use]
 pub fn java_double(x: f64) -> String {
-    java_layout(&format!("{x:e}"))
+    java_layout(&shortest(x))
+}
+
+/// The shortest digits that read back; of one digit alone Java takes two if they are nearer.
+fn shortest(x: f64) -> String {
+    let shortest = format!("{x:e}");
+    let nearer = || Some(format!("{x:.1e}")).filter(|two| two.parse() == Ok(x) && !two.contains(".0e"));
+    if shortest.contains('.') { shortest } else { nearer().unwrap_or(shortest) }
 }
 
 /// Java's `Float.toString`.
@@ -57,7 +67,79 @@ pub fn cast_text(value: &Datum, kind: &Type) -> String {
             out
         }
         (Datum::Bytes(bytes), _) => String::from_utf8_lossy(bytes).into_owned(),
+        (Datum::Int(ms), Type::IntervalDay) => day_interval(*ms),
+        (Datum::Int(months), Type::IntervalYear) => {
+            let sign = if *months < 0 { '-' } else { '+' };
+            format!("{sign}{}-{:02}", months.abs() / 12, months.abs() % 12)
+        }
+        (Datum::Time(ms), _) => {
+            let mut out = String::with_capacity(12);
+            let at = Instant::from_ms(i64::from(*ms));
+            calendar::write_time(&mut out, &calendar::Civil::of(at), 0);
+            out
+        }
+        (Datum::Array(items), Type::Array(item)) => {
+            let items: Vec<String> = items.iter().map(|v| cast_part(v, &item.kind)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        (Datum::Map(entries), Type::Map(key, of)) => {
+            let entry =
+                |(k, v): &(Datum, Datum)| format!("{}={}", cast_part(k, &key.kind), cast_part(v, &of.kind));
+            format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+        }
+        (Datum::Row(values), Type::Row(fields)) => {
+            let values: Vec<String> =
+                values.iter().zip(fields).map(|(v, (_, t))| cast_part(v, &t.kind)).collect();
+            format!("({})", values.join(", "))
+        }
         _ => display(value, kind),
+    }
+}
+
+/// A value within another.
+fn cast_part(value: &Datum, kind: &Type) -> String {
+    if value.is_null() { "NULL".to_owned() } else { cast_text(value, kind) }
+}
+
+/// `+1 02:03:04.567`.
+fn day_interval(ms: i64) -> String {
+    let (sign, ms) = (if ms < 0 { '-' } else { '+' }, ms.unsigned_abs());
+    let (seconds, fraction) = (ms / 1_000, ms % 1_000);
+    let (days, seconds) = (seconds / 86_400, seconds % 86_400);
+    format!("{sign}{days} {:02}:{:02}:{:02}.{fraction:03}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+}
+
+/// `Duration.toString`: `PT26H3M4.5S`.
+fn java_duration(ms: i64) -> String {
+    if ms == 0 {
+        return "PT0S".to_owned();
+    }
+    let (hours, minutes, rest) = (ms / 3_600_000, ms / 60_000 % 60, ms % 60_000);
+    let mut out = String::from("PT");
+    if hours != 0 {
+        out.push_str(&format!("{hours}H"));
+    }
+    if minutes != 0 {
+        out.push_str(&format!("{minutes}M"));
+    }
+    if rest != 0 {
+        let sign = if rest < 0 { "-" } else { "" };
+        let (seconds, fraction) = (rest.abs() / 1_000, rest.abs() % 1_000);
+        let fraction = format!("{fraction:03}");
+        let fraction = fraction.trim_end_matches('0');
+        let point = if fraction.is_empty() { "" } else { "." };
+        out.push_str(&format!("{sign}{seconds}{point}{fraction}S"));
+    }
+    out
+}
+
+/// `Period.toString` of years and months.
+fn java_period(months: i64) -> String {
+    match (months / 12, months % 12) {
+        (0, 0) => "P0D".to_owned(),
+        (0, months) => format!("P{months}M"),
+        (years, 0) => format!("P{years}Y"),
+        (years, months) => format!("P{years}Y{months}M"),
     }
 }
 
@@ -67,6 +149,8 @@ pub fn display(value: &Datum, kind: &Type) -> String {
     match (value, kind) {
         (Datum::Null, _) => "null".to_owned(),
         (Datum::Bool(b), _) => b.to_string(),
+        (Datum::Int(ms), Type::IntervalDay) => java_duration(*ms),
+        (Datum::Int(months), Type::IntervalYear) => java_period(*months),
         (Datum::Int(n), _) => n.to_string(),
         (Datum::Double(x), _) => java_double(*x),
         (Datum::Float(x), _) => java_single(*x),

@@ -7,7 +7,7 @@ use crate::stream::{
     expr::{EvalError, Now, compile::Code},
     plan::{logical::SortKey, physical::JoinOn},
     state::{
-        encode::{damaged, put, put_all, take_all, take_time, time_key},
+        encode::{damaged, put_all, put_key, take_all, take_time, time_key},
         keyed::{Bucket, Encoded},
     },
 };
@@ -29,13 +29,13 @@ impl Encoded for Kept {
 /// Writes the key of a row, made of these columns, over what was in `key`.
 pub fn key_of(row: &Row, columns: &[usize], key: &mut Vec<u8>) {
     key.clear();
-    columns.iter().for_each(|c| put(key, row.column(*c)));
+    columns.iter().for_each(|c| put_key(key, row.column(*c)));
 }
 
 /// The same for the first columns.
 pub fn first_key(row: &Row, count: usize, key: &mut Vec<u8>) {
     key.clear();
-    row.columns.iter().take(count).for_each(|value| put(key, value));
+    row.columns.iter().take(count).for_each(|value| put_key(key, value));
 }
 
 /// The milliseconds of a time attribute.
@@ -52,7 +52,7 @@ pub fn time_of(row: &Row, column: usize) -> Result<i64, EvalError> {
 #[must_use]
 pub fn bytes_of(columns: &[Datum]) -> Vec<u8> {
     let mut out = Vec::new();
-    columns.iter().for_each(|value| put(&mut out, value));
+    columns.iter().for_each(|value| put_key(&mut out, value));
     out
 }
 
@@ -149,7 +149,7 @@ impl On {
         for (code, null_safe) in codes.iter().zip(&self.null_safe) {
             let value = code.eval(row, now)?;
             meets &= *null_safe || !value.is_null();
-            put(key, &value);
+            put_key(key, &value);
         }
         Ok(meets)
     }

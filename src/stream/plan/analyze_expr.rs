@@ -5,18 +5,19 @@
 )]
 
 use sqlparser::ast::{
-    BinaryOperator, CastKind, CeilFloorKind, DataType as ParsedType, DateTimeField, Expr as Parsed, Function,
-    FunctionArg, FunctionArgExpr, FunctionArguments, Spanned, TrimWhereField, UnaryOperator, Value,
+    BinaryOperator, CastKind, CeilFloorKind, DataType as ParsedType, DateTimeField, Expr as Parsed, Spanned,
+    TrimWhereField, UnaryOperator, Value,
 };
 
 use super::{
+    analyze_call::{call, extract, is_json, overlaps},
     literals,
-    scope::{Scope, is_aggregate},
+    scope::Scope,
     types::{self, DataType, Type},
 };
 use crate::stream::{
     datum::Datum,
-    expr::{Arith, Comparison, Expr, Node, Test, builtins, cast},
+    expr::{Arith, Comparison, Expr, Node, Test, cast},
     sql::{Pos, SqlError, parser},
 };
 
@@ -43,7 +44,7 @@ impl Scope {
         }
     }
 
-    fn at_depth(&self, parsed: &Parsed, depth: usize) -> Result<Expr> {
+    pub(super) fn at_depth(&self, parsed: &Parsed, depth: usize) -> Result<Expr> {
         if depth > DEPTH_MAX {
             return Err(SqlError::invalid(parsed.span(), "the expression is nested too deeply"));
         }
@@ -62,7 +63,7 @@ impl Scope {
             }
         };
         match parsed {
-            Parsed::Identifier(ident) => self.column(ident),
+            Parsed::Identifier(ident) => self.bare_call(ident).unwrap_or_else(|| self.column(ident)),
             Parsed::CompoundIdentifier(parts) => self.qualified(parts),
             Parsed::Nested(inner) => sub(inner),
             Parsed::Value(value) => literals::literal(&value.value, value.span.into()),
@@ -98,7 +99,16 @@ impl Scope {
                 }
                 Ok(negate_if(*negated, call("LIKE", args, parsed.span().into())?))
             }
-            Parsed::SimilarTo { .. } => Err(SqlError::not_yet(parsed.span(), "SIMILAR TO")),
+            Parsed::SimilarTo { negated, expr, pattern, escape_char } => {
+                let mut args = vec![sub(expr)?, sub(pattern)?];
+                if let Some(escape) = escape_char {
+                    args.push(sub(escape)?);
+                }
+                Ok(negate_if(*negated, call("SIMILAR TO", args, parsed.span().into())?))
+            }
+            Parsed::IsJson { expr, kind, unique_keys: None, negated } => {
+                Ok(negate_if(*negated, is_json(sub(expr)?, *kind, parsed.span().into())?))
+            }
             Parsed::Cast { kind, expr, data_type, .. } => self.cast(kind, expr, data_type, depth),
             Parsed::Case { operand, conditions, else_result, .. } => {
                 let operand = operand.as_deref().map(sub).transpose()?;
@@ -133,7 +143,7 @@ impl Scope {
             }
             Parsed::Trim { trim_where, trim_what, expr, trim_characters: None } => {
                 let name = match trim_where {
-                    None | Some(TrimWhereField::Both) => "BTRIM",
+                    None | Some(TrimWhereField::Both) => "TRIM",
                     Some(TrimWhereField::Leading) => "LTRIM",
                     Some(TrimWhereField::Trailing) => "RTRIM",
                 };
@@ -162,11 +172,13 @@ impl Scope {
             Parsed::Exists { .. } | Parsed::InSubquery { .. } => {
                 Err(SqlError::not_yet(parsed.span(), "a sub-query in an expression"))
             }
-            Parsed::CompoundFieldAccess { .. } => {
-                Err(SqlError::not_yet(parsed.span(), "access to a field or element"))
+            Parsed::CompoundFieldAccess { root, access_chain } => self.access(root, access_chain, depth),
+            Parsed::Array(array) if array.named => {
+                let items = array.elem.iter().map(sub).collect::<Result<_>>()?;
+                call("ARRAY", items, parsed.span().into())
             }
-            Parsed::Array(_) | Parsed::Map(_) | Parsed::Tuple(_) => {
-                Err(SqlError::not_yet(parsed.span(), "a value of type ARRAY, MAP or ROW"))
+            Parsed::Tuple(items) => {
+                call("ROW", items.iter().map(sub).collect::<Result<_>>()?, parsed.span().into())
             }
             Parsed::AtTimeZone { .. } => Err(SqlError::not_yet(parsed.span(), "AT TIME ZONE")),
             _ => Err(SqlError::syntax(parsed.span(), format!("'{parsed}' is not Flink SQL"))),
@@ -192,7 +204,7 @@ impl Scope {
             UnaryOperator::Not if matches!(expr.data_type.kind, Type::Boolean | Type::Null) => {
                 Ok(not(expr.cast_to(&Type::Boolean)))
             }
-            UnaryOperator::Minus if expr.data_type.kind.is_numeric() => {
+            UnaryOperator::Minus if expr.data_type.kind.is_numeric() || expr.data_type.kind.is_interval() => {
                 let data_type = expr.data_type.clone();
                 Ok(Expr::new(Node::Negate(Box::new(expr)), data_type))
             }
@@ -206,6 +218,11 @@ impl Scope {
 
     fn binary(&self, left: &Parsed, op: &BinaryOperator, right: &Parsed, depth: usize) -> Result<Expr> {
         let at: Pos = left.span().into();
+        if let (BinaryOperator::Overlaps, Parsed::Tuple(left), Parsed::Tuple(right)) = (op, left, right) {
+            let all =
+                |side: &[Parsed]| side.iter().map(|e| self.at_depth(e, depth)).collect::<Result<Vec<_>>>();
+            return overlaps(all(left)?, all(right)?, at);
+        }
         let (a, b) = (self.at_depth(left, depth)?, self.at_depth(right, depth)?);
         match op {
             BinaryOperator::And | BinaryOperator::Or => {
@@ -252,7 +269,11 @@ impl Scope {
             return Err(SqlError::syntax(expr.span(), "'::' is not Flink SQL, write CAST(… AS …)"));
         };
         let text = name.0.first().and_then(|part| part.as_ident()).map_or("", |ident| ident.value.as_str());
-        let target = parser::type_of(text).map_err(|e| SqlError { at: name.span().into(), ..e })?;
+        let mut target = parser::type_of(text).map_err(|e| SqlError { at: name.span().into(), ..e })?;
+        if let Type::Time(digits) = &mut target.kind {
+            // Flink's TIMEs have no fraction, whatever is asked for.
+            *digits = 0;
+        }
         let or_null = *kind == CastKind::TryCast;
         let inner = self.at_depth(expr, depth)?;
         let from = &inner.data_type.kind;
@@ -264,6 +285,9 @@ impl Scope {
         let nullable = inner.data_type.nullable || or_null;
         if inner.node == Node::Literal(Datum::Null) {
             return Ok(Expr::literal(Datum::Null, target.kind));
+        }
+        if let Some(folded) = inner.folded_single(&target.kind) {
+            return Ok(folded);
         }
         let data_type = DataType { kind: target.kind, nullable };
         Ok(Expr::new(Node::Cast { expr: Box::new(inner), or_null }, data_type))
@@ -282,54 +306,6 @@ impl Scope {
             CeilFloorKind::Scale(_) => Err(SqlError::syntax(at, format!("{name} takes one argument"))),
         }
     }
-
-    fn function(&self, function: &Function, depth: usize) -> Result<Expr> {
-        let at: Pos = function.name.span().into();
-        let name = function.name.to_string().replace('`', "").to_ascii_uppercase();
-        if function.over.is_some() {
-            return match &self.overs {
-                Some(overs) => overs.register(function),
-                None => Err(SqlError::not_yet(at, format!("{name} OVER here"))),
-            };
-        }
-        if is_aggregate(&name) {
-            return Err(SqlError::invalid(at, ILLEGAL_AGGREGATE));
-        }
-        if super::group_window::name_of(function).is_some() {
-            let message = format!("Group window function {name} is only allowed in GROUP BY");
-            return Err(SqlError::invalid(at, message));
-        }
-        if builtins::flink_has(&name) {
-            return Err(SqlError::not_yet(at, format!("the function {name}")));
-        }
-        let plain = function.filter.is_none()
-            && function.within_group.is_empty()
-            && function.null_treatment.is_none()
-            && function.parameters == FunctionArguments::None;
-        if !plain {
-            return Err(SqlError::invalid(at, format!("{name} is not an aggregate function")));
-        }
-        let mut args = Vec::new();
-        match &function.args {
-            FunctionArguments::None => {}
-            FunctionArguments::Subquery(_) => {
-                return Err(SqlError::not_yet(at, "a sub-query in an expression"));
-            }
-            FunctionArguments::List(list) => {
-                if list.duplicate_treatment.is_some() || !list.clauses.is_empty() {
-                    return Err(SqlError::invalid(at, format!("{name} is not an aggregate function")));
-                }
-                for arg in &list.args {
-                    match arg {
-                        FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => args.push(self.at_depth(e, depth)?),
-                        FunctionArg::Named { .. } => return Err(SqlError::not_yet(at, "named arguments")),
-                        _ => return Err(SqlError::syntax(at, format!("{name}: '{arg}' is no argument"))),
-                    }
-                }
-            }
-        }
-        special(&name, args, at)
-    }
 }
 
 /// A balanced tree of ORs, so that a long list is not a deep one.
@@ -344,56 +320,14 @@ fn any_of(mut conditions: Vec<Expr>) -> Option<Expr> {
 /// Forms that use an operand twice copy it; nested, they could double each time.
 const COPY_NODES_MAX: usize = 500;
 
-fn copy(expr: &Expr, at: Pos) -> Result<Expr> {
+pub(super) fn copy(expr: &Expr, at: Pos) -> Result<Expr> {
     if expr.size() > COPY_NODES_MAX {
         return Err(SqlError::invalid(at, "the expression is too large"));
     }
     Ok(expr.clone())
 }
 
-/// Functions that are made of other nodes.
-fn special(name: &str, mut args: Vec<Expr>, at: Pos) -> Result<Expr> {
-    let null = || Expr::literal(Datum::Null, Type::Null);
-    match (name, args.len()) {
-        ("COALESCE", 1..) | ("IFNULL", 2) => coalesce(args, at),
-        ("IF", 3) => {
-            let otherwise = args.remove(2);
-            let then = args.remove(1);
-            let condition = args.remove(0);
-            if condition.data_type.kind != Type::Boolean {
-                return Err(mismatch(at, "IF", &[&condition.data_type.kind]));
-            }
-            case(vec![(condition, then)], otherwise, at)
-        }
-        ("NULLIF", 2) => {
-            let (b, a) = (args.remove(1), args.remove(0));
-            let equal = comparison(Comparison::Equal, copy(&a, at)?, b, at)?;
-            case(vec![(equal, null())], a, at)
-        }
-        ("MOD", 2) => {
-            let (b, a) = (args.remove(1), args.remove(0));
-            arith(Arith::Remainder, a, b, at)
-        }
-        ("COALESCE" | "IFNULL" | "IF" | "NULLIF" | "MOD", n) => {
-            Err(SqlError::invalid(at, format!("Invalid number of arguments to function '{name}': {n}")))
-        }
-        _ => call(name, args, at),
-    }
-}
-
-pub(super) fn coalesce(args: Vec<Expr>, at: Pos) -> Result<Expr> {
-    let mut common = DataType::not_null(Type::Null);
-    let mut nullable = true;
-    for arg in &args {
-        nullable &= arg.data_type.nullable;
-        common = types::least_restrictive(&common, &arg.data_type)
-            .ok_or_else(|| mismatch(at, "COALESCE", &[&common.kind, &arg.data_type.kind]))?;
-    }
-    let args = args.into_iter().map(|a| a.cast_to(&common.kind)).collect();
-    Ok(Expr::new(Node::Coalesce(args), common.with_nullable(nullable)))
-}
-
-fn case(whens: Vec<(Expr, Expr)>, otherwise: Expr, at: Pos) -> Result<Expr> {
+pub(super) fn case(whens: Vec<(Expr, Expr)>, otherwise: Expr, at: Pos) -> Result<Expr> {
     let mut common = otherwise.data_type.clone();
     for (_, result) in &whens {
         common = types::least_restrictive(&common, &result.data_type)
@@ -404,42 +338,11 @@ fn case(whens: Vec<(Expr, Expr)>, otherwise: Expr, at: Pos) -> Result<Expr> {
     Ok(Expr::new(Node::Case { whens, otherwise }, common))
 }
 
-/// A call of a function of the tables, checked so far that running it can only fail by its values.
-pub(super) fn call(name: &str, args: Vec<Expr>, at: Pos) -> Result<Expr> {
-    let Some(builtin) = builtins::find(name) else {
-        return Err(SqlError::invalid(at, format!("No match found for function signature {name}")));
-    };
-    let given: Vec<String> = args.iter().map(|a| format!("<{}>", a.data_type.kind)).collect();
-    let expr = builtin.call(args).ok_or_else(|| {
-        let message = format!(
-            "Cannot apply '{name}' to arguments of type '{name}({})'. Supported form(s): '{}'",
-            given.join(", "),
-            builtin.usage()
-        );
-        SqlError::invalid(at, message)
-    })?;
-    if let Node::Call(builtin, args) = &expr.node {
-        (builtin.prepare)(args, &expr.data_type).map_err(|e| SqlError::invalid(at, e.0))?;
-    }
-    Ok(expr)
-}
-
-fn extract(field: &str, expr: Expr, at: Pos) -> Result<Expr> {
-    let name = match field {
-        "DAY" => "DAYOFMONTH",
-        "DOY" => "DAYOFYEAR",
-        "DOW" => "DAYOFWEEK",
-        "YEAR" | "QUARTER" | "MONTH" | "HOUR" | "MINUTE" | "SECOND" | "MILLISECOND" | "ISODOW" => field,
-        _ => return Err(SqlError::not_yet(at, format!("EXTRACT({field} FROM …)"))),
-    };
-    call(name, vec![expr], at)
-}
-
-fn arith(op: Arith, a: Expr, b: Expr, at: Pos) -> Result<Expr> {
+pub(super) fn arith(op: Arith, a: Expr, b: Expr, at: Pos) -> Result<Expr> {
     let (x, y) = (&a.data_type.kind, &b.data_type.kind);
     let nullable = a.data_type.nullable || b.data_type.nullable;
-    let interval = |t: &Type| matches!(t, Type::IntervalDay | Type::IntervalYear);
-    let dated = |t: &Type| t.is_timestamp() || *t == Type::Date;
+    let interval = Type::is_interval;
+    let dated = |t: &Type| t.is_timestamp() || matches!(t, Type::Date | Type::Time(_));
     if dated(x) && interval(y) && matches!(op, Arith::Add | Arith::Subtract) {
         let data_type = a.data_type.clone().with_nullable(nullable);
         let by = if op == Arith::Subtract { negative(b) } else { b };
@@ -448,6 +351,12 @@ fn arith(op: Arith, a: Expr, b: Expr, at: Pos) -> Result<Expr> {
     if interval(x) && dated(y) && op == Arith::Add {
         let data_type = b.data_type.clone().with_nullable(nullable);
         return Ok(Expr::new(Node::Shift(Box::new(b), Box::new(a)), data_type));
+    }
+    // Intervals of one kind, and so many times an interval.
+    let sum = x == y && interval(x) && matches!(op, Arith::Add | Arith::Subtract);
+    if sum || op == Arith::Multiply && (interval(x) && y.is_integer() || x.is_integer() && interval(y)) {
+        let kind = if interval(x) { x.clone() } else { y.clone() };
+        return Ok(Expr::new(Node::Arith(op, Box::new(a), Box::new(b)), DataType { kind, nullable }));
     }
     let known = |t: &Type| t.is_numeric();
     let exact = |t: &Type| t.is_exact();
@@ -463,11 +372,11 @@ fn arith(op: Arith, a: Expr, b: Expr, at: Pos) -> Result<Expr> {
             Arith::Divide => types::decimal_quotient(p, q),
             Arith::Remainder => types::decimal_remainder(p, q),
         },
-        _ if op == Arith::Remainder => x.clone(),
+        // That of the second, though it is computed in the wider one.
+        _ if op == Arith::Remainder => y.clone(),
         _ => types::common_numeric(x, y).ok_or_else(|| mismatch(at, op.sign(), &[x, y]))?,
     };
-    // A DECIMAL result that does not fit is NULL.
-    let nullable = nullable || is_decimal(&kind);
+    // A DECIMAL result that does not fit is NULL, though its type does not say so. (Flink)
     Ok(Expr::new(Node::Arith(op, Box::new(a), Box::new(b)), DataType { kind, nullable }))
 }
 
@@ -539,8 +448,11 @@ pub(super) fn comparison(op: Comparison, a: Expr, b: Expr, at: Pos) -> Result<Ex
         }
     };
     let (a, b) = match common {
-        Some(Type::Array(_) | Type::Map(..) | Type::Row(_)) => {
-            return Err(SqlError::not_yet(at, format!("a comparison of {x} with {y}")));
+        Some(common)
+            if common.is_nested()
+                && !matches!(op, Comparison::Equal | Comparison::NotEqual | Comparison::NotDistinct) =>
+        {
+            return Err(mismatch(at, op.sign(), &[x, y]));
         }
         Some(common) => (a.cast_to(&common), b.cast_to(&common)),
         None => (a, b),

@@ -19,7 +19,8 @@ use crate::stream::{
 };
 
 const CATALOG: &str = "default_catalog";
-const DATABASE: &str = "default_database";
+/// The database that names without one are in.
+pub const DATABASE: &str = "default_database";
 
 /// What a name stands for.
 #[derive(Debug, Clone)]

@@ -12,7 +12,8 @@ use sqlparser::ast::{
 
 use super::{
     analyze::{Analyzer, Result, aliased, always},
-    analyze_expr::{coalesce, comparison},
+    analyze_call::coalesce,
+    analyze_expr::comparison,
     catalog::Object,
     group_window::interval_ms,
     join,

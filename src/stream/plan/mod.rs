@@ -4,6 +4,7 @@
 
 pub mod aggregate;
 pub mod analyze;
+pub mod analyze_call;
 pub mod analyze_expr;
 pub mod catalog;
 pub mod connector;
@@ -202,6 +203,14 @@ fn merge(into: &mut Hints, from: &Hints) -> Result<(), SqlError> {
     one(&mut into.late_topic, &from.late_topic, "late-topic")?;
     one(&mut into.dlq, &from.dlq, "dlq")?;
     one(&mut into.sync, &from.sync, "sync")
+}
+
+/// The type of an expression over nothing.
+#[cfg(test)]
+pub(crate) fn type_of(text: &str) -> Result<String, String> {
+    let parsed = sql::parser::expr_of(text).map_err(|e| e.to_string())?;
+    let expr = scope::Scope::default().expr(&parsed).map_err(|e| e.to_string())?;
+    Ok(expr.data_type.to_string())
 }
 
 /// An expression over nothing, as `print` would show it, at 1,000,123 ms after the epoch.

@@ -146,7 +146,7 @@ impl Scope {
 }
 
 /// A field of a ROW.
-fn field(of: Expr, name: &Ident) -> Result<Expr> {
+pub(super) fn field(of: Expr, name: &Ident) -> Result<Expr> {
     let Type::Row(fields) = &of.data_type.kind else {
         return Err(SqlError::invalid(name.span, format!("Column '{}' not found in any table", name.value)));
     };

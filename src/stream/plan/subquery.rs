@@ -14,7 +14,8 @@ use sqlparser::ast::{
 
 use super::{
     analyze::{Analyzer, Result, always, projection, refuse_around, refuse_foreign},
-    analyze_expr::{ILLEGAL_AGGREGATE, coalesce, comparison},
+    analyze_call::coalesce,
+    analyze_expr::{ILLEGAL_AGGREGATE, comparison},
     grouping::aggregated,
     join,
     logical::{Join, JoinKind, JoinShape, Logical, Schema},

@@ -105,6 +105,44 @@ impl Type {
     }
 
     #[must_use]
+    pub fn is_interval(&self) -> bool {
+        matches!(self, Self::IntervalDay | Self::IntervalYear)
+    }
+
+    /// Whether values are made of other values.
+    #[must_use]
+    pub fn is_nested(&self) -> bool {
+        matches!(self, Self::Array(_) | Self::Map(..) | Self::Row(_))
+    }
+
+    /// What an array holds.
+    #[must_use]
+    pub fn item(&self) -> Option<&DataType> {
+        match self {
+            Self::Array(item) => Some(item),
+            _ => None,
+        }
+    }
+
+    /// What a map holds: keys and values.
+    #[must_use]
+    pub fn entry(&self) -> Option<(&DataType, &DataType)> {
+        match self {
+            Self::Map(key, value) => Some((key, value)),
+            _ => None,
+        }
+    }
+
+    /// The VARCHAR that holds as much as a string type does.
+    #[must_use]
+    pub fn varying(&self) -> Self {
+        match self {
+            Self::Char(n) => Self::Varchar(*n),
+            other => other.clone(),
+        }
+    }
+
+    #[must_use]
     pub fn is_timestamp(&self) -> bool {
         matches!(self, Self::Timestamp(_) | Self::TimestampLtz(_))
     }
@@ -156,6 +194,15 @@ fn common(a: &Type, b: &Type) -> Option<Type> {
         (Type::Timestamp(p), Type::Timestamp(q)) => Some(Type::Timestamp(*p.max(q))),
         (Type::TimestampLtz(p), Type::TimestampLtz(q)) => Some(Type::TimestampLtz(*p.max(q))),
         (Type::Time(p), Type::Time(q)) => Some(Type::Time(*p.max(q))),
+        (Type::Array(a), Type::Array(b)) => Some(Type::Array(Box::new(least_restrictive(a, b)?))),
+        (Type::Map(k, v), Type::Map(l, w)) => {
+            Some(Type::Map(Box::new(least_restrictive(k, l)?), Box::new(least_restrictive(v, w)?)))
+        }
+        (Type::Row(a), Type::Row(b)) if a.len() == b.len() => {
+            let fields =
+                a.iter().zip(b).map(|((name, a), (_, b))| Some((name.clone(), least_restrictive(a, b)?)));
+            Some(Type::Row(fields.collect::<Option<_>>()?))
+        }
         _ if a.is_numeric() && b.is_numeric() => common_numeric(a, b),
         _ => None,
     }

@@ -29,6 +29,8 @@ pub(crate) mod memory;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod nested;
+#[cfg(test)]
 mod tests;
 
 use bytes::Bytes;

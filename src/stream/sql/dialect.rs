@@ -13,7 +13,7 @@ use sqlparser::{
     tokenizer::Token,
 };
 
-use super::{SqlErrorKind, table};
+use super::{SqlErrorKind, forms, table};
 
 /// Flink SQL's default dialect.
 #[derive(Debug, Default)]
@@ -71,6 +71,9 @@ impl Dialect for FlinkDialect {
         if let Some(side) = bare_trim(parser) {
             return Some(parse_bare_trim(parser, side));
         }
+        if let Some(form) = forms::prefix(parser) {
+            return Some(form);
+        }
         let kind = match parser.peek_token_ref().token {
             Token::Word(ref word) if word.quote_style.is_none() && word.keyword == Keyword::CAST => {
                 CastKind::Cast
@@ -81,6 +84,19 @@ impl Dialect for FlinkDialect {
             _ => return None,
         };
         (parser.peek_nth_token_ref(1).token == Token::LParen).then(|| parse_cast(parser, kind))
+    }
+
+    fn parse_infix(
+        &self,
+        parser: &mut Parser<'_>,
+        expr: &Expr,
+        _precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        forms::infix(parser, expr)
+    }
+
+    fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
+        forms::precedence(parser).map(|precedence| Ok(self.prec_value(precedence)))
     }
 }
 
@@ -116,6 +132,16 @@ fn parse_cast(parser: &mut Parser<'_>, kind: CastKind) -> Result<Expr, ParserErr
     parser.expect_token(&Token::LParen)?;
     let expr = parser.parse_expr()?;
     parser.expect_keyword_is(Keyword::AS)?;
+    let mut cast = cast_to_type(parser, expr)?;
+    parser.expect_token(&Token::RParen)?;
+    if let Expr::Cast { kind: made, .. } = &mut cast {
+        *made = kind;
+    }
+    Ok(cast)
+}
+
+/// The expression cast to the type that stands next.
+pub(super) fn cast_to_type(parser: &mut Parser<'_>, expr: Expr) -> Result<Expr, ParserError> {
     let type_at = parser.peek_token_ref().span;
     let data_type = table::parse_type(parser).map_err(|e| {
         let mark = if e.kind == SqlErrorKind::NotYet { NOT_YET_MARK } else { "" };
@@ -124,10 +150,9 @@ fn parse_cast(parser: &mut Parser<'_>, kind: CastKind) -> Result<Expr, ParserErr
             e.message, e.at.line, e.at.column
         ))
     })?;
-    parser.expect_token(&Token::RParen)?;
     let name = Ident { value: data_type.to_string(), quote_style: None, span: type_at };
     Ok(Expr::Cast {
-        kind,
+        kind: CastKind::Cast,
         expr: Box::new(expr),
         data_type: ParsedType::Custom(ObjectName::from(vec![name]), Vec::new()),
         format: None,

@@ -6,6 +6,7 @@
 
 pub mod ast;
 pub mod dialect;
+pub mod forms;
 pub mod hints;
 pub mod parser;
 pub mod table;

@@ -48,6 +48,10 @@ fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
     let tokens = tokens.map_err(|e| SqlError::syntax(e.location, e.message))?;
     let mut split = Vec::with_capacity(tokens.len());
     for token in tokens {
+        if token.token == Token::Neq && starts_with_bang(text, token.span.start) {
+            let message = "Bang equal '!=' is not allowed under the current SQL conformance level";
+            return Err(SqlError::syntax(token.span, message));
+        }
         if token.token == Token::ShiftRight {
             let middle = Location { line: token.span.start.line, column: token.span.start.column + 1 };
             split.push(TokenWithSpan { token: Token::Gt, span: Span::new(token.span.start, middle) });
@@ -57,6 +61,13 @@ fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
         }
     }
     Ok(split)
+}
+
+/// The library has one token for `<>` and `!=`.
+fn starts_with_bang(text: &str, at: Location) -> bool {
+    let place = |n: u64| usize::try_from(n.saturating_sub(1)).unwrap_or(usize::MAX);
+    let line = text.split('\n').nth(place(at.line)).unwrap_or_default();
+    line.chars().nth(place(at.column)) == Some('!')
 }
 
 /// Cuts at the semicolons, but not at those of a statement set. A piece of blanks and comments is dropped, unless

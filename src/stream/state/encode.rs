@@ -1,4 +1,4 @@
-//! Values as bytes of the state: a tag, then the value. One value has one form, so that keys can be compared.
+//! Values as bytes of the state: a tag, then the value. In a key one value has one form, so that keys can be compared.
 #![expect(clippy::cast_possible_truncation, reason = "lengths were checked when they were written")]
 
 use std::sync::Arc;
@@ -31,11 +31,20 @@ pub fn damaged() -> EvalError {
 }
 
 pub fn put(out: &mut Vec<u8>, value: &Datum) {
+    put_as(out, value, false);
+}
+
+/// As a part of a key: maps, which are the same in any order, have theirs by the bytes of their entries.
+pub fn put_key(out: &mut Vec<u8>, value: &Datum) {
+    put_as(out, value, true);
+}
+
+fn put_as(out: &mut Vec<u8>, value: &Datum, key: bool) {
     match value {
         Datum::Null => out.push(NULL),
         Datum::Array(items) => {
             out.push(ARRAY);
-            put_all(out, items);
+            put_list(out, items, key);
         }
         Datum::Bool(false) => out.push(FALSE),
         Datum::Bool(true) => out.push(TRUE),
@@ -66,14 +75,21 @@ pub fn put(out: &mut Vec<u8>, value: &Datum) {
         Datum::Map(entries) => {
             out.push(MAP);
             put_length(out, entries.len());
-            for (key, value) in entries.iter() {
-                put(out, key);
-                put(out, value);
+            let mut encoded: Vec<Vec<u8>> = Vec::with_capacity(entries.len());
+            for (name, value) in entries.iter() {
+                let mut entry = Vec::new();
+                put_as(&mut entry, name, key);
+                put_as(&mut entry, value, key);
+                encoded.push(entry);
             }
+            if key {
+                encoded.sort_unstable();
+            }
+            encoded.iter().for_each(|entry| out.extend_from_slice(entry));
         }
         Datum::Row(fields) => {
             out.push(ROW);
-            put_all(out, fields);
+            put_list(out, fields, key);
         }
         Datum::Str(text) => {
             out.push(STR);
@@ -93,8 +109,12 @@ pub fn put(out: &mut Vec<u8>, value: &Datum) {
 
 /// A list of values, and how many.
 pub fn put_all(out: &mut Vec<u8>, values: &[Datum]) {
+    put_list(out, values, false);
+}
+
+fn put_list(out: &mut Vec<u8>, values: &[Datum], key: bool) {
     put_length(out, values.len());
-    values.iter().for_each(|value| put(out, value));
+    values.iter().for_each(|value| put_as(out, value, key));
 }
 
 /// A whole number, small ones short.
@@ -263,6 +283,20 @@ mod tests {
         for cut in 0..out.len() {
             assert!(take_all(&mut out.get(..cut).unwrap()).is_err());
         }
+    }
+
+    #[test]
+    fn a_map_is_one_key_whatever_its_order() {
+        let entry = |key: &str, n| (Datum::str(key), Datum::Int(n));
+        let row = |entries: Vec<(Datum, Datum)>| Datum::Row([Datum::Map(entries.into())].into());
+        let key = |value: &Datum| {
+            let mut out = Vec::new();
+            put_key(&mut out, value);
+            out
+        };
+        let (one, other) = (row(vec![entry("b", 1), entry("a", 2)]), row(vec![entry("a", 2), entry("b", 1)]));
+        assert_eq!(key(&one), key(&other));
+        assert_ne!(key(&one), key(&row(vec![entry("a", 1), entry("b", 2)])));
     }
 
     proptest! {

@@ -145,7 +145,7 @@ fn a_group_without_a_name_or_a_member_nobody_knows_is_refused_at_once() {
 
 #[test]
 fn an_answer_that_changes_nothing_waits_for_what_it_tells() {
-    let store = Store::manual(Options::new("", Durability::Fsync));
+    let store = Store::manual(Options::small_disk());
     let groups = Groups::new(store.clone(), topics(&store), Settings::default());
     let beat = || Heartbeat {
         member_id: "a".into(),

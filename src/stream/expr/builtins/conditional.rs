@@ -3,8 +3,12 @@
 
 use std::cmp::Ordering;
 
-use super::{Arg, Builtin, Call, Expr, Nulls, Ret, Type_, lenient, strict, text};
-use crate::stream::{datum::Datum, expr::EvalError, plan::types::DataType};
+use super::{Arg, Builtin, Call, Expr, Nulls, Ret, Type_, lenient, lenient_with, strict, text};
+use crate::stream::{
+    datum::Datum,
+    expr::{EvalError, cast},
+    plan::types::DataType,
+};
 
 pub(super) const TABLE: &[Builtin] = &[
     Builtin {
@@ -24,8 +28,12 @@ pub(super) const TABLE: &[Builtin] = &[
         prepare: |_, _| strict(|args| extreme(args, Ordering::Less)),
     },
     test("IS_ALPHA", |_, _| lenient(|args| every(args, char::is_alphabetic))),
-    test("IS_DIGIT", |_, _| lenient(|args| every(args, |c| c.is_ascii_digit()))),
-    test("IS_DECIMAL", |_, _| lenient(|args| Datum::Bool(is_decimal(args)))),
+    test("IS_DIGIT", |_, _| {
+        // Digits of all scripts, as Character.isDigit has them.
+        let digits = regex::Regex::new("^\\p{Nd}+$").map_err(|e| EvalError(e.to_string()))?;
+        lenient_with(move |args, _| Ok(Datum::Bool(digits.is_match(text(args, 0)))))
+    }),
+    test("IS_DECIMAL", |_, _| lenient(|args| Datum::Bool(cast::parse_double(text(args, 0)).is_ok()))),
 ];
 
 const fn test(name: &'static str, prepare: fn(&[Expr], &DataType) -> Result<Call, EvalError>) -> Builtin {
@@ -47,14 +55,6 @@ fn extreme(args: &[Datum], wanted: Ordering) -> Datum {
 fn every(args: &[Datum], is: fn(char) -> bool) -> Datum {
     let s = text(args, 0);
     Datum::Bool(!s.is_empty() && s.chars().all(is))
-}
-
-fn is_decimal(args: &[Datum]) -> bool {
-    let s = text(args, 0);
-    let digits = s.strip_prefix(['+', '-']).unwrap_or(s);
-    !digits.is_empty()
-        && digits.parse::<f64>().is_ok()
-        && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
 #[cfg(test)]

@@ -1,25 +1,39 @@
-//! Hashes of texts, in lower-case hexadecimal. (MD5 and SHA1 are Flink's too; we have no library for them.)
+//! Hashes of texts, in lower-case hexadecimal.
 
+use md5::Md5;
+use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
-use super::{Arg, Builtin, Call, EvalError, Expr, Nulls, Ret, Type_, int, strict, text};
-use crate::stream::{datum::Datum, plan::types::DataType};
+use super::{Arg, Builtin, Call, EvalError, Expr, Nulls, Ret, int, strict, text};
+use crate::stream::{
+    datum::Datum,
+    plan::types::{DataType, Type},
+};
 
 const fn row(
     name: &'static str,
-    accepts: &'static [&'static [Arg]],
-    nulls: Nulls,
+    returns: fn(&[Expr]) -> Type,
     prepare: fn(&[Expr], &DataType) -> Result<Call, EvalError>,
 ) -> Builtin {
-    Builtin { name, accepts, repeats: false, returns: Ret::Is(Type_::String), nulls, prepare }
+    let returns = Ret::Of(returns);
+    Builtin { name, accepts: &[&[Arg::Str]], repeats: false, returns, nulls: Nulls::Args, prepare }
 }
 
 pub(super) const TABLE: &[Builtin] = &[
-    row("SHA224", &[&[Arg::Str]], Nulls::Args, |_, _| strict(|a| digest::<Sha224>(text(a, 0)))),
-    row("SHA256", &[&[Arg::Str]], Nulls::Args, |_, _| strict(|a| digest::<Sha256>(text(a, 0)))),
-    row("SHA384", &[&[Arg::Str]], Nulls::Args, |_, _| strict(|a| digest::<Sha384>(text(a, 0)))),
-    row("SHA512", &[&[Arg::Str]], Nulls::Args, |_, _| strict(|a| digest::<Sha512>(text(a, 0)))),
-    row("SHA2", &[&[Arg::Str, Arg::Int]], Nulls::Always, |_, _| super::strict_with(|a, _| sha2(a))),
+    row("MD5", |_| Type::Char(32), |_, _| strict(|a| digest::<Md5>(text(a, 0)))),
+    row("SHA1", |_| Type::Char(40), |_, _| strict(|a| digest::<Sha1>(text(a, 0)))),
+    row("SHA224", |_| Type::Char(56), |_, _| strict(|a| digest::<Sha224>(text(a, 0)))),
+    row("SHA256", |_| Type::Char(64), |_, _| strict(|a| digest::<Sha256>(text(a, 0)))),
+    row("SHA384", |_| Type::Char(96), |_, _| strict(|a| digest::<Sha384>(text(a, 0)))),
+    row("SHA512", |_| Type::Char(128), |_, _| strict(|a| digest::<Sha512>(text(a, 0)))),
+    Builtin {
+        name: "SHA2",
+        accepts: &[&[Arg::Str, Arg::Int]],
+        repeats: false,
+        returns: Ret::Of(|_| Type::Varchar(128)),
+        nulls: Nulls::Args,
+        prepare: |_, _| super::strict_with(|a, _| sha2(a)),
+    },
 ];
 
 fn digest<D: Digest>(text: &str) -> Datum {

@@ -7,12 +7,23 @@
     reason = "a value of another type cannot get here: the analysis has checked, and all of them are one case"
 )]
 
+pub mod array;
+pub mod charset;
 pub mod conditional;
+pub mod date_pattern;
 pub mod hash;
+pub mod json;
+pub mod map;
 pub mod number;
+pub mod pattern;
+pub mod printf;
+pub mod random;
 pub mod regexp;
 pub mod string;
 pub mod temporal;
+pub mod unit;
+pub mod url;
+pub mod zone;
 
 use std::fmt;
 
@@ -40,14 +51,23 @@ pub struct Call {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arg {
     Any,
+    Array,
     Bool,
     Bytes,
     /// Any two arguments of this kind are brought to their common type.
     Common,
+    /// The same for arrays.
+    CommonArray,
+    /// The same for maps.
+    CommonMap,
     /// A number, made a DOUBLE.
     Double,
+    /// What the array that is the first argument holds.
+    Element,
     /// TINYINT to BIGINT.
     Int,
+    Interval,
+    Map,
     /// Any number, as it is.
     Number,
     Str,
@@ -90,6 +110,8 @@ pub enum Nulls {
     Args,
     /// From anything.
     Always,
+    /// From the first argument only.
+    First,
     Never,
 }
 
@@ -117,8 +139,39 @@ impl PartialEq for Builtin {
     }
 }
 
-const FAMILIES: &[&[Builtin]] =
-    &[string::TABLE, regexp::TABLE, number::TABLE, conditional::TABLE, hash::TABLE, temporal::TABLE];
+const FAMILIES: &[&[Builtin]] = &[
+    string::TABLE,
+    regexp::TABLE,
+    number::TABLE,
+    conditional::TABLE,
+    hash::TABLE,
+    temporal::TABLE,
+    unit::TABLE,
+    zone::TABLE,
+    array::TABLE,
+    map::TABLE,
+    json::TABLE,
+    charset::TABLE,
+    url::TABLE,
+    printf::TABLE,
+    random::TABLE,
+];
+
+/// Functions whose value is another for every row, though their arguments are constants.
+const UNFIXED: &[&str] = &[
+    "CURRENT_DATE",
+    "CURRENT_ROW_TIMESTAMP",
+    "CURRENT_TIME",
+    "CURRENT_TIMESTAMP",
+    "CURRENT_WATERMARK",
+    "LOCALTIME",
+    "LOCALTIMESTAMP",
+    "NOW",
+    "PROCTIME",
+    "RAND",
+    "RAND_INTEGER",
+    "UUID",
+];
 
 /// Other names of the same function.
 const ALIASES: &[(&str, &str)] = &[
@@ -133,91 +186,37 @@ const ALIASES: &[(&str, &str)] = &[
 /// Functions of Flink that we know not to have, so that their refusal can say so.
 const FLINK_ONLY: &[&str] = &[
     "APPROX_COUNT_DISTINCT",
-    "ARRAY_AGG",
-    "ARRAY_APPEND",
-    "ARRAY_CONCAT",
-    "ARRAY_CONTAINS",
-    "ARRAY_DISTINCT",
-    "ARRAY_JOIN",
-    "ARRAY_MAX",
-    "ARRAY_MIN",
-    "ARRAY_POSITION",
-    "ARRAY_PREPEND",
-    "ARRAY_REMOVE",
-    "ARRAY_REVERSE",
-    "ARRAY_SLICE",
-    "ARRAY_SORT",
-    "ARRAY_UNION",
-    "AVG",
-    "CARDINALITY",
+    "ASSIGNMENT",
+    "CLASSIFIER",
     "COLLECT",
-    "CONVERT_TZ",
-    "COUNT",
     "CUME_DIST",
-    "DATEDIFF",
-    "DECODE",
     "DENSE_RANK",
-    "ELEMENT",
-    "ENCODE",
-    "FIRST_VALUE",
     "GROUPING",
-    "JSON_ARRAY",
+    "GROUPING_ID",
+    "GROUP_ID",
+    "HASH_CODE",
     "JSON_ARRAYAGG",
-    "JSON_EXISTS",
-    "JSON_OBJECT",
     "JSON_OBJECTAGG",
-    "JSON_QUERY",
-    "JSON_QUOTE",
-    "JSON_STRING",
-    "JSON_UNQUOTE",
-    "JSON_VALUE",
     "LAG",
-    "LAST_VALUE",
     "LEAD",
-    "LISTAGG",
-    "MAP_ENTRIES",
-    "MAP_FROM_ARRAYS",
-    "MAP_KEYS",
-    "MAP_UNION",
-    "MAP_VALUES",
-    "MAX",
-    "MD5",
-    "MIN",
+    "MATCH_PROCTIME",
+    "MATCH_ROWTIME",
+    "ML_EVALUATE",
+    "ML_PREDICT",
     "NTILE",
-    "OVERLAPS",
+    "OBJECT_OF",
+    "OBJECT_UPDATE",
     "PARSE_JSON",
-    "PARSE_URL",
     "PERCENTILE",
     "PERCENT_RANK",
-    "PRINTF",
-    "RAND",
-    "RAND_INTEGER",
     "RANK",
-    "REGEXP_COUNT",
-    "REGEXP_EXTRACT_ALL",
-    "REGEXP_INSTR",
-    "REGEXP_SUBSTR",
     "ROWTIME",
     "ROW_NUMBER",
-    "SOUNDEX",
-    "SPLIT",
-    "STDDEV_POP",
-    "STDDEV_SAMP",
-    "STR_TO_MAP",
-    "SUM",
+    "SOURCE_WATERMARK",
+    "STREAMRECORD_TIMESTAMP",
     "SUM0",
-    "TIMESTAMPADD",
-    "TIMESTAMPDIFF",
-    "TRANSLATE",
-    "TYPEOF",
     "TRY_PARSE_JSON",
-    "UNHEX",
-    "URL_DECODE",
-    "URL_ENCODE",
-    "UUID",
-    "VAR_POP",
-    "VAR_SAMP",
-    "WEEK",
+    "VECTOR_SEARCH",
 ];
 
 /// The function of that name.
@@ -235,14 +234,25 @@ pub fn flink_has(name: &str) -> bool {
 }
 
 impl Builtin {
+    /// Whether a call with these arguments gives the same value as long as they are the same.
+    #[must_use]
+    pub fn is_fixed(&self, args: &[Expr]) -> bool {
+        let clock = self.name == "UNIX_TIMESTAMP" && args.is_empty();
+        !clock && !UNFIXED.contains(&self.name)
+    }
+
     /// A call with its arguments cast to what the function takes; `None` if it does not take them.
     #[must_use]
     pub fn call(&'static self, args: Vec<Expr>) -> Option<Expr> {
         let kinds = self.kinds_for(&args)?;
         let common = common_of(&args, &kinds)?;
         let nulls_in = args.iter().any(|a| a.data_type.nullable);
-        let args: Vec<Expr> =
-            args.into_iter().zip(&kinds).map(|(arg, kind)| coerce(arg, *kind, common.as_ref())).collect();
+        let element = args.first().and_then(|a| a.data_type.kind.item()).map(|item| item.kind.clone());
+        let args: Vec<Expr> = args
+            .into_iter()
+            .zip(&kinds)
+            .map(|(arg, kind)| coerce(arg, *kind, common.as_ref(), element.as_ref()))
+            .collect::<Option<_>>()?;
         let kind = match self.returns {
             Ret::First => args.first()?.data_type.kind.clone(),
             Ret::Of(derive) => derive(&args),
@@ -251,6 +261,7 @@ impl Builtin {
         let nullable = match self.nulls {
             Nulls::Args => nulls_in,
             Nulls::Always => true,
+            Nulls::First => args.first().is_some_and(|a| a.data_type.nullable),
             Nulls::Never => false,
         };
         Some(Expr::new(Node::Call(self, args), DataType { kind, nullable }))
@@ -281,7 +292,8 @@ impl Builtin {
 
 fn common_of(args: &[Expr], kinds: &[Arg]) -> Option<Option<Type>> {
     let mut common: Option<DataType> = None;
-    for (arg, _) in args.iter().zip(kinds).filter(|(_, kind)| **kind == Arg::Common) {
+    let shared = |kind: Arg| matches!(kind, Arg::Common | Arg::CommonArray | Arg::CommonMap);
+    for (arg, _) in args.iter().zip(kinds).filter(|(_, kind)| shared(**kind)) {
         common = Some(match common {
             None => arg.data_type.clone(),
             Some(before) => crate::stream::plan::types::least_restrictive(&before, &arg.data_type)?,
@@ -290,23 +302,34 @@ fn common_of(args: &[Expr], kinds: &[Arg]) -> Option<Option<Type>> {
     Some(common.map(|c| c.kind))
 }
 
-fn coerce(arg: Expr, kind: Arg, common: Option<&Type>) -> Expr {
-    match kind {
+fn coerce(arg: Expr, kind: Arg, common: Option<&Type>, element: Option<&Type>) -> Option<Expr> {
+    Some(match kind {
         Arg::Double => arg.cast_to(&Type::Double),
-        Arg::Common => match common {
+        Arg::Common | Arg::CommonArray | Arg::CommonMap => match common {
             Some(common) => arg.cast_to(common),
             None => arg,
         },
+        Arg::Element => {
+            let element = element?;
+            if !crate::stream::plan::types::casts_implicitly(&arg.data_type.kind, element) {
+                return None;
+            }
+            // A shorter text needs no cast; a longer one must not be cut.
+            if arg.data_type.kind.is_string() { arg } else { arg.cast_to(element) }
+        }
         Arg::Any
+        | Arg::Array
         | Arg::Bool
         | Arg::Bytes
         | Arg::Dated
         | Arg::Int
+        | Arg::Interval
+        | Arg::Map
         | Arg::Number
         | Arg::Str
         | Arg::Temporal
         | Arg::Timestamp => arg,
-    }
+    })
 }
 
 impl Arg {
@@ -315,7 +338,10 @@ impl Arg {
             return true;
         }
         match self {
-            Self::Any | Self::Common => true,
+            Self::Any | Self::Common | Self::Element => true,
+            Self::Array | Self::CommonArray => matches!(kind, Type::Array(_)),
+            Self::Map | Self::CommonMap => matches!(kind, Type::Map(..)),
+            Self::Interval => kind.is_interval(),
             Self::Bool => *kind == Type::Boolean,
             Self::Bytes => kind.is_binary(),
             Self::Dated => kind.is_timestamp() || *kind == Type::Date,
@@ -330,6 +356,10 @@ impl Arg {
     fn name(self) -> &'static str {
         match self {
             Self::Any | Self::Common => "<ANY>",
+            Self::Array | Self::CommonArray => "<ARRAY>",
+            Self::Map | Self::CommonMap => "<MAP>",
+            Self::Element => "<ARRAY ELEMENT>",
+            Self::Interval => "<INTERVAL>",
             Self::Bool => "<BOOLEAN>",
             Self::Bytes => "<BYTES>",
             Self::Dated => "<DATE or TIMESTAMP>",
@@ -383,10 +413,39 @@ pub(super) fn text(args: &[Datum], index: usize) -> &str {
     }
 }
 
+/// A function that is NULL where its first argument is, and looks at the other NULLs itself.
+pub(super) fn first_strict(run: fn(&[Datum]) -> Datum) -> Result<Call, EvalError> {
+    lenient_with(move |args, _| {
+        Ok(if args.first().is_none_or(Datum::is_null) { Datum::Null } else { run(args) })
+    })
+}
+
+pub(super) fn lenient_with(
+    run: impl Fn(&[Datum], Now) -> Result<Datum, EvalError> + Send + Sync + 'static,
+) -> Result<Call, EvalError> {
+    Ok(Call { run: Box::new(run), null_in_null_out: false })
+}
+
 pub(super) fn int(args: &[Datum], index: usize) -> i64 {
     match args.get(index) {
         Some(Datum::Int(n)) => *n,
         _ => 0,
+    }
+}
+
+/// The elements of the array at `index`.
+pub(super) fn items(args: &[Datum], index: usize) -> &[Datum] {
+    match args.get(index) {
+        Some(Datum::Array(items)) => items,
+        _ => &[],
+    }
+}
+
+/// The entries of the map at `index`.
+pub(super) fn entries(args: &[Datum], index: usize) -> &[(Datum, Datum)] {
+    match args.get(index) {
+        Some(Datum::Map(entries)) => entries,
+        _ => &[],
     }
 }
 

@@ -45,16 +45,17 @@ pub(super) const TABLE: &[Builtin] = &[
     real!("EXP", f64::exp),
     real!("LN", f64::ln),
     real!("LOG10", f64::log10),
-    real!("LOG2", f64::log2),
+    real!("LOG2", |x| x.ln() / std::f64::consts::LN_2),
     real!("SIN", f64::sin),
     real!("COS", f64::cos),
     real!("TAN", f64::tan),
     real!("ASIN", f64::asin),
     real!("ACOS", f64::acos),
     real!("ATAN", f64::atan),
-    real!("SINH", f64::sinh),
-    real!("COSH", f64::cosh),
-    real!("TANH", f64::tanh),
+    real!("COT", |x| 1.0 / x.tan()),
+    real!("SINH", sinh),
+    real!("COSH", cosh),
+    real!("TANH", tanh),
     real!("DEGREES", f64::to_degrees),
     real!("RADIANS", f64::to_radians),
     row("LOG", &[&[Double], &[Double, Double]], Ret::Is(Type_::Double), |_, _| {
@@ -77,6 +78,67 @@ pub(super) const TABLE: &[Builtin] = &[
     row("BIN", &[&[Int]], Ret::Is(Type_::String), |_, _| strict(|a| Datum::str(format!("{:b}", int(a, 0))))),
     row("HEX", &[&[Int], &[Arg::Str]], Ret::Is(Type_::String), |_, _| strict(hex)),
 ];
+
+/// As fdlibm computes it, which Java's StrictMath is: the last digit differs from that of other libraries.
+fn sinh(x: f64) -> f64 {
+    let (half, a) = (0.5f64.copysign(x), x.abs());
+    if a < 22.0 {
+        if a < 2f64.powi(-28) {
+            return x;
+        }
+        let t = a.exp_m1();
+        return if a < 1.0 { half * (2.0 * t - t * t / (t + 1.0)) } else { half * (t + t / (t + 1.0)) };
+    }
+    x.sinh()
+}
+
+fn cosh(x: f64) -> f64 {
+    let a = x.abs();
+    if a < 0.5 * std::f64::consts::LN_2 {
+        let t = a.exp_m1();
+        return 1.0 + t * t / (2.0 * (1.0 + t));
+    }
+    if a < 22.0 {
+        let t = strict_exp(a);
+        return 0.5 * t + 0.5 / t;
+    }
+    x.cosh()
+}
+
+/// fdlibm's exponential, of a number between 0.35 and 22: it is not always the nearest double.
+fn strict_exp(x: f64) -> f64 {
+    const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
+    const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
+    const P: [f64; 5] = [
+        1.666_666_666_666_660_2e-1,
+        -2.777_777_777_701_559_3e-3,
+        6.613_756_321_437_934e-5,
+        -1.653_390_220_546_525_2e-6,
+        4.138_136_797_057_238e-8,
+    ];
+    let k = if x < 1.5 * std::f64::consts::LN_2 { 1.0 } else { (x / std::f64::consts::LN_2 + 0.5).trunc() };
+    let (high, low) = (x - k * LN2_HIGH, k * LN2_LOW);
+    let x = high - low;
+    let t = x * x;
+    let c = x - t * P.iter().rev().fold(0.0, |sum, p| p + t * sum);
+    let y = 1.0 - ((low - x * c / (2.0 - c)) - high);
+    y * 2f64.powi(k as i32)
+}
+
+fn tanh(x: f64) -> f64 {
+    let a = x.abs();
+    let z = if a >= 22.0 {
+        1.0
+    } else if a >= 1.0 {
+        1.0 - 2.0 / ((2.0 * a).exp_m1() + 2.0)
+    } else if a >= 2f64.powi(-55) {
+        let t = (-2.0 * a).exp_m1();
+        -t / (t + 2.0)
+    } else {
+        return x;
+    };
+    z.copysign(x)
+}
 
 fn hex(args: &[Datum]) -> Datum {
     match args.first() {
@@ -182,9 +244,8 @@ fn round(args: &[Expr], of: &DataType, half_up: bool) -> Result<Call, EvalError>
             )),
             // As BigDecimal.valueOf(double) rounds: by its shortest digits.
             Some(Datum::Double(x)) => Datum::Double(round_text(*x, keep, half_up)),
-            Some(Datum::Float(x)) => {
-                Datum::Float(round_text(x.to_string().parse().unwrap_or(f64::NAN), keep, half_up) as f32)
-            }
+            // By way of the double it is, digits and all.
+            Some(Datum::Float(x)) => Datum::Float(round_text(f64::from(*x), keep, half_up) as f32),
             Some(Datum::Decimal(n)) => {
                 let rounded = round_at((*n).into(), from, keep, half_up);
                 let (precision, scale) = of.as_decimal().unwrap_or((DECIMAL_PRECISION_MAX, 0));

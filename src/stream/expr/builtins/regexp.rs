@@ -1,11 +1,16 @@
-//! LIKE and the regular expressions. Java's patterns are rewritten for the `regex` crate; what it cannot say
-//! (look-around, back references, possessive quantifiers) is refused before the job starts.
-#![expect(clippy::wildcard_enum_match_arm, reason = "the library's errors will be more")]
+//! LIKE, SIMILAR TO and the functions of regular expressions. A literal pattern is read once, another at every row.
+//! (Flink: SqlFunctionUtils, Regexp*Function; Calcite: Like)
+
+use std::ops::Range;
 
 use regex::Regex;
 
-use super::{Arg, Builtin, Call, Expr, Nulls, Ret, Type_, int, literal_text, strict_with, text};
-use crate::stream::{datum::Datum, expr::EvalError, plan::types::DataType};
+use super::{
+    Arg, Builtin, Call, EvalError, Expr, Nulls, Ret, Type_, array, int, literal_text,
+    pattern::{Bad, Pattern},
+    strict_with, text,
+};
+use crate::stream::{datum::Datum, plan::types::DataType};
 
 const fn row(
     name: &'static str,
@@ -21,113 +26,158 @@ use Arg::{Int, Str};
 
 pub(super) const TABLE: &[Builtin] = &[
     row("LIKE", &[&[Str, Str], &[Str, Str, Str]], Type_::Boolean, Nulls::Args, |args, _| like(args)),
-    row("SIMILAR TO", &[], Type_::Boolean, Nulls::Args, |_, _| Err(EvalError("SIMILAR TO".to_owned()))),
+    row("SIMILAR TO", &[&[Str, Str], &[Str, Str, Str]], Type_::Boolean, Nulls::Args, |args, _| similar(args)),
+    // An empty pattern is found nowhere.
     row("REGEXP", &[&[Str, Str]], Type_::Boolean, Nulls::Args, |args, _| {
-        with_pattern(args, |regex, args| Datum::Bool(regex.is_match(text(args, 0))), Datum::Bool(false))
+        let found = |p: &Pattern, a: &[Datum]| Datum::Bool(!text(a, 1).is_empty() && p.is_match(text(a, 0)));
+        with_pattern(args, found, Datum::Bool(false))
     }),
     row("REGEXP_EXTRACT", &[&[Str, Str], &[Str, Str, Int]], Type_::String, Nulls::Always, |args, _| {
         with_pattern(args, extract, Datum::Null)
     }),
+    Builtin {
+        name: "REGEXP_EXTRACT_ALL",
+        accepts: &[&[Str, Str], &[Str, Str, Int]],
+        repeats: false,
+        returns: Ret::Of(|_| array::texts()),
+        nulls: Nulls::Always,
+        prepare: |args, _| with_pattern(args, extract_all, Datum::Null),
+    },
     // Flink quotes the replacement: `$1` means itself.
-    row("REGEXP_REPLACE", &[&[Str, Str, Str]], Type_::String, Nulls::Always, |args, _| {
-        with_pattern(
-            args,
-            |regex, args| {
-                Datum::str(regex.replace_all(text(args, 0), regex::NoExpand(text(args, 2))).into_owned())
-            },
-            Datum::Null,
-        )
+    row("REGEXP_REPLACE", &[&[Str, Str, Str]], Type_::String, Nulls::Args, |args, _| {
+        with_pattern(args, |p, a| Datum::str(p.replaced(text(a, 0), text(a, 2))), Datum::Null)
+    }),
+    row("REGEXP_COUNT", &[&[Str, Str]], Type_::Int, Nulls::Always, |args, _| {
+        with_pattern(args, |p, a| Datum::Int(p.all(text(a, 0)).len() as i64), Datum::Null)
+    }),
+    row("REGEXP_INSTR", &[&[Str, Str]], Type_::Int, Nulls::Always, |args, _| {
+        with_pattern(args, instr, Datum::Null)
+    }),
+    row("REGEXP_SUBSTR", &[&[Str, Str]], Type_::String, Nulls::Always, |args, _| {
+        let found = |p: &Pattern, a: &[Datum]| slice(text(a, 0), p.find(text(a, 0)));
+        with_pattern(args, found, Datum::Null)
     }),
 ];
 
-fn extract(regex: &Regex, args: &[Datum]) -> Datum {
-    let group = usize::try_from(args.get(2).map_or(0, |_| int(args, 2)));
-    let found = group.ok().and_then(|group| regex.captures(text(args, 0))?.get(group));
-    found.map_or(Datum::Null, |m| Datum::str(m.as_str()))
+fn slice(text: &str, range: Option<Range<usize>>) -> Datum {
+    range.and_then(|range| text.get(range)).map_or(Datum::Null, Datum::str)
 }
 
-/// A literal pattern is compiled once; another at every row, where a bad one gives `otherwise`.
+fn extract(pattern: &Pattern, args: &[Datum]) -> Datum {
+    let group = usize::try_from(args.get(2).map_or(0, |_| int(args, 2)));
+    group.ok().and_then(|group| pattern.group(text(args, 0), group)).map_or(Datum::Null, Datum::str)
+}
+
+/// One group of every match; the first unless another is asked for, and NULL for one that the pattern does not have.
+fn extract_all(pattern: &Pattern, args: &[Datum]) -> Datum {
+    let group = usize::try_from(args.get(2).map_or(1, |_| int(args, 2)));
+    let Some(group) = group.ok().filter(|group| *group <= pattern.groups()) else { return Datum::Null };
+    let base = text(args, 0);
+    let of = |found: Vec<Option<Range<usize>>>| slice(base, found.into_iter().nth(group).flatten());
+    Datum::Array(pattern.all(base).into_iter().map(of).collect())
+}
+
+fn instr(pattern: &Pattern, args: &[Datum]) -> Datum {
+    let base = text(args, 0);
+    let before = pattern.find(base).map(|range| base.get(..range.start).unwrap_or_default().chars().count());
+    Datum::Int(before.map_or(0, |before| before as i64 + 1))
+}
+
+/// A pattern that is none gives `otherwise`, as on Flink.
 fn with_pattern(
     args: &[Expr],
-    run: fn(&Regex, &[Datum]) -> Datum,
+    run: fn(&Pattern, &[Datum]) -> Datum,
     otherwise: Datum,
 ) -> Result<Call, EvalError> {
-    match literal_text(args, 1) {
-        Some(pattern) => {
-            let regex = java_pattern(pattern)?;
-            strict_with(move |args, _| Ok(run(&regex, args)))
-        }
-        None => strict_with(move |args, _| {
-            Ok(java_pattern(text(args, 1)).map_or_else(|_| otherwise.clone(), |regex| run(&regex, args)))
+    match literal_text(args, 1).map(Pattern::java) {
+        Some(Ok(pattern)) => strict_with(move |args, _| Ok(run(&pattern, args))),
+        Some(Err(Bad::Invalid(_))) => strict_with(move |_, _| Ok(otherwise.clone())),
+        Some(Err(unsupported @ Bad::Unsupported(_))) => Err(unsupported.into()),
+        None => strict_with(move |args, _| match Pattern::java(text(args, 1)) {
+            Ok(pattern) => Ok(run(&pattern, args)),
+            Err(Bad::Invalid(_)) => Ok(otherwise.clone()),
+            Err(unsupported @ Bad::Unsupported(_)) => Err(unsupported.into()),
         }),
     }
 }
 
-/// A Java pattern for the `regex` crate: classes are ASCII, `.` stops at every line terminator.
-fn java_pattern(pattern: &str) -> Result<Regex, EvalError> {
-    let refused = |what: &str| EvalError(format!("the regular expression '{pattern}' has {what}"));
-    let mut out = String::with_capacity(pattern.len() + 16);
-    let mut class_depth = 0usize;
-    let mut before = ' ';
-    let mut chars = pattern.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => {
-                let Some(next) = chars.next() else { return Err(refused("a backslash at its end")) };
-                match (next, class_depth > 0) {
-                    ('d', true) => out.push_str("0-9"),
-                    ('d', false) => out.push_str("[0-9]"),
-                    ('w', true) => out.push_str("a-zA-Z0-9_"),
-                    ('w', false) => out.push_str("[a-zA-Z0-9_]"),
-                    ('s', true) => out.push_str(r" \t\n\x0B\f\r"),
-                    ('s', false) => out.push_str(r"[ \t\n\x0B\f\r]"),
-                    ('D', _) => out.push_str("[^0-9]"),
-                    ('W', _) => out.push_str("[^a-zA-Z0-9_]"),
-                    ('S', _) => out.push_str(r"[^ \t\n\x0B\f\r]"),
-                    ('b' | 'B', _) => out.push_str(if next == 'b' { r"(?-u:\b)" } else { r"(?-u:\B)" }),
-                    ('1'..='9' | 'k', _) => return Err(refused("a back reference")),
-                    ('Q' | 'E' | 'G' | 'R' | 'X' | 'Z' | 'h' | 'H' | 'v' | 'V' | 'c' | '0', _) => {
-                        return Err(refused("an escape that is not supported here"));
-                    }
-                    (other, _) => out.extend(['\\', other]),
-                }
-                before = 'x';
-                continue;
-            }
-            '[' => class_depth += 1,
-            ']' if class_depth > 0 => class_depth -= 1,
-            '.' if class_depth == 0 => {
-                out.push_str("[^\\n\\r\\u{85}\\u{2028}\\u{2029}]");
-                before = c;
-                continue;
-            }
-            '+' if class_depth == 0 && matches!(before, '+' | '*' | '?' | '}') => {
-                return Err(refused("a possessive quantifier"));
-            }
-            _ => {}
-        }
-        out.push(c);
-        before = c;
+/// The one character behind ESCAPE.
+fn escape_of(args: &[Expr]) -> Result<Option<char>, EvalError> {
+    match (args.get(2), literal_text(args, 2)) {
+        (None, _) => Ok(None),
+        (Some(_), Some(escape)) if escape.chars().count() == 1 => Ok(escape.chars().next()),
+        (Some(_), _) => Err(EvalError("ESCAPE must be one character".to_owned())),
     }
-    Regex::new(&out).map_err(|e| match e {
-        regex::Error::Syntax(text) => refused(if text.contains("look-around") {
-            "look-around"
-        } else {
-            "an error, or something that is not supported here"
-        }),
-        _ => refused("too large a program"),
-    })
+}
+
+/// SIMILAR TO: a regular expression in which `%` is any text and `_` one character, for the whole text.
+fn similar(args: &[Expr]) -> Result<Call, EvalError> {
+    let escape = escape_of(args)?;
+    let read =
+        move |pattern: &str| Pattern::java(&similar_pattern(pattern, escape)?).map_err(EvalError::from);
+    match literal_text(args, 1) {
+        Some(pattern) => {
+            let pattern = read(pattern)?;
+            strict_with(move |args, _| Ok(Datum::Bool(pattern.is_match(text(args, 0)))))
+        }
+        None => strict_with(move |args, _| Ok(Datum::Bool(read(text(args, 1))?.is_match(text(args, 0))))),
+    }
+}
+
+fn similar_pattern(pattern: &str, escape: Option<char>) -> Result<String, EvalError> {
+    const CLASSES: &[(&str, &str)] = &[
+        ("[:ALPHA:]", "\\p{Alpha}"),
+        ("[:UPPER:]", "\\p{Upper}"),
+        ("[:LOWER:]", "\\p{Lower}"),
+        ("[:DIGIT:]", "\\d"),
+        ("[:SPACE:]", " "),
+        ("[:WHITESPACE:]", "\\s"),
+        ("[:ALNUM:]", "\\p{Alnum}"),
+    ];
+    let mut out = String::from("^(?:");
+    let mut rest = pattern;
+    let mut in_class = false;
+    while let Some(c) = rest.chars().next() {
+        let after = rest.get(c.len_utf8()..).unwrap_or_default();
+        if Some(c) == escape {
+            let Some(next) = after.chars().next() else {
+                return Err(EvalError(format!("Invalid escape sequence '{pattern}'")));
+            };
+            out.push_str(&regex::escape(next.encode_utf8(&mut [0; 4])));
+            rest = after.get(next.len_utf8()..).unwrap_or_default();
+            continue;
+        }
+        let named = CLASSES
+            .iter()
+            .find(|(name, _)| rest.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name)));
+        if let Some((name, class)) = named.filter(|_| in_class) {
+            out.push_str(class);
+            rest = rest.get(name.len()..).unwrap_or_default();
+            continue;
+        }
+        match c {
+            '_' if !in_class => out.push('.'),
+            '%' if !in_class => out.push_str("(?:.|\\n|\\r)*"),
+            '[' => {
+                in_class = true;
+                out.push(c);
+            }
+            ']' => {
+                in_class = false;
+                out.push(c);
+            }
+            '\\' => out.push_str("\\\\"),
+            _ => out.push(c),
+        }
+        rest = after;
+    }
+    out.push_str(")$");
+    Ok(out)
 }
 
 /// LIKE: `%` any text, `_` one character, an escape only where one is named.
 fn like(args: &[Expr]) -> Result<Call, EvalError> {
-    let escape = match args.get(2) {
-        None => None,
-        Some(_) => match literal_text(args, 2).map(|e| (e.chars().next(), e.chars().count())) {
-            Some((Some(escape), 1)) => Some(escape),
-            _ => return Err(EvalError("ESCAPE must be one character".to_owned())),
-        },
-    };
+    let escape = escape_of(args)?;
     match literal_text(args, 1) {
         Some(pattern) => {
             let matcher = Like::new(pattern, escape)?;
@@ -195,7 +245,7 @@ impl Like {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::check, *};
+    use super::super::check;
 
     #[test]
     fn patterns_are_flinks() {
@@ -219,13 +269,6 @@ mod tests {
         ];
         for (sql, expected) in rows {
             check(sql, expected);
-        }
-    }
-
-    #[test]
-    fn what_only_java_can_say_is_refused() {
-        for pattern in ["(?=a)", r"(a)\1", "a++", r"\Qa\E", "("] {
-            assert!(java_pattern(pattern).is_err(), "{pattern}");
         }
     }
 }

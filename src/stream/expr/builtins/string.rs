@@ -8,6 +8,13 @@ use super::{Arg, Builtin, Nulls, Ret, Type_, int, lenient, strict, text};
 use crate::stream::{datum::Datum, expr::text::cast_text, plan::types::Type};
 
 const STRING: Ret = Ret::Is(Type_::String);
+/// As long as the first argument at most.
+const VARYING: Ret = Ret::Of(|args| {
+    args.first().map_or(Type::STRING, |a| match &a.data_type.kind {
+        Type::Null => Type::STRING,
+        kind => kind.varying(),
+    })
+});
 const INT: Ret = Ret::Is(Type_::Int);
 const BOOLEAN: Ret = Ret::Is(Type_::Boolean);
 
@@ -27,11 +34,11 @@ const fn row(
 use Arg::{Bytes, Int, Str};
 
 pub(super) const TABLE: &[Builtin] = &[
-    row("UPPER", &[&[Str]], STRING, Nulls::Args, |_, _| strict(|a| Datum::str(text(a, 0).to_uppercase()))),
-    row("LOWER", &[&[Str]], STRING, Nulls::Args, |_, _| strict(|a| Datum::str(text(a, 0).to_lowercase()))),
+    row("UPPER", &[&[Str]], Ret::First, Nulls::Args, |args, of| cased(args, of, str::to_uppercase)),
+    row("LOWER", &[&[Str]], Ret::First, Nulls::Args, |args, of| cased(args, of, str::to_lowercase)),
     row("CHAR_LENGTH", &[&[Str]], INT, Nulls::Args, |_, _| strict(|a| Datum::Int(chars(text(a, 0))))),
-    row("INITCAP", &[&[Str]], STRING, Nulls::Args, |_, _| strict(|a| Datum::str(initcap(text(a, 0))))),
-    row("REVERSE", &[&[Str]], STRING, Nulls::Args, |_, _| {
+    row("INITCAP", &[&[Str]], Ret::First, Nulls::Args, |_, _| strict(|a| Datum::str(initcap(text(a, 0))))),
+    row("REVERSE", &[&[Str]], STRING, Nulls::Always, |_, _| {
         strict(|a| Datum::str(text(a, 0).chars().rev().collect::<String>()))
     }),
     row("ASCII", &[&[Str]], INT, Nulls::Args, |_, _| {
@@ -62,23 +69,23 @@ pub(super) const TABLE: &[Builtin] = &[
         nulls: Nulls::Args,
         prepare: |_, _| lenient(concat_ws),
     },
-    row("SUBSTRING", &[&[Str, Int], &[Str, Int, Int]], STRING, Nulls::Always, |_, _| {
+    row("SUBSTRING", &[&[Str, Int], &[Str, Int, Int]], VARYING, Nulls::Always, |_, _| {
         strict(|a| substring(text(a, 0), int(a, 1), a.get(2).map_or(i64::MAX, |_| int(a, 2))))
     }),
-    row("LEFT", &[&[Str, Int]], STRING, Nulls::Args, |_, _| {
+    row("LEFT", &[&[Str, Int]], VARYING, Nulls::Always, |_, _| {
         strict(|a| if int(a, 1) <= 0 { Datum::str("") } else { substring(text(a, 0), 1, int(a, 1)) })
     }),
-    row("RIGHT", &[&[Str, Int]], STRING, Nulls::Args, |_, _| strict(|a| right(text(a, 0), int(a, 1)))),
+    row("RIGHT", &[&[Str, Int]], VARYING, Nulls::Always, |_, _| strict(|a| right(text(a, 0), int(a, 1)))),
     row("REPLACE", &[&[Str, Str, Str]], STRING, Nulls::Args, |_, _| {
         strict(|a| Datum::str(text(a, 0).replace(text(a, 1), text(a, 2))))
     }),
     row("REPEAT", &[&[Str, Int]], STRING, Nulls::Args, |_, _| {
         super::strict_with(|a, _| repeat(text(a, 0), int(a, 1)))
     }),
-    row("LPAD", &[&[Str, Int, Str]], STRING, Nulls::Always, |_, _| {
+    row("LPAD", &[&[Str, Int, Str]], STRING, Nulls::Args, |_, _| {
         super::strict_with(|a, _| pad(text(a, 0), int(a, 1), text(a, 2), true))
     }),
-    row("RPAD", &[&[Str, Int, Str]], STRING, Nulls::Always, |_, _| {
+    row("RPAD", &[&[Str, Int, Str]], STRING, Nulls::Args, |_, _| {
         super::strict_with(|a, _| pad(text(a, 0), int(a, 1), text(a, 2), false))
     }),
     row("POSITION", &[&[Str, Str]], INT, Nulls::Args, |_, _| {
@@ -91,10 +98,17 @@ pub(super) const TABLE: &[Builtin] = &[
         strict(|a| Datum::Int(position(text(a, 0), text(a, 1), a.get(2).map_or(1, |_| int(a, 2)))))
     }),
     // The set of characters is the second argument; the SQL form TRIM(… FROM …) is turned into these.
+    row("TRIM", &[&[Str], &[Str, Str]], VARYING, Nulls::Args, |_, _| strict(|a| trim(a, true, true))),
     row("BTRIM", &[&[Str], &[Str, Str]], STRING, Nulls::Args, |_, _| strict(|a| trim(a, true, true))),
-    row("LTRIM", &[&[Str], &[Str, Str]], STRING, Nulls::Args, |_, _| strict(|a| trim(a, true, false))),
-    row("RTRIM", &[&[Str], &[Str, Str]], STRING, Nulls::Args, |_, _| strict(|a| trim(a, false, true))),
-    row("OVERLAY", &[&[Str, Str, Int], &[Str, Str, Int, Int]], STRING, Nulls::Args, |_, _| strict(overlay)),
+    row("LTRIM", &[&[Str], &[Str, Str]], VARYING, Nulls::Args, |_, _| strict(|a| trim(a, true, false))),
+    row("RTRIM", &[&[Str], &[Str, Str]], VARYING, Nulls::Args, |_, _| strict(|a| trim(a, false, true))),
+    row(
+        "OVERLAY",
+        &[&[Str, Str, Int], &[Str, Str, Int, Int]],
+        Ret::Of(|args| concat_type(args.get(..2).unwrap_or_default()).varying()),
+        Nulls::Args,
+        |_, _| strict(overlay),
+    ),
     row("SPLIT_INDEX", &[&[Str, Str, Int], &[Str, Int, Int]], STRING, Nulls::Always, |_, _| {
         strict(split_index)
     }),
@@ -107,7 +121,16 @@ pub(super) const TABLE: &[Builtin] = &[
     row("TO_BASE64", &[&[Str]], STRING, Nulls::Args, |_, _| {
         strict(|a| Datum::str(base64::Engine::encode(&base64::prelude::BASE64_STANDARD, text(a, 0))))
     }),
-    row("FROM_BASE64", &[&[Str]], STRING, Nulls::Always, |_, _| strict(|a| from_base64(text(a, 0)))),
+    row("TRANSLATE", &[&[Str, Str, Str]], STRING, Nulls::First, |_, _| super::first_strict(translate)),
+    Builtin {
+        name: "ELT",
+        accepts: &[&[Int, Arg::Common]],
+        repeats: true,
+        returns: Ret::Of(|args| args.get(1).map_or(Type::STRING, |a| a.data_type.kind.clone())),
+        nulls: Nulls::Always,
+        prepare: |_, _| super::lenient_with(|a, _| elt(a)),
+    },
+    row("FROM_BASE64", &[&[Str]], STRING, Nulls::Args, |_, _| strict(|a| from_base64(text(a, 0)))),
 ];
 
 /// A result may not be longer than this: one record must not take the broker's memory.
@@ -146,26 +169,64 @@ fn chars(text: &str) -> i64 {
     i64::try_from(text.chars().count()).unwrap_or(i64::MAX)
 }
 
+/// A result may have more characters than the text; of a constant Flink keeps as many as its type has.
+fn cased(
+    args: &[super::Expr],
+    of: &crate::stream::plan::types::DataType,
+    change: fn(&str) -> String,
+) -> Result<super::Call, super::EvalError> {
+    let length = match of.kind {
+        Type::Char(length) if args.iter().all(super::Expr::is_constant) => length as usize,
+        _ => usize::MAX,
+    };
+    super::strict_with(move |a, _| {
+        let changed = change(text(a, 0));
+        Ok(if changed.len() <= length {
+            Datum::str(changed)
+        } else {
+            Datum::str(changed.chars().take(length).collect::<String>())
+        })
+    })
+}
+
+/// Only the letters and digits of ASCII make words, and only its letters change.
 fn initcap(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut begins = true;
     for c in text.chars() {
-        if begins {
-            out.extend(c.to_uppercase());
-        } else {
-            out.extend(c.to_lowercase());
-        }
-        begins = !c.is_alphanumeric();
+        out.push(if begins { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() });
+        begins = !c.is_ascii_alphanumeric();
     }
     out
 }
 
 fn chr(n: i64) -> Datum {
     if n < 0 {
-        return Datum::Null;
+        return Datum::str("");
     }
     let low = u8::try_from(n & 0xff).unwrap_or_default();
     Datum::str(char::from(low).to_string())
+}
+
+/// Each character of the second text becomes that at its place in the third, or nothing where that is shorter.
+fn translate(args: &[Datum]) -> Datum {
+    let (from, to): (Vec<char>, Vec<char>) =
+        (text(args, 1).chars().collect(), text(args, 2).chars().collect());
+    let one = |c: char| match from.iter().position(|f| *f == c) {
+        Some(at) => to.get(at).copied(),
+        None => Some(c),
+    };
+    Datum::str(text(args, 0).chars().filter_map(one).collect::<String>())
+}
+
+/// The n-th of the others, counted from one.
+fn elt(args: &[Datum]) -> Result<Datum, super::EvalError> {
+    let Some(Datum::Int(n)) = args.first() else { return Ok(Datum::Null) };
+    if *n < 0 {
+        return Err(super::EvalError(format!("Index must be an integer starting from '0', but was '{n}'.")));
+    }
+    let found = usize::try_from(*n).ok().filter(|n| *n > 0).and_then(|n| args.get(n));
+    Ok(found.cloned().unwrap_or(Datum::Null))
 }
 
 /// Flink's substringSQL: a start before the text gives nothing, a negative length NULL.
@@ -226,7 +287,8 @@ fn pad(text: &str, length: i64, with: &str, left: bool) -> Result<Datum, super::
 }
 
 fn position(seek: &str, text: &str, from: i64) -> i64 {
-    if from < 1 {
+    let from = from.max(1);
+    if from > chars(text) + 1 {
         return 0;
     }
     let begin = byte_at(text, from - 1);
@@ -257,8 +319,10 @@ fn overlay(args: &[Datum]) -> Datum {
         return Datum::str(base);
     }
     let begin = byte_at(base, from - 1);
+    // What follows is kept only if something was replaced, and not all of it. (Flink: SqlFunctionUtils.overlay)
+    let kept = length > 0 && from.saturating_add(length) <= chars(base);
     let rest = base.get(begin..).unwrap_or_default();
-    let after = if length < 0 { "" } else { rest.get(byte_at(rest, length)..).unwrap_or_default() };
+    let after = if kept { rest.get(byte_at(rest, length)..).unwrap_or_default() } else { "" };
     Datum::str(format!("{}{put}{after}", base.get(..begin).unwrap_or_default()))
 }
 
@@ -293,7 +357,9 @@ fn raw(args: &[Datum], index: usize) -> &[u8] {
 }
 
 fn from_base64(encoded: &str) -> Datum {
-    match base64::Engine::decode(&base64::prelude::BASE64_STANDARD, encoded) {
+    // Java takes what is not padded, too.
+    let bare = encoded.trim_end_matches('=');
+    match base64::Engine::decode(&base64::prelude::BASE64_STANDARD_NO_PAD, bare) {
         Ok(bytes) => Datum::str(cast_text(&Datum::bytes(bytes), &Type::BYTES)),
         Err(_) => Datum::Null,
     }
@@ -306,7 +372,7 @@ mod tests {
     #[test]
     fn strings_are_flinks() {
         let rows = [
-            ("UPPER('straße')", "STRASSE"),
+            ("UPPER('straße')", "STRASS"),
             ("LOWER('ÄB')", "äb"),
             ("CHAR_LENGTH('aäb')", "3"),
             ("CHARACTER_LENGTH('')", "0"),
@@ -314,7 +380,7 @@ mod tests {
             ("REVERSE('abc')", "cba"),
             ("ASCII('abc')", "97"),
             ("CHR(97)", "a"),
-            ("CHR(-1)", "null"),
+            ("CHR(-1)", ""),
             ("'a' || 'b' || 'c'", "abc"),
             ("'a' || CAST(NULL AS STRING)", "null"),
             ("CONCAT('a', 'b', 'c')", "abc"),
