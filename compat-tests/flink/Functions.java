@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.FutureTask;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.runtime.minicluster.MiniCluster;
 import org.apache.flink.runtime.minicluster.MiniClusterConfiguration;
@@ -37,27 +38,37 @@ public final class Functions {
         configuration.setString("execution.runtime-mode", "STREAMING");
         configuration.setString("table.local-time-zone", "UTC");
         configuration.setString("rest.port", "0");
-        var cluster = new MiniCluster(new MiniClusterConfiguration.Builder().setConfiguration(configuration).build());
+        var cluster = new MiniCluster(new MiniClusterConfiguration.Builder().setConfiguration(configuration).setNumSlotsPerTaskManager(2).build());
         cluster.start();
         var door = cluster.getRestAddress().get();
-        var environment = StreamExecutionEnvironment.createRemoteEnvironment(door.getHost(), door.getPort(), configuration);
-        environment.setParallelism(1);
-        var functions = new Functions(StreamTableEnvironment.create(environment));
-
-        List<String> valid = new ArrayList<>();
-        for (String line : Files.readAllLines(folder.resolve("expressions.txt"))) {
-            if (!line.isBlank() && !line.startsWith("# ") && functions.hasType(line)) {
-                valid.add(line);
-            }
-        }
-        for (int i = 0; i < valid.size(); i += TOGETHER) {
-            functions.evaluate(valid.subList(i, Math.min(i + TOGETHER, valid.size())));
+        List<String> expressions = Files.readAllLines(folder.resolve("expressions.txt")).stream()
+            .filter(line -> !line.isBlank() && !line.startsWith("# ")).toList();
+        // Planning is most of the work, and a planner belongs to its thread.
+        int half = expressions.size() / 2;
+        List<FutureTask<Map<String, String>>> parts = new ArrayList<>();
+        for (List<String> part : List.of(expressions.subList(0, half), expressions.subList(half, expressions.size()))) {
+            parts.add(new FutureTask<>(() -> {
+                var environment = StreamExecutionEnvironment.createRemoteEnvironment(door.getHost(), door.getPort(), configuration);
+                environment.setParallelism(1);
+                return new Functions(StreamTableEnvironment.create(environment)).all(part);
+            }));
+            new Thread(parts.get(parts.size() - 1)).start();
         }
         StringBuilder lines = new StringBuilder();
-        functions.results.forEach((expression, result) -> lines.append(expression).append('\t').append(result).append('\n'));
+        for (FutureTask<Map<String, String>> part : parts) {
+            part.get().forEach((expression, result) -> lines.append(expression).append('\t').append(result).append('\n'));
+        }
         Files.writeString(folder.resolve("values.tsv"), lines);
-        System.out.println(functions.results.size() + " expressions");
+        System.out.println(expressions.size() + " expressions");
         Runtime.getRuntime().halt(0);
+    }
+
+    private Map<String, String> all(List<String> expressions) {
+        List<String> valid = expressions.stream().filter(this::hasType).toList();
+        for (int i = 0; i < valid.size(); i += TOGETHER) {
+            evaluate(valid.subList(i, Math.min(i + TOGETHER, valid.size())));
+        }
+        return results;
     }
 
     private boolean hasType(String expression) {
