@@ -5,16 +5,18 @@
     reason = "the library's queries are many, and most are not Flink's"
 )]
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use sqlparser::ast::{
     Distinct, Expr as Parsed, GroupByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias, WildcardAdditionalOptions, With,
+    SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias, Values, WildcardAdditionalOptions, With,
 };
 
 use super::{
     analyze_expr::{ILLEGAL_AGGREGATE, comparison},
-    catalog::Catalog,
+    catalog::{Catalog, Column, ColumnKind, ObjectPath, Table},
+    connector::Connector,
+    datagen::{Datagen, Field},
     grouping::{distinct, is_one_of},
     join,
     logical::{Join, JoinKind, JoinShape, Logical, Schema, is_true},
@@ -133,7 +135,7 @@ impl<'a> Analyzer<'a> {
                 left.span(),
                 "MINUS is not allowed under the current SQL conformance level",
             )),
-            SetExpr::Values(_) => Err(SqlError::not_yet(body.span(), "VALUES")),
+            SetExpr::Values(values) => values_of(values, body.span().into()),
             SetExpr::Table(_) => Err(SqlError::not_yet(body.span(), "TABLE as a query")),
             _ => Err(SqlError::syntax(body.span(), "expected a query")),
         }
@@ -142,7 +144,7 @@ impl<'a> Analyzer<'a> {
     fn select(&mut self, select: &Select) -> Result<Logical> {
         refuse_foreign(select)?;
         let at: Pos = select.select_token.0.span.into();
-        let (plan, scope) = self.from(&select.from, at)?;
+        let (plan, scope) = self.from(&select.from)?;
         let (mut plan, scope) = self.with_values(plan, scope, &parts_of(select))?;
         if let Some(selection) = &select.selection {
             plan = self.filtered(plan, &scope, selection)?;
@@ -353,6 +355,44 @@ pub(super) fn renamed(plan: Logical, names: Vec<String>, at: Pos) -> Result<Logi
     }
     let exprs = schema.into_iter().enumerate().map(|(i, (name, t))| Expr::column(i, &name, t)).collect();
     Ok(plan.project(exprs, names))
+}
+
+/// VALUES: rows of expressions over nothing.
+fn values_of(values: &Values, at: Pos) -> Result<Logical> {
+    if values.value_keyword {
+        return Err(SqlError::syntax(at, "VALUE is not Flink SQL: write VALUES"));
+    }
+    let (one, scope) = one_row();
+    let mut all: Option<Logical> = None;
+    for row in &values.rows {
+        let exprs: Vec<Expr> = row.content.iter().map(|parsed| scope.expr(parsed)).collect::<Result<_>>()?;
+        let names = (0..exprs.len()).map(|i| format!("EXPR${i}")).collect();
+        let row = one.clone().project(exprs, names);
+        all = Some(match all {
+            Some(before) => union_all(before, row, at)?,
+            None => row,
+        });
+    }
+    all.ok_or_else(|| SqlError::syntax(at, "VALUES needs a row"))
+}
+
+/// What stands in FROM where nothing does: one row. Its column has no name, so nobody can read it.
+pub(super) fn one_row() -> (Logical, Scope) {
+    let column = Column {
+        name: String::new(),
+        data_type: DataType::not_null(Type::BigInt),
+        kind: ColumnKind::Physical,
+    };
+    let connector = Connector::Datagen(Datagen {
+        rows_per_second: 1,
+        number_of_rows: Some(1),
+        fields: vec![Field::Sequence { start: 0, end: 0 }],
+    });
+    let path = ObjectPath("(one row)".to_owned());
+    let table = Table { path, columns: vec![column], watermark: None, connector, primary_key: Vec::new() };
+    let plan = Logical::Scan(Arc::new(table));
+    let scope = Scope { hidden: vec![0], ..Scope::of(None, plan.schema()) };
+    (plan, scope)
 }
 
 /// INTERSECT and EXCEPT: the left rows, each once, that the right side has, or has not. NULLs are equal to each other.

@@ -11,7 +11,7 @@ use sqlparser::ast::{
 };
 
 use super::{
-    analyze::{Analyzer, Result, aliased, always},
+    analyze::{Analyzer, Result, aliased, always, one_row},
     analyze_call::coalesce,
     analyze_expr::comparison,
     catalog::Object,
@@ -33,9 +33,9 @@ use crate::stream::{
 type Relation = (Logical, Scope);
 
 impl Analyzer<'_> {
-    pub(super) fn from(&mut self, tables: &[TableWithJoins], at: Pos) -> Result<Relation> {
+    pub(super) fn from(&mut self, tables: &[TableWithJoins]) -> Result<Relation> {
         let Some((first, others)) = tables.split_first() else {
-            return Err(SqlError::not_yet(at, "SELECT without FROM"));
+            return Ok(one_row());
         };
         let mut left = self.joined(None, first)?;
         for table in others {

@@ -125,7 +125,7 @@ impl Analyzer<'_> {
         refuse_foreign(select)?;
         let at: Pos = select.select_token.0.span.into();
         self.deeper(at)?;
-        let (mut plan, inner) = self.from(&select.from, at)?;
+        let (mut plan, inner) = self.from(&select.from)?;
         // An inner name hides an outer one.
         let both = outer.clone().beside(inner.clone());
         let (mut own, mut shared) = (Vec::new(), Vec::new());
@@ -238,7 +238,7 @@ impl Analyzer<'_> {
     ) -> Result<(Logical, Vec<Expr>, Expr)> {
         refuse_foreign(select)?;
         let at: Pos = select.select_token.0.span.into();
-        let (mut plan, inner) = self.from(&select.from, at)?;
+        let (mut plan, inner) = self.from(&select.from)?;
         let outer_width = outer.columns.len();
         let both = outer.clone().beside(inner.clone());
         let (mut own, mut pairs) = (Vec::new(), Vec::new());
