@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import itertools
 import json
 import os
 import pathlib
@@ -12,6 +13,8 @@ import time
 
 import pika
 import pytest
+
+from broker import Broker
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaTimeoutError
@@ -213,6 +216,140 @@ def test_with_sync_an_answer_comes_after_the_outputs(warren, tmp_path):
         assert written() == i + 1
     connection.close()
     reader.close()
+
+
+def test_with_sync_the_end_of_a_transaction_comes_after_the_outputs(warren, tmp_path):
+    synced = tmp_path / "synced.sql"
+    synced.write_text(PROCESSED.read_text().replace("INSERT", "-- @warren sync=true\nINSERT"))
+    warren.sql(synced)
+    producer = KafkaProducer(bootstrap_servers=warren.kafka, transactional_id="sync", linger_ms=0)
+    producer.init_transactions()
+    reader, output = KafkaConsumer(bootstrap_servers=warren.kafka), TopicPartition("output_topic", 0)
+    expected = []
+    for round_ in range(5):
+        commits = round_ % 2 == 0
+        producer.begin_transaction()
+        for i in range(3):
+            producer.send("input_topic", f"{round_}.{i}".encode())
+        if commits:
+            producer.commit_transaction()
+            expected += [f"processed_{round_}.{i}".encode() for i in range(3)]
+        else:
+            producer.abort_transaction()
+        assert reader.end_offsets([output])[output] == len(expected), "there as soon as the answer was"
+    producer.close()
+    reader.close()
+    assert [record.value for record in outputs(warren.kafka, len(expected))] == expected
+
+
+def chained(*topics):
+    """A job with sync=true from each topic to the next."""
+    text = PROCESSED.read_text()
+    for source, target in itertools.pairwise(topics):
+        one = text.replace("INSERT", f"SET 'pipeline.name' = '{source}-{target}';\n-- @warren sync=true\nINSERT")
+        # By their places in the text: the names would be replaced twice.
+        one = one.replace("input_topic", "@source").replace("output_topic", "@target")
+        yield one.replace("@source", source).replace("@target", target)
+
+
+def test_with_sync_an_answer_waits_for_a_chain_of_jobs(warren, tmp_path):
+    for number, text in enumerate(chained("first", "second", "third", "fourth")):
+        file = tmp_path / f"{number}.sql"
+        file.write_text(text)
+        warren.sql(file)
+    reader = KafkaConsumer(bootstrap_servers=warren.kafka)
+    last = TopicPartition("fourth", 0)
+    producer = KafkaProducer(bootstrap_servers=warren.kafka, acks="all", linger_ms=0)
+    for i in range(20):
+        producer.send("first", str(i).encode()).get(timeout=20)
+        assert reader.end_offsets([last])[last] == i + 1
+    assert outputs(warren.kafka, 20, topic="fourth")[0].value == b"processed_processed_processed_0"
+    producer.close()
+    reader.close()
+    # The chain may not be closed to a ring.
+    (ring,) = chained("fourth", "first")
+    file = tmp_path / "ring.sql"
+    file.write_text(ring)
+    command = [os.environ["WARREN_BIN"], "sql", "run", str(file), "--url", f"http://{warren.doors['admin']}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1 and "would wait for what jobs write to it themselves" in done.stderr
+
+
+def test_an_edited_job_keeps_the_state_of_what_did_not_change(warren, tmp_path):
+    text = """
+        CREATE TABLE clicks (k STRING, v INT) WITH ('connector'='kafka', 'topic'='clicks',
+          'properties.bootstrap.servers'='localhost:9092', 'format'='json', 'scan.startup.mode'='earliest-offset');
+        CREATE TABLE counts (k STRING, n BIGINT, what STRING, PRIMARY KEY (k) NOT ENFORCED) WITH (
+          'connector'='upsert-kafka', 'topic'='counts', 'properties.bootstrap.servers'='localhost:9092',
+          'key.format'='raw', 'value.format'='json');
+        SET 'pipeline.name' = 'counting';
+        -- @warren sync=true
+        INSERT INTO counts SELECT k, n, 'WHAT' FROM (SELECT k, COUNT(*) AS n FROM clicks GROUP BY k);
+    """
+    file = tmp_path / "counting.sql"
+    producer = KafkaProducer(bootstrap_servers=warren.kafka, acks="all", linger_ms=0)
+    url = ["--url", f"http://{warren.doors['admin']}"]
+    for number, word in enumerate(["before", "after", "after the kill"]):
+        file.write_text(text.replace("WHAT", word))
+        if word == "after the kill":
+            warren.restart()
+        command = [os.environ["WARREN_BIN"], "sql", "run", str(file), *(["--replace"] if number else []), *url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+        for _ in range(3):
+            producer.send("clicks", b'{"k": "a", "v": 1}').get(timeout=20)
+    producer.close()
+    rows = [json.loads(record.value) for record in outputs(warren.kafka, 9, topic="counts")]
+    assert [row["n"] for row in rows] == list(range(1, 10)), "the count goes on"
+    assert [row["what"] for row in rows] == ["before"] * 3 + ["after"] * 3 + ["after the kill"] * 3
+
+
+COPIED = """
+    CREATE TABLE lines (n BIGINT, t STRING) WITH ('connector'='filesystem', 'path'='in', 'format'='csv');
+    CREATE TABLE copied (n BIGINT, t STRING) WITH ('connector'='filesystem', 'path'='out', 'format'='json',
+      'sink.rolling-policy.file-size'='64 kb');
+    INSERT INTO copied SELECT n + 1, UPPER(t) FROM lines;
+"""
+
+
+def test_files_are_copied_once_through_kills(tmp_path):
+    files = tmp_path / "files"
+    (files / "in").mkdir(parents=True)
+    number = 30_000
+    for part in range(3):
+        rows = range(part * number // 3, (part + 1) * number // 3)
+        (files / "in" / f"{part}.csv").write_text("".join(f'{n},"text, {n}"\n' for n in rows))
+    file = tmp_path / "copied.sql"
+    file.write_text(COPIED)
+    broker = Broker(tmp_path, "--set", f"streams.files_dir={files}")
+    try:
+        broker.sql(file)
+        moments = random.Random(7)
+        deadline = time.monotonic() + 120
+        listed = [os.environ["WARREN_BIN"], "sql", "list"]
+        while True:
+            url = ["--url", f"http://{broker.doors['admin']}"]
+            if "finished" in subprocess.run([*listed, *url], capture_output=True, text=True, timeout=30).stdout:
+                break
+            assert time.monotonic() < deadline, list(files.rglob("*"))
+            # A moment of its own each time: what is killed is a different step.
+            time.sleep(moments.random() / 4)
+            broker.restart()
+        assert not list((files / "out").glob(".*")), "nothing is left hidden"
+        parts = sorted((files / "out").glob("part-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
+        rows = [json.loads(line) for part in parts for line in part.read_text().splitlines()]
+        assert rows == [{"n": n + 1, "t": f"TEXT, {n}"} for n in range(number)]
+        assert len(parts) > 3
+    finally:
+        broker.kill()
+
+
+def test_without_a_folder_jobs_have_no_files(warren, tmp_path):
+    file = tmp_path / "copied.sql"
+    file.write_text(COPIED)
+    command = [os.environ["WARREN_BIN"], "sql", "run", str(file), "--url", f"http://{warren.doors['admin']}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1 and "streams.files_dir is not set" in done.stderr
 
 
 def test_jobs_with_sync_cannot_wait_for_themselves(warren, tmp_path):

@@ -133,7 +133,7 @@ impl Input {
             input.watermarks.restore(saved.watermark);
             for p in &saved.partitions {
                 let key = (Arc::from(p.topic.as_str()), p.partition);
-                input.watermarks.add(key.clone(), p.watermark, 0);
+                input.watermarks.add_again(key.clone(), p.watermark, p.idle);
                 let mut cursor = Cursor::new(&key, p.position, p.end);
                 (cursor.place.bytes, cursor.place.modified_ms) = (p.end.unwrap_or(0), p.modified_ms);
                 input.cursors.insert(key.clone(), cursor);
@@ -141,7 +141,7 @@ impl Input {
             if let InputKind::Files(_) = input.kind {
                 input.watermarks = Watermarks::new(None);
                 input.watermarks.restore(saved.watermark);
-                input.watermarks.add(FILES.clone(), saved.watermark, 0);
+                input.watermarks.add_again(FILES.clone(), saved.watermark, false);
             }
         }
         Ok(input)
@@ -155,6 +155,7 @@ impl Input {
             position: cursor.position,
             end: cursor.end,
             watermark: self.watermarks.of(key),
+            idle: self.watermarks.is_left_out(key),
             modified_ms: cursor.place.modified_ms,
         });
         let watermark = self.watermarks.merged();

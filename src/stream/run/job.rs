@@ -227,8 +227,11 @@ impl Job {
             let known = input.cursors.len();
             input.discover(log, now).map_err(Stop::At)?;
             self.dirty |= known != input.cursors.len();
-            if let Some(watermark) = input.watermarks.on_time(now.ms) {
-                self.dirty = true;
+            let left_out = input.watermarks.left_out();
+            let risen = input.watermarks.on_time(now.ms);
+            // Also without a watermark: a restart must find the same partitions left out.
+            self.dirty |= left_out != input.watermarks.left_out();
+            if let Some(watermark) = risen {
                 self.graph
                     .push(input.node, Msg::Watermark(watermark), now, outputs, &store)
                     .map_err(|e| Stop::Fatal(no_record(&e)))?;

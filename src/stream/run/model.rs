@@ -47,10 +47,10 @@ fn disturbance() -> impl Strategy<Value = (Vec<usize>, usize, bool)> {
 fn json(row: &Row) -> String {
     let (key, value, at) = row;
     let value = value.map_or("null".to_owned(), |v| v.to_string());
-    format!(r#"{{"k":"k{key}","v":{value},"at":{}}}"#, at * 1_000)
+    format!(r#"{{"k":"k{key}","v":{value},"ms":{}}}"#, at * 1_000)
 }
 
-const TABLE: &str = "CREATE TABLE t (k STRING, v INT, at BIGINT, ts AS TO_TIMESTAMP_LTZ(at, 3),
+const TABLE: &str = "CREATE TABLE t (k STRING, v INT, ms BIGINT, ts AS TO_TIMESTAMP_LTZ(ms, 3),
     WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
     WITH ('connector'='kafka','topic'='t','properties.bootstrap.servers'='x','format'='json',
           'scan.startup.mode'='earliest-offset','scan.bounded.mode'='latest-offset');\n";

@@ -69,8 +69,8 @@ fn a_statement_set_filters_projects_and_unites() {
     assert_eq!(
         memory.values("dear"),
         [
-            r#"{"auction":1,"euro":0.908,"bidder":"ANN","at":"2020-01-01 00:00:01"}"#,
-            r#"{"auction":3,"euro":1.816,"bidder":"BOB","at":"2020-01-01 00:00:03"}"#
+            r#"{"auction":1,"euro":0.908,"bidder":"ANN","ms":"2020-01-01 00:00:01"}"#,
+            r#"{"auction":3,"euro":1.816,"bidder":"BOB","ms":"2020-01-01 00:00:03"}"#
         ]
     );
     assert_eq!(memory.values("names"), ["ann", "ann@0", "Bob", "Bob@2"]);
@@ -205,6 +205,73 @@ fn an_epoch_is_bounded_and_batches_are_read_on() {
         sizes.push(epoch.appends.iter().map(|(_, _, records)| records.len()).sum::<usize>());
     }
     assert_eq!(sizes, [1_024, 1_024, 452]);
+}
+
+const BY_THE_CLOCK: &str = "CREATE TABLE t (k STRING, pt AS PROCTIME()) WITH ('connector'='kafka','topic'='t',
+      'properties.bootstrap.servers'='x','format'='json','scan.startup.mode'='earliest-offset');
+    CREATE TABLE o (k STRING, ws TIMESTAMP(3), n BIGINT) WITH ('connector'='print');
+    INSERT INTO o SELECT k, window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(pt), INTERVAL '10' SECOND))
+    GROUP BY k, window_start, window_end";
+
+fn at(job: &mut Job, memory: &Memory, now_ms: i64) -> Step {
+    drive(job, memory, &mut memory.clone(), now_ms, &|| false).unwrap()
+}
+
+#[test]
+fn windows_of_processing_time_close_by_the_clock_also_after_a_restart() {
+    for restarts in [false, true] {
+        let memory = Memory::default();
+        let mut job = open(BY_THE_CLOCK, &memory);
+        memory.produce("t", 0, &[r#"{"k":"a"}"#, r#"{"k":"b"}"#, r#"{"k":"a"}"#]);
+        assert_eq!(at(&mut job, &memory, 3_000), Step::Idle { wake_at_ms: Some(10_000) });
+        if restarts {
+            job = open(BY_THE_CLOCK, &memory);
+        }
+        memory.produce("t", 0, &[r#"{"k":"a"}"#]);
+        assert_eq!(at(&mut job, &memory, 9_999), Step::Idle { wake_at_ms: Some(10_000) });
+        assert!(memory.printed().is_empty());
+        at(&mut job, &memory, 10_000);
+        assert_eq!(memory.printed(), ["+I[a, 1970-01-01T00:00, 3]", "+I[b, 1970-01-01T00:00, 1]"]);
+        memory.produce("t", 0, &[r#"{"k":"b"}"#]);
+        assert_eq!(at(&mut job, &memory, 12_000), Step::Idle { wake_at_ms: Some(20_000) });
+        if restarts {
+            job = open(BY_THE_CLOCK, &memory);
+        }
+        // Nobody looked when it was due: it closes late, and with what it had.
+        at(&mut job, &memory, 31_000);
+        assert_eq!(memory.printed().last().map(String::as_str), Some("+I[b, 1970-01-01T00:00:10, 1]"));
+    }
+}
+
+#[test]
+fn a_partition_that_was_left_out_stays_so_through_a_restart() {
+    let sql = "CREATE TABLE t (v INT, ms BIGINT, ts AS TO_TIMESTAMP_LTZ(ms, 3), WATERMARK FOR ts AS ts)
+        WITH ('connector'='kafka','topic'='t','properties.bootstrap.servers'='x','format'='json',
+          'scan.startup.mode'='earliest-offset','scan.watermark.idle-timeout'='5 s');
+        CREATE TABLE o (n BIGINT) WITH ('connector'='print');
+        INSERT INTO o SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND))
+        GROUP BY window_start, window_end";
+    let memory = Memory::default();
+    memory.create("t", 2);
+    memory.produce("t", 0, &[r#"{"v":1,"ms":1000}"#]);
+    let mut job = open(sql, &memory);
+    assert_eq!(at(&mut job, &memory, 100_000), Step::Idle { wake_at_ms: Some(105_000) });
+    // Both have been silent for five seconds.
+    at(&mut job, &memory, 105_000);
+    let mut job = open(sql, &memory);
+    memory.produce("t", 0, &[r#"{"v":1,"ms":11000}"#]);
+    at(&mut job, &memory, 105_001);
+    assert_eq!(memory.printed(), ["+I[1]"], "nobody waits for partition 1");
+    // A partition that had just been heard has its whole time again after a restart.
+    let memory = Memory::default();
+    memory.create("t", 2);
+    memory.produce("t", 0, &[r#"{"v":1,"ms":1000}"#, r#"{"v":1,"ms":21000}"#]);
+    memory.produce("t", 1, &[r#"{"v":1,"ms":2000}"#]);
+    let mut job = open(sql, &memory);
+    at(&mut job, &memory, 100_000);
+    let mut job = open(sql, &memory);
+    assert_eq!(at(&mut job, &memory, 200_000), Step::Idle { wake_at_ms: Some(205_000) });
+    assert!(memory.printed().is_empty(), "partition 1 still holds the watermark");
 }
 
 /// Records for two partitions, cut into batches in some way.

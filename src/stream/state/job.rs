@@ -62,6 +62,9 @@ pub struct PartitionState {
     /// Where a bounded source stops.
     pub end: Option<i64>,
     pub watermark: i64,
+    /// It has been silent too long, and nobody waits for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
     /// Of a file.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub modified_ms: i64,

@@ -22,7 +22,8 @@ pub struct Watermarks<P> {
 #[derive(Debug, Clone, Copy)]
 struct Partition {
     max: i64,
-    heard_ms: i64,
+    /// `None` after a restart: it is given its whole time once more.
+    heard_ms: Option<i64>,
     idle: bool,
 }
 
@@ -32,13 +33,15 @@ impl<P: Ord> Watermarks<P> {
         Self { partitions: BTreeMap::new(), idle_timeout_ms, merged: WATERMARK_MIN }
     }
 
-    /// Counts a partition in, with what it had reached before a restart.
+    /// Counts a partition in.
     pub fn add(&mut self, partition: P, watermark: i64, now_ms: i64) {
-        self.partitions.entry(partition).or_insert(Partition {
-            max: watermark,
-            heard_ms: now_ms,
-            idle: false,
-        });
+        let heard_ms = Some(now_ms);
+        self.partitions.entry(partition).or_insert(Partition { max: watermark, heard_ms, idle: false });
+    }
+
+    /// Counts a partition in as it was before a restart.
+    pub fn add_again(&mut self, partition: P, watermark: i64, idle: bool) {
+        self.partitions.entry(partition).or_insert(Partition { max: watermark, heard_ms: None, idle });
     }
 
     /// What was merged before a restart.
@@ -50,7 +53,7 @@ impl<P: Ord> Watermarks<P> {
     pub fn on_record(&mut self, partition: &P, watermark: i64, now_ms: i64) -> Option<i64> {
         let entry = self.partitions.get_mut(partition)?;
         let counts_again = std::mem::take(&mut entry.idle);
-        entry.heard_ms = now_ms;
+        entry.heard_ms = Some(now_ms);
         if watermark <= entry.max && !counts_again {
             return None;
         }
@@ -63,12 +66,25 @@ impl<P: Ord> Watermarks<P> {
         let timeout = self.idle_timeout_ms?;
         let mut changed = false;
         for entry in self.partitions.values_mut() {
-            if !entry.idle && now_ms.saturating_sub(entry.heard_ms) >= timeout {
+            let heard_ms = *entry.heard_ms.get_or_insert(now_ms);
+            if !entry.idle && now_ms.saturating_sub(heard_ms) >= timeout {
                 entry.idle = true;
                 changed = true;
             }
         }
         if changed { self.merge() } else { None }
+    }
+
+    /// Whether that partition has been silent too long.
+    #[must_use]
+    pub fn is_left_out(&self, partition: &P) -> bool {
+        self.partitions.get(partition).is_some_and(|p| p.idle)
+    }
+
+    /// How many have.
+    #[must_use]
+    pub fn left_out(&self) -> usize {
+        self.partitions.values().filter(|p| p.idle).count()
     }
 
     /// Whether all partitions have been silent too long.
@@ -82,7 +98,7 @@ impl<P: Ord> Watermarks<P> {
     pub fn next_timeout_ms(&self) -> Option<i64> {
         let timeout = self.idle_timeout_ms?;
         let counted = self.partitions.values().filter(|p| !p.idle && p.max != WATERMARK_MAX);
-        counted.map(|p| p.heard_ms.saturating_add(timeout)).min()
+        counted.filter_map(|p| Some(p.heard_ms?.saturating_add(timeout))).min()
     }
 
     /// A bounded partition has been read to its end.
@@ -138,6 +154,23 @@ mod tests {
         assert_eq!(w.on_record(&1, 3, 120), None);
         assert_eq!(w.on_record(&0, 30, 120), None);
         assert_eq!(w.merged(), 10);
+    }
+
+    #[test]
+    fn after_a_restart_what_was_idle_is_idle_and_the_others_have_all_their_time() {
+        let mut w = Watermarks::new(Some(100));
+        w.add_again(0, 10, false);
+        w.add_again(1, 5, true);
+        w.restore(10);
+        assert_eq!((w.is_left_out(&0), w.is_left_out(&1)), (false, true));
+        assert_eq!(w.on_record(&0, 20, 1_000), Some(20));
+        let mut w = Watermarks::new(Some(100));
+        w.add_again(0, 10, false);
+        w.add_again(1, 30, false);
+        w.restore(10);
+        assert_eq!((w.on_time(1_000), w.next_timeout_ms()), (None, Some(1_100)));
+        assert_eq!(w.on_record(&1, 40, 1_050), None);
+        assert_eq!(w.on_time(1_100), Some(40));
     }
 
     #[test]
