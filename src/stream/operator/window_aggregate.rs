@@ -56,7 +56,7 @@ impl WindowAggregate {
     }
 
     fn is_event_time(&self) -> bool {
-        self.time.attribute() == crate::stream::plan::logical::TimeAttribute::Event
+        self.time.attribute() == crate::stream::plan::properties::TimeAttribute::Event
     }
 
     /// Whether a slice is a whole window: then nothing needs merging.

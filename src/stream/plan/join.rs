@@ -6,9 +6,10 @@
 
 use super::{
     analyze::{Result, always, filter},
-    logical::{Join, JoinKind, JoinShape, Logical, Rank, TimeAttribute, is_true},
+    logical::{Join, JoinKind, JoinShape, Logical, Rank, is_true},
     over,
     physical::merged,
+    properties::TimeAttribute,
     types::Type,
 };
 use crate::stream::{

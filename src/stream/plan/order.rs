@@ -12,7 +12,8 @@ use sqlparser::ast::{
 
 use super::{
     analyze::{Analyzer, Result},
-    logical::{Logical, Rank, RankKind, Sort, SortKey, TimeAttribute},
+    logical::{Logical, Rank, RankKind, Sort, SortKey},
+    properties::TimeAttribute,
 };
 use crate::stream::{
     expr::Expr,

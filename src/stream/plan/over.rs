@@ -8,7 +8,8 @@ use sqlparser::ast::{
 };
 
 use super::{
-    logical::{Frame, Logical, Over, OverCall, RankKind, Schema, SortKey, TimeAttribute},
+    logical::{Frame, Logical, Over, OverCall, RankKind, Schema, SortKey},
+    properties::TimeAttribute,
     scope::{FoundCall, Scope, found_call, is_aggregate},
     types::{DataType, Type},
 };

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::logical::TimeAttribute;
+use super::properties::TimeAttribute;
 
 /// A window's shape and where it is anchored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
