@@ -69,8 +69,8 @@ fn a_statement_set_filters_projects_and_unites() {
     assert_eq!(
         memory.values("dear"),
         [
-            r#"{"auction":1,"euro":0.908,"bidder":"ANN","ms":"2020-01-01 00:00:01"}"#,
-            r#"{"auction":3,"euro":1.816,"bidder":"BOB","ms":"2020-01-01 00:00:03"}"#
+            r#"{"auction":1,"euro":0.908,"bidder":"ANN","at":"2020-01-01 00:00:01"}"#,
+            r#"{"auction":3,"euro":1.816,"bidder":"BOB","at":"2020-01-01 00:00:03"}"#
         ]
     );
     assert_eq!(memory.values("names"), ["ann", "ann@0", "Bob", "Bob@2"]);
