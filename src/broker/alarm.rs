@@ -8,7 +8,7 @@ use std::sync::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, futures::Notified};
 
 use super::outlet::{Event, Outlet};
 
@@ -17,6 +17,17 @@ use super::outlet::{Event, Outlet};
 pub enum Resource {
     Disk,
     Memory,
+}
+
+impl Resource {
+    /// As RabbitMQ's events call it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Memory => "memory",
+        }
+    }
 }
 
 /// What an empty broker may take, threads and buffers and all.
@@ -119,6 +130,20 @@ impl Alarms {
         drop(publishers);
         // The last handle of an outlet may end here, and queues with it: not under the lock.
         drop(outlets);
+    }
+
+    /// Whether that alarm is on.
+    #[must_use]
+    pub fn is_on(&self, resource: Resource) -> bool {
+        match resource {
+            Resource::Disk => self.disk.load(Ordering::Acquire),
+            Resource::Memory => self.memory.load(Ordering::Acquire),
+        }
+    }
+
+    /// Waits for an alarm to come or go, from the moment that it is enabled.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// Why publishers are blocked, in RabbitMQ's words; `None` when they are not.

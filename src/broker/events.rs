@@ -14,9 +14,11 @@ use bytes::Bytes;
 
 use super::{
     Broker,
+    alarm::Resource,
     auth::Permissions,
     exchange::{Binding, EVENT, Exchange},
     parameters::LIMITS,
+    policy::apply::Affected,
     queue::Queue,
     trace::NODE,
     vhost::Vhost,
@@ -144,6 +146,14 @@ impl Broker {
         });
     }
 
+    /// An alarm came or went.
+    pub fn tell_alarm(&self, resource: Resource, on: bool) {
+        let key = if on { "alarm.set" } else { "alarm.cleared" };
+        self.core
+            .events
+            .tell(&self.core.clock, key, || vec![("source", text(resource.word())), ("node", text(NODE))]);
+    }
+
     /// A user got permissions in a vhost.
     pub fn tell_permission_created(&self, user: &str, vhost: &str, permissions: &Permissions) {
         self.tell("permission.created", || {
@@ -206,28 +216,38 @@ impl Vhost {
         });
     }
 
-    /// A policy was set, of the component `policy` or `operator_policy`; RabbitMQ tells twice of the latter.
-    pub(super) fn tell_policy_set(&self, component: &str, name: &str, policy: &Table) {
-        let whole = || -> Fields {
-            let mut fields = self.named(name);
-            for key in ["pattern", "definition", "priority", "apply-to"] {
-                fields.extend(policy.field(key).map(|value| (key, value.clone())));
-            }
+    /// A policy was set, of the component `policy` or `operator_policy`; RabbitMQ tells twice of the latter. Before it, of
+    /// each queue for which another policy counts now.
+    pub(super) fn tell_policy_set(&self, component: &str, name: &str, policy: &Table, affected: &[Affected]) {
+        let with_policy = |mut fields: Fields| {
+            fields.extend(policy_fields(policy));
             fields
         };
         if component == "operator_policy" {
             self.tell_parameter_set(component, name, policy);
         }
-        self.tell("policy.set", whole);
+        for affected in affected {
+            self.tell("queue.policy.updated", || with_policy(self.affected(affected)));
+        }
+        self.tell("policy.set", || with_policy(self.named(name)));
     }
 
-    pub(super) fn tell_policy_cleared(&self, component: &str, name: &str) {
-        if component == "operator_policy" {
+    pub(super) fn tell_policy_cleared(&self, component: &str, name: &str, affected: &[Affected]) {
+        let operator = component == "operator_policy";
+        if operator {
             self.tell_parameter_cleared(component, name);
-            self.tell("operator.policy.cleared", || self.named(name));
-        } else {
-            self.tell("policy.cleared", || self.named(name));
         }
+        for affected in affected {
+            self.tell("queue.policy.cleared", || self.affected(affected));
+        }
+        let key = if operator { "operator.policy.cleared" } else { "policy.cleared" };
+        self.tell(key, || self.named(name));
+    }
+
+    fn affected(&self, Affected { name, kind }: &Affected) -> Fields {
+        let mut fields = self.named(name);
+        fields.push(("type", text(&format!("rabbit_{}_queue", kind.word()))));
+        fields
     }
 
     pub(super) fn tell_limits_set(&self, limits: &VhostLimits) {
@@ -316,6 +336,11 @@ impl Vhost {
             ]
         });
     }
+}
+
+fn policy_fields(policy: &Table) -> impl Iterator<Item = (&'static str, Value)> {
+    let keys = ["pattern", "definition", "priority", "apply-to"].into_iter();
+    keys.filter_map(|key| Some((key, policy.field(key)?.clone())))
 }
 
 #[cfg(test)]

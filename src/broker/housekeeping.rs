@@ -1,9 +1,9 @@
 //! What the core does by itself, in the background: deadlines of queues and groups, retention, offset expiry, moving
 //! chunks out of sparse segments. One task, asleep while nothing is due.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
-use super::Broker;
+use super::{Broker, alarm::Resource};
 use crate::clock::Clock;
 
 /// How often retention, expiry and sparse segments are looked at (liveness time).
@@ -12,7 +12,29 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// Runs until dropped.
 pub async fn run(broker: Arc<Broker>) {
     // Beside each other: moving chunks takes long, and messages expire meanwhile.
-    tokio::join!(watch_queues(&broker), watch_the_rest(&broker), compact_topics(&broker));
+    tokio::join!(
+        watch_queues(&broker),
+        watch_the_rest(&broker),
+        compact_topics(&broker),
+        tell_of_alarms(&broker)
+    );
+}
+
+/// Tells who listens of alarms that come and go; one that went at once may be told by nobody.
+async fn tell_of_alarms(broker: &Arc<Broker>) {
+    let alarms = &broker.core.memory;
+    let mut told = [(Resource::Disk, false), (Resource::Memory, false)];
+    loop {
+        let mut changed = pin!(alarms.changed());
+        changed.as_mut().enable();
+        for (resource, on) in &mut told {
+            if alarms.is_on(*resource) != *on {
+                *on = !*on;
+                broker.tell_alarm(*resource, *on);
+            }
+        }
+        changed.await;
+    }
 }
 
 /// Wakes when the next queue's deadline comes, and only then.

@@ -102,7 +102,7 @@ impl Broker {
         broker.reserve_queue_ids()?;
         let holdings = broker.recover_vhosts()?;
         let queues = broker.recover_queues()?;
-        broker.vhosts().iter().for_each(super::vhost::Vhost::apply_policies);
+        broker.vhosts().iter().for_each(|vhost| drop(vhost.apply_policies()));
         broker.recover_messages(&queues)?;
         broker.recover_bindings()?;
         broker.recover_holdings(&holdings)?;

@@ -19,24 +19,24 @@ impl Vhost {
         let (name, value) = (policy.name.clone(), policy.to_table());
         let mut new = false;
         let told = value.clone();
-        let ticket = self.change_policies(|policies| {
+        let (ticket, affected) = self.change_policies(|policies| {
             new = policies.of_mut(sort).insert(name.clone(), Arc::new(policy)).is_none();
             let key = definition::parameter_key(&self.name, sort.component(), &name);
             definition::put(&self.core.store, key, parameter_value(Value::Table(value)))
         });
-        self.tell_policy_set(sort.component(), &name, &told);
+        self.tell_policy_set(sort.component(), &name, &told, &affected);
         (new, Some(ticket))
     }
 
     /// Deletes a policy for good; `None` when there is none of that name.
     pub fn clear_policy(self: &Arc<Self>, sort: Sort, name: &str) -> Option<Pending> {
         self.settings.policies().of(sort).get(name)?;
-        let ticket = self.change_policies(|policies| {
+        let (ticket, affected) = self.change_policies(|policies| {
             policies.of_mut(sort).remove(name);
             let key = definition::parameter_key(&self.name, sort.component(), name);
             definition::delete(&self.core.store, vec![key])
         });
-        self.tell_policy_cleared(sort.component(), name);
+        self.tell_policy_cleared(sort.component(), name, &affected);
         Some(Some(ticket))
     }
 
@@ -46,55 +46,66 @@ impl Vhost {
         Arc::make_mut(&mut policies).of_mut(sort).insert(policy.name.clone(), Arc::new(policy));
     }
 
-    fn change_policies<T>(self: &Arc<Self>, change: impl FnOnce(&mut Policies) -> T) -> T {
+    fn change_policies<T>(self: &Arc<Self>, change: impl FnOnce(&mut Policies) -> T) -> (T, Vec<Affected>) {
         let changed = {
             let mut policies = self.settings.policies.write();
             change(Arc::make_mut(&mut policies))
         };
-        self.apply_policies();
-        changed
+        (changed, self.apply_policies())
     }
 
-    /// Works the policies into every exchange, queue and stream.
-    pub(crate) fn apply_policies(self: &Arc<Self>) {
+    /// Works the policies into every exchange, queue and stream; gives the queues and streams for which others count now.
+    pub(crate) fn apply_policies(self: &Arc<Self>) -> Vec<Affected> {
+        let mut affected = Vec::new();
         let _applying = self.settings.applying.lock();
         for exchange in self.exchanges() {
             exchange.apply(self.settings.policies().applied(Object::Exchange(&exchange.name)));
         }
         for queue in self.queues() {
-            self.apply_to(&queue);
+            if self.apply_to(&queue) {
+                affected.push(Affected { name: queue.name.to_string(), kind: queue.kind });
+            }
         }
         for topic in self.topics() {
-            self.apply_to_stream(&topic);
+            if self.apply_to_stream(&topic) {
+                affected.push(Affected { name: topic.name.to_string(), kind: QueueKind::Stream });
+            }
         }
+        affected
     }
 
     /// Works the policies into one queue. Called again behind a declaration: a policy that changed meanwhile is seen.
     pub(crate) fn apply_policies_to(&self, queue: &Arc<Queue>) {
         let _applying = self.settings.applying.lock();
-        self.apply_to(queue);
+        let _changed = self.apply_to(queue);
     }
 
-    fn apply_to(&self, queue: &Arc<Queue>) {
+    fn apply_to(&self, queue: &Arc<Queue>) -> bool {
         let kind = kind_of(&queue.options.arguments);
-        queue.apply(self.settings.policies().applied(Object::Queue(&queue.name, kind)));
+        queue.apply(self.settings.policies().applied(Object::Queue(&queue.name, kind)))
     }
 
     pub(crate) fn apply_policies_to_stream(&self, topic: &Arc<Topic>) {
         let _applying = self.settings.applying.lock();
-        self.apply_to_stream(topic);
+        let _changed = self.apply_to_stream(topic);
     }
 
-    fn apply_to_stream(&self, topic: &Arc<Topic>) {
-        if topic.stream_arguments.is_some() {
-            topic.apply(self.settings.policies().applied(Object::Queue(&topic.name, QueueKind::Stream)));
-        }
+    fn apply_to_stream(&self, topic: &Arc<Topic>) -> bool {
+        let applied = || self.settings.policies().applied(Object::Queue(&topic.name, QueueKind::Stream));
+        topic.stream_arguments.is_some() && topic.apply(applied())
     }
 
     /// What counts for an object that is about to be made.
     pub(crate) fn policies_for(&self, object: Object<'_>) -> Applied {
         self.settings.policies().applied(object)
     }
+}
+
+/// A queue, or a stream, for which another policy counts than before.
+#[derive(Debug)]
+pub(crate) struct Affected {
+    pub(crate) name: String,
+    pub(crate) kind: QueueKind,
 }
 
 /// The type of a queue with these arguments, which were checked when it was declared.

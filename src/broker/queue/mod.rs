@@ -200,12 +200,14 @@ impl Queue {
     }
 
     /// Takes on what policies say of it, live.
-    pub fn apply(self: &Arc<Self>, applied: Applied) {
-        if **self.applied.lock() != applied {
+    pub fn apply(self: &Arc<Self>, applied: Applied) -> bool {
+        let changed = **self.applied.lock() != applied;
+        if changed {
             let arguments = applied.arguments(&self.options.arguments);
             *self.applied.lock() = Arc::new(applied);
             self.reconfigure(&arguments);
         }
+        changed
     }
 
     /// What policies say of it.

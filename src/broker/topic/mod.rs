@@ -90,10 +90,16 @@ impl Topic {
     }
 
     /// Takes on what policies say of it as a stream: its retention.
-    pub fn apply(&self, applied: Applied) {
-        *self.applied.write() = Arc::new(applied);
+    pub fn apply(&self, applied: Applied) -> bool {
+        let changed = {
+            let mut known = self.applied.write();
+            let changed = **known != applied;
+            *known = Arc::new(applied);
+            changed
+        };
         let mut config = self.config.write();
         *config = Arc::new(self.limited(&config));
+        changed
     }
 
     /// What policies say of it.
