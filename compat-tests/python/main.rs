@@ -136,6 +136,7 @@ fn kafka_rows() {
             "test_kafka_cluster_rows.py",
             "test_kafka_semantics.py",
             "test_kafka_sessions.py",
+            "test_kafka_quotas.py",
         ],
     );
 }

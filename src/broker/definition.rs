@@ -3,7 +3,8 @@
 //! | key | value |
 //! |---|---|
 //! | `V` vhost | a table: description, tags and the like (nothing: none of them) |
-//! | `U` user | a table: password hash, tags, limits, permissions |
+//! | `U` user | a table: password hash, SCRAM credentials, tags, limits, permissions |
+//! | `L` user, client id | a client quota: a table of limits; a name is nothing, `*` (default), or `=` and the name |
 //! | `R` vhost, component, name | a runtime parameter (policies and limits are some): a table with its `value` |
 //! | `G` name | a global parameter: likewise |
 //! | `S` | the default user and vhost have been made: a deleted one stays deleted |
@@ -64,6 +65,11 @@ pub const SEEDED_KEY: &[u8] = b"S";
 #[must_use]
 pub fn user_key(user: &str) -> Vec<u8> {
     key(b'U', &[user])
+}
+
+#[must_use]
+pub fn quota_key(user: &str, client_id: &str) -> Vec<u8> {
+    key(b'L', &[user, client_id])
 }
 
 #[must_use]
@@ -195,7 +201,7 @@ pub fn read_binding(key: &[u8]) -> Option<StoredBinding> {
     })
 }
 
-/// Reads the names in a key of `V`, `X`, `Q`, `U`, `R` or `G`.
+/// Reads the names in a key of `V`, `X`, `Q`, `U`, `L`, `R` or `G`.
 #[must_use]
 pub fn read_names<const N: usize>(key: &[u8]) -> Option<[String; N]> {
     let mut r = Reader(key.split_first()?.1);

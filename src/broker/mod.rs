@@ -27,6 +27,7 @@ pub mod policy;
 pub mod profile;
 pub mod publish;
 pub mod queue;
+pub mod quotas;
 pub mod receipt;
 pub mod recovery;
 pub mod refusal;
@@ -62,6 +63,7 @@ use self::{
     meters::Meters,
     profile::Profile,
     queue::{ConnectionId, ConsumerId, QueueId, Seq},
+    quotas::Quotas,
     refusal::Refusal,
     registry::Connections,
     reply::Replies,
@@ -163,6 +165,7 @@ impl Ids {
 pub struct Broker {
     pub core: Arc<Core>,
     pub users: Arc<Users>,
+    pub quotas: Quotas,
     pub connections: Connections,
     pub groups: Arc<Groups>,
     pub producer_ids: Arc<ProducerIds>,

@@ -90,6 +90,7 @@ impl Broker {
         let broker = Self {
             core: core.clone(),
             users: Arc::default(),
+            quotas: super::quotas::Quotas::default(),
             connections: super::registry::Connections::default(),
             groups,
             producer_ids,
@@ -198,6 +199,11 @@ impl Broker {
             let [name] = definition::read_names(&key).ok_or_else(|| unreadable(&key))?;
             let user = definition::read_table(&value).and_then(|table| read_user(&name, &table));
             self.users.put(user.ok_or_else(|| unreadable(&key))?);
+        }
+        for (key, value) in store.scan(Space::Meta, b"L")? {
+            if !self.quotas.recover(&key, &value) {
+                return Err(unreadable(&key));
+            }
         }
         for (key, value) in store.scan(Space::Meta, b"G")? {
             let [name] = definition::read_names(&key).ok_or_else(|| unreadable(&key))?;

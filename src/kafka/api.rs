@@ -56,6 +56,8 @@ macro_rules! for_each_api {
             45 AlterPartitionReassignments alter_partition_reassignments AlterPartitionReassignmentsRequest AlterPartitionReassignmentsResponse 0..=1  from 0;
             46 ListPartitionReassignments  list_partition_reassignments  ListPartitionReassignmentsRequest  ListPartitionReassignmentsResponse  0..=0  from 0;
             47 OffsetDelete                offset_delete                 OffsetDeleteRequest                OffsetDeleteResponse                0..=0  from 0;
+            48 DescribeClientQuotas          describe_client_quotas        DescribeClientQuotasRequest        DescribeClientQuotasResponse        0..=1  from 0;
+            49 AlterClientQuotas             alter_client_quotas           AlterClientQuotasRequest           AlterClientQuotasResponse           0..=1  from 0;
             50 DescribeUserScramCredentials  describe_user_scram_credentials DescribeUserScramCredentialsRequest DescribeUserScramCredentialsResponse 0..=0 from 0;
             51 AlterUserScramCredentials     alter_user_scram_credentials  AlterUserScramCredentialsRequest   AlterUserScramCredentialsResponse   0..=0  from 0;
             55 DescribeQuorum              describe_quorum               DescribeQuorumRequest              DescribeQuorumResponse              0..=2  from 0;

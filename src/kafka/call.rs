@@ -6,7 +6,7 @@ use std::{
     pin::pin,
     sync::{Arc, OnceLock, atomic::AtomicUsize},
     task::Poll,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -22,6 +22,7 @@ use crate::{
     broker::{
         Pending,
         group::{GroupKey, Groups, share::ShareSessions},
+        quotas::QuotaKey,
         topic::{Topic, Topics, VhostName},
     },
     store::StoreError,
@@ -61,6 +62,13 @@ impl Peer {
     }
 }
 
+/// Kafka's name for who has not logged in.
+const ANONYMOUS: &str = "ANONYMOUS";
+
+/// A connection that is not heard does not show its end either; Kafka closes an idle one after so long
+/// (`connections.max.idle.ms`).
+const MUTED_MAX: Duration = Duration::from_secs(600);
+
 /// What a client's token is answered with.
 pub struct LoginStep {
     pub token: Vec<u8>,
@@ -73,6 +81,8 @@ pub struct Call {
     pub peer: Arc<Peer>,
     pub version: i16,
     pub client_id: Option<String>,
+    /// Of the whole frame.
+    pub bytes: usize,
     /// When it came.
     pub now: Instant,
 }
@@ -107,7 +117,43 @@ impl Call {
     /// Who asks; Kafka has a name for one that has not logged in.
     #[must_use]
     pub fn principal(&self) -> String {
-        self.peer.identity.get().map_or("ANONYMOUS", |identity| &*identity.user).to_owned()
+        self.peer.identity.get().map_or(ANONYMOUS, |identity| &*identity.user).to_owned()
+    }
+
+    /// Counts what the client produced or is sent; above its quota it is not heard for so long, in milliseconds.
+    #[must_use]
+    pub fn throttle(&self, key: QuotaKey, bytes: usize) -> i32 {
+        let quotas = &self.door().broker.quotas;
+        let (user, client_id) = self.quota_names();
+        self.muted(quotas.record(self.peer.timer.now(), key, user, client_id, bytes))
+    }
+
+    /// As [`Call::throttle`]; above the quota nothing is sent, and then it is not counted.
+    #[must_use]
+    pub fn throttle_unless_within(&self, key: QuotaKey, bytes: usize) -> i32 {
+        let quotas = &self.door().broker.quotas;
+        let (user, client_id) = self.quota_names();
+        self.muted(quotas.record_if_within(self.peer.timer.now(), key, user, client_id, bytes))
+    }
+
+    /// The most that the client's quota lets it be sent at once.
+    #[must_use]
+    pub fn quota_bytes_max(&self, key: QuotaKey) -> usize {
+        let (user, client_id) = self.quota_names();
+        self.door().broker.quotas.bytes_max(key, user, client_id)
+    }
+
+    fn quota_names(&self) -> (&str, &str) {
+        let user = self.peer.identity.get().map_or(ANONYMOUS, |identity| &*identity.user);
+        (user, self.client_id.as_deref().unwrap_or_default())
+    }
+
+    fn muted(&self, duration: Duration) -> i32 {
+        let ms = i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
+        if ms > 0 {
+            self.peer.timer.mute(duration.min(MUTED_MAX));
+        }
+        ms
     }
 
     /// Whether it may do what concerns more than its vhost. There are no ACLs: whoever has logged in must be an
@@ -199,22 +245,44 @@ pub struct Timer(Mutex<Times>);
 struct Times {
     now: Instant,
     wanted: Option<Instant>,
+    /// No further request is begun until then.
+    muted_until: Option<Instant>,
 }
 
 impl Timer {
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self(Mutex::new(Times { now, wanted: None }))
+        Self(Mutex::new(Times { now, wanted: None, muted_until: None }))
     }
 
     pub fn set_now(&self, now: Instant) {
-        self.0.lock().now = now;
+        let mut times = self.0.lock();
+        times.now = now;
+        times.muted_until = times.muted_until.filter(|until| *until > now);
     }
 
-    /// When a handler wants to be polled.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.0.lock().now
+    }
+
+    /// When a handler wants to be polled, or the connection to be heard again.
     #[must_use]
     pub fn wanted(&self) -> Option<Instant> {
-        self.0.lock().wanted
+        let times = self.0.lock();
+        [times.wanted, times.muted_until].into_iter().flatten().min()
+    }
+
+    /// The connection is not heard for so long: its client has used up its quota (KIP-219).
+    fn mute(&self, duration: Duration) {
+        let mut times = self.0.lock();
+        let until = times.now.checked_add(duration);
+        times.muted_until = times.muted_until.max(until);
+    }
+
+    #[must_use]
+    pub fn is_muted(&self) -> bool {
+        self.0.lock().muted_until.is_some()
     }
 
     /// What comes of `future`, or nothing if `deadline` is first.

@@ -115,6 +115,10 @@ impl Connection {
         if self.state != State::Open || self.output.is_full() {
             return false;
         }
+        if self.peer.timer.is_muted() {
+            self.held_back = true;
+            return false;
+        }
         // The handshake before it has been answered, or it would not be wanted.
         if self.peer.login.lock().wants_bare_token() {
             return self.take_bare_token(now, input, cx);
@@ -239,7 +243,7 @@ impl Connection {
         let (key, progress) = match dispatch::served(api_key, api_version) {
             Some(key) => {
                 self.peer.login.lock().admit(now, key)?;
-                let call = Call { peer: self.peer.clone(), version: api_version, client_id, now };
+                let call = Call { peer: self.peer.clone(), version: api_version, client_id, bytes, now };
                 let work = dispatch::start(key, call, correlation_id, body);
                 let work = work.map_err(|e| format!("{key:?} request, version {api_version}: {e}"))?;
                 (key, Progress::AtWork(work))

@@ -81,6 +81,17 @@ pub enum Context {
     Incremental(i32),
 }
 
+impl Context {
+    /// Of the answer, when nothing is in it.
+    #[must_use]
+    pub fn session_id(self) -> i32 {
+        match self {
+            Self::Sessionless | Self::Full => NO_SESSION,
+            Self::Incremental(id) => id,
+        }
+    }
+}
+
 impl FetchSessions {
     #[must_use]
     pub fn new(slots: usize) -> Arc<Self> {

@@ -15,12 +15,15 @@ use uuid::Uuid;
 
 use super::check_leader_epoch;
 use crate::{
-    broker::topic::{
-        Offset,
-        fetch::{FetchError, Fetched, Isolation, Read},
-        partition::{Offsets, Partition},
-        transactions::Aborted,
-        waiters::Waiter,
+    broker::{
+        quotas::QuotaKey,
+        topic::{
+            Offset,
+            fetch::{FetchError, Fetched, Isolation, Read},
+            partition::{Offsets, Partition},
+            transactions::Aborted,
+            waiters::Waiter,
+        },
     },
     data::record::BatchHeader,
     kafka::{
@@ -49,6 +52,7 @@ pub async fn handle(call: Call, request: FetchRequest) -> FetchResponse {
     let remembered = if context == Context::Full { request.topics.clone() } else { Vec::new() };
     let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or_default());
     let bytes_max = usize::try_from(request.max_bytes).unwrap_or_default().min(RESPONSE_BYTES_MAX);
+    let bytes_max = bytes_max.min(call.quota_bytes_max(QuotaKey::ConsumerByteRate));
     let bytes_min = usize::try_from(request.min_bytes).unwrap_or_default().min(bytes_max);
     let isolation =
         if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
@@ -60,6 +64,11 @@ pub async fn handle(call: Call, request: FetchRequest) -> FetchResponse {
         // Whether it was the records or the time: the answer is what there is now.
         call.peer.timer.before(call.now + max_wait, waiter.fired()).await;
         plan = asked.plan(&call);
+    }
+    let throttle_time_ms = call.throttle_unless_within(QuotaKey::ConsumerByteRate, plan.bytes);
+    if throttle_time_ms > 0 {
+        let session_id = context.session_id();
+        return FetchResponse { throttle_time_ms, session_id, ..FetchResponse::default() };
     }
     let responses = asked.answer(&call, plan).await;
     sessions.answer(call.now, by_id, context, remembered, responses)

@@ -16,6 +16,7 @@ use super::transactions::error;
 use crate::{
     broker::{
         group::offsets::TopicPartition,
+        quotas::QuotaKey,
         topic::{
             Offset, Topic,
             append::{Appended, Refused},
@@ -100,7 +101,8 @@ pub async fn handle(call: Call, request: ProduceRequest) -> Reply<ProduceRespons
         }
         responses.push(TopicProduceResponse { name, topic_id, partition_responses });
     }
-    let response = ProduceResponse { responses, ..ProduceResponse::default() };
+    let throttle_time_ms = call.throttle(QuotaKey::ProducerByteRate, call.bytes);
+    let response = ProduceResponse { responses, throttle_time_ms, ..ProduceResponse::default() };
     // What belongs to a transaction is read when that has ended.
     if acks != NO_ANSWER && transactional_id.is_none() {
         call.door().broker.core.read_by_followers(&ends).await;

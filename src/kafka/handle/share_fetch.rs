@@ -24,6 +24,7 @@ use crate::{
                 partition::{Acquired, ReadBatch, Wanted},
             },
         },
+        quotas::QuotaKey,
         topic::{
             Offset,
             fetch::{FetchError, Fetched, Isolation, Read},
@@ -107,11 +108,20 @@ async fn fetch(call: &Call, request: ShareFetchRequest) -> Result<ShareFetchResp
         let data = answers.of(at);
         (data.acknowledge_error_code, data.acknowledge_error_message) = parts(outcome);
     }
+    let responses = answers.into_topics();
+    // What has been lent must come: it is sent, and the client not heard for a while.
+    let throttle_time_ms = call.throttle(QuotaKey::ConsumerByteRate, records_bytes(&responses));
     Ok(ShareFetchResponse {
+        throttle_time_ms,
         acquisition_lock_timeout_ms: borrower.lock_ms(),
-        responses: answers.into_topics(),
+        responses,
         ..ShareFetchResponse::default()
     })
+}
+
+fn records_bytes(responses: &[ShareFetchableTopicResponse]) -> usize {
+    let partitions = responses.iter().flat_map(|response| &response.partitions);
+    partitions.filter_map(|data| data.records.as_ref()).map(Records::len).sum()
 }
 
 fn partitions(topic: FetchTopic) -> Vec<(TopicPartition, Vec<RawBatch>)> {
