@@ -3,6 +3,7 @@ ACLs, delegation tokens, and transactions from outside."""
 
 import pytest
 
+from conftest import wait_for
 from test_kafka_rows import BAD_NAME, REPLICAS, check, door, holds, topic  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("kafka_address")
@@ -206,3 +207,73 @@ def test_credentials_of_users_are_set_and_described(door, topic):
         describing(["{T}"], ("{T}", *unknown)),
     ]
     check(door, topic, rows)
+
+
+def test_groups_are_configured(door, topic):
+    session, reset = "consumer.session.timeout.ms", "share.auto.offset.reset"
+    GROUP, SET, DELETE, APPEND = 32, 0, 1, 2
+
+    def altering(code, text, *changes, name="{T}", validate=False):
+        configs = [{"Name": key, "ConfigOperation": operation, "Value": value} for key, operation, value in changes]
+        asked = {"ResourceType": GROUP, "ResourceName": name, "Configs": configs}
+        answer = {"ErrorCode": code, "ErrorMessage": text, "ResourceType": GROUP, "ResourceName": name}
+        asked = {"Resources": [asked], "ValidateOnly": validate}
+        return "IncrementalAlterConfigs", 1, asked, {"Responses": [answer]}
+
+    def replacing(**configs):
+        configs = [{"Name": key.replace("_", "."), "Value": value} for key, value in configs.items()]
+        asked = {"ResourceType": GROUP, "ResourceName": "{T}", "Configs": configs}
+        return "AlterConfigs", 2, {"Resources": [asked]}, {"Responses": [{"ErrorCode": 0, "ErrorMessage": None}]}
+
+    def describing(key, value, source, kind, *synonyms):
+        synonyms = [{"Name": name, "Value": value, "Source": source} for name, value, source in synonyms]
+        found = {"Name": key, "Value": value, "ReadOnly": False, "ConfigSource": source, "ConfigType": kind}
+        asked = {"ResourceType": GROUP, "ResourceName": "{T}", "ConfigurationKeys": [key]}
+        answer = {"ErrorCode": 0, "Configs": [found | {"Synonyms": synonyms}]}
+        return "DescribeConfigs", 4, {"Resources": [asked], "IncludeSynonyms": True}, {"Results": [answer]}
+
+    by_default = (f"group.{session}", "45000", 5)
+    as_it_was = describing(session, "45000", 5, 3, by_default)
+    unnamed = {"Resources": [{"ResourceType": GROUP, "ResourceName": "", "ConfigurationKeys": None}]}
+    must = "The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'."
+    wrong = f"Invalid value x for configuration {reset}: Invalid value `x` for configuration {reset}. {must}"
+    at_least = f"{session} must be greater than or equal to group.consumer.min.session.timeout.ms"
+    rows = [
+        as_it_was,
+        altering(0, None, (session, SET, "50000"), validate=True),
+        as_it_was,
+        altering(0, None, (session, SET, " 50000 ")),
+        describing(session, "50000", 8, 3, (session, "50000", 8), by_default),
+        altering(40, f"Invalid value x for configuration {session}: Not a number of type INT", (session, SET, "x")),
+        altering(40, at_least, (session, SET, "1")),
+        altering(40, "Unknown group config name: bogus", ("bogus", SET, "1")),
+        altering(40, f"Can't APPEND to key {session} because its type is not LIST.", (session, APPEND, "1")),
+        altering(40, wrong, (reset, SET, "x")),
+        altering(
+            40,
+            "Invalid value READ for configuration share.isolation.level: String must be one of: read_committed, "
+            "read_uncommitted",
+            ("share.isolation.level", SET, "READ"),
+        ),
+        altering(42, f"Null value not supported for : {session}", (session, SET, None)),
+        altering(42, "Default group resources are not allowed.", (session, SET, "50000"), name=""),
+        altering(0, None, ("bogus", DELETE, None)),
+        ("DescribeConfigs", 4, unnamed, {"Results": [{"ErrorCode": 42, "ErrorMessage": "Group name must not be empty"}]}),
+        replacing(share_auto_offset_reset="earliest"),
+        as_it_was,
+        describing(reset, "earliest", 8, 2, (reset, "earliest", 8), (reset, "latest", 5)),
+    ]
+    check(door, topic, rows)
+
+    def is_listed():
+        listed = door.call("ListConfigResources", 1, ResourceTypes=[GROUP])["ConfigResources"]
+        return {"ResourceName": topic, "ResourceType": GROUP} in listed
+
+    assert is_listed()
+    check(door, topic, [replacing(), as_it_was])
+    wait_for(lambda: not is_listed())
+
+
+def test_two_phase_commit_is_not_advertised(door):
+    versions = {one["ApiKey"]: one["MaxVersion"] for one in door.call("ApiVersions", 0)["ApiKeys"]}
+    assert versions[22] == 5

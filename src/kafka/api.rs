@@ -31,7 +31,7 @@ macro_rules! for_each_api {
             19 CreateTopics                create_topics                 CreateTopicsRequest                CreateTopicsResponse                2..=7  from 2;
             20 DeleteTopics                delete_topics                 DeleteTopicsRequest                DeleteTopicsResponse                1..=6  from 1;
             21 DeleteRecords               delete_records                DeleteRecordsRequest               DeleteRecordsResponse               0..=2  from 0;
-            22 InitProducerId              init_producer_id              InitProducerIdRequest              InitProducerIdResponse              0..=6  from 0;
+            22 InitProducerId              init_producer_id              InitProducerIdRequest              InitProducerIdResponse              0..=5  from 0;
             23 OffsetForLeaderEpoch        offset_for_leader_epoch       OffsetForLeaderEpochRequest        OffsetForLeaderEpochResponse        2..=4  from 2;
             24 AddPartitionsToTxn          add_partitions_to_txn         AddPartitionsToTxnRequest          AddPartitionsToTxnResponse          0..=5  from 0;
             25 AddOffsetsToTxn             add_offsets_to_txn            AddOffsetsToTxnRequest             AddOffsetsToTxnResponse             0..=4  from 0;

@@ -37,9 +37,19 @@ pub struct GroupConfigKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Rule {
     /// In milliseconds.
-    Between { default: i64, min: (i64, &'static str), max: (i64, &'static str) },
-    /// The first is the default.
-    OneOf(&'static [&'static str]),
+    Between {
+        default: i64,
+        min: (i64, &'static str),
+        max: (i64, &'static str),
+    },
+    /// As Kafka lists them.
+    OneOf {
+        default: &'static str,
+        values: &'static [&'static str],
+    },
+    Boolean {
+        default: bool,
+    },
     /// `latest` (the default), `earliest`, or `by_duration:` and a duration in ISO 8601.
     OffsetReset,
 }
@@ -231,7 +241,7 @@ pub const GROUP_CONFIGS: &[GroupConfigKey] = &[
     GroupConfigKey {
         name: "share.isolation.level", config_type: Str, synonym: None,
         documentation: "Whether records of open and aborted transactions are delivered.",
-        rule: |_| Rule::OneOf(&["read_uncommitted", "read_committed"]),
+        rule: |_| Rule::OneOf { default: "read_uncommitted", values: &["read_committed", "read_uncommitted"] },
     },
     GroupConfigKey {
         name: "share.partition.max.record.locks", config_type: Int, synonym: Some("group.share.partition.max.record.locks"),
@@ -254,7 +264,7 @@ pub const GROUP_CONFIGS: &[GroupConfigKey] = &[
     GroupConfigKey {
         name: "share.renew.acknowledge.enable", config_type: Boolean, synonym: None,
         documentation: "Whether a member may renew the lock of what it has been lent.",
-        rule: |_| Rule::OneOf(&["true", "false"]),
+        rule: |_| Rule::Boolean { default: true },
     },
     GroupConfigKey {
         name: "share.session.timeout.ms", config_type: Int, synonym: Some("group.share.session.timeout.ms"),
@@ -375,7 +385,7 @@ impl GroupConfig {
 
     #[must_use]
     pub fn may_renew(&self, defaults: &Defaults) -> bool {
-        self.value("share.renew.acknowledge.enable", defaults) == "true"
+        self.value("share.renew.acknowledge.enable", defaults).eq_ignore_ascii_case("true")
     }
 
     /// What a consumer group is held to.
@@ -425,7 +435,8 @@ impl GroupConfigKey {
     pub fn default(&self, defaults: &Defaults) -> String {
         match (self.rule)(defaults) {
             Rule::Between { default, .. } => default.to_string(),
-            Rule::OneOf(values) => values.first().copied().unwrap_or_default().to_owned(),
+            Rule::OneOf { default, .. } => default.to_owned(),
+            Rule::Boolean { default } => default.to_string(),
             Rule::OffsetReset => "latest".to_owned(),
         }
     }
@@ -444,15 +455,26 @@ impl GroupConfigKey {
                 }
                 Ok(())
             }
-            Rule::OneOf(values) if values.contains(&value.trim()) => Ok(()),
-            Rule::OneOf(values) => {
+            Rule::OneOf { values, .. } if values.contains(&value.trim()) => Ok(()),
+            Rule::Boolean { .. } if ["true", "false"].contains(&value.trim().to_lowercase().as_str()) => {
+                Ok(())
+            }
+            Rule::Boolean { .. } => {
+                let must = "Expected value to be either true or false".to_owned();
+                Err(GroupConfigError::Value { name, value: value.to_owned(), must })
+            }
+            Rule::OneOf { values, .. } => {
                 let must = format!("String must be one of: {}", values.join(", "));
                 Err(GroupConfigError::Value { name, value: value.to_owned(), must })
             }
             Rule::OffsetReset if OffsetReset::parse(value.trim()).is_some() => Ok(()),
             Rule::OffsetReset => {
-                let must = "the value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'.";
-                Err(GroupConfigError::Value { name, value: value.to_owned(), must: must.to_owned() })
+                // Kafka says it twice.
+                let must = format!(
+                    "Invalid value `{value}` for configuration {name}. The value must be either 'earliest', 'latest' or of \
+                     the format 'by_duration:<PnDTnHnMn.nS>'."
+                );
+                Err(GroupConfigError::Value { name, value: value.to_owned(), must })
             }
         }
     }
@@ -474,10 +496,18 @@ impl Groups {
         ids
     }
 
-    /// Replaces a group's configuration; its members feel it with their next heartbeat.
-    pub fn alter_config(&self, key: &GroupKey, config: GroupConfig) -> Ticket {
+    /// Replaces a group's configuration by what `change` makes of it; its members feel it with their next heartbeat.
+    ///
+    /// # Errors
+    /// What `change` refuses.
+    pub fn alter_config<E>(
+        &self,
+        key: &GroupKey,
+        change: impl FnOnce(&GroupConfig) -> Result<GroupConfig, E>,
+    ) -> Result<Ticket, E> {
         let mut writes = Writes::default();
         let mut configs = self.configs.write();
+        let config = change(&configs.get(key).cloned().unwrap_or_default())?;
         if config.is_empty() {
             configs.remove(key);
             writes.delete(Space::State, keys::group_config(key));
@@ -486,7 +516,7 @@ impl Groups {
             configs.insert(key.clone(), Arc::new(config));
         }
         // Under the lock, so that two alterations reach the log in the order in which they were made.
-        writes.submit(&self.store, drop)
+        Ok(writes.submit(&self.store, drop))
     }
 
     pub(super) fn recover_config(&self, key: GroupKey, value: &Bytes) {

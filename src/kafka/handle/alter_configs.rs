@@ -4,29 +4,13 @@
 use super::config_changes::{self, Asked, Change, Operation};
 use crate::kafka::{
     call::Call,
-    fault::Fault,
-    wire::alter_configs::{
-        AlterConfigsRequest, AlterConfigsResource, AlterConfigsResourceResponse, AlterConfigsResponse,
-        AlterableConfig,
-    },
+    wire::alter_configs::{AlterConfigsRequest, AlterConfigsResource, AlterConfigsResponse, AlterableConfig},
 };
 
 pub async fn handle(call: Call, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let asked = request.resources.into_iter().map(asked).collect();
-    let outcomes = config_changes::apply(&call, asked, request.validate_only).await;
-    let answer = |(resource, outcome): (config_changes::Resource, Result<(), Fault>)| {
-        let (code, error_message) = config_changes::code_and_text(outcome);
-        AlterConfigsResourceResponse {
-            error_code: code.code(),
-            error_message,
-            resource_type: resource.kind,
-            resource_name: resource.name,
-        }
-    };
-    AlterConfigsResponse {
-        responses: outcomes.into_iter().map(answer).collect(),
-        ..AlterConfigsResponse::default()
-    }
+    let responses = config_changes::apply(&call, asked, request.validate_only).await;
+    AlterConfigsResponse { responses, ..AlterConfigsResponse::default() }
 }
 
 fn asked(resource: AlterConfigsResource) -> Asked {

@@ -13,6 +13,7 @@ use super::config_resource::{self, ResourceType};
 use crate::{
     broker::{
         Pending,
+        group::config::GroupConfig,
         topic::{
             Topic,
             config::{ConfigType, TopicConfig, config, items},
@@ -23,6 +24,7 @@ use crate::{
         NODE_ID,
         call::Call,
         fault::{ErrorCode, Fault},
+        wire::alter_configs::AlterConfigsResourceResponse,
     },
 };
 
@@ -62,7 +64,7 @@ pub(super) async fn apply(
     call: &Call,
     asked: Vec<Asked>,
     validate_only: bool,
-) -> Vec<(Resource, Result<(), Fault>)> {
+) -> Vec<AlterConfigsResourceResponse> {
     let (mut seen, mut twice) = (HashSet::new(), HashSet::new());
     for Asked { resource, .. } in &asked {
         if !seen.insert(resource.clone()) {
@@ -81,15 +83,21 @@ pub(super) async fn apply(
     if let Err(error) = call.durable(pending).await {
         outcomes.iter_mut().for_each(|(_, outcome)| *outcome = Err(error.into()));
     }
-    outcomes
+    outcomes.into_iter().map(|(resource, outcome)| answer(resource, outcome)).collect()
 }
 
-/// As the response has them; what went wrong without a word has none.
-pub(super) fn code_and_text(outcome: Result<(), Fault>) -> (ErrorCode, Option<String>) {
-    match outcome {
+/// What went wrong without a word has none.
+fn answer(resource: Resource, outcome: Result<(), Fault>) -> AlterConfigsResourceResponse {
+    let (code, error_message) = match outcome {
         Ok(()) => (ErrorCode::None, None),
         Err(Fault { code: ErrorCode::UnknownServerError, .. }) => (ErrorCode::UnknownServerError, None),
         Err(fault) => (fault.code, Some(fault.message)),
+    };
+    AlterConfigsResourceResponse {
+        error_code: code.code(),
+        error_message,
+        resource_type: resource.kind,
+        resource_name: resource.name,
     }
 }
 
@@ -103,11 +111,14 @@ fn change(call: &Call, asked: &Asked, validate_only: bool, pending: &mut Pending
     match config_resource::resource_type(*kind) {
         Some(ResourceType::Topic) => {
             let topic = topic(call, name)?;
-            let changed = |now: &TopicConfig| changed((!asked.replaces_all).then_some(now), &changes);
+            let changed = |now: &TopicConfig| {
+                let set = changed((!asked.replaces_all).then(|| now.overrides()), &changes, topic_list)?;
+                TopicConfig::new(set.iter().map(|(n, v)| (n.as_str(), Some(v.as_str())))).map_err(Fault::from)
+            };
             if validate_only {
                 changed(&topic.config()).map(drop)?;
             } else {
-                *pending = Some(call.topics().alter_config(&topic, changed)?);
+                *pending = (*pending).max(Some(call.topics().alter_config(&topic, changed)?));
             }
             Ok(())
         }
@@ -130,7 +141,27 @@ fn change(call: &Call, asked: &Asked, validate_only: bool, pending: &mut Pending
             }
             Err(invalid(format!("Cannot update these configs dynamically: [{}]", names.join(", "))))
         }
-        Some(ResourceType::BrokerLogger | ResourceType::ClientMetrics | ResourceType::Group) | None => {
+        Some(ResourceType::Group) if name.is_empty() => {
+            Err(invalid("Default group resources are not allowed."))
+        }
+        Some(ResourceType::Group) => {
+            let (groups, key) = (call.groups(), call.group(name));
+            let changed = |now: &GroupConfig| {
+                let set = changed((!asked.replaces_all).then(|| now.set()), &changes, |_| None)?;
+                GroupConfig::new(
+                    set.iter().map(|(n, v)| (n.as_str(), v.as_str())),
+                    &groups.settings().defaults,
+                )
+                .map_err(|error| Fault::new(ErrorCode::InvalidConfig, error.to_string()))
+            };
+            if validate_only {
+                changed(&groups.config(&key)).map(drop)?;
+            } else {
+                *pending = (*pending).max(Some(groups.alter_config(&key, changed)?));
+            }
+            Ok(())
+        }
+        Some(ResourceType::BrokerLogger | ResourceType::ClientMetrics) | None => {
             Err(invalid(format!("Unknown resource type {kind}")))
         }
     }
@@ -165,12 +196,19 @@ fn topic(call: &Call, name: &str) -> Result<Arc<Topic>, Fault> {
     })
 }
 
-/// A topic's configuration with the changes; `now` is what it has to begin with.
-fn changed(now: Option<&TopicConfig>, changes: &[&Change]) -> Result<TopicConfig, Fault> {
-    let mut set: Vec<(String, String)> = match now {
-        Some(now) => now.overrides().map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
-        None => Vec::new(),
-    };
+/// The default of a topic's config that is a list.
+fn topic_list(name: &str) -> Option<&'static str> {
+    config(name).filter(|key| key.config_type == ConfigType::List).map(|key| key.default)
+}
+
+/// What is set after the changes; `now` is what is set to begin with, and `list` the default of what is a list.
+fn changed<'n, 'v>(
+    now: Option<impl Iterator<Item = (&'n str, &'v str)>>,
+    changes: &[&Change],
+    list: impl Fn(&str) -> Option<&'static str>,
+) -> Result<Vec<(String, String)>, Fault> {
+    let mut set: Vec<(String, String)> =
+        now.into_iter().flatten().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
     for Change { name, operation, value } in changes.iter().copied() {
         let value = value.as_deref().unwrap_or_default();
         let before = set.iter().position(|(n, _)| n == name).map(|at| set.remove(at).1);
@@ -179,18 +217,17 @@ fn changed(now: Option<&TopicConfig>, changes: &[&Change]) -> Result<TopicConfig
             Operation::Set => value.to_owned(),
             Operation::Append | Operation::Subtract => {
                 let word = if *operation == Operation::Append { "APPEND" } else { "SUBTRACT" };
-                let key =
-                    config(name).filter(|key| key.config_type == ConfigType::List).ok_or_else(|| {
-                        let text = format!("Can't {word} to key {name} because its type is not LIST.");
-                        Fault::new(ErrorCode::InvalidConfig, text)
-                    })?;
-                let list = before.unwrap_or_else(|| key.default.to_owned());
+                let default = list(name).ok_or_else(|| {
+                    let text = format!("Can't {word} to key {name} because its type is not LIST.");
+                    Fault::new(ErrorCode::InvalidConfig, text)
+                })?;
+                let list = before.unwrap_or_else(|| default.to_owned());
                 edited(&list, value, *operation == Operation::Append)
             }
         };
         set.push((name.clone(), new));
     }
-    TopicConfig::new(set.iter().map(|(n, v)| (n.as_str(), Some(v.as_str())))).map_err(Fault::from)
+    Ok(set)
 }
 
 /// A list with items more, or without them.

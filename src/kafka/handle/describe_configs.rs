@@ -1,4 +1,5 @@
-//! DescribeConfigs (API key 32), versions 1–4: every config of a topic or of the broker, with source and default.
+//! DescribeConfigs (API key 32), versions 1–4: every config of a topic, of a group or of the broker, with source and
+//! default.
 //!
 //! Version 3: types and documentation (KIP-226, KIP-569). Tools read a topic's configs to write them back, so none is
 //! left out.
@@ -8,9 +9,12 @@ use super::{
     config_resource::{self, ResourceType},
 };
 use crate::{
-    broker::topic::{
-        config::{ConfigKey, ConfigSource, ConfigType},
-        table::check_kafka_name,
+    broker::{
+        group::config::{Defaults, GroupConfigKey},
+        topic::{
+            config::{ConfigKey, ConfigSource, ConfigType},
+            table::check_kafka_name,
+        },
     },
     kafka::{
         NODE_ID,
@@ -84,7 +88,16 @@ fn configs(
             )),
             Err(_) => invalid(format!("Broker id must be an integer, but it is: {name}")),
         },
-        Some(ResourceType::BrokerLogger | ResourceType::ClientMetrics | ResourceType::Group) | None => {
+        Some(ResourceType::Group) if name.is_empty() => invalid("Group name must not be empty".to_owned()),
+        Some(ResourceType::Group) => {
+            let (groups, key) = (call.groups(), call.group(name));
+            let (config, defaults) = (groups.config(&key), &groups.settings().defaults);
+            Ok(config
+                .all(defaults)
+                .map(|(key, value, own)| of_group(key, value, own, defaults, wanted))
+                .collect())
+        }
+        Some(ResourceType::BrokerLogger | ResourceType::ClientMetrics) | None => {
             Err(ErrorCode::InvalidRequest.into())
         }
     }
@@ -124,6 +137,41 @@ fn of_topic(
         documentation: wanted.documentation.then(|| key.documentation.to_owned()),
     }
 }
+
+fn of_group(
+    key: &GroupConfigKey,
+    value: String,
+    own: bool,
+    defaults: &Defaults,
+    wanted: Wanted,
+) -> DescribeConfigsResourceResult {
+    let synonym = |name: &str, value: String, source| DescribeConfigsSynonym {
+        name: name.to_owned(),
+        value: Some(value),
+        source,
+    };
+    let mut synonyms = Vec::new();
+    if wanted.synonyms {
+        if own {
+            synonyms.push(synonym(key.name, value.clone(), DYNAMIC_GROUP_CONFIG));
+        }
+        let by_default = source_number(ConfigSource::DefaultConfig);
+        synonyms.push(synonym(key.synonym.unwrap_or(key.name), key.default(defaults), by_default));
+    }
+    DescribeConfigsResourceResult {
+        name: key.name.to_owned(),
+        value: Some(value),
+        read_only: false,
+        config_source: if own { DYNAMIC_GROUP_CONFIG } else { source_number(ConfigSource::DefaultConfig) },
+        is_sensitive: false,
+        synonyms,
+        config_type: type_number(key.config_type),
+        documentation: wanted.documentation.then(|| key.documentation.to_owned()),
+    }
+}
+
+/// What a group sets itself.
+const DYNAMIC_GROUP_CONFIG: i8 = 8;
 
 /// `DescribeConfigsResponse.ConfigSource` in Kafka.
 pub(super) fn source_number(source: ConfigSource) -> i8 {

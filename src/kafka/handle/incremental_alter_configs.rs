@@ -4,29 +4,17 @@
 use super::config_changes::{self, Asked, Change, Operation};
 use crate::kafka::{
     call::Call,
-    fault::{ErrorCode, Fault},
+    fault::ErrorCode,
     wire::incremental_alter_configs::{
-        AlterConfigsResource, AlterConfigsResourceResponse, AlterableConfig, IncrementalAlterConfigsRequest,
+        AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
         IncrementalAlterConfigsResponse,
     },
 };
 
 pub async fn handle(call: Call, request: IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse {
     let asked = request.resources.into_iter().map(asked).collect();
-    let outcomes = config_changes::apply(&call, asked, request.validate_only).await;
-    let answer = |(resource, outcome): (config_changes::Resource, Result<(), Fault>)| {
-        let (code, error_message) = config_changes::code_and_text(outcome);
-        AlterConfigsResourceResponse {
-            error_code: code.code(),
-            error_message,
-            resource_type: resource.kind,
-            resource_name: resource.name,
-        }
-    };
-    IncrementalAlterConfigsResponse {
-        responses: outcomes.into_iter().map(answer).collect(),
-        ..IncrementalAlterConfigsResponse::default()
-    }
+    let responses = config_changes::apply(&call, asked, request.validate_only).await;
+    IncrementalAlterConfigsResponse { responses, ..IncrementalAlterConfigsResponse::default() }
 }
 
 fn asked(resource: AlterConfigsResource) -> Asked {

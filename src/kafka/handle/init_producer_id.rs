@@ -1,9 +1,8 @@
-//! InitProducerId (API key 22), versions 0–6: an id for an idempotent producer; for a transactional one its epoch,
+//! InitProducerId (API key 22), versions 0–5: an id for an idempotent producer; for a transactional one its epoch,
 //! which fences all before it.
 //!
 //! Version 3: a producer may bring the id it has (KIP-360); without a transactional id it gets a new one all the same,
-//! as from Kafka. Version 4: PRODUCER_FENCED. Version 6: two-phase commit (KIP-939), which Kafka refuses as we do
-//! unless it is configured.
+//! as from Kafka. Version 4: PRODUCER_FENCED. Version 6, for two-phase commit (KIP-939), is none that Kafka 4.3 advertises.
 
 use super::transactions::{TIMEOUT_MS_MAX, error, identity, transactional_id};
 use crate::{
@@ -43,12 +42,6 @@ pub async fn handle(call: Call, request: InitProducerIdRequest) -> InitProducerI
 
 async fn init(call: &Call, id: &str, request: &InitProducerIdRequest) -> Result<ProducerIdentity, ErrorCode> {
     let key = transactional_id(call, id)?;
-    if request.enable_2pc {
-        return Err(ErrorCode::TransactionalIdAuthorizationFailed);
-    }
-    if request.keep_prepared_txn {
-        return Err(ErrorCode::UnsupportedVersion);
-    }
     let timeout_ms = request.transaction_timeout_ms;
     if !(1..=TIMEOUT_MS_MAX).contains(&timeout_ms) {
         return Err(ErrorCode::InvalidTransactionTimeout);

@@ -44,6 +44,9 @@ fn names(call: &Call, kind: ResourceType) -> Vec<String> {
             call.topics().list(call.vhost()).iter().map(|topic| topic.name.to_string()).collect()
         }
         ResourceType::Broker => vec![NODE_ID.to_string()],
-        ResourceType::BrokerLogger | ResourceType::ClientMetrics | ResourceType::Group => Vec::new(),
+        ResourceType::Group => {
+            call.groups().configured(call.vhost()).iter().map(ToString::to_string).collect()
+        }
+        ResourceType::BrokerLogger | ResourceType::ClientMetrics => Vec::new(),
     }
 }

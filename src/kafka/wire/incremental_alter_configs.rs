@@ -2,7 +2,7 @@
 //!
 //! (KIP-339)
 
-use super::message;
+use super::{alter_configs::AlterConfigsResourceResponse, message};
 
 message! {
     message 44, flexible 1;
@@ -27,12 +27,5 @@ message! {
     pub struct IncrementalAlterConfigsResponse {
         throttle_time_ms: i32,                                 0..;
         responses: Vec<AlterConfigsResourceResponse>,          0..;
-    }
-
-    pub struct AlterConfigsResourceResponse {
-        error_code: i16,                                       0..;
-        error_message: Option<String>,                         0..;
-        resource_type: i8,                                     0..;
-        resource_name: String,                                 0..;
     }
 }

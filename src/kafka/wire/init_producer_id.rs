@@ -1,7 +1,6 @@
-//! InitProducerId (API key 22), versions 0-6.
+//! InitProducerId (API key 22), versions 0-5.
 //!
-//! 2 is flexible, 3 lets a producer bump its own epoch (KIP-360), 4 answers PRODUCER_FENCED, 6 is for two-phase commit
-//! (KIP-939).
+//! 2 is flexible, 3 lets a producer bump its own epoch (KIP-360), 4 answers PRODUCER_FENCED.
 
 use super::message;
 
@@ -12,8 +11,6 @@ message! {
         transaction_timeout_ms: i32,                           0..;
         producer_id: i64 = -1,                                 3..;
         producer_epoch: i16 = -1,                              3..;
-        enable_2pc: bool,                                      6..;
-        keep_prepared_txn: bool,                               6..;
     }
 
     message 22, flexible 2;
@@ -22,7 +19,5 @@ message! {
         error_code: i16,                                       0..;
         producer_id: i64 = -1,                                 0..;
         producer_epoch: i16,                                   0..;
-        ongoing_txn_producer_id: i64 = -1,                     6..;
-        ongoing_txn_producer_epoch: i16 = -1,                  6..;
     }
 }
