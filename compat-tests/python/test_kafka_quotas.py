@@ -11,7 +11,6 @@ from test_kafka_rows import check, door, topic  # noqa: F401
 pytestmark = pytest.mark.usefixtures("kafka_address")
 
 PRODUCED, CONSUMED = "producer_byte_rate", "consumer_byte_rate"
-ANONYMOUS = "ANONYMOUS"
 
 
 def entity(**parts):
@@ -105,6 +104,20 @@ def test_what_is_not_enforced_is_refused(door, topic):
     ]
     rows.append(altering(42, text("connection_creation_rate"), [("connection_creation_rate", 1.0)], ip="1.2.3.4"))
     check(door, topic, rows)
+
+
+@pytest.mark.warren
+def test_quotas_outlive_a_kill(warren):
+    def ask(*rows):
+        client = Connection(warren.kafka)
+        check(client, "", rows)
+        client.close()
+
+    ask(altering(0, None, [(PRODUCED, 5.0)], user=None, client_id="c"), altering(0, None, [(CONSUMED, 7.0)], user="u"))
+    ask(altering(0, None, [(PRODUCED, 9.0)], user="gone"), altering(0, None, [(PRODUCED, None)], user="gone"))
+    warren.restart()
+    of_both = [{"EntityType": "client-id", "EntityName": "c"}, {"EntityType": "user", "EntityName": None}]
+    ask(describing([], (of_both, [(PRODUCED, 5.0)]), (entity(user="u"), [(CONSUMED, 7.0)]), strict=False))
 
 
 class Client(Connection):
