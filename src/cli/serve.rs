@@ -499,7 +499,12 @@ fn group_settings(config: &Config) -> group::Settings {
     };
     let defaults =
         group::config::Defaults { consumer: timeouts(&from.consumer), ..group::config::Defaults::default() };
-    group::Settings { limits, defaults, ..group::Settings::default() }
+    group::Settings {
+        limits,
+        defaults,
+        share_sessions_max: from.share_sessions_max,
+        ..group::Settings::default()
+    }
 }
 
 fn timeouts(from: &crate::config::KafkaNewGroup) -> group::config::Timeouts {

@@ -101,6 +101,7 @@ pub struct KafkaGroup {
     pub initial_rebalance_delay_ms: u64,
     pub session_timeout_ms_min: u64,
     pub session_timeout_ms_max: u64,
+    pub share_sessions_max: usize,
     pub consumer: KafkaNewGroup,
 }
 
@@ -319,6 +320,7 @@ impl Default for KafkaGroup {
             initial_rebalance_delay_ms: 0,
             session_timeout_ms_min: 6_000,
             session_timeout_ms_max: 1_800_000,
+            share_sessions_max: 2_000,
             consumer: KafkaNewGroup::default(),
         }
     }

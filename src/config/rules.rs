@@ -102,6 +102,7 @@ const RANGES: &[(&str, RangeInclusive<i64>)] = &[
     ("kafka.message_bytes_max", 1024..=0x7fff_ffff),
     ("kafka.group.session_timeout_ms_min", 1..=86_400_000),
     ("kafka.group.session_timeout_ms_max", 1..=86_400_000),
+    ("kafka.group.share_sessions_max", 1..=1_000_000),
     ("redis.connections_max", 1..=1_000_000),
     ("redis.bulk_bytes_max", 1024..=536_870_912),
     ("redis.request_bytes_max", 65_536..=1_073_741_824),

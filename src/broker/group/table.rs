@@ -41,6 +41,8 @@ pub struct Settings {
     pub offset_metadata_bytes_max: usize,
     /// A peer makes a group by naming it; here it ends.
     pub groups_max: usize,
+    /// `group.share.max.share.sessions`.
+    pub share_sessions_max: usize,
 }
 
 impl Default for Settings {
@@ -54,6 +56,7 @@ impl Default for Settings {
                 .unwrap_or(i64::MAX),
             offset_metadata_bytes_max: 4_096,
             groups_max: 100_000,
+            share_sessions_max: 2_000,
         }
     }
 }
@@ -77,7 +80,7 @@ impl Groups {
     pub fn new(store: Store, topics: Arc<Topics>, settings: Settings) -> Self {
         let (armed, earlier) = (Mutex::new(None), Notify::new());
         let (table, configs) = (Mutex::default(), RwLock::default());
-        let shares = Shares::new(store.clone());
+        let shares = Shares::new(store.clone(), settings.share_sessions_max);
         Self { table, configs, topics, shares, store, settings, armed, earlier }
     }
 

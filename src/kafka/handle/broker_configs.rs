@@ -79,6 +79,7 @@ fn own(call: &Call) -> Vec<Row> {
         ("group.max.session.timeout.ms", Int, "1800000", limits.session_timeout_max.as_millis().to_string()),
         ("group.max.size", Int, "2147483647", limits.members_max.to_string()),
         ("group.min.session.timeout.ms", Int, "6000", limits.session_timeout_min.as_millis().to_string()),
+        ("group.share.max.share.sessions", Int, "2000", groups.share_sessions_max.to_string()),
         ("listeners", List, "PLAINTEXT://:9092", listeners),
         ("message.max.bytes", Int, "1048588", settings.message_bytes_max.to_string()),
         ("node.id", Int, "", NODE_ID.to_string()),

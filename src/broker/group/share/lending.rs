@@ -31,13 +31,11 @@ use crate::{
     store::{Space, Store},
 };
 
-/// `group.share.max.share.sessions`
-const SESSIONS_MAX: usize = 2_000;
-
 /// All share partitions and share sessions.
 pub struct Shares {
     partitions: Mutex<HashMap<(GroupKey, TopicPartition), Arc<SharedPartition>>>,
     sessions: Mutex<HashMap<(GroupKey, MemberId), Session>>,
+    sessions_max: usize,
     store: Store,
 }
 
@@ -182,8 +180,8 @@ impl SharedPartition {
 }
 
 impl Shares {
-    pub(in crate::broker::group) fn new(store: Store) -> Self {
-        Self { partitions: Mutex::default(), sessions: Mutex::default(), store }
+    pub(in crate::broker::group) fn new(store: Store, sessions_max: usize) -> Self {
+        Self { partitions: Mutex::default(), sessions: Mutex::default(), sessions_max, store }
     }
 
     pub(in crate::broker::group) fn recover(&self, key: &[u8], value: &Bytes) {
@@ -306,7 +304,7 @@ impl Shares {
     ) -> Result<Vec<TopicPartition>, SessionError> {
         let mut sessions = self.sessions.lock();
         let key = (group.clone(), member.clone());
-        if sessions.len() >= SESSIONS_MAX && !sessions.contains_key(&key) {
+        if sessions.len() >= self.sessions_max && !sessions.contains_key(&key) {
             return Err(SessionError::LimitReached);
         }
         sessions.insert(key, Session { partitions: partitions.clone(), epoch: 1 });
