@@ -51,6 +51,8 @@ struct Client {
     /// Generation or member epoch; 0 before it is a member.
     epoch: i32,
     owned: Partitions,
+    /// An answer was lost: it tells everything, to be told everything.
+    lost: bool,
     doing: Doing,
     commit: Option<(i64, Answer<CommitResult>)>,
 }
@@ -161,7 +163,7 @@ impl Run {
         let is_classic = group == 0;
         let id = if is_classic { String::new() } else { format!("c{}", self.made) };
         let (epoch, owned, doing) = (0, Partitions::new(), Doing::Nothing);
-        self.clients[group].push(Client { id, is_classic, epoch, owned, doing, commit: None });
+        self.clients[group].push(Client { id, is_classic, epoch, owned, lost: false, doing, commit: None });
     }
 
     /// It leaves, or is never heard of again; what it was given is its own no more.
@@ -314,9 +316,9 @@ impl Run {
     }
 
     fn heartbeat(&mut self, group: usize, at: usize) {
+        let tells_all = self.world.chance(50);
         let client = &self.clients[group][at];
-        let tells_all = client.epoch == 0 || self.world.chance(50);
-        let client = &self.clients[group][at];
+        let tells_all = tells_all || client.epoch == 0 || client.lost;
         let request = Heartbeat {
             member_id: client.id.clone(),
             member_epoch: client.epoch,
@@ -344,6 +346,7 @@ impl Run {
                     client.epoch
                 );
                 client.epoch = beat.member_epoch;
+                client.lost = false;
                 client.owned = beat.assignment.unwrap_or_else(|| std::mem::take(&mut client.owned));
                 self.did("beats");
             }
@@ -427,8 +430,10 @@ impl Run {
         self.did("crashed");
         for client in self.clients.iter_mut().flatten() {
             // Whoever waits for a join or an assignment asks anew.
-            if let Doing::Join(_) = std::mem::replace(&mut client.doing, Doing::Nothing) {
-                client.epoch = 0;
+            match std::mem::replace(&mut client.doing, Doing::Nothing) {
+                Doing::Nothing | Doing::Sync(..) => {}
+                Doing::Join(_) => client.epoch = 0,
+                Doing::Beat(_) => client.lost = true,
             }
             client.commit = None;
         }
