@@ -82,7 +82,7 @@ use std::time::Duration;
 
 use super::{
     plan::{self, physical::JobPlan},
-    sql::SqlError,
+    sql::{Pos, SqlError},
 };
 use expression::{quoted, text};
 use stream::Writer;
@@ -143,8 +143,12 @@ impl Job {
     /// The job as Flink SQL: what is stored, exported, and runs on Flink.
     ///
     /// # Errors
-    /// When the columns of a table must be those of a stream that cannot be planned.
+    /// When the columns of a table must be those of a stream that cannot be planned, or a topic's name has blanks.
     pub fn sql(&self) -> Result<String, SqlError> {
+        // They stand in a comment, which a line's end would end.
+        if let Some(hint) = self.hints.iter().find(|hint| hint.contains(char::is_whitespace)) {
+            return Err(SqlError::invalid(Pos::default(), format!("{hint:?}: a topic's name has no blanks")));
+        }
         let mut writer = Writer::new(self.inserts.iter().map(|(_, table)| table));
         let mut inserts = Vec::new();
         for (stream, table) in &self.inserts {

@@ -241,6 +241,7 @@ fn texts_and_names_cannot_leave_their_quotes() {
     let stream = odd.stream().filter(col("x`y").eq("it's; -- not a comment"));
     let plan = Job::new("o'clock").insert(&stream, print("out")).plan().unwrap();
     assert_eq!(plan.name, "o'clock");
+    assert!(job(&timed("a").stream()).dlq("x\nDROP TABLE a;").sql().is_err());
     assert!(sql("1); DROP TABLE t; --").is_err() && sql("1 2").is_err() && sql("'open").is_err());
 }
 
