@@ -67,7 +67,8 @@ pub(super) const TABLE: &[Builtin] = &[
             let (keys, values) = (items(a, 0), items(a, 1));
             if keys.len() != values.len() {
                 return Err(EvalError(format!(
-                    "Invalid function MAP_FROM_ARRAYS call:\nThe length of the keys array {} is not equal to the length of the values array {}",
+                    "Invalid function MAP_FROM_ARRAYS call:\nThe length of the keys array {} is not equal to the \
+                     length of the values array {}",
                     keys.len(),
                     values.len()
                 )));
