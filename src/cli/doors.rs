@@ -1,4 +1,4 @@
-//! The doors: which there are, which this version has, and binding them before anything else is slow.
+//! The doors: which there are, and binding them before anything else is slow.
 
 use std::{collections::BTreeSet, io, net::SocketAddr};
 
@@ -8,7 +8,7 @@ use crate::{
 };
 
 macro_rules! doors {
-    ($($door:ident $name:ident $protocol:literal $built:literal $required:literal $login:literal;)*) => {
+    ($($door:ident $name:ident $protocol:literal $required:literal $login:literal;)*) => {
         /// A way in.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Door {
@@ -16,7 +16,7 @@ macro_rules! doors {
         }
 
         impl Door {
-            pub const ALL: [Self; [$($built),*].len()] = [$(Self::$door),*];
+            pub const ALL: [Self; [$($required),*].len()] = [$(Self::$door),*];
 
             /// As in options, keys and the ready line.
             #[must_use]
@@ -31,14 +31,6 @@ macro_rules! doors {
             pub fn protocol(self) -> &'static str {
                 match self {
                     $(Self::$door => $protocol,)*
-                }
-            }
-
-            /// Whether this version has it.
-            #[must_use]
-            pub fn built(self) -> bool {
-                match self {
-                    $(Self::$door => $built,)*
                 }
             }
 
@@ -66,14 +58,14 @@ macro_rules! doors {
 }
 
 // THE table of doors.
-//  door    key     protocol         built required login
+//  door    key     protocol          required login
 doors! {
-    Amqp    amqp    "amqp"            true  true  true;
-    Kafka   kafka   "kafka"           true  true  false;
-    Redis   redis   "redis"           true  false true;
-    Zmq     zmq     "zmq"             true  false true;
-    Admin   admin   "http"            true  true  true;
-    Metrics metrics "http/prometheus" true  false false;
+    Amqp    amqp    "amqp"            true  true;
+    Kafka   kafka   "kafka"           true  false;
+    Redis   redis   "redis"           false true;
+    Zmq     zmq     "zmq"             false true;
+    Admin   admin   "http"            true  true;
+    Metrics metrics "http/prometheus" false false;
 }
 
 impl Door {
@@ -119,7 +111,7 @@ pub enum DoorError {
     Endpoint { address: Address, reason: io::Error },
 }
 
-/// Binds every door that is on and built.
+/// Binds every door that is on.
 ///
 /// # Errors
 /// The first door that must open and cannot. Others are warned of and left out.
@@ -127,16 +119,6 @@ pub fn bind(config: &Config, named: &BTreeSet<String>) -> Result<Vec<Opening>, D
     let mut open = Vec::new();
     for door in Door::ALL {
         let address = door.address(config);
-        if !door.built() {
-            if door.named(named) && *address != Address::Off {
-                tracing::warn!(
-                    "this version has no {} door yet: --{} {address} opens nothing",
-                    door.name(),
-                    door.name()
-                );
-            }
-            continue;
-        }
         match bind_one(door, address, config) {
             Ok(Some(bound)) => open.push(Opening { door, endpoint: None, bound }),
             Ok(None) => {}
