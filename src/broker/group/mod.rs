@@ -11,6 +11,7 @@ mod commits;
 pub mod config;
 pub mod consumer;
 pub mod embedded;
+mod epochs;
 pub mod error;
 mod machine;
 pub mod member;

@@ -219,6 +219,11 @@ impl Writer {
         self.0.put_slice(id.as_bytes());
     }
 
+    pub(crate) fn partition(&mut self, at: TopicPartition) {
+        self.uuid(at.topic);
+        self.i32(at.partition);
+    }
+
     pub(crate) fn millis(&mut self, duration: Duration) {
         self.u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     }
@@ -276,6 +281,10 @@ impl Reader {
 
     pub(crate) fn i64(&mut self) -> Option<i64> {
         self.0.try_get_i64().ok()
+    }
+
+    pub(crate) fn partition(&mut self) -> Option<TopicPartition> {
+        Some(TopicPartition { topic: self.uuid()?, partition: self.i32()? })
     }
 
     pub(crate) fn uuid(&mut self) -> Option<Uuid> {

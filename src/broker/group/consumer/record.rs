@@ -1,8 +1,7 @@
 //! A consumer group as it lies in the store: the group in one value, each member in one of its own, so that a heartbeat
-//! writes no more than it changed. The group's value begins with a byte that no classic group's begins with.
+//! writes no more than it changed. The group's value is in `epochs.rs`.
 //!
 //! ```text
-//! group   0xc1 | group epoch i32 | assignment epoch i32 | seen u32, (topic id 16 | partitions i32)…
 //! member  instance ?str | rack ?str | client id str | host str | rebalance ms u64 | topics u32, str… | regex str
 //!         | assignor ?str | epoch i32 | previous epoch i32 | state u8 | assigned | revoking | target
 //!         | classic u8 [ session ms u64 | protocols u32, (name str | metadata bytes)… ]
@@ -13,13 +12,12 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use super::{ClassicMember, Consumer, Member, MemberState, Owned, Partitions, Timers};
 use crate::broker::{
     group::{
+        epochs,
         member::{MemberId, Protocol},
-        offsets::TopicPartition,
     },
     topic::keys::{Reader, Writer},
 };
@@ -28,30 +26,13 @@ const KIND: u8 = 0xc1;
 
 impl Consumer {
     pub(in crate::broker::group) fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::default();
-        w.u8(KIND);
-        w.i32(self.group_epoch);
-        w.i32(self.assignment_epoch);
-        w.count(self.seen.len());
-        for (topic, partitions) in &self.seen {
-            w.uuid(*topic);
-            w.i32(*partitions);
-        }
-        w.finish()
+        epochs::encode(KIND, self.group_epoch, self.assignment_epoch, &self.seen)
     }
 
     /// `None`: it is no consumer group, or damaged. Its members come one by one.
     pub(in crate::broker::group) fn decode(value: &Bytes) -> Option<Self> {
-        let r = &mut Reader::new(value.clone());
-        if r.u8()? != KIND {
-            return None;
-        }
-        let mut group = Self { group_epoch: r.i32()?, assignment_epoch: r.i32()?, ..Self::default() };
-        for _ in 0..r.u32()? {
-            let topic = r.uuid()?;
-            group.seen.insert(topic, r.i32()?);
-        }
-        r.is_done().then_some(group)
+        let (group_epoch, assignment_epoch, seen) = epochs::decode(KIND, value)?;
+        Some(Self { group_epoch, assignment_epoch, seen, ..Self::default() })
     }
 
     pub(in crate::broker::group) fn encode_member(&self, id: &MemberId) -> Option<Vec<u8>> {
@@ -100,12 +81,12 @@ impl Member {
         for owned in [&self.assigned, &self.revoking] {
             w.count(owned.len());
             for (at, epoch) in owned {
-                put(&mut w, at);
+                w.partition(*at);
                 w.i32(*epoch);
             }
         }
         w.count(self.target.len());
-        self.target.iter().for_each(|at| put(&mut w, at));
+        self.target.iter().for_each(|at| w.partition(*at));
         w.u8(self.classic.is_some().into());
         if let Some(classic) = &self.classic {
             w.millis(classic.session_timeout);
@@ -136,7 +117,7 @@ impl Member {
             _ => return None,
         };
         (member.assigned, member.revoking) = (owned(r)?, owned(r)?);
-        member.target = (0..r.u32()?).map(|_| partition(r)).collect::<Option<Partitions>>()?;
+        member.target = (0..r.u32()?).map(|_| r.partition()).collect::<Option<Partitions>>()?;
         if r.u8()? != 0 {
             let session_timeout = r.millis()?;
             let protocol = |r: &mut Reader| Some(Protocol { name: r.string()?, metadata: r.bytes()? });
@@ -155,18 +136,8 @@ impl Member {
     }
 }
 
-fn put(w: &mut Writer, at: &TopicPartition) {
-    w.uuid(at.topic);
-    w.i32(at.partition);
-}
-
-fn partition(r: &mut Reader) -> Option<TopicPartition> {
-    let topic: Uuid = r.uuid()?;
-    Some(TopicPartition { topic, partition: r.i32()? })
-}
-
 fn owned(r: &mut Reader) -> Option<Owned> {
-    (0..r.u32()?).map(|_| Some((partition(r)?, r.i32()?))).collect()
+    (0..r.u32()?).map(|_| Some((r.partition()?, r.i32()?))).collect()
 }
 
 /// Guards the clock arithmetic against a damaged value.

@@ -1,8 +1,7 @@
 //! A share group as it lies in the store: the group in one value, each member in one of its own, as a consumer group
-//! does; what of a partition is lent is in `partition.rs`.
+//! does (`epochs.rs`); what of a partition is lent is in `partition/`.
 //!
 //! ```text
-//! group   0xc2 | group epoch i32 | assignment epoch i32 | seen u32, (topic id 16 | partitions i32)…
 //! member  rack ?str | client id str | host str | topics u32, str… | epoch i32 | previous epoch i32
 //!         | target u32, (topic id 16 | partition i32)…
 //! ```
@@ -13,7 +12,7 @@ use bytes::Bytes;
 
 use super::{Share, ShareMember};
 use crate::broker::{
-    group::{member::MemberId, offsets::TopicPartition},
+    group::{epochs, member::MemberId},
     topic::keys::{Reader, Writer},
 };
 
@@ -21,30 +20,13 @@ const KIND: u8 = 0xc2;
 
 impl Share {
     pub(in crate::broker::group) fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::default();
-        w.u8(KIND);
-        w.i32(self.group_epoch);
-        w.i32(self.assignment_epoch);
-        w.count(self.seen.len());
-        for (topic, partitions) in &self.seen {
-            w.uuid(*topic);
-            w.i32(*partitions);
-        }
-        w.finish()
+        epochs::encode(KIND, self.group_epoch, self.assignment_epoch, &self.seen)
     }
 
     /// `None`: it is no share group, or damaged. Its members come one by one.
     pub(in crate::broker::group) fn decode(value: &Bytes) -> Option<Self> {
-        let r = &mut Reader::new(value.clone());
-        if r.u8()? != KIND {
-            return None;
-        }
-        let mut group = Self { group_epoch: r.i32()?, assignment_epoch: r.i32()?, ..Self::default() };
-        for _ in 0..r.u32()? {
-            let topic = r.uuid()?;
-            group.seen.insert(topic, r.i32()?);
-        }
-        r.is_done().then_some(group)
+        let (group_epoch, assignment_epoch, seen) = epochs::decode(KIND, value)?;
+        Some(Self { group_epoch, assignment_epoch, seen, ..Self::default() })
     }
 
     pub(in crate::broker::group) fn encode_member(&self, id: &MemberId) -> Option<Vec<u8>> {
@@ -75,10 +57,7 @@ impl ShareMember {
         w.i32(self.epoch);
         w.i32(self.previous_epoch);
         w.count(self.target.len());
-        for at in &self.target {
-            w.uuid(at.topic);
-            w.i32(at.partition);
-        }
+        self.target.iter().for_each(|at| w.partition(*at));
         w.finish()
     }
 
@@ -92,7 +71,7 @@ impl ShareMember {
         }
         (member.epoch, member.previous_epoch) = (r.i32()?, r.i32()?);
         for _ in 0..r.u32()? {
-            member.target.insert(TopicPartition { topic: r.uuid()?, partition: r.i32()? });
+            member.target.insert(r.partition()?);
         }
         member.assigned = member.target.clone();
         r.is_done().then_some(member)
