@@ -22,8 +22,10 @@ mod describe;
 #[cfg(test)]
 mod history;
 mod leave;
+mod patterns;
 mod reconcile;
 mod record;
+mod refusals;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -32,7 +34,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use regex::Regex;
 use uuid::Uuid;
 
 use super::{
@@ -42,6 +43,11 @@ use super::{
     member::{MemberId, Protocol},
     offsets::TopicPartition,
     topics::TopicView,
+};
+
+use self::{
+    patterns::Patterns,
+    refusals::{fenced_instance, unknown_member, unreleased},
 };
 
 pub(super) use classic_members::{encode, ids};
@@ -207,13 +213,6 @@ pub struct Consumer {
     seen: BTreeMap<Uuid, i32>,
     patterns: Patterns,
     assigned_at: Option<Instant>,
-}
-
-/// Subscribed patterns, compiled, and what they matched when there were these topics.
-#[derive(Debug, Clone, Default)]
-struct Patterns {
-    matched: BTreeMap<String, (Regex, BTreeSet<String>)>,
-    version: Option<u64>,
 }
 
 impl Consumer {
@@ -390,9 +389,7 @@ impl Consumer {
 
     /// The names of what a member subscribes to, by name and by pattern.
     fn topics_of<'a>(&'a self, member: &'a Member) -> impl Iterator<Item = &'a str> {
-        let matched = self.patterns.matched.get(&member.regex);
-        let matched = matched.into_iter().flat_map(|(_, names)| names);
-        member.topics.iter().chain(matched).map(String::as_str)
+        member.topics.iter().chain(self.patterns.matched_by(&member.regex)).map(String::as_str)
     }
 
     /// The ids of those of them that exist.
@@ -559,49 +556,6 @@ impl Member {
     }
 }
 
-impl Patterns {
-    /// Takes a pattern in, if it is one. The syntax is RE2's, as in Kafka; it must match a whole name.
-    fn compile(&mut self, pattern: &str) -> Result<(), Refused> {
-        if pattern.is_empty() || self.matched.contains_key(pattern) {
-            return Ok(());
-        }
-        let whole = format!("^(?:{pattern})$");
-        let compiled =
-            regex::RegexBuilder::new(&whole).size_limit(PATTERN_BYTES_MAX).build().map_err(|error| {
-                let description = error.to_string();
-                let last =
-                    description.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                Refused::new(
-                    GroupError::InvalidRegularExpression,
-                    format!("SubscribedTopicRegex `{pattern}` is not a valid regular expression: {last}."),
-                )
-            })?;
-        self.matched.insert(pattern.to_owned(), (compiled, BTreeSet::new()));
-        self.version = None;
-        Ok(())
-    }
-
-    /// Matches anew if there are other topics than last time. Whether it did.
-    fn refresh(&mut self, topics: &dyn TopicView) -> bool {
-        if self.matched.is_empty() || self.version == Some(topics.version()) {
-            return false;
-        }
-        self.version = Some(topics.version());
-        let names = topics.names();
-        for (pattern, matched) in self.matched.values_mut() {
-            *matched = names.iter().filter(|name| pattern.is_match(name)).map(|n| n.to_string()).collect();
-        }
-        true
-    }
-
-    fn forget_unused(&mut self, members: &BTreeMap<MemberId, Member>) {
-        self.matched.retain(|pattern, _| members.values().any(|m| m.regex == *pattern));
-    }
-}
-
-/// A compiled pattern's memory.
-const PATTERN_BYTES_MAX: usize = 1024 * 1024;
-
 /// The client has told all that it may leave out.
 fn is_full(request: &Heartbeat) -> bool {
     let subscribes = request.topics.is_some() || request.regex.is_some();
@@ -631,26 +585,4 @@ fn check_epoch(member: &Member, received: i32, owned: Option<&Partitions>) -> Re
         _ if received < member.epoch && !lost() => Err(fenced("smaller")),
         _ => Ok(()),
     }
-}
-
-fn unknown_member(at: Moment<'_>, id: &MemberId) -> Refused {
-    let text = format!("Member {id} is not a member of group {}.", at.group);
-    Refused::new(GroupError::UnknownMemberId, text)
-}
-
-fn unreleased(id: &MemberId, instance: &str, holder: &MemberId) -> Refused {
-    Refused::new(
-        GroupError::UnreleasedInstanceId,
-        format!(
-            "Static member {id} with instance id {instance} cannot join the group because the instance id is owned \
-             by {holder} member."
-        ),
-    )
-}
-
-fn fenced_instance(id: &MemberId, instance: &str, holder: &MemberId) -> Refused {
-    Refused::new(
-        GroupError::FencedInstanceId,
-        format!("Static member {id} with instance id {instance} was fenced by member {holder}."),
-    )
 }
