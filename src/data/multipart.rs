@@ -30,7 +30,7 @@ pub const PARTS: &str = "zmq-parts";
 /// The header with the sizes of all parts, where the body is all of them.
 pub const SIZES: &str = "zmq-sizes";
 
-/// What the parts before the last may come to, with [`HEAD_BYTES`] for each, to be a header.
+/// What the parts before the last may come to, with `HEAD_BYTES` for each, to be a header.
 pub const HEADS_BYTES_MAX: usize = 64 * 1024;
 
 /// Type and length of one array element.
