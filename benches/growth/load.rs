@@ -99,7 +99,8 @@ impl Way {
                     if sent == messages {
                         return;
                     }
-                    while sent - taken.load(Ordering::Relaxed) > in_flight {
+                    // What was there before may be taken first.
+                    while sent.saturating_sub(taken.load(Ordering::Relaxed)) > in_flight {
                         std::thread::yield_now();
                     }
                 }
