@@ -6,7 +6,6 @@
 
 use std::{
     collections::BTreeMap,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -16,7 +15,7 @@ use bytes::Bytes;
 use rand::Rng;
 use uuid::Uuid;
 
-use super::{env, world::World};
+use super::{histories, world::World};
 use crate::broker::{
     group::{
         Answer, CommitResult, Committer, GroupKey,
@@ -29,7 +28,6 @@ use crate::broker::{
     topic::{NewTopic, Offset, config::TopicConfig},
 };
 
-const SEEDS: u64 = 200;
 const STEPS: usize = 150;
 const CLIENTS: usize = 4;
 const PARTITIONS: i32 = 3;
@@ -462,21 +460,7 @@ impl Run {
 
 #[test]
 fn no_group_goes_back_behind_what_its_members_were_told() {
-    let only = env("WARREN_SIM_SEED");
-    let from = only.or_else(|| env("WARREN_SIM_FROM")).unwrap_or(0);
-    let count = if only.is_some() { 1 } else { env("WARREN_SIM_SEEDS").unwrap_or(SEEDS) };
-    let (mut deeds, mut failed) = (BTreeMap::<&'static str, u64>::new(), Vec::new());
-    for seed in from..from + count {
-        let Ok(done) = catch_unwind(AssertUnwindSafe(|| Run::new(seed).play())) else {
-            eprintln!("\nreplay it with WARREN_SIM_SEED={seed} cargo test sim::groups\n");
-            failed.push(seed);
-            continue;
-        };
-        done.into_iter().for_each(|(deed, count)| *deeds.entry(deed).or_default() += count);
-    }
-    assert!(failed.is_empty(), "these seeds fail: {failed:?}");
-    if only.is_none() {
-        let expected = ["assigned", "beats", "crashed", "died", "fenced", "generations", "left"];
-        assert_eq!(deeds.keys().copied().collect::<Vec<_>>(), expected, "{deeds:?}");
-    }
+    let Some(deeds) = histories("sim::groups", |seed| Run::new(seed).play()) else { return };
+    let expected = ["assigned", "beats", "crashed", "died", "fenced", "generations", "left"];
+    assert_eq!(deeds.keys().copied().collect::<Vec<_>>(), expected, "{deeds:?}");
 }

@@ -70,31 +70,35 @@ fn env(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a seed is a number"))
 }
 
-/// Plays a seed; gives what tells one history from another, unless it fails.
-fn play(seed: u64) -> Option<run::Fingerprint> {
-    let played = catch_unwind(AssertUnwindSafe(|| Run::new(seed).play(STEPS)));
-    played.inspect_err(|_| eprintln!("\nreplay it with WARREN_SIM_SEED={seed} cargo test sim::\n")).ok()
+/// How often what happened in a run.
+type Deeds = BTreeMap<&'static str, u64>;
+
+/// Plays a seed; gives what came of it, unless it fails. `suite` is the filter of the test.
+fn attempt<T>(suite: &str, seed: u64, play: impl FnOnce() -> T) -> Option<T> {
+    let played = catch_unwind(AssertUnwindSafe(play));
+    played.inspect_err(|_| eprintln!("\nreplay it with WARREN_SIM_SEED={seed} cargo test {suite}\n")).ok()
+}
+
+/// Plays the seeds that are asked for, of which none may fail. What happened in all of them; nothing if it was one seed,
+/// in which not everything needs to happen.
+fn histories(suite: &str, play: impl Fn(u64) -> Deeds) -> Option<Deeds> {
+    let only = env("WARREN_SIM_SEED");
+    let from = only.or_else(|| env("WARREN_SIM_FROM")).unwrap_or(0);
+    let count = if only.is_some() { 1 } else { env("WARREN_SIM_SEEDS").unwrap_or(SEEDS) };
+    let (mut deeds, mut failed) = (Deeds::new(), Vec::new());
+    for seed in from..from + count {
+        match attempt(suite, seed, || play(seed)) {
+            Some(done) => done.into_iter().for_each(|(deed, count)| *deeds.entry(deed).or_default() += count),
+            None => failed.push(seed),
+        }
+    }
+    assert!(failed.is_empty(), "these seeds fail: {failed:?}");
+    only.is_none().then_some(deeds)
 }
 
 #[test]
 fn what_was_promised_survives_any_history_of_crashes() {
-    if let Some(seed) = env("WARREN_SIM_SEED") {
-        assert!(play(seed).is_some());
-        return;
-    }
-    let mut died: BTreeMap<&'static str, u64> = BTreeMap::new();
-    let mut failed = Vec::new();
-    let from = env("WARREN_SIM_FROM").unwrap_or(0);
-    for seed in from..from + env("WARREN_SIM_SEEDS").unwrap_or(SEEDS) {
-        let Some(fingerprint) = play(seed) else {
-            failed.push(seed);
-            continue;
-        };
-        for (reason, count) in fingerprint.died {
-            *died.entry(reason).or_default() += count;
-        }
-    }
-    assert!(failed.is_empty(), "these seeds fail: {failed:?}");
+    let Some(died) = histories("sim::", |seed| Run::new(seed).play(STEPS).died) else { return };
     // A run in which nothing dies shows nothing.
     let died: Vec<_> = died.keys().copied().collect();
     let fates = [
@@ -114,7 +118,8 @@ fn what_was_promised_survives_any_history_of_crashes() {
 #[test]
 fn a_seed_replays_its_history() {
     for seed in 0..5 {
-        let history = play(seed);
-        assert!(history.is_some() && history == play(seed), "seed {seed}");
+        let play = || attempt("sim::", seed, || Run::new(seed).play(STEPS));
+        let history = play();
+        assert!(history.is_some() && history == play(), "seed {seed}");
     }
 }

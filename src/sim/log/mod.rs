@@ -24,11 +24,7 @@ mod reader;
 mod steps;
 mod upkeep;
 
-use std::{
-    collections::BTreeMap,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 use rand::Rng;
@@ -38,7 +34,7 @@ use self::{
     model::Model,
     producer::{Outgoing, Producer, Sender},
 };
-use super::{env, world::World};
+use super::{histories, world::World};
 use crate::{
     broker::{
         group::offsets::TopicPartition,
@@ -54,7 +50,6 @@ use crate::{
     store::Ticket,
 };
 
-const SEEDS: u64 = 200;
 const STEPS: usize = 200;
 const LOGS: usize = 4;
 const POLICIES: [Policy; LOGS] = [Policy::Compact, Policy::Compact, Policy::Delete, Policy::Both];
@@ -250,22 +245,8 @@ fn at(topic: Uuid) -> TopicPartition {
 
 #[test]
 fn transactions_are_whole_or_absent_whatever_happens_to_the_log() {
-    let only = env("WARREN_SIM_SEED");
-    let from = only.or_else(|| env("WARREN_SIM_FROM")).unwrap_or(0);
-    let count = if only.is_some() { 1 } else { env("WARREN_SIM_SEEDS").unwrap_or(SEEDS) };
-    let (mut deeds, mut failed) = (BTreeMap::<&'static str, u64>::new(), Vec::new());
-    for seed in from..from + count {
-        let Ok(done) = catch_unwind(AssertUnwindSafe(|| Run::new(seed).play())) else {
-            eprintln!("\nreplay it with WARREN_SIM_SEED={seed} cargo test sim::log\n");
-            failed.push(seed);
-            continue;
-        };
-        done.into_iter().for_each(|(deed, count)| *deeds.entry(deed).or_default() += count);
-    }
-    assert!(failed.is_empty(), "these seeds fail: {failed:?}");
-    if only.is_none() {
-        assert_eq!(deeds.keys().copied().collect::<Vec<_>>(), DEEDS, "{deeds:?}");
-    }
+    let Some(deeds) = histories("sim::log", |seed| Run::new(seed).play()) else { return };
+    assert_eq!(deeds.keys().copied().collect::<Vec<_>>(), DEEDS, "{deeds:?}");
 }
 
 /// What must have happened in some run.
