@@ -3,8 +3,8 @@
 use std::{cmp::Ordering, collections::HashSet};
 
 use super::{
-    Arg, Builtin, Call, EvalError, Expr, Nulls, Ret, Type_, first_strict, int, items, lenient_with, strict,
-    text,
+    Arg, Builtin, EvalError, Expr, Nulls, Prepare, Ret, Type_, first_strict, int, items, lenient_with, row,
+    strict, text,
 };
 use crate::stream::{
     datum::Datum,
@@ -13,18 +13,6 @@ use crate::stream::{
 };
 
 use Arg::{Any, Array, CommonArray, Element, Int, Str};
-
-type Prepare = fn(&[Expr], &DataType) -> Result<Call, EvalError>;
-
-const fn row(
-    name: &'static str,
-    accepts: &'static [&'static [Arg]],
-    returns: Ret,
-    nulls: Nulls,
-    prepare: Prepare,
-) -> Builtin {
-    Builtin { name, accepts, repeats: false, returns, nulls, prepare }
-}
 
 const fn many(name: &'static str, arg: &'static [&'static [Arg]], returns: Ret, prepare: Prepare) -> Builtin {
     Builtin { name, accepts: arg, repeats: true, returns, nulls: Nulls::Args, prepare }

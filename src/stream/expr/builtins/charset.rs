@@ -1,35 +1,25 @@
 //! Bytes and texts: ENCODE, DECODE, UNHEX, and the character sets that Java always has.
 
 use super::{
-    Arg, Builtin, Call, EvalError, Expr, Nulls, Ret, Type_, literal_text, strict, strict_with, text,
+    Arg, Builtin, EvalError, Expr, Nulls, Type_, literal_text, strict, strict_with, text, typed_row,
 };
-use crate::stream::{datum::Datum, plan::types::DataType};
+use crate::stream::datum::Datum;
 
 use Arg::{Bytes, Str};
 
-const fn row(
-    name: &'static str,
-    accepts: &'static [&'static [Arg]],
-    returns: Type_,
-    nulls: Nulls,
-    prepare: fn(&[Expr], &DataType) -> Result<Call, EvalError>,
-) -> Builtin {
-    Builtin { name, accepts, repeats: false, returns: Ret::Is(returns), nulls, prepare }
-}
-
 pub(super) const TABLE: &[Builtin] = &[
-    row("ENCODE", &[&[Str, Str]], Type_::Bytes, Nulls::Args, |args, _| {
+    typed_row("ENCODE", &[&[Str, Str]], Type_::Bytes, Nulls::Args, |args, _| {
         known(args)?;
         strict_with(|a, _| Ok(Datum::bytes(Charset::named(text(a, 1))?.encode(text(a, 0)))))
     }),
-    row("DECODE", &[&[Bytes, Str]], Type_::String, Nulls::Args, |args, _| {
+    typed_row("DECODE", &[&[Bytes, Str]], Type_::String, Nulls::Args, |args, _| {
         known(args)?;
         strict_with(|a, _| {
             let bytes = if let Some(Datum::Bytes(bytes)) = a.first() { &**bytes } else { &[] };
             Ok(Datum::str(Charset::named(text(a, 1))?.decode(bytes)))
         })
     }),
-    row("UNHEX", &[&[Str]], Type_::Bytes, Nulls::Always, |_, _| strict(|a| unhex(text(a, 0)))),
+    typed_row("UNHEX", &[&[Str]], Type_::Bytes, Nulls::Always, |_, _| strict(|a| unhex(text(a, 0)))),
 ];
 
 /// A character set that is a literal is looked up before the job starts.

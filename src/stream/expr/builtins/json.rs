@@ -6,7 +6,7 @@
 )]
 
 use super::{
-    Arg, Builtin, Call, EvalError, Expr, Nulls, Ret, Type_, lenient_with, literal_text, strict, text,
+    Arg, Builtin, Call, EvalError, Expr, Nulls, Ret, Type_, lenient_with, literal_text, row, strict, text,
 };
 use crate::stream::{
     datum::Datum,
@@ -22,18 +22,6 @@ use crate::stream::{
 };
 
 use Arg::{Any, Str};
-
-type Prepare = fn(&[Expr], &DataType) -> Result<Call, EvalError>;
-
-const fn row(
-    name: &'static str,
-    accepts: &'static [&'static [Arg]],
-    returns: Ret,
-    nulls: Nulls,
-    prepare: Prepare,
-) -> Builtin {
-    Builtin { name, accepts, repeats: false, returns, nulls, prepare }
-}
 
 const STRING: Ret = Ret::Is(Type_::String);
 const BOOLEAN: Ret = Ret::Is(Type_::Boolean);

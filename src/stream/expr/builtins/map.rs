@@ -1,8 +1,8 @@
 //! Functions of maps, and access to elements of maps and arrays. Maps keep the order in which they were made.
 
 use super::{
-    Arg, Builtin, Call, EvalError, Expr, Nulls, Ret, entries, int, items, literal_text, strict, strict_with,
-    text,
+    Arg, Builtin, Call, EvalError, Expr, Nulls, Ret, entries, int, items, literal_text, row, strict,
+    strict_with, text,
 };
 use crate::stream::{
     datum::Datum,
@@ -11,16 +11,6 @@ use crate::stream::{
 };
 
 use Arg::{Any, Array, CommonMap, Int, Map, Str};
-
-const fn row(
-    name: &'static str,
-    accepts: &'static [&'static [Arg]],
-    returns: Ret,
-    nulls: Nulls,
-    prepare: fn(&[Expr], &DataType) -> Result<Call, EvalError>,
-) -> Builtin {
-    Builtin { name, accepts, repeats: false, returns, nulls, prepare }
-}
 
 pub(super) const TABLE: &[Builtin] = &[
     // Keys and values by turns, each side brought to one type by the analysis.

@@ -124,7 +124,42 @@ pub struct Builtin {
     pub repeats: bool,
     pub returns: Ret,
     pub nulls: Nulls,
-    pub prepare: fn(&[Expr], &DataType) -> Result<Call, EvalError>,
+    pub prepare: Prepare,
+}
+
+/// Makes a call, given its arguments and the type it returns.
+type Prepare = fn(&[Expr], &DataType) -> Result<Call, EvalError>;
+
+/// A row of a family's table.
+const fn row(
+    name: &'static str,
+    accepts: &'static [&'static [Arg]],
+    returns: Ret,
+    nulls: Nulls,
+    prepare: Prepare,
+) -> Builtin {
+    Builtin { name, accepts, repeats: false, returns, nulls, prepare }
+}
+
+/// As [`row`], of a function whose type does not depend on its arguments.
+const fn typed_row(
+    name: &'static str,
+    accepts: &'static [&'static [Arg]],
+    returns: Type_,
+    nulls: Nulls,
+    prepare: Prepare,
+) -> Builtin {
+    row(name, accepts, Ret::Is(returns), nulls, prepare)
+}
+
+/// As [`row`], of a function that is NULL where an argument is.
+const fn strict_row(
+    name: &'static str,
+    accepts: &'static [&'static [Arg]],
+    returns: Ret,
+    prepare: Prepare,
+) -> Builtin {
+    row(name, accepts, returns, Nulls::Args, prepare)
 }
 
 impl fmt::Debug for Builtin {

@@ -4,26 +4,17 @@
     reason = "a value of another type cannot get here: the analysis has checked, and all of them are one case"
 )]
 
-use super::{Arg, Builtin, Call, Expr, Nulls, Ret, Type_, double, int, strict, strict_with};
+use super::{Arg, Builtin, Call, Expr, Ret, Type_, double, int, strict, strict_row, strict_with};
 use crate::stream::{
     datum::Datum,
     expr::{EvalError, Node, cast, decimal, text::java_double},
     plan::types::{DECIMAL_PRECISION_MAX, DataType, Type},
 };
 
-const fn row(
-    name: &'static str,
-    accepts: &'static [&'static [Arg]],
-    returns: Ret,
-    prepare: fn(&[Expr], &DataType) -> Result<Call, EvalError>,
-) -> Builtin {
-    Builtin { name, accepts, repeats: false, returns, nulls: Nulls::Args, prepare }
-}
-
 /// A function of one double.
 macro_rules! real {
     ($name:literal, $f:expr) => {
-        row($name, &[&[Arg::Double]], Ret::Is(Type_::Double), |_, _| {
+        strict_row($name, &[&[Arg::Double]], Ret::Is(Type_::Double), |_, _| {
             strict(|a| {
                 let f: fn(f64) -> f64 = $f;
                 Datum::Double(f(double(a, 0)))
@@ -35,12 +26,14 @@ macro_rules! real {
 use Arg::{Double, Int, Number};
 
 pub(super) const TABLE: &[Builtin] = &[
-    row("ABS", &[&[Number]], Ret::First, |_, of| abs(of)),
-    row("SIGN", &[&[Number]], Ret::First, |_, of| sign(of)),
-    row("FLOOR", &[&[Number]], Ret::Of(whole_type), |args, of| to_whole(args, of, true)),
-    row("CEIL", &[&[Number]], Ret::Of(whole_type), |args, of| to_whole(args, of, false)),
-    row("ROUND", &[&[Number], &[Number, Int]], Ret::Of(round_type), |args, of| round(args, of, true)),
-    row("TRUNCATE", &[&[Number], &[Number, Int]], Ret::Of(round_type), |args, of| round(args, of, false)),
+    strict_row("ABS", &[&[Number]], Ret::First, |_, of| abs(of)),
+    strict_row("SIGN", &[&[Number]], Ret::First, |_, of| sign(of)),
+    strict_row("FLOOR", &[&[Number]], Ret::Of(whole_type), |args, of| to_whole(args, of, true)),
+    strict_row("CEIL", &[&[Number]], Ret::Of(whole_type), |args, of| to_whole(args, of, false)),
+    strict_row("ROUND", &[&[Number], &[Number, Int]], Ret::Of(round_type), |args, of| round(args, of, true)),
+    strict_row("TRUNCATE", &[&[Number], &[Number, Int]], Ret::Of(round_type), |args, of| {
+        round(args, of, false)
+    }),
     real!("SQRT", f64::sqrt),
     real!("EXP", f64::exp),
     real!("LN", f64::ln),
@@ -58,7 +51,7 @@ pub(super) const TABLE: &[Builtin] = &[
     real!("TANH", tanh),
     real!("DEGREES", f64::to_degrees),
     real!("RADIANS", f64::to_radians),
-    row("LOG", &[&[Double], &[Double, Double]], Ret::Is(Type_::Double), |_, _| {
+    strict_row("LOG", &[&[Double], &[Double, Double]], Ret::Is(Type_::Double), |_, _| {
         strict(|a| {
             Datum::Double(if a.len() == 1 {
                 double(a, 0).ln()
@@ -67,16 +60,18 @@ pub(super) const TABLE: &[Builtin] = &[
             })
         })
     }),
-    row("POWER", &[&[Double, Double]], Ret::Is(Type_::Double), |_, _| {
+    strict_row("POWER", &[&[Double, Double]], Ret::Is(Type_::Double), |_, _| {
         strict(|a| Datum::Double(double(a, 0).powf(double(a, 1))))
     }),
-    row("ATAN2", &[&[Double, Double]], Ret::Is(Type_::Double), |_, _| {
+    strict_row("ATAN2", &[&[Double, Double]], Ret::Is(Type_::Double), |_, _| {
         strict(|a| Datum::Double(double(a, 0).atan2(double(a, 1))))
     }),
-    row("PI", &[&[]], Ret::Is(Type_::Double), |_, _| strict(|_| Datum::Double(std::f64::consts::PI))),
-    row("E", &[&[]], Ret::Is(Type_::Double), |_, _| strict(|_| Datum::Double(std::f64::consts::E))),
-    row("BIN", &[&[Int]], Ret::Is(Type_::String), |_, _| strict(|a| Datum::str(format!("{:b}", int(a, 0))))),
-    row("HEX", &[&[Int], &[Arg::Str]], Ret::Is(Type_::String), |_, _| strict(hex)),
+    strict_row("PI", &[&[]], Ret::Is(Type_::Double), |_, _| strict(|_| Datum::Double(std::f64::consts::PI))),
+    strict_row("E", &[&[]], Ret::Is(Type_::Double), |_, _| strict(|_| Datum::Double(std::f64::consts::E))),
+    strict_row("BIN", &[&[Int]], Ret::Is(Type_::String), |_, _| {
+        strict(|a| Datum::str(format!("{:b}", int(a, 0))))
+    }),
+    strict_row("HEX", &[&[Int], &[Arg::Str]], Ret::Is(Type_::String), |_, _| strict(hex)),
 ];
 
 /// As fdlibm computes it, which Java's StrictMath is: the last digit differs from that of other libraries.

@@ -2,30 +2,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Arg, Builtin, Call, EvalError, Expr, Nulls, Ret, Type_, int, strict_with};
-use crate::stream::{
-    datum::Datum,
-    expr::Node,
-    plan::types::{DataType, Type},
-};
+use super::{Arg, Builtin, EvalError, Expr, Ret, Type_, int, strict_row, strict_with};
+use crate::stream::{datum::Datum, expr::Node, plan::types::Type};
 
 use Arg::Int;
 
-const fn row(
-    name: &'static str,
-    accepts: &'static [&'static [Arg]],
-    returns: Ret,
-    prepare: fn(&[Expr], &DataType) -> Result<Call, EvalError>,
-) -> Builtin {
-    Builtin { name, accepts, repeats: false, returns, nulls: Nulls::Args, prepare }
-}
-
 pub(super) const TABLE: &[Builtin] = &[
-    row("RAND", &[&[], &[Int]], Ret::Is(Type_::Double), |args, _| {
+    strict_row("RAND", &[&[], &[Int]], Ret::Is(Type_::Double), |args, _| {
         let random = Random::of(args, 0)?;
         strict_with(move |_, _| Ok(Datum::Double(random.next_double())))
     }),
-    row("RAND_INTEGER", &[&[Int], &[Int, Int]], Ret::Is(Type_::Int), |args, _| {
+    strict_row("RAND_INTEGER", &[&[Int], &[Int, Int]], Ret::Is(Type_::Int), |args, _| {
         let (random, bound) =
             (Random::of(args, args.len().saturating_sub(1).max(1))?, args.len().saturating_sub(1));
         strict_with(move |args, _| match i32::try_from(int(args, bound)) {
@@ -33,7 +20,7 @@ pub(super) const TABLE: &[Builtin] = &[
             _ => Err(EvalError("bound must be positive".to_owned())),
         })
     }),
-    row("UUID", &[&[]], Ret::Of(|_| Type::Char(36)), |_, _| {
+    strict_row("UUID", &[&[]], Ret::Of(|_| Type::Char(36)), |_, _| {
         strict_with(|_, _| Ok(Datum::str(uuid::Uuid::new_v4().to_string())))
     }),
 ];

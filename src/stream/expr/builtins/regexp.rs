@@ -8,31 +8,23 @@ use regex::Regex;
 use super::{
     Arg, Builtin, Call, EvalError, Expr, Nulls, Ret, Type_, array, int, literal_text,
     pattern::{Bad, Pattern},
-    strict_with, text,
+    strict_with, text, typed_row,
 };
-use crate::stream::{datum::Datum, plan::types::DataType};
-
-const fn row(
-    name: &'static str,
-    accepts: &'static [&'static [Arg]],
-    returns: Type_,
-    nulls: Nulls,
-    prepare: fn(&[Expr], &DataType) -> Result<Call, EvalError>,
-) -> Builtin {
-    Builtin { name, accepts, repeats: false, returns: Ret::Is(returns), nulls, prepare }
-}
+use crate::stream::datum::Datum;
 
 use Arg::{Int, Str};
 
 pub(super) const TABLE: &[Builtin] = &[
-    row("LIKE", &[&[Str, Str], &[Str, Str, Str]], Type_::Boolean, Nulls::Args, |args, _| like(args)),
-    row("SIMILAR TO", &[&[Str, Str], &[Str, Str, Str]], Type_::Boolean, Nulls::Args, |args, _| similar(args)),
+    typed_row("LIKE", &[&[Str, Str], &[Str, Str, Str]], Type_::Boolean, Nulls::Args, |args, _| like(args)),
+    typed_row("SIMILAR TO", &[&[Str, Str], &[Str, Str, Str]], Type_::Boolean, Nulls::Args, |args, _| {
+        similar(args)
+    }),
     // An empty pattern is found nowhere.
-    row("REGEXP", &[&[Str, Str]], Type_::Boolean, Nulls::Args, |args, _| {
+    typed_row("REGEXP", &[&[Str, Str]], Type_::Boolean, Nulls::Args, |args, _| {
         let found = |p: &Pattern, a: &[Datum]| Datum::Bool(!text(a, 1).is_empty() && p.is_match(text(a, 0)));
         with_pattern(args, found, Datum::Bool(false))
     }),
-    row("REGEXP_EXTRACT", &[&[Str, Str], &[Str, Str, Int]], Type_::String, Nulls::Always, |args, _| {
+    typed_row("REGEXP_EXTRACT", &[&[Str, Str], &[Str, Str, Int]], Type_::String, Nulls::Always, |args, _| {
         with_pattern(args, extract, Datum::Null)
     }),
     Builtin {
@@ -44,16 +36,16 @@ pub(super) const TABLE: &[Builtin] = &[
         prepare: |args, _| with_pattern(args, extract_all, Datum::Null),
     },
     // Flink quotes the replacement: `$1` means itself.
-    row("REGEXP_REPLACE", &[&[Str, Str, Str]], Type_::String, Nulls::Args, |args, _| {
+    typed_row("REGEXP_REPLACE", &[&[Str, Str, Str]], Type_::String, Nulls::Args, |args, _| {
         with_pattern(args, |p, a| Datum::str(p.replaced(text(a, 0), text(a, 2))), Datum::Null)
     }),
-    row("REGEXP_COUNT", &[&[Str, Str]], Type_::Int, Nulls::Always, |args, _| {
+    typed_row("REGEXP_COUNT", &[&[Str, Str]], Type_::Int, Nulls::Always, |args, _| {
         with_pattern(args, |p, a| Datum::Int(p.all(text(a, 0)).len() as i64), Datum::Null)
     }),
-    row("REGEXP_INSTR", &[&[Str, Str]], Type_::Int, Nulls::Always, |args, _| {
+    typed_row("REGEXP_INSTR", &[&[Str, Str]], Type_::Int, Nulls::Always, |args, _| {
         with_pattern(args, instr, Datum::Null)
     }),
-    row("REGEXP_SUBSTR", &[&[Str, Str]], Type_::String, Nulls::Always, |args, _| {
+    typed_row("REGEXP_SUBSTR", &[&[Str, Str]], Type_::String, Nulls::Always, |args, _| {
         let found = |p: &Pattern, a: &[Datum]| slice(text(a, 0), p.find(text(a, 0)));
         with_pattern(args, found, Datum::Null)
     }),

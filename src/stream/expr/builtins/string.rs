@@ -4,7 +4,7 @@
     reason = "a value of another type cannot get here: the analysis has checked, and all of them are one case"
 )]
 
-use super::{Arg, Builtin, Nulls, Ret, Type_, int, lenient, strict, text};
+use super::{Arg, Builtin, Nulls, Ret, Type_, int, lenient, row, strict, text};
 use crate::stream::{datum::Datum, expr::text::cast_text, plan::types::Type};
 
 const STRING: Ret = Ret::Is(Type_::String);
@@ -17,19 +17,6 @@ const VARYING: Ret = Ret::Of(|args| {
 });
 const INT: Ret = Ret::Is(Type_::Int);
 const BOOLEAN: Ret = Ret::Is(Type_::Boolean);
-
-const fn row(
-    name: &'static str,
-    accepts: &'static [&'static [Arg]],
-    returns: Ret,
-    nulls: Nulls,
-    prepare: fn(
-        &[super::Expr],
-        &crate::stream::plan::types::DataType,
-    ) -> Result<super::Call, crate::stream::expr::EvalError>,
-) -> Builtin {
-    Builtin { name, accepts, repeats: false, returns, nulls, prepare }
-}
 
 use Arg::{Bytes, Int, Str};
 

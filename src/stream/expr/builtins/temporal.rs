@@ -4,7 +4,7 @@
 use super::{
     Arg, Builtin, Call, Expr, Nulls, Ret, Type_,
     date_pattern::{DatePattern, Java},
-    double, int, literal_text, strict_with, text,
+    double, int, literal_text, strict_with, text, typed_row,
     zone::Zone,
 };
 use crate::stream::{
@@ -17,18 +17,8 @@ use crate::stream::{
     plan::types::{DataType, Type},
 };
 
-const fn row(
-    name: &'static str,
-    accepts: &'static [&'static [Arg]],
-    returns: Type_,
-    nulls: Nulls,
-    prepare: fn(&[Expr], &DataType) -> Result<Call, EvalError>,
-) -> Builtin {
-    Builtin { name, accepts, repeats: false, returns: Ret::Is(returns), nulls, prepare }
-}
-
 const fn clock(name: &'static str, returns: Type_) -> Builtin {
-    row(name, &[&[]], returns, Nulls::Never, |_, _| {
+    typed_row(name, &[&[]], returns, Nulls::Never, |_, _| {
         strict_with(|_, now| Ok(Datum::Timestamp(Instant::from_ms(now.ms))))
     })
 }
@@ -67,12 +57,12 @@ pub(super) const TABLE: &[Builtin] = &[
             Ok(Call { run: Box::new(run), null_in_null_out: false })
         },
     },
-    row("CURRENT_DATE", &[&[]], Type_::Date, Nulls::Never, |_, _| {
+    typed_row("CURRENT_DATE", &[&[]], Type_::Date, Nulls::Never, |_, _| {
         strict_with(|_, now| Ok(i32::try_from(now.ms.div_euclid(DAY_MS)).map_or(Datum::Null, Datum::Date)))
     }),
     time("CURRENT_TIME"),
     time("LOCALTIME"),
-    row("TO_DATE", &[&[Str], &[Str, Str]], Type_::Date, Nulls::Always, |args, _| {
+    typed_row("TO_DATE", &[&[Str], &[Str, Str]], Type_::Date, Nulls::Always, |args, _| {
         if args.len() == 1 {
             return strict_with(|a, _| Ok(calendar::read_date(text(a, 0)).map_or(Datum::Null, Datum::Date)));
         }
@@ -80,17 +70,17 @@ pub(super) const TABLE: &[Builtin] = &[
             i32::try_from(at.ms.div_euclid(DAY_MS)).map_or(Datum::Null, Datum::Date)
         })
     }),
-    row("TO_TIMESTAMP", &[&[Str], &[Str, Str]], Type_::Timestamp3, Nulls::Always, |args, _| {
+    typed_row("TO_TIMESTAMP", &[&[Str], &[Str, Str]], Type_::Timestamp3, Nulls::Always, |args, _| {
         parsing(args, Java::Formatter, |at| Datum::Timestamp(at.truncated(3)))
     }),
-    row(
+    typed_row(
         "TO_TIMESTAMP_LTZ",
         &[&[Number], &[Number, Int], &[Str], &[Str, Str], &[Str, Str, Str]],
         Type_::TimestampLtz3,
         Nulls::Always,
         |args, _| to_timestamp_ltz(args),
     ),
-    row("UNIX_TIMESTAMP", &[&[], &[Str], &[Str, Str]], Type_::BigInt, Nulls::Args, |args, _| {
+    typed_row("UNIX_TIMESTAMP", &[&[], &[Str], &[Str, Str]], Type_::BigInt, Nulls::Args, |args, _| {
         if args.is_empty() {
             return strict_with(|_, now| Ok(Datum::Int(now.ms.div_euclid(1_000))));
         }
@@ -100,14 +90,14 @@ pub(super) const TABLE: &[Builtin] = &[
             Ok(Datum::Int(pattern.parse(text(a, 0)).map_or(i64::MIN, |at| at.ms.div_euclid(1_000))))
         })
     }),
-    row("FROM_UNIXTIME", &[&[Int], &[Int, Str]], Type_::String, Nulls::Always, |args, _| {
+    typed_row("FROM_UNIXTIME", &[&[Int], &[Int, Str]], Type_::String, Nulls::Always, |args, _| {
         let pattern = DatePattern::of(args, 1, "yyyy-MM-dd HH:mm:ss", Java::Simple)?;
         strict_with(move |args, _| {
             let at = Instant::from_ms(int(args, 0).saturating_mul(1_000));
             Ok(Datum::str(pattern.format(at)))
         })
     }),
-    row("DATE_FORMAT", &[&[Timestamp, Str], &[Str, Str]], Type_::String, Nulls::Always, |args, _| {
+    typed_row("DATE_FORMAT", &[&[Timestamp, Str], &[Str, Str]], Type_::String, Nulls::Always, |args, _| {
         // A text is read and written by another class of Java's than a time.
         let of_text = args.first().is_some_and(|a| a.data_type.kind.is_string());
         let pattern = DatePattern::of(args, 1, "", if of_text { Java::Simple } else { Java::Formatter })?;

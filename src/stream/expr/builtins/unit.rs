@@ -7,7 +7,8 @@
 )]
 
 use super::{
-    Arg, Builtin, Call, EvalError, Expr, Nulls, Ret, Type_, date_pattern::weekday, literal_text, strict_with,
+    Arg, Builtin, Call, EvalError, Expr, Ret, Type_, date_pattern::weekday, literal_text, strict_row,
+    strict_with,
 };
 use crate::stream::{
     datum::{Datum, Instant},
@@ -15,32 +16,25 @@ use crate::stream::{
         calendar::{self, Civil, DAY_MS},
         calendar_shift,
     },
-    plan::types::{DataType, Type},
+    plan::types::Type,
 };
 
 use Arg::{Dated, Interval, Str, Temporal};
 
-const fn row(
-    name: &'static str,
-    accepts: &'static [&'static [Arg]],
-    returns: Ret,
-    prepare: fn(&[Expr], &DataType) -> Result<Call, EvalError>,
-) -> Builtin {
-    Builtin { name, accepts, repeats: false, returns, nulls: Nulls::Args, prepare }
-}
-
 pub(super) const TABLE: &[Builtin] = &[
-    row("EXTRACT", &[&[Temporal, Str], &[Interval, Str]], Ret::Is(Type_::BigInt), |args, _| extract(args)),
-    row("FLOOR_TO", &[&[Temporal, Str]], Ret::First, |args, _| round_to(args, false)),
-    row("CEIL_TO", &[&[Temporal, Str]], Ret::First, |args, _| round_to(args, true)),
+    strict_row("EXTRACT", &[&[Temporal, Str], &[Interval, Str]], Ret::Is(Type_::BigInt), |args, _| {
+        extract(args)
+    }),
+    strict_row("FLOOR_TO", &[&[Temporal, Str]], Ret::First, |args, _| round_to(args, false)),
+    strict_row("CEIL_TO", &[&[Temporal, Str]], Ret::First, |args, _| round_to(args, true)),
     // `a - b`; the analysis makes it an interval.
-    row("$MILLISECONDS", &[&[Dated, Dated]], Ret::Is(Type_::BigInt), |_, _| {
+    strict_row("$MILLISECONDS", &[&[Dated, Dated]], Ret::Is(Type_::BigInt), |_, _| {
         strict_with(|args, _| {
             let times = instant(args.first()).zip(instant(args.get(1)));
             Ok(times.map_or(Datum::Null, |(a, b)| Datum::Int(a.ms - b.ms)))
         })
     }),
-    row("TIMESTAMPDIFF", &[&[Dated, Dated, Str]], Ret::Is(Type_::Int), |args, _| difference(args)),
+    strict_row("TIMESTAMPDIFF", &[&[Dated, Dated, Str]], Ret::Is(Type_::Int), |args, _| difference(args)),
 ];
 
 /// The unit that is the last argument.
