@@ -117,7 +117,9 @@ impl Parts {
             Ok(Some(Value::Array(values))) => Some(values),
             Ok(_) | Err(_) => None,
         };
-        if let Some(heads) = array(PARTS).and_then(|values| values.into_iter().map(octets).collect()) {
+        if let Some(heads) =
+            array(PARTS).and_then(|values| values.iter().map(|value| value.binary().cloned()).collect())
+        {
             return Self::Heads(heads);
         }
         let size = |value: Value| usize::try_from(value.integer()?).ok();
@@ -209,28 +211,6 @@ impl Joined {
         if self.bytes.capacity() > kept_max {
             self.bytes = Vec::new();
         }
-    }
-}
-
-/// AMQP's clients write octets as a string or as binary.
-fn octets(value: Value) -> Option<Bytes> {
-    match value {
-        Value::LongStr(octets) | Value::Binary(octets) => Some(octets),
-        Value::Array(_)
-        | Value::Bool(_)
-        | Value::Decimal { .. }
-        | Value::F32(_)
-        | Value::F64(_)
-        | Value::I8(_)
-        | Value::I16(_)
-        | Value::I32(_)
-        | Value::I64(_)
-        | Value::Table(_)
-        | Value::Timestamp(_)
-        | Value::U8(_)
-        | Value::U16(_)
-        | Value::U32(_)
-        | Value::Void => None,
     }
 }
 

@@ -58,24 +58,7 @@ fn quoted(octets: &[u8]) -> String {
 /// A field's value without its type: binaries as text at the top, as RabbitMQ's argument texts have it.
 #[must_use]
 pub fn value_text(value: &Value) -> String {
-    match value {
-        Value::LongStr(octets) | Value::Binary(octets) => text(octets),
-        Value::Array(_)
-        | Value::Bool(_)
-        | Value::Decimal { .. }
-        | Value::F32(_)
-        | Value::F64(_)
-        | Value::I8(_)
-        | Value::I16(_)
-        | Value::I32(_)
-        | Value::I64(_)
-        | Value::Table(_)
-        | Value::Timestamp(_)
-        | Value::U8(_)
-        | Value::U16(_)
-        | Value::U32(_)
-        | Value::Void => value_term(value),
-    }
+    value.binary().map_or_else(|| value_term(value), |octets| text(octets))
 }
 
 /// `~p` of a field's value without its type.

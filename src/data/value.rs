@@ -48,6 +48,12 @@ impl Table {
 }
 
 impl Value {
+    /// The octets of a string or a binary: clients write either for the same.
+    #[must_use]
+    pub fn binary(&self) -> Option<&Bytes> {
+        if let Self::LongStr(octets) | Self::Binary(octets) = self { Some(octets) } else { None }
+    }
+
     /// RabbitMQ's name of the type, as its error texts say it.
     #[must_use]
     pub fn type_name(&self) -> &'static str {

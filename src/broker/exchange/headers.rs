@@ -112,7 +112,7 @@ fn same(a: &Value, b: &Value) -> bool {
     if let (Some(a), Some(b)) = (Number::of(a), Number::of(b)) {
         return a.equals(b);
     }
-    match (octets(a), octets(b)) {
+    match (a.binary(), b.binary()) {
         (Some(a), Some(b)) => a == b,
         (None, None) => match (a, b) {
             (Value::Array(a), Value::Array(b)) => {
@@ -132,10 +132,6 @@ fn same(a: &Value, b: &Value) -> bool {
 /// Inside arrays and tables the types are part of the values.
 fn same_typed(a: &Value, b: &Value) -> bool {
     a.type_name() == b.type_name() && same(a, b)
-}
-
-fn octets(value: &Value) -> Option<&[u8]> {
-    if let Value::LongStr(octets) | Value::Binary(octets) = value { Some(octets) } else { None }
 }
 
 #[derive(Debug, Clone, Copy)]
