@@ -315,8 +315,8 @@ impl GroupConfig {
     ) -> Result<Self, GroupConfigError> {
         let mut config = Self::default();
         for (name, value) in values {
-            let key = GROUP_CONFIGS.iter().find(|key| key.name == name);
-            let key = key.ok_or_else(|| GroupConfigError::Unknown(name.to_owned()))?;
+            let key =
+                GroupConfigKey::named(name).ok_or_else(|| GroupConfigError::Unknown(name.to_owned()))?;
             key.check(value, defaults)?;
             config.set.insert(key.name, value.trim().to_owned());
         }
@@ -350,7 +350,7 @@ impl GroupConfig {
     }
 
     fn value(&self, name: &str, defaults: &Defaults) -> String {
-        let default = || GROUP_CONFIGS.iter().find(|key| key.name == name).map(|key| key.default(defaults));
+        let default = || GroupConfigKey::named(name).map(|key| key.default(defaults));
         self.set.get(name).cloned().or_else(default).unwrap_or_default()
     }
 
@@ -421,7 +421,7 @@ impl GroupConfig {
         let mut config = Self::default();
         for _ in 0..r.u32()? {
             let (name, value) = (r.string()?, r.string()?);
-            if let Some(key) = GROUP_CONFIGS.iter().find(|key| key.name == name) {
+            if let Some(key) = GroupConfigKey::named(&name) {
                 config.set.insert(key.name, value);
             }
         }
@@ -430,6 +430,10 @@ impl GroupConfig {
 }
 
 impl GroupConfigKey {
+    fn named(name: &str) -> Option<&'static Self> {
+        GROUP_CONFIGS.iter().find(|key| key.name == name)
+    }
+
     /// The broker's value.
     #[must_use]
     pub fn default(&self, defaults: &Defaults) -> String {

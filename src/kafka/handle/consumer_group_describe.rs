@@ -1,7 +1,7 @@
 //! ConsumerGroupDescribe (API key 69), versions 0–1: consumer groups with their members' assignments and targets
 //! (KIP-848). Version 1: which protocol a member uses (KIP-1099).
 
-use super::{authorized, consumer_group_heartbeat::by_topic};
+use super::{authorized, consumer_group_heartbeat::by_named_topic};
 use crate::{
     broker::group::{
         assignor::Partitions,
@@ -60,13 +60,11 @@ fn known(call: &Call, group_id: String, description: ConsumerDescription) -> Des
     }
 }
 
-/// Topics that have been deleted meanwhile have no name, and are left out.
 fn assignment(call: &Call, partitions: &Partitions) -> Assignment {
-    let named = by_topic(partitions, |topic_id, partitions| {
-        let topic = call.topic_of_id(topic_id).ok()?;
-        Some(TopicPartitions { topic_id, topic_name: topic.name.to_string(), partitions })
+    let topic_partitions = by_named_topic(call, partitions, |topic_id, topic_name, partitions| {
+        TopicPartitions { topic_id, topic_name, partitions }
     });
-    Assignment { topic_partitions: named.into_iter().flatten().collect() }
+    Assignment { topic_partitions }
 }
 
 fn unknown(text: String, group_id: String) -> DescribedGroup {

@@ -134,3 +134,16 @@ pub(super) fn by_topic<T>(partitions: &Partitions, make: impl Fn(Uuid, Vec<i32>)
     }
     topics.into_iter().map(|(topic, partitions)| make(topic, partitions)).collect()
 }
+
+/// As [`by_topic`], with the topics' names; topics that have been deleted meanwhile have none, and are left out.
+pub(super) fn by_named_topic<T>(
+    call: &Call,
+    partitions: &Partitions,
+    make: impl Fn(Uuid, String, Vec<i32>) -> T,
+) -> Vec<T> {
+    let named = by_topic(partitions, |topic_id, partitions| {
+        let topic = call.topic_of_id(topic_id).ok()?;
+        Some(make(topic_id, topic.name.to_string(), partitions))
+    });
+    named.into_iter().flatten().collect()
+}

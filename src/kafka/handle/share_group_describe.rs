@@ -1,6 +1,6 @@
 //! ShareGroupDescribe (API key 77), version 1: share groups with their members' assignments (KIP-932).
 
-use super::{authorized, consumer_group_heartbeat::by_topic};
+use super::{authorized, consumer_group_heartbeat::by_named_topic};
 use crate::{
     broker::group::share::{ASSIGNOR, ShareDescription, ShareMemberDescription},
     kafka::{
@@ -37,13 +37,9 @@ fn known(call: &Call, group_id: String, description: ShareDescription) -> Descri
         client_host: m.client_host,
         subscribed_topic_names: m.topics.into_iter().collect(),
         assignment: Assignment {
-            topic_partitions: by_topic(&m.assignment, |topic_id, partitions| {
-                let topic = call.topic_of_id(topic_id).ok()?;
-                Some(TopicPartitions { topic_id, topic_name: topic.name.to_string(), partitions })
-            })
-            .into_iter()
-            .flatten()
-            .collect(),
+            topic_partitions: by_named_topic(call, &m.assignment, |topic_id, topic_name, partitions| {
+                TopicPartitions { topic_id, topic_name, partitions }
+            }),
         },
     };
     DescribedGroup {
