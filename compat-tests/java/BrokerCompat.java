@@ -40,51 +40,35 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 
 public final class BrokerCompat {
-    interface Test {
-        void run() throws Exception;
-    }
-
     interface Action {
         void on(Channel channel) throws Exception;
     }
 
     private static final long PATIENCE_S = 15;
-    private static int number;
 
     public static void main(String[] args) {
-        test("broker topology recovery after a cut", BrokerCompat::topologyRecovery);
-        test("broker unacknowledged deliveries after a cut", BrokerCompat::redelivery);
-        test("broker rpc client and server", () -> rpc(false));
-        test("broker rpc over direct reply-to", () -> rpc(true));
-        test("broker confirms by callbacks, with nacks", BrokerCompat::confirms);
-        test("broker a return comes before its ack", BrokerCompat::returns);
-        test("broker alternate exchange", BrokerCompat::alternateExchange);
-        test("broker exchanges bound to exchanges, headers", BrokerCompat::exchanges);
-        test("broker consumer priorities", BrokerCompat::consumerPriorities);
-        test("broker message priorities", BrokerCompat::messagePriorities);
-        test("broker x-death through a cycle", BrokerCompat::death);
-        test("broker single active consumer", BrokerCompat::singleActiveConsumer);
-        test("broker quorum queue with a delivery limit", BrokerCompat::quorum);
-        test("broker stream from an offset", BrokerCompat::stream);
-        test("broker consumers are cancelled with their queue", BrokerCompat::cancel);
-        test("broker queue lease", BrokerCompat::expires);
-        test("broker transactions", BrokerCompat::transactions);
-        test("broker qos by bytes is refused", BrokerCompat::notImplemented);
-        test("broker errors name code, text and method", BrokerCompat::errors);
-        test("broker authentication failure", BrokerCompat::authentication);
-        System.out.println("1.." + number);
+        Tap.test("broker topology recovery after a cut", BrokerCompat::topologyRecovery);
+        Tap.test("broker unacknowledged deliveries after a cut", BrokerCompat::redelivery);
+        Tap.test("broker rpc client and server", () -> rpc(false));
+        Tap.test("broker rpc over direct reply-to", () -> rpc(true));
+        Tap.test("broker confirms by callbacks, with nacks", BrokerCompat::confirms);
+        Tap.test("broker a return comes before its ack", BrokerCompat::returns);
+        Tap.test("broker alternate exchange", BrokerCompat::alternateExchange);
+        Tap.test("broker exchanges bound to exchanges, headers", BrokerCompat::exchanges);
+        Tap.test("broker consumer priorities", BrokerCompat::consumerPriorities);
+        Tap.test("broker message priorities", BrokerCompat::messagePriorities);
+        Tap.test("broker x-death through a cycle", BrokerCompat::death);
+        Tap.test("broker single active consumer", BrokerCompat::singleActiveConsumer);
+        Tap.test("broker quorum queue with a delivery limit", BrokerCompat::quorum);
+        Tap.test("broker stream from an offset", BrokerCompat::stream);
+        Tap.test("broker consumers are cancelled with their queue", BrokerCompat::cancel);
+        Tap.test("broker queue lease", BrokerCompat::expires);
+        Tap.test("broker transactions", BrokerCompat::transactions);
+        Tap.test("broker qos by bytes is refused", BrokerCompat::notImplemented);
+        Tap.test("broker errors name code, text and method", BrokerCompat::errors);
+        Tap.test("broker authentication failure", BrokerCompat::authentication);
+        Tap.done();
         System.exit(0);
-    }
-
-    private static void test(String name, Test test) {
-        number++;
-        try {
-            test.run();
-            System.out.println("ok " + number + " - " + name);
-        } catch (Throwable failure) {
-            System.out.println("not ok " + number + " - " + name);
-            failure.printStackTrace();
-        }
     }
 
     private static void expect(Object expected, Object found) {

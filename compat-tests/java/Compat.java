@@ -28,38 +28,16 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
 public final class Compat {
-    interface Test {
-        void run() throws Exception;
-    }
-
-    private static int number;
 
     public static void main(String[] args) {
-        test("amqp hello", Compat::amqpHello);
-        test("amqp confirms and persistent messages", Compat::amqpConfirms);
-        test("amqp errors name the reason", Compat::amqpErrors);
-        test("kafka hello with a group", Compat::kafkaHello);
-        test("kafka idempotent producer in order", Compat::kafkaOrder);
-        test("kafka admin", Compat::kafkaAdmin);
-        System.out.println("1.." + number);
+        Tap.test("amqp hello", Compat::amqpHello);
+        Tap.test("amqp confirms and persistent messages", Compat::amqpConfirms);
+        Tap.test("amqp errors name the reason", Compat::amqpErrors);
+        Tap.test("kafka hello with a group", Compat::kafkaHello);
+        Tap.test("kafka idempotent producer in order", Compat::kafkaOrder);
+        Tap.test("kafka admin", Compat::kafkaAdmin);
+        Tap.done();
         System.exit(0);
-    }
-
-    private static void test(String name, Test test) {
-        number++;
-        try {
-            test.run();
-            System.out.println("ok " + number + " - " + name);
-        } catch (Throwable failure) {
-            System.out.println("not ok " + number + " - " + name);
-            failure.printStackTrace();
-        }
-    }
-
-    private static void expect(Object expected, Object found) {
-        if (!expected.equals(found)) {
-            throw new AssertionError("expected " + expected + ", found " + found);
-        }
     }
 
     private static Connection connect() throws Exception {
@@ -74,7 +52,7 @@ public final class Compat {
             channel.basicPublish("", "hello", null, "Hello World!".getBytes(StandardCharsets.UTF_8));
             BlockingQueue<String> got = new ArrayBlockingQueue<>(10);
             channel.basicConsume("hello", true, (tag, delivery) -> got.add(new String(delivery.getBody(), StandardCharsets.UTF_8)), tag -> {});
-            expect("Hello World!", got.poll(10, TimeUnit.SECONDS));
+            Tap.expect("Hello World!", got.poll(10, TimeUnit.SECONDS));
         }
     }
 
@@ -86,9 +64,9 @@ public final class Compat {
                 channel.basicPublish("", queue, MessageProperties.PERSISTENT_TEXT_PLAIN, String.valueOf(i).getBytes());
             }
             channel.waitForConfirmsOrDie(10_000);
-            expect(100L, channel.messageCount(queue));
+            Tap.expect(100L, channel.messageCount(queue));
             for (int i = 0; i < 100; i++) {
-                expect(String.valueOf(i), new String(channel.basicGet(queue, true).getBody()));
+                Tap.expect(String.valueOf(i), new String(channel.basicGet(queue, true).getBody()));
             }
         }
     }
@@ -101,8 +79,8 @@ public final class Compat {
                 throw new AssertionError("no error came");
             } catch (IOException refused) {
                 AMQP.Channel.Close close = (AMQP.Channel.Close) ((ShutdownSignalException) refused.getCause()).getReason();
-                expect(404, close.getReplyCode());
-                expect("NOT_FOUND - no queue 'missing-java' in vhost '/'", close.getReplyText());
+                Tap.expect(404, close.getReplyCode());
+                Tap.expect("NOT_FOUND - no queue 'missing-java' in vhost '/'", close.getReplyText());
             }
         }
     }
@@ -129,18 +107,18 @@ public final class Compat {
             }
             consumer.commitSync();
         }
-        expect(number, got.size());
+        Tap.expect(number, got.size());
         return got;
     }
 
     private static void kafkaHello() throws Exception {
         String topic = "java-" + UUID.randomUUID();
         try (var producer = producer(Map.of())) {
-            expect(0L, producer.send(new ProducerRecord<>(topic, "k", "Hello Kafka")).get(20, TimeUnit.SECONDS).offset());
+            Tap.expect(0L, producer.send(new ProducerRecord<>(topic, "k", "Hello Kafka")).get(20, TimeUnit.SECONDS).offset());
         }
         ConsumerRecord<String, String> record = read(topic, 1).get(0);
-        expect("k", record.key());
-        expect("Hello Kafka", record.value());
+        Tap.expect("k", record.key());
+        Tap.expect("Hello Kafka", record.value());
     }
 
     private static void kafkaOrder() throws Exception {
@@ -153,8 +131,8 @@ public final class Compat {
         }
         List<ConsumerRecord<String, String>> got = read(topic, 2000);
         for (int i = 0; i < 2000; i++) {
-            expect(String.valueOf(i), got.get(i).value());
-            expect((long) i, got.get(i).offset());
+            Tap.expect(String.valueOf(i), got.get(i).value());
+            Tap.expect((long) i, got.get(i).offset());
         }
     }
 
@@ -166,8 +144,8 @@ public final class Compat {
             while (!admin.listTopics().names().get().contains(topic) && System.nanoTime() < deadline) {
                 Thread.onSpinWait();
             }
-            expect(3, admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size());
-            expect(1, admin.describeCluster().nodes().get().size());
+            Tap.expect(3, admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size());
+            Tap.expect(1, admin.describeCluster().nodes().get().size());
             admin.deleteTopics(Set.of(topic)).all().get(20, TimeUnit.SECONDS);
         }
     }

@@ -27,38 +27,16 @@ import org.apache.kafka.common.serialization.StringSerializer;
 import org.apache.kafka.tools.consumer.group.ConsumerGroupCommand;
 
 public final class GroupCompat {
-    interface Test {
-        void run() throws Exception;
-    }
-
     private static final String SERVERS = System.getenv().getOrDefault("KAFKA", "localhost:9092");
-    private static int number;
 
     public static void main(String[] args) {
-        test("consumer group shares and takes over", GroupCompat::sharing);
-        test("consumer group subscribes by pattern", GroupCompat::pattern);
-        test("consumer group follows a growing number of topics", GroupCompat::topicsThatCome);
-        test("a rolling upgrade from classic to consumer and back loses and repeats nothing", GroupCompat::upgrade);
-        test("kafka-consumer-groups describes, resets and deletes", GroupCompat::tool);
-        System.out.println("1.." + number);
+        Tap.test("consumer group shares and takes over", GroupCompat::sharing);
+        Tap.test("consumer group subscribes by pattern", GroupCompat::pattern);
+        Tap.test("consumer group follows a growing number of topics", GroupCompat::topicsThatCome);
+        Tap.test("a rolling upgrade from classic to consumer and back loses and repeats nothing", GroupCompat::upgrade);
+        Tap.test("kafka-consumer-groups describes, resets and deletes", GroupCompat::tool);
+        Tap.done();
         System.exit(0);
-    }
-
-    private static void test(String name, Test test) {
-        number++;
-        try {
-            test.run();
-            System.out.println("ok " + number + " - " + name);
-        } catch (Throwable failure) {
-            System.out.println("not ok " + number + " - " + name);
-            failure.printStackTrace();
-        }
-    }
-
-    private static void expect(Object expected, Object found) {
-        if (!expected.equals(found)) {
-            throw new AssertionError("expected " + expected + ", found " + found);
-        }
     }
 
     private static Map<String, Object> kafka(Map<String, Object> more) {
@@ -123,7 +101,7 @@ public final class GroupCompat {
             expected.add(i);
         }
         Collections.sort(got);
-        expect(expected, got);
+        Tap.expect(expected, got);
     }
 
     private static void sharing() throws Exception {
@@ -231,7 +209,7 @@ public final class GroupCompat {
             expectLine("current state is Stable", groups("--reset-offsets", "--to-earliest", "--group", topic, "--topic", topic, "--execute"));
             seen.addAll(reader.subscription());
         }
-        expect(Set.of(topic), seen);
+        Tap.expect(Set.of(topic), seen);
         expectLine("^" + topic + " " + topic + " 0 0", groups("--reset-offsets", "--to-earliest", "--group", topic, "--topic", topic, "--execute"));
         expectLine("^" + topic + " " + topic + " 1 0 4 4", groups("--describe", "--group", topic));
         expectLine("^" + topic + " 2 Successful", groups("--delete-offsets", "--group", topic, "--topic", topic));

@@ -32,39 +32,17 @@ import org.apache.kafka.common.serialization.StringSerializer;
 import org.apache.kafka.tools.consumer.group.ShareGroupCommand;
 
 public final class ShareCompat {
-    interface Test {
-        void run() throws Exception;
-    }
-
     private static final String SERVERS = System.getenv().getOrDefault("KAFKA", "localhost:9092");
-    private static int number;
 
     public static void main(String[] args) {
-        test("share group reads everything once, implicitly acknowledged", ShareCompat::implicit);
-        test("two share consumers divide one partition", ShareCompat::two);
-        test("accepted, released and rejected one by one", ShareCompat::explicit);
-        test("what a closed consumer had is another's", ShareCompat::closed);
-        test("a record released too often is given up", ShareCompat::tooOften);
-        test("kafka-share-groups describes, resets and deletes", ShareCompat::tool);
-        System.out.println("1.." + number);
+        Tap.test("share group reads everything once, implicitly acknowledged", ShareCompat::implicit);
+        Tap.test("two share consumers divide one partition", ShareCompat::two);
+        Tap.test("accepted, released and rejected one by one", ShareCompat::explicit);
+        Tap.test("what a closed consumer had is another's", ShareCompat::closed);
+        Tap.test("a record released too often is given up", ShareCompat::tooOften);
+        Tap.test("kafka-share-groups describes, resets and deletes", ShareCompat::tool);
+        Tap.done();
         System.exit(0);
-    }
-
-    private static void test(String name, Test test) {
-        number++;
-        try {
-            test.run();
-            System.out.println("ok " + number + " - " + name);
-        } catch (Throwable failure) {
-            System.out.println("not ok " + number + " - " + name);
-            failure.printStackTrace();
-        }
-    }
-
-    private static void expect(Object expected, Object found) {
-        if (!expected.equals(found)) {
-            throw new AssertionError("expected " + expected + ", found " + found);
-        }
     }
 
     private static Map<String, Object> kafka(Map<String, Object> more) {
@@ -144,7 +122,7 @@ public final class ShareCompat {
             expected.add(i);
         }
         Collections.sort(got);
-        expect(expected, got);
+        Tap.expect(expected, got);
     }
 
     private static void implicit() throws Exception {
@@ -184,7 +162,7 @@ public final class ShareCompat {
             }
         }
         expectAll(60, got);
-        expect(Set.of(1, 2), shares);
+        Tap.expect(Set.of(1, 2), shares);
     }
 
     private static void explicit() throws Exception {
@@ -199,9 +177,9 @@ public final class ShareCompat {
                 var type = record.value().equals("2") ? AcknowledgeType.REJECT : again ? AcknowledgeType.RELEASE : AcknowledgeType.ACCEPT;
                 reader.acknowledge(record, type);
             }, () -> counts.getOrDefault("1", List.of()).size() == 3);
-            reader.commitSync(Duration.ofSeconds(10)).values().forEach(failure -> expect(true, failure.isEmpty()));
+            reader.commitSync(Duration.ofSeconds(10)).values().forEach(failure -> Tap.expect(true, failure.isEmpty()));
         }
-        expect(Map.of("0", List.of(1), "1", List.of(1, 2, 3), "2", List.of(1)), counts);
+        Tap.expect(Map.of("0", List.of(1), "1", List.of(1, 2, 3), "2", List.of(1)), counts);
     }
 
     private static void closed() throws Exception {
@@ -238,7 +216,7 @@ public final class ShareCompat {
                 reader.acknowledge(record, AcknowledgeType.ACCEPT);
             }, () -> got.size() >= 6);
         }
-        expect(List.of("0/1", "0/2", "0/3", "0/4", "0/5", "7/1"), got);
+        Tap.expect(List.of("0/1", "0/2", "0/3", "0/4", "0/5", "7/1"), got);
     }
 
     /// What kafka-share-groups.sh prints, its columns one space apart.

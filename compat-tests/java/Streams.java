@@ -29,31 +29,15 @@ import org.apache.kafka.streams.kstream.Produced;
 import org.apache.kafka.streams.kstream.TimeWindows;
 
 public final class Streams {
-    interface Test {
-        void run() throws Exception;
-    }
-
     private static final String BROKER = System.getenv().getOrDefault("KAFKA", "localhost:9092");
-    private static int number;
 
     public static void main(String[] args) {
-        test("streams word count", () -> wordCount("at_least_once"));
-        test("streams word count exactly once", () -> wordCount("exactly_once_v2"));
-        test("streams goes on after a restart of the application", Streams::restarted);
-        test("streams windows and a join of two streams", Streams::joined);
-        System.out.println("1.." + number);
+        Tap.test("streams word count", () -> wordCount("at_least_once"));
+        Tap.test("streams word count exactly once", () -> wordCount("exactly_once_v2"));
+        Tap.test("streams goes on after a restart of the application", Streams::restarted);
+        Tap.test("streams windows and a join of two streams", Streams::joined);
+        Tap.done();
         System.exit(0);
-    }
-
-    private static void test(String name, Test test) {
-        number++;
-        try {
-            test.run();
-            System.out.println("ok " + number + " - " + name);
-        } catch (Throwable failure) {
-            System.out.println("not ok " + number + " - " + name);
-            failure.printStackTrace();
-        }
     }
 
     private static String made(String what, int partitions) throws Exception {

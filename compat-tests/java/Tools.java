@@ -23,10 +23,6 @@ import org.apache.kafka.tools.consumer.ConsoleConsumer;
 import org.apache.kafka.tools.consumer.group.ConsumerGroupCommand;
 
 public final class Tools {
-    interface Test {
-        void run() throws Exception;
-    }
-
     interface Main {
         void main(String[] arguments) throws Exception;
     }
@@ -47,7 +43,6 @@ public final class Tools {
     private static final PrintStream OUT = System.out;
     /** What the tool under way wants to have done when it leaves. */
     private static final List<Runnable> HOOKS = new ArrayList<>();
-    private static int number;
 
     public static void main(String[] args) {
         Exit.setExitProcedure((status, message) -> {
@@ -57,28 +52,17 @@ public final class Tools {
             throw new Left(status);
         });
         Exit.setShutdownHookAdder((name, hook) -> HOOKS.add(hook));
-        test("kafka-topics creates, describes, alters, lists and deletes", Tools::topics);
-        test("kafka-console-producer and kafka-console-consumer", Tools::console);
-        test("kafka-get-offsets", Tools::offsets);
-        test("kafka-consumer-groups describes, resets and deletes", Tools::groups);
-        test("kafka-verifiable-producer and -consumer", Tools::verifiable);
-        test("kafka-verifiable-consumer with the consumer protocol", Tools::verifiableConsumerProtocol);
-        test("the client compatibility test", Tools::compatibility);
-        test("the transactional message copier", Tools::copier);
+        Tap.test("kafka-topics creates, describes, alters, lists and deletes", Tools::topics);
+        Tap.test("kafka-console-producer and kafka-console-consumer", Tools::console);
+        Tap.test("kafka-get-offsets", Tools::offsets);
+        Tap.test("kafka-consumer-groups describes, resets and deletes", Tools::groups);
+        Tap.test("kafka-verifiable-producer and -consumer", Tools::verifiable);
+        Tap.test("kafka-verifiable-consumer with the consumer protocol", Tools::verifiableConsumerProtocol);
+        Tap.test("the client compatibility test", Tools::compatibility);
+        Tap.test("the transactional message copier", Tools::copier);
         System.setOut(OUT);
-        System.out.println("1.." + number);
+        Tap.done();
         Runtime.getRuntime().halt(0);
-    }
-
-    private static void test(String name, Test test) {
-        number++;
-        try {
-            test.run();
-            OUT.println("ok " + number + " - " + name);
-        } catch (Throwable failure) {
-            OUT.println("not ok " + number + " - " + name);
-            failure.printStackTrace();
-        }
     }
 
     /** What a tool printed; it must not leave with an error. */

@@ -9,19 +9,29 @@ mod copier;
 
 use std::{process::Command, time::Duration};
 
-use support::{Tier, broker::Broker, environment, gaps, process, report};
+use support::{
+    Tier,
+    broker::Broker,
+    environment::{self, Missing},
+    gaps, process, report,
+};
+
+/// The libraries, and this folder's programs compiled.
+fn class_path() -> Result<String, Missing> {
+    environment::compiled(&environment::java("java")?, &environment::java_programs("java")?)
+}
 
 /// Programs that print TAP, one after the other against one broker.
 fn programs(suite: &str, programs: &[&str]) {
     if !report::included(suite, Tier::All) {
         return;
     }
-    let Some(class_path) = report::available(suite, environment::java("java")) else { return };
+    let Some(class_path) = report::available(suite, class_path()) else { return };
     let broker = Broker::durable(&[]);
     let (mut outcomes, mut said) = (Vec::new(), String::new());
     for program in programs {
         let mut java = Command::new("java");
-        java.args(BRIEF).args(["-cp", &class_path]).arg(environment::sources("java").join(program));
+        java.args(BRIEF).args(["-cp", &class_path, program]);
         // No slash at the end: this client takes it for a vhost without a name.
         java.env("AMQP_URL", format!("amqp://guest:guest@{}", broker.doors().amqp));
         java.env("KAFKA", broker.doors().kafka.to_string());
@@ -41,15 +51,15 @@ const BRIEF: &[&str] = &["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512
 
 #[test]
 fn amqp_client_and_kafka_clients() {
-    programs("java", &["Compat.java", "BrokerCompat.java", "GroupCompat.java", "ShareCompat.java"]);
+    programs("java", &["Compat", "BrokerCompat", "GroupCompat", "ShareCompat"]);
 }
 
 #[test]
 fn kafka_tools() {
-    programs("java kafka tools", &["Tools.java"]);
+    programs("java kafka tools", &["Tools"]);
 }
 
 #[test]
 fn kafka_streams() {
-    programs("java kafka streams", &["Streams.java"]);
+    programs("java kafka streams", &["Streams"]);
 }
