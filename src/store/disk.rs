@@ -23,6 +23,9 @@ use rustix::{fs::SeekFrom, io::Errno};
 /// What a power loss tears: a disk writes whole sectors.
 const SECTOR_BYTES: usize = 512;
 
+/// What a file is called until it has its length; whoever finds one was stopped in the middle, and removes it.
+pub(super) const MAKING: &str = "making";
+
 /// A directory of files; clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Disk {
@@ -103,19 +106,22 @@ impl Disk {
         }
     }
 
-    /// A new file whose blocks are reserved but not written.
+    /// A new file whose blocks are reserved but not written. It has its name only when it has its length.
     pub(super) fn create(&self, name: &str, bytes: u64) -> io::Result<DiskFile> {
         self.faults.write()?;
         let kind = match &self.kind {
             Kind::Memory(dir) => FileKind::Memory(dir.lock().create(name, bytes)),
             Kind::Real(dir) => {
-                let path = dir.join(name);
+                let making = dir.join(MAKING);
                 let file =
-                    OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
+                    OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&making)?;
                 // The length must be durable before the name is: a shorter file is taken for a damaged one.
-                if let Err(error) = reserve(&file, bytes).and_then(|()| file.sync_all()) {
-                    // What was created in vain must not be taken for a segment at the next start.
-                    let _ = fs::remove_file(&path);
+                let made = reserve(&file, bytes)
+                    .and_then(|()| file.sync_all())
+                    .and_then(|()| fs::rename(&making, dir.join(name)));
+                if let Err(error) = made {
+                    // What was created in vain takes room of a disk that may be full.
+                    let _ = fs::remove_file(&making);
                     return Err(error);
                 }
                 FileKind::Real(file)

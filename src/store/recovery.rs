@@ -19,7 +19,7 @@ use std::{
 };
 
 use super::{
-    disk::Disk,
+    disk::{Disk, MAKING},
     error::OpenError,
     frame::{self, ALIGN, Deltas, HEADER_BYTES, Header},
     log::Pos,
@@ -97,6 +97,7 @@ fn find_segments(pool: &Pool) -> Result<Vec<Arc<Segment>>, OpenError> {
             Some(Name::Spare(_)) => {
                 pool.found_spare(&name, bytes).map_err(OpenError::io(disk.path(&name)))?;
             }
+            None if name == MAKING => disk.remove(&name).map_err(OpenError::io(disk.path(&name)))?,
             None => {}
         }
     }

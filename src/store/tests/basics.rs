@@ -149,6 +149,19 @@ fn a_directory_is_open_only_once() {
 }
 
 #[test]
+fn a_segment_whose_making_was_interrupted_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = Log::default();
+    commit(&Store::open(options(dir.path())).unwrap(), &told, 1, vec![put("a", "1")]);
+    let making = dir.path().join("log").join(disk::MAKING);
+    // A kill between a file's creation and its length.
+    std::fs::write(&making, "").unwrap();
+    let store = Store::open(options(dir.path())).unwrap();
+    assert_eq!(state(&store), pairs(&[("a", "1")]));
+    assert!(!making.exists());
+}
+
+#[test]
 fn a_catalog_whose_making_was_interrupted_is_made_anew() {
     let dir = tempfile::tempdir().unwrap();
     let told = Log::default();
