@@ -6,6 +6,7 @@ pub mod ctl;
 pub mod doors;
 pub mod jobs;
 pub mod serve;
+mod settings;
 mod sql;
 
 use std::{path::PathBuf, process::ExitCode};

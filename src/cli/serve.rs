@@ -17,28 +17,26 @@ use crate::{
     admin::{self, OpenDoor, live::Live, rates::Rates},
     amqp,
     broker::{
-        Broker,
-        auth::{Permissions, User},
-        group, housekeeping,
-        profile::{self, Profile},
+        Broker, housekeeping,
         recovery::{RecoveryError, Settings},
         txn,
     },
     cli::{
         doors::{self, Door, DoorError, Opening},
         jobs::StreamJobs,
+        settings,
     },
     clock::Clock,
-    config::{Compat, Config, Durability, Loaded, ZmqMapping, ZmqMode},
+    config::{Config, Loaded},
     kafka,
     net::{
         http,
         listener::{self, Bound, Ends},
         shutdown::{Shutdown, Signals},
     },
-    observe::{expose::Identity, process},
+    observe::expose::Identity,
     redis,
-    store::{self, OpenError, Store},
+    store::{OpenError, Store},
     stream::run::{folder::Directory, table::Jobs},
     zmq,
 };
@@ -161,7 +159,7 @@ impl Server {
         let open: Vec<_> = bound.iter().map(is_open).collect();
         let shutdown = Shutdown::default();
         let admin = Arc::new(admin_state(&config, &clock, &shutdown, &broker, &jobs, started, &open));
-        let zmq = zmq::Door::new(broker.clone(), zmq_settings(&config)?);
+        let zmq = zmq::Door::new(broker.clone(), settings::zmq(&config)?);
         let world = World { config, zmq, clock, shutdown: shutdown.clone(), broker: broker.clone(), admin };
         let mut doors = JoinSet::new();
         for opening in bound {
@@ -222,7 +220,7 @@ impl World {
             }
             Door::Amqp => {
                 let (broker, settings) =
-                    (self.broker.clone(), Arc::new(amqp_settings(&self.config, self.broker.core.profile)));
+                    (self.broker.clone(), Arc::new(settings::amqp(&self.config, self.broker.core.profile)));
                 let clock = self.clock.clone();
                 let open = move |ends: Ends| {
                     amqp::connection::Connection::new(
@@ -240,7 +238,7 @@ impl World {
             Door::Kafka => {
                 let shared = kafka::Door::new(
                     self.broker.clone(),
-                    kafka_settings(&self.config, &self.broker.cluster_id),
+                    settings::kafka(&self.config, &self.broker.cluster_id),
                 );
                 let clock = self.clock.clone();
                 let open = move |ends: Ends| {
@@ -250,7 +248,7 @@ impl World {
             }
             Door::Redis => {
                 let port = bound.addresses().first().map_or(0, SocketAddr::port);
-                let settings = redis_settings(&self.config, port);
+                let settings = settings::redis(&self.config, port);
                 let shared = redis::Door::new(self.broker.clone(), settings, self.clock.now());
                 let clock = self.clock.clone();
                 let open = move |ends: Ends| {
@@ -269,7 +267,8 @@ impl World {
             Some(endpoint) => &endpoint.mapping,
             None => &from.mapping,
         };
-        let (door, mapping, clock) = (self.zmq.clone(), Arc::new(zmq_mapping(mapping)), self.clock.clone());
+        let (door, mapping, clock) =
+            (self.zmq.clone(), Arc::new(settings::zmq_mapping(mapping)), self.clock.clone());
         let open = move |ends: Ends| {
             let (door, mapping) = (door.clone(), mapping.clone());
             zmq::connection::Connection::new(door, mapping, ends.peer, ends.local, clock.now())
@@ -311,16 +310,16 @@ fn open_broker(
     if config.store.ephemeral {
         tracing::warn!("ephemeral: everything is in memory only, and nothing survives a restart");
     }
-    let store = Store::open(store_options(config))?;
+    let store = Store::open(settings::store(config))?;
     store.ring_in(&runtime).map_err(StartError::Runtime)?;
     let later = runtime.clone();
     let settings = Settings {
-        profile: profile_of(config.server.compat),
+        profile: settings::profile(config.server.compat),
         clock,
-        memory_limit_bytes: memory_limit(config),
+        memory_limit_bytes: settings::memory_limit(config),
         runtime: Some(runtime),
         tail_bytes_max: TAIL_BYTES_MAX,
-        groups: group_settings(config),
+        groups: settings::groups(config),
         producers: txn::Settings {
             producer_id_expiration_ms: config.kafka.producer_id_expiration_ms,
             transactional_id_expiration_ms: config.kafka.transactional_id_expiration_ms,
@@ -334,7 +333,7 @@ fn open_broker(
     if !broker.is_seeded().map_err(RecoveryError::from).map_err(|e| StartError::Recovery(Box::new(e)))? {
         // As with RabbitMQ, whoever brings definitions brings users.
         let wanted = config.server.load_definitions.as_os_str().is_empty();
-        broker.seed(wanted.then(|| default_user(config)));
+        broker.seed(wanted.then(|| settings::default_user(config)));
     }
     // Milliseconds of work, which the start does not wait for; a SCRAM login does.
     let (name, password) = (&config.users.default_user, &config.users.default_pass);
@@ -342,180 +341,11 @@ fn open_broker(
     Ok((store, broker))
 }
 
-fn store_options(config: &Config) -> store::Options {
-    let from = &config.store;
-    let durability = match from.durability {
-        _ if from.ephemeral => store::Durability::None,
-        Durability::Fsync => store::Durability::Fsync,
-        Durability::Os => store::Durability::Os,
-    };
-    store::Options {
-        turn_bytes_max: from.turn_bytes_max,
-        segment_bytes: u32::try_from(from.segment_bytes).unwrap_or(u32::MAX),
-        spare_segments_busy: from.segments_spare,
-        checkpoint_every_ms: from.checkpoint_interval_ms,
-        checkpoint_log_bytes: from.checkpoint_log_bytes,
-        ..store::Options::new(&from.data_dir, durability)
-    }
-}
-
-fn memory_limit(config: &Config) -> usize {
-    let bytes = match config.memory.high_watermark_bytes {
-        0 => (process::memory_total_bytes() as f64 * config.memory.high_watermark) as u64,
-        bytes => bytes,
-    };
-    usize::try_from(bytes).unwrap_or(usize::MAX)
-}
-
-fn default_user(config: &Config) -> User {
-    let users = &config.users;
-    let user = User::new(&users.default_user, &users.default_pass, &["administrator"], false);
-    user.with_permissions("/", Permissions::full())
-}
-
-fn amqp_settings(config: &Config, profile: &Profile) -> amqp::Settings {
-    let from = &config.amqp;
-    let anonymous = (!from.anonymous_user.is_empty()).then(|| amqp::login::Credentials {
-        user: from.anonymous_user.clone(),
-        password: from.anonymous_pass.clone(),
-    });
-    amqp::Settings {
-        frame_max: from.frame_max,
-        channel_max: from.channel_max,
-        heartbeat_s: from.heartbeat_s,
-        handshake_timeout: Duration::from_millis(from.handshake_timeout_ms),
-        message_bytes_max: match from.message_bytes_max as u64 {
-            0 => profile.message_bytes_max,
-            bytes => bytes,
-        },
-        connections_max: from.connections_max,
-        consumers_per_channel_max: from.consumers_per_channel_max,
-        anonymous,
-        consumer_timeout_ms: (from.consumer_timeout_ms > 0).then_some(from.consumer_timeout_ms),
-        consumer_tick: Duration::from_millis(from.channel_tick_interval_ms),
-        cluster_name: NODE.to_owned(),
-    }
-}
-
-/// What `--compat` names.
-fn profile_of(compat: Compat) -> &'static Profile {
-    match compat {
-        Compat::V3_12 => &profile::V3_12,
-        Compat::V3_13 => &profile::V3_13,
-        Compat::V4_2 => &profile::V4_2,
-        Compat::V4_3 => &profile::V4_3,
-    }
-}
-
 /// Who is one too many must get far enough to be told; strangers beyond that are not let in.
 fn sockets_max(connections_max: usize) -> usize {
     match connections_max {
         0 => usize::MAX,
         n => n + HANDSHAKES_MAX,
-    }
-}
-
-fn kafka_settings(config: &Config, cluster_id: &str) -> kafka::Settings {
-    let from = &config.kafka;
-    kafka::Settings {
-        advertised: kafka::advertised::Advertised::parse(&from.advertised),
-        num_partitions: from.num_partitions,
-        replication_factor_clamp: from.replication_factor_clamp,
-        auto_create_topics: from.auto_create_topics,
-        request_bytes_max: from.socket_request_bytes_max,
-        message_bytes_max: from.message_bytes_max,
-        sasl: from.sasl,
-        login_lifetime: match from.login_lifetime_ms {
-            0 => None,
-            ms => Some(Duration::from_millis(ms)),
-        },
-        cluster_id: cluster_id.to_owned(),
-        log_dir: match config.store.ephemeral {
-            true => PathBuf::new(),
-            false => std::path::absolute(&config.store.data_dir).unwrap_or_default(),
-        },
-    }
-}
-
-fn redis_settings(config: &Config, port: u16) -> redis::Settings {
-    let from = &config.redis;
-    redis::Settings {
-        default_user: config.users.default_user.clone(),
-        login_required: from.login_required,
-        bulk_bytes_max: from.bulk_bytes_max,
-        request_bytes_max: from.request_bytes_max,
-        port,
-    }
-}
-
-fn zmq_settings(config: &Config) -> Result<zmq::Settings, StartError> {
-    let from = &config.zmq;
-    let wrong = |key| move |reason| StartError::Key { key, reason };
-    let curve = match from.curve_key_file.as_os_str().is_empty() {
-        true => None,
-        false => {
-            let server = zmq::keys::Pair::load(&from.curve_key_file).map_err(wrong("curve_key_file"))?;
-            let clients = (!from.curve_clients_dir.as_os_str().is_empty())
-                .then(|| zmq::keys::clients(&from.curve_clients_dir).map_err(wrong("curve_clients_dir")));
-            Some(zmq::Curve { server, clients: clients.transpose()? })
-        }
-    };
-    Ok(zmq::Settings {
-        default_user: config.users.default_user.clone(),
-        login_required: from.login_required,
-        message_bytes_max: from.message_bytes_max,
-        subscriber_bytes_max: from.subscriber_bytes_max,
-        handshake_timeout: Duration::from_millis(from.handshake_timeout_ms),
-        heartbeat: match from.heartbeat_ms {
-            0 => None,
-            ms => Some(Duration::from_millis(ms)),
-        },
-        curve,
-    })
-}
-
-fn zmq_mapping(from: &ZmqMapping) -> zmq::Mapping {
-    zmq::Mapping {
-        queue: from.queue.clone(),
-        queue_messages_max: from.queue_messages_max,
-        push_exchange: from.push_exchange.clone(),
-        exchange: from.exchange.clone(),
-        mode: match from.mode {
-            ZmqMode::Ack => zmq::Mode::Ack,
-            ZmqMode::Reply => zmq::Mode::Reply,
-        },
-        requests: from.requests.clone(),
-        requests_max: from.requests_max,
-    }
-}
-
-fn group_settings(config: &Config) -> group::Settings {
-    let from = &config.kafka.group;
-    let limits = group::classic::Limits {
-        initial_rebalance_delay: Duration::from_millis(from.initial_rebalance_delay_ms),
-        session_timeout_min: Duration::from_millis(from.session_timeout_ms_min),
-        session_timeout_max: Duration::from_millis(from.session_timeout_ms_max),
-        ..group::classic::Limits::default()
-    };
-    let defaults =
-        group::config::Defaults { consumer: timeouts(&from.consumer), ..group::config::Defaults::default() };
-    group::Settings {
-        limits,
-        defaults,
-        share_sessions_max: from.share_sessions_max,
-        ..group::Settings::default()
-    }
-}
-
-fn timeouts(from: &crate::config::KafkaNewGroup) -> group::config::Timeouts {
-    group::config::Timeouts {
-        session_ms: from.session_timeout_ms.into(),
-        session_ms_min: from.session_timeout_ms_min.into(),
-        session_ms_max: from.session_timeout_ms_max.into(),
-        heartbeat_ms: from.heartbeat_interval_ms.into(),
-        heartbeat_ms_min: from.heartbeat_interval_ms_min.into(),
-        heartbeat_ms_max: from.heartbeat_interval_ms_max.into(),
-        ..group::config::Timeouts::default()
     }
 }
 
@@ -586,7 +416,7 @@ fn cores() -> usize {
 }
 
 /// The node's name, as clients and dashboards see it.
-const NODE: &str = "rabbit@localhost";
+pub(super) const NODE: &str = "rabbit@localhost";
 
 /// AMQP connections that are not open yet, or are being refused.
 const HANDSHAKES_MAX: usize = 1_000;
