@@ -280,6 +280,7 @@ impl World {
         listener::Options {
             door: door.name(),
             connections_max,
+            unsent_bytes_max: (door == Door::Amqp).then_some(UNSENT_BYTES_MAX),
             grace: self.grace(),
             clock: self.clock.clone(),
             shutdown: self.shutdown.clone(),
@@ -420,6 +421,10 @@ pub(super) const NODE: &str = "rabbit@localhost";
 
 /// AMQP connections that are not open yet, or are being refused.
 const HANDSHAKES_MAX: usize = 1_000;
+
+/// Of messages on their way to an AMQP consumer. A client that is slower than the broker finds them in the kernel, megabytes
+/// of them, and each is late by all those before it: p99 at 100,000 messages a second 200 → 50 ms.
+const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 
 /// For the last epochs of jobs and the last checkpoint.
 const STORE_CLOSE_MAX: Duration = Duration::from_secs(10);

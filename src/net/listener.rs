@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     task::JoinSet,
@@ -36,6 +38,8 @@ pub struct Options {
     pub door: &'static str,
     /// Above this many connections a new one is closed at once.
     pub connections_max: usize,
+    /// What the kernel takes of a connection's output before it has sent it; `None` as much as it likes.
+    pub unsent_bytes_max: Option<u32>,
     /// How long connections may take to say goodbye.
     pub grace: Duration,
     pub clock: Clock,
@@ -112,6 +116,7 @@ impl Bound {
                 Some(ended) = connections.join_next() => report(options.door, ended),
                 accepted = accept(&self.0, &mut next) => match accepted {
                     Ok((stream, ends)) if connections.len() < options.connections_max => {
+                        limit_unsent(&stream, options.unsent_bytes_max);
                         let connection = open(ends);
                         let Options { clock, shutdown, .. } = options.clone();
                         connections.spawn(async move { drop(pump::run(stream, connection, clock, &shutdown).await) });
@@ -172,6 +177,18 @@ async fn accept(listeners: &[TcpListener], next: &mut usize) -> io::Result<(TcpS
     drop(stream.set_nodelay(true));
     let local = stream.local_addr()?;
     Ok((stream, Ends { local, peer }))
+}
+
+/// What lies unsent in the kernel is late and cannot be taken back, so a door whose peers count the time of each message
+/// keeps it short. (TCP_NOTSENT_LOWAT: what is on its way to the peer is not limited.)
+fn limit_unsent(stream: &TcpStream, bytes_max: Option<u32>) {
+    #[cfg(target_os = "linux")]
+    if let Some(bytes_max) = bytes_max {
+        // It fails as `set_nodelay` does.
+        drop(SockRef::from(stream).set_tcp_notsent_lowat(bytes_max));
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, bytes_max);
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -249,6 +266,7 @@ mod tests {
         let options = Options {
             door: "test",
             connections_max,
+            unsent_bytes_max: None,
             grace: Duration::from_secs(5),
             clock: Clock::machine(),
             shutdown: shutdown.clone(),
