@@ -105,6 +105,23 @@ pub(crate) fn compiled(class_path: &str, programs: &[PathBuf]) -> Result<String,
     Ok(format!("{class_path}:{}", directory.display()))
 }
 
+/// `compat-tests/c/<name>.c`, compiled, if the machine has a library's header.
+pub(crate) fn c(name: &str, header: &str, libraries: &[&str]) -> Result<PathBuf, Missing> {
+    let version = output(Command::new("cc").arg("--version"), "cc (any C compiler)")?;
+    run(Command::new("cc").args(["-fsyntax-only", "-include", header, "-x", "c", "/dev/null"]), header)?;
+    let (source, frame) = (sources("c").join(name).with_extension("c"), sources("c").join("tap.h"));
+    let inputs = [version, read(&source)?, read(&frame)?, libraries.join(" ")];
+    let directory = kept("c", &inputs.each_ref().map(String::as_str), |directory| {
+        let mut cc = Command::new("cc");
+        cc.args(["-std=c11", "-D_DEFAULT_SOURCE", "-Wall", "-Wextra", "-O1", "-o"]);
+        cc.arg(directory.join(name)).arg(&source).args(libraries);
+        // With its header there it is no skip.
+        run(&mut cc, "cc").unwrap_or_else(|Missing(reason)| panic!("{name}.c: {reason}"));
+        Ok(())
+    })?;
+    Ok(directory.join(name))
+}
+
 /// A directory made once for these inputs; without its stamp it is half made, and made again.
 fn kept(
     language: &str,

@@ -39,11 +39,15 @@ pub(crate) fn available<T>(name: &str, environment: Result<T, Missing>) -> Optio
     match environment {
         Ok(environment) => Some(environment),
         Err(Missing(reason)) => {
-            say(&format!("{name}: SKIPPED ****** {reason}"));
             assert!(!in_ci(), "{name} cannot run, and CI=true says that it must: {reason}");
-            None
+            where_there_is_one(name, Err(Missing(reason)))
         }
     }
+}
+
+/// What a machine may lack, CI's too, because no registry has it; a loud skip all the same.
+pub(crate) fn where_there_is_one<T>(name: &str, tool: Result<T, Missing>) -> Option<T> {
+    tool.inspect_err(|Missing(reason)| say(&format!("{name}: SKIPPED ****** {reason}"))).ok()
 }
 
 fn in_ci() -> bool {
