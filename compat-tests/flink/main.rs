@@ -1,7 +1,7 @@
 //! Flink itself, on this machine; only with `WARREN_COMPAT=all`.
 //!
-//! As the oracle of stream jobs: `fixtures/streams/*/*.golden` and `values.tsv` are made anew and compared with those of
-//! the tree; with `WARREN_REGENERATE=1` they are written. What Warren makes of the same queries is in
+//! As the oracle of stream jobs: `fixtures/streams/*/*.golden`, `values.tsv` and `words.tsv` are made anew and compared
+//! with those of the tree; with `WARREN_REGENERATE=1` they are written. What Warren makes of the same queries is in
 //! `src/stream/run/fixtures.rs`, and needs no Java. As a client: its tutorials' jobs at the Kafka door, in `door.rs`; and
 //! Beam's, in `beam.rs`.
 #![cfg(test)]
@@ -78,7 +78,9 @@ fn copied(from: &Path, to: &Path) -> PathBuf {
 
 /// Whether Flink writes it; `differs.tsv` is what we make of its values.
 fn is_result(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "golden") || path.ends_with("values.tsv")
+    path.extension().is_some_and(|extension| extension == "golden")
+        || path.ends_with("values.tsv")
+        || path.ends_with("words.tsv")
 }
 
 fn results(folder: &Path) -> BTreeMap<String, String> {
@@ -101,6 +103,11 @@ fn nexmark() {
 #[test]
 fn language() {
     made_anew("Golden", "language", Duration::from_secs(300));
+}
+
+#[test]
+fn words() {
+    made_anew("Words", "words", Duration::from_secs(60));
 }
 
 #[test]

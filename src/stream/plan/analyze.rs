@@ -28,7 +28,7 @@ use super::{
 use crate::stream::{
     datum::Datum,
     expr::{Comparison, Expr, Node},
-    sql::{Pos, SqlError},
+    sql::{Pos, SqlError, reserved},
 };
 
 pub(super) type Result<T> = std::result::Result<T, SqlError>;
@@ -95,9 +95,9 @@ impl<'a> Analyzer<'a> {
         }
         for cte in &with.cte_tables {
             let plan = self.query(&cte.query)?;
-            let names: Vec<String> = cte.alias.columns.iter().map(|c| c.name.value.clone()).collect();
+            let names = column_names(&cte.alias)?;
             let plan = renamed(plan, names, cte.alias.name.span.into())?;
-            self.named.push((cte.alias.name.value.clone(), plan));
+            self.named.push((reserved::name(&cte.alias.name)?, plan));
         }
         Ok(())
     }
@@ -258,7 +258,7 @@ pub(super) fn projection(items: &[SelectItem], scope: &Scope) -> Result<(Vec<Exp
             }
             SelectItem::ExprWithAlias { expr, alias } => {
                 exprs.push(scope.expr(expr)?);
-                names.push(alias.value.clone());
+                names.push(reserved::name(alias)?);
             }
             SelectItem::Wildcard(options) => {
                 for (name, expr) in scope.merged.iter().filter(|_| scope.grouping.is_none()) {
@@ -268,8 +268,8 @@ pub(super) fn projection(items: &[SelectItem], scope: &Scope) -> Result<(Vec<Exp
                 all(options, scope, 0..scope.columns.len(), &mut exprs, &mut names)?;
             }
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
-                let qualifier = name.0.last().and_then(|p| p.as_ident()).map(|i| i.value.clone());
-                let Some(columns) = qualifier.and_then(|q| scope.relation(&q)) else {
+                let qualifier = name.0.last().and_then(|p| p.as_ident()).map(reserved::name);
+                let Some(columns) = qualifier.transpose()?.and_then(|q| scope.relation(&q)) else {
                     return Err(SqlError::invalid(name.span(), format!("Table '{name}' not found")));
                 };
                 all(options, scope, columns, &mut exprs, &mut names)?;
@@ -338,9 +338,13 @@ pub(super) fn aliased(
     alias: Option<&TableAlias>,
 ) -> Result<(Logical, Option<String>)> {
     let Some(alias) = alias else { return Ok((plan, default)) };
-    let names = alias.columns.iter().map(|c| c.name.value.clone()).collect();
-    let plan = renamed(plan, names, alias.name.span.into())?;
-    Ok((plan, Some(alias.name.value.clone())))
+    let plan = renamed(plan, column_names(alias)?, alias.name.span.into())?;
+    Ok((plan, Some(reserved::name(&alias.name)?)))
+}
+
+/// `AS t (a, b)`: the names of the columns.
+pub(super) fn column_names(alias: &TableAlias) -> Result<Vec<String>> {
+    alias.columns.iter().map(|column| reserved::name(&column.name)).collect()
 }
 
 /// The relation with other names for its columns; with none, unchanged.

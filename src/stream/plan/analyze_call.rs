@@ -25,6 +25,7 @@ use crate::stream::{
     sql::{
         Pos, SqlError,
         forms::{BETWEEN_SYMMETRIC, DIFFERENCE},
+        reserved::is_reserved,
     },
 };
 
@@ -39,7 +40,8 @@ impl Scope {
     pub(super) fn bare_call(&self, ident: &Ident) -> Option<Result<Expr>> {
         let known =
             ident.quote_style.is_none() && BARE.iter().any(|name| ident.value.eq_ignore_ascii_case(name));
-        let column = self.columns.iter().any(|(name, _)| *name == ident.value);
+        // PI alone may be a column's name; the others are reserved.
+        let column = !is_reserved(&ident.value) && self.columns.iter().any(|(name, _)| *name == ident.value);
         (known && !column).then(|| call(&ident.value.to_ascii_uppercase(), Vec::new(), ident.span.into()))
     }
 

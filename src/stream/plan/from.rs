@@ -11,7 +11,7 @@ use sqlparser::ast::{
 };
 
 use super::{
-    analyze::{Analyzer, Result, aliased, always, one_row},
+    analyze::{Analyzer, Result, aliased, always, column_names, one_row},
     analyze_call::coalesce,
     analyze_expr::comparison,
     catalog::Object,
@@ -27,7 +27,7 @@ use super::{
 use crate::stream::{
     datum::Datum,
     expr::{Comparison, Expr, Node},
-    sql::{Pos, SqlError, ast::Name},
+    sql::{Pos, SqlError, ast::Name, reserved},
 };
 
 /// A relation and what it is called.
@@ -201,7 +201,7 @@ impl Analyzer<'_> {
         let mut parts = Vec::new();
         for part in &name.0 {
             match part.as_ident() {
-                Some(ident) => parts.push(ident.value.clone()),
+                Some(ident) => parts.push(reserved::name(ident)?),
                 None => return Err(SqlError::syntax(name.span(), "expected a name")),
             }
         }
@@ -298,7 +298,11 @@ fn in_both(left: &Scope, right: &Scope) -> Vec<Ident> {
         merged.chain(own.map(|(_, (name, _))| name.clone())).collect()
     };
     let right = names(right);
-    names(left).into_iter().filter(|name| right.contains(name)).map(Ident::new).collect()
+    names(left)
+        .into_iter()
+        .filter(|name| right.contains(name))
+        .map(|name| Ident::with_quote('`', name))
+        .collect()
 }
 
 /// What USING says: columns of one name are equal.
@@ -495,15 +499,15 @@ fn unnest(
             return Err(SqlError::invalid(at, message));
         }
     };
-    let name = alias.map(|a| a.name.value.clone());
+    let name = alias.map(|a| reserved::name(&a.name)).transpose()?;
     if let Some(alias) = alias.filter(|a| !a.columns.is_empty()) {
         if alias.columns.len() != columns.len() {
             let message =
                 format!("expected {} names of columns, found {}", columns.len(), alias.columns.len());
             return Err(SqlError::invalid(alias.name.span, message));
         }
-        for ((column, _), name) in columns.iter_mut().zip(&alias.columns) {
-            *column = name.name.value.clone();
+        for ((column, _), name) in columns.iter_mut().zip(column_names(alias)?) {
+            *column = name;
         }
     }
     let outer = match kind {

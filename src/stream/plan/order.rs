@@ -17,7 +17,7 @@ use super::{
 };
 use crate::stream::{
     expr::Expr,
-    sql::{Pos, SqlError},
+    sql::{Pos, SqlError, reserved},
 };
 
 /// What a query says of how many rows it wants, counted from one.
@@ -154,6 +154,7 @@ fn position(item: &OrderByExpr, body: &SetExpr, width: usize) -> Result<Option<u
         return Ok(None);
     }
     let Parsed::Identifier(ident) = &item.expr else { return Ok(None) };
+    reserved::name(ident)?;
     // With a `*` before it, its place cannot be counted here.
     let named = |output: &SelectItem| match output {
         SelectItem::ExprWithAlias { alias, .. } => alias.value == ident.value,

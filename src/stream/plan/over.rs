@@ -17,7 +17,7 @@ use crate::stream::{
     datum::Datum,
     expr::{Expr, Node},
     plan::aggregate::AggCall,
-    sql::{Pos, SqlError},
+    sql::{Pos, SqlError, reserved},
 };
 
 type Result<T> = std::result::Result<T, SqlError>;
@@ -92,7 +92,7 @@ impl Overs {
     fn spec(&self, over: Option<&WindowType>, at: Pos) -> Result<OverSpec> {
         let spec = match over {
             Some(WindowType::WindowSpec(spec)) => spec,
-            Some(WindowType::NamedWindow(name)) => self.named(&name.value, name.span.into())?,
+            Some(WindowType::NamedWindow(name)) => self.named(&reserved::name(name)?, name.span.into())?,
             None => return Err(SqlError::syntax(at, "OVER is missing")),
         };
         if let Some(name) = &spec.window_name {

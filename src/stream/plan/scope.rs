@@ -26,7 +26,7 @@ use super::{
 use crate::stream::{
     datum::Datum,
     expr::{Expr, Node},
-    sql::{Pos, SqlError},
+    sql::{Pos, SqlError, reserved},
 };
 
 type Result<T> = std::result::Result<T, SqlError>;
@@ -76,6 +76,7 @@ impl Scope {
     }
 
     pub(super) fn column(&self, ident: &Ident) -> Result<Expr> {
+        reserved::name(ident)?;
         let plain = matches!(ident.quote_style, None | Some('`'));
         match self.merged.iter().filter(|(name, _)| plain && *name == ident.value).collect::<Vec<_>>()[..] {
             [(_, expr)] => return Ok(expr.clone()),
@@ -116,6 +117,7 @@ impl Scope {
             return Err(SqlError::syntax(Pos::default(), "a name is missing"));
         };
         let Some((second, fields)) = rest.split_first() else { return self.column(first) };
+        parts.iter().try_for_each(|part| reserved::name(part).map(|_| ()))?;
         if let Some(within) = self.relation(&first.value) {
             return fields.iter().try_fold(self.column_within(second, within)?, field);
         }
@@ -147,6 +149,7 @@ impl Scope {
 
 /// A field of a ROW.
 pub(super) fn field(of: Expr, name: &Ident) -> Result<Expr> {
+    reserved::name(name)?;
     let Type::Row(fields) = &of.data_type.kind else {
         return Err(SqlError::invalid(name.span, format!("Column '{}' not found in any table", name.value)));
     };

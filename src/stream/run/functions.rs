@@ -10,10 +10,10 @@ fn evaluated(expression: &str) -> Result<(String, String), String> {
     let memory = Memory::default();
     memory.produce("one", 0, &["{\"x\":1}"]);
     let sql = format!(
-        "CREATE TABLE one (x INT) WITH ('connector'='kafka','topic'='one','properties.bootstrap.servers'='x',\
+        "CREATE TABLE single (x INT) WITH ('connector'='kafka','topic'='one','properties.bootstrap.servers'='x',\
          'format'='json','scan.startup.mode'='earliest-offset','scan.bounded.mode'='latest-offset');\n\
          CREATE TABLE o (v STRING) WITH ('connector'='print');\n\
-         INSERT INTO o SELECT CAST(v AS STRING) FROM (SELECT {expression} AS v FROM one);"
+         INSERT INTO o SELECT CAST(v AS STRING) FROM (SELECT {expression} AS v FROM single);"
     );
     crate::stream::compile(&sql).map_err(|e| e.to_string())?;
     let data_type = crate::stream::plan::type_of(expression)?;

@@ -139,15 +139,15 @@ fn a_paused_job_reads_nothing_until_it_is_resumed() {
 #[test]
 fn keys_metadata_and_computed_columns() {
     let sql = "CREATE TABLE src (k STRING, v INT, p INT METADATA FROM 'partition' VIRTUAL, `offset` BIGINT METADATA VIRTUAL,
-                 at TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', tw AS v * 2, WATERMARK FOR at AS at - INTERVAL '1' SECOND)
+                 `at` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', tw AS v * 2, WATERMARK FOR `at` AS `at` - INTERVAL '1' SECOND)
                WITH ('connector'='kafka','topic'='t','properties.bootstrap.servers'='x','scan.startup.mode'='earliest-offset',
                  'key.format'='raw','key.fields'='k','value.format'='json','value.fields-include'='EXCEPT_KEY');
                CREATE TABLE out1 WITH_NOTHING (a STRING) WITH ('connector'='print')";
     assert!(compile(sql).is_err());
     let sql = sql.replace(
         "out1 WITH_NOTHING (a STRING)",
-        "out1 (k STRING, tw INT, p INT, o BIGINT, at TIMESTAMP_LTZ(3))",
-    ) + "; INSERT INTO out1 SELECT k, tw, p, `offset`, at FROM src WHERE v > 1";
+        "out1 (k STRING, tw INT, p INT, o BIGINT, `at` TIMESTAMP_LTZ(3))",
+    ) + "; INSERT INTO out1 SELECT k, tw, p, `offset`, `at` FROM src WHERE v > 1";
     let memory = Memory::default();
     let mut builder = BatchBuilder::new();
     builder.push(5_000, Some(b"one".as_slice()), Some(br#"{"v": 1}"#.as_slice()), std::iter::empty());

@@ -9,6 +9,7 @@ pub mod dialect;
 pub mod forms;
 pub mod hints;
 pub mod parser;
+pub mod reserved;
 pub mod table;
 
 use std::fmt;

@@ -368,7 +368,7 @@ pub(super) fn name(p: &mut Parser<'_>) -> Result<Name, SqlError> {
     Ok(Name { at, parts })
 }
 
-fn names(p: &mut Parser<'_>) -> Result<Vec<(String, Pos)>, SqlError> {
+pub(super) fn names(p: &mut Parser<'_>) -> Result<Vec<(String, Pos)>, SqlError> {
     let mut names = vec![ident(p)?];
     while p.consume_token(&Token::Comma) {
         names.push(ident(p)?);

@@ -12,7 +12,8 @@ use sqlparser::{
 use super::{
     Pos, SqlError,
     ast::{ColumnDef, ColumnKind, CreateTable, OptionDef, WatermarkDef},
-    parser::{fault, name},
+    parser::{fault, name, names},
+    reserved,
 };
 use crate::stream::plan::types::{DECIMAL_PRECISION_MAX, DataType, LENGTH_MAX, Type};
 
@@ -81,12 +82,12 @@ fn element(p: &mut Parser<'_>, table: &mut CreateTable) -> Result<(), SqlError> 
         p.advance_token();
         p.advance_token();
         expect(p, &Token::LParen)?;
-        let key = p.parse_comma_separated(Parser::parse_identifier).map_err(|e| fault(p, &e))?;
+        let key = names(p)?;
         expect(p, &Token::RParen)?;
         if !table.primary_key.is_empty() {
             return Err(SqlError::invalid(at, "Duplicate primary key definition"));
         }
-        table.primary_key = key.into_iter().map(|i| (i.value, i.span.into())).collect();
+        table.primary_key = key;
         return not_enforced(p);
     }
     let (name, at) = ident(p)?;
@@ -345,7 +346,10 @@ pub(super) fn string(p: &mut Parser<'_>) -> Result<String, SqlError> {
 pub(super) fn ident(p: &mut Parser<'_>) -> Result<(String, Pos), SqlError> {
     let token = p.next_token();
     match token.token {
-        Token::Word(word) => Ok((word.value, token.span.into())),
+        Token::Word(word) => {
+            let at = token.span.into();
+            Ok((reserved::checked(&word.value, word.quote_style, at)?, at))
+        }
         _ => Err(expected("a name", &token)),
     }
 }
