@@ -208,5 +208,5 @@ fn stream_job() {
     let Some(python) = report::available("python sql", environment::python("requirements.txt")) else {
         return;
     };
-    pytest("python stream job", &python, None, &["test_sql.py"]);
+    pytest("python stream job", &python, None, &["test_sql.py", "test_sql_exchanges.py"]);
 }

@@ -59,8 +59,26 @@ impl Kept {
     /// their queue is gone.
     #[must_use]
     pub fn offer(&mut self, now_ms: i64, outlet: &Arc<Outlet>) -> bool {
+        self.offer_by(outlet, |queue, blob, ordinals| queue.publish(now_ms, blob, ordinals, None, None))
+    }
+
+    /// As [`Kept::offer`], but what must last is added to `changes`.
+    pub(in crate::broker) fn offer_into(
+        &mut self,
+        now_ms: i64,
+        outlet: &Arc<Outlet>,
+        changes: &mut Vec<Box<dyn Change>>,
+    ) -> bool {
+        self.offer_by(outlet, |queue, blob, ordinals| queue.publish_into(now_ms, blob, ordinals, changes))
+    }
+
+    fn offer_by(
+        &mut self,
+        outlet: &Arc<Outlet>,
+        mut publish: impl FnMut(&Arc<Queue>, &Arc<Blob>, &[u32]) -> Result<Overflow, Gone>,
+    ) -> bool {
         loop {
-            match self.queue.publish(now_ms, &self.blob, &self.ordinals, None, None) {
+            match publish(&self.queue, &self.blob, &self.ordinals) {
                 Ok(Overflow::None) | Err(Gone) => return true,
                 Ok(Overflow::Rejected(rest)) => self.ordinals = rest,
             }

@@ -489,6 +489,7 @@ impl Queue {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
         let got = state.get(self.core.clock.now_ms(), no_ack, outlet, &mut effects);
+        self.flow.judge(&state);
         self.inbox(&mut effects);
         drop(state);
         self.follow(effects);

@@ -160,9 +160,18 @@ pub fn append_all(
     extra: Option<(usize, Extra)>,
     done: impl FnOnce(AllAppended) + Send + 'static,
 ) -> Ticket {
+    store.submit(change_all(parts, extra, done))
+}
+
+/// As [`append_all`], for what is part of a larger Change.
+pub fn change_all(
+    parts: Vec<(Arc<Partition>, Checked)>,
+    extra: Option<(usize, Extra)>,
+    done: impl FnOnce(AllAppended) + Send + 'static,
+) -> Box<dyn Change> {
     let parts =
         parts.into_iter().map(|(partition, checked)| Part { partition, input: Input::Checked(checked) });
-    submit_all(store, parts.collect(), extra, done)
+    all(parts.collect(), extra, done)
 }
 
 /// Ends a producer's transaction: `markers` in all of its partitions, and `extra`, in one atomic Change.
@@ -176,23 +185,21 @@ pub(in crate::broker) fn append_markers(
     let kind = if committed { TxnPart::Commit } else { TxnPart::Abort };
     let parts =
         markers.into_iter().map(|(partition, marker)| Part { partition, input: Input::Marker(marker, kind) });
-    submit_all(store, parts.collect(), Some(extra), done)
+    store.submit(all(parts.collect(), Some(extra), done))
 }
 
-fn submit_all(
-    store: &crate::store::Store,
+fn all(
     parts: Vec<Part>,
     extra: Option<(usize, Extra)>,
     done: impl FnOnce(AllAppended) + Send + 'static,
-) -> Ticket {
+) -> Box<dyn Change> {
     let (extra_bytes_max, extra) = extra.map_or((0, None), |(bytes, extra)| (bytes, Some(extra)));
-    store.submit(Box::new(AppendChange { parts, extra, extra_bytes_max, decision: Decision::None, done }))
+    Box::new(AppendChange { parts, extra, extra_bytes_max, decision: Decision::None, done })
 }
 
 /// An append to one partition as part of a larger Change; nobody hears of its outcome.
 pub(in crate::broker) fn change(partition: Arc<Partition>, checked: Checked) -> Box<dyn Change> {
-    let parts = vec![Part { partition, input: Input::Checked(checked) }];
-    Box::new(AppendChange { parts, extra: None, extra_bytes_max: 0, decision: Decision::None, done: drop })
+    change_all(vec![(partition, checked)], None, drop)
 }
 
 /// What a part brings: batches, or the partition's own gathered records, which are taken when the turn is formed.

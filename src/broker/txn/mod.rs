@@ -2,6 +2,7 @@
 
 pub mod channel;
 pub mod coordinator;
+pub mod epoch;
 pub mod marker;
 pub mod producer;
 mod saved;

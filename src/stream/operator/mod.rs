@@ -9,6 +9,7 @@ pub mod datagen;
 pub mod group_aggregate;
 pub mod interval_join;
 pub mod join;
+pub mod message;
 pub mod metadata;
 pub mod normalize;
 pub mod over;
@@ -27,6 +28,8 @@ pub mod window_rank;
 pub mod window_rows;
 
 use std::sync::Arc;
+
+pub use message::OutMessage;
 
 use super::{
     datum::Row,
@@ -148,6 +151,8 @@ pub struct Printed {
 #[derive(Debug, Default)]
 pub struct Outputs {
     pub appends: Vec<(Arc<str>, OutRecord)>,
+    /// Messages for exchanges.
+    pub published: Vec<OutMessage>,
     pub printed: Vec<Printed>,
     /// Lines for files: whose, and the bytes.
     pub written: Vec<(OperatorId, Vec<u8>)>,
@@ -163,6 +168,7 @@ pub struct Outputs {
 #[derive(Debug, Clone, Copy)]
 pub struct Mark {
     appends: usize,
+    published: usize,
     printed: usize,
     written: usize,
     rows_out: u64,
@@ -173,13 +179,15 @@ impl Outputs {
     /// Whether nothing is to be written anywhere.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.appends.is_empty() && self.printed.is_empty() && self.written.is_empty()
+        let records = self.appends.is_empty() && self.published.is_empty();
+        records && self.printed.is_empty() && self.written.is_empty()
     }
 
     #[must_use]
     pub fn mark(&self) -> Mark {
         Mark {
             appends: self.appends.len(),
+            published: self.published.len(),
             printed: self.printed.len(),
             written: self.written.len(),
             rows_out: self.rows_out,
@@ -189,6 +197,7 @@ impl Outputs {
 
     pub fn back_to(&mut self, mark: Mark) {
         self.appends.truncate(mark.appends);
+        self.published.truncate(mark.published);
         self.printed.truncate(mark.printed);
         self.written.truncate(mark.written);
         (self.rows_out, self.late_rows) = (mark.rows_out, mark.late_rows);

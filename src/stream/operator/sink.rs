@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Cx, Operator, OutRecord, Printed};
+use super::{Cx, Operator, OutRecord, Printed, message::MessageSink};
 use crate::stream::{
     codec::Encoder,
     datum::{Datum, Row, RowKind},
@@ -24,6 +24,9 @@ pub fn open(id: OperatorId, plan: &Sink) -> Box<dyn Operator> {
         }
         Connector::Kafka(kafka) => Target::Kafka(Box::new(KafkaSink::open(kafka, &plan.table, &plan.types))),
         Connector::Print(print) => Target::Print(print.clone(), plan.table.path.0.clone()),
+        Connector::Rabbitmq(rabbitmq) => {
+            Target::Exchange(Box::new(MessageSink::open(rabbitmq, &plan.table, &plan.types)))
+        }
         Connector::Blackhole | Connector::Datagen(_) => Target::Blackhole,
     };
     let not_null = plan.table.persisted().enumerate();
@@ -40,6 +43,7 @@ struct SinkOperator {
 
 enum Target {
     Blackhole,
+    Exchange(Box<MessageSink>),
     Files(OperatorId, Encoder),
     Kafka(Box<KafkaSink>),
     /// How it prints, and the table's name.
@@ -67,6 +71,7 @@ impl Operator for SinkOperator {
         cx.outputs.rows_out += 1;
         match &self.target {
             Target::Blackhole => {}
+            Target::Exchange(sink) => cx.outputs.published.push(sink.message(&row)?),
             Target::Files(id, encoder) => {
                 let mut line = encoder.encode(&row.columns).unwrap_or_default();
                 line.push(b'\n');
@@ -103,13 +108,18 @@ fn printed(row: &Row, types: &[DataType], identifier: Option<&str>) -> String {
 }
 
 /// Columns of a format: name, place among the columns that arrive, type.
-fn places(table: &Table, columns: &[usize], types: &[DataType]) -> Vec<(String, usize, DataType)> {
+pub(super) fn places(table: &Table, columns: &[usize], types: &[DataType]) -> Vec<(String, usize, DataType)> {
     let place = |column: &usize| {
         let name = table.columns.get(*column).map(|c| c.name.as_str());
         let slot = table.persisted().position(|c| Some(c.name.as_str()) == name)?;
         Some((name?.to_owned(), slot, types.get(slot)?.clone()))
     };
     columns.iter().filter_map(place).collect()
+}
+
+/// Where the rows that arrive have the metadata of that key.
+pub(super) fn metadata_slot(table: &Table, wanted: &str) -> Option<usize> {
+    table.persisted().position(|c| matches!(&c.kind, ColumnKind::Metadata { key, .. } if key == wanted))
 }
 
 struct KafkaSink {
@@ -126,11 +136,6 @@ struct KafkaSink {
 impl KafkaSink {
     fn open(kafka: &Kafka, table: &Table, types: &[DataType]) -> Self {
         let places = |columns: &[usize]| places(table, columns, types);
-        let metadata = |wanted: &str| {
-            table
-                .persisted()
-                .position(|c| matches!(&c.kind, ColumnKind::Metadata { key, .. } if key == wanted))
-        };
         let key = kafka.key.as_ref().map(|KeyFormat { format, fields, prefix }| {
             let mut fields = places(fields);
             for (name, _, _) in &mut fields {
@@ -143,8 +148,8 @@ impl KafkaSink {
             upsert: kafka.upsert,
             value: Encoder::new(&kafka.value, &places(&kafka.value_fields)),
             key,
-            timestamp: metadata("timestamp"),
-            headers: metadata("headers"),
+            timestamp: metadata_slot(table, "timestamp"),
+            headers: metadata_slot(table, "headers"),
         }
     }
 

@@ -393,7 +393,8 @@ pub(super) fn one_row() -> (Logical, Scope) {
         fields: vec![Field::Sequence { start: 0, end: 0 }],
     });
     let path = ObjectPath("(one row)".to_owned());
-    let table = Table { path, columns: vec![column], watermark: None, connector, primary_key: Vec::new() };
+    let (options_at, columns) = (Pos::default(), vec![column]);
+    let table = Table { path, columns, watermark: None, connector, options_at, primary_key: Vec::new() };
     let plan = Logical::Scan(Arc::new(table));
     let scope = Scope { hidden: vec![0], ..Scope::of(None, plan.schema()) };
     (plan, scope)

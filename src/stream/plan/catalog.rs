@@ -13,7 +13,7 @@ use super::{
 use crate::stream::{
     expr::Expr,
     sql::{
-        SqlError,
+        Pos, SqlError,
         ast::{Drop, DropKind, Name},
     },
 };
@@ -35,6 +35,8 @@ pub struct Table {
     pub columns: Vec<Column>,
     pub watermark: Option<Watermark>,
     pub connector: Connector,
+    /// Where its WITH clause begins: what is wrong with what is behind it is found when a job is made.
+    pub options_at: Pos,
     /// Positions of the primary key's columns.
     pub primary_key: Vec<usize>,
 }
@@ -103,6 +105,7 @@ impl Table {
             columns: self.columns.clone(),
             watermark: self.watermark.clone(),
             connector,
+            options_at: self.options_at,
             primary_key: self.primary_key.clone(),
         }
     }

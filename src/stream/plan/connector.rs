@@ -8,6 +8,7 @@ use super::{
     filesystem::{self, Filesystem},
     format::{self, Format},
     options::{Options, duration_ms, invalid, missing},
+    rabbitmq::{self, Rabbitmq},
     types::{DataType, LENGTH_MAX, Type},
 };
 use crate::stream::sql::{
@@ -22,6 +23,7 @@ pub enum Connector {
     Filesystem(Filesystem),
     Kafka(Kafka),
     Print(Print),
+    Rabbitmq(Rabbitmq),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +93,7 @@ pub fn metadata_keys(connector: &str) -> &'static [(&'static str, bool)] {
     match connector {
         "filesystem" => filesystem::METADATA,
         "kafka" | "upsert-kafka" => KAFKA_METADATA,
+        "rabbitmq" => rabbitmq::METADATA,
         _ => &[],
     }
 }
@@ -99,6 +102,9 @@ pub fn metadata_keys(connector: &str) -> &'static [(&'static str, bool)] {
 #[must_use]
 pub fn metadata_type(key: &str) -> Option<DataType> {
     Some(match key {
+        "app-id" | "content-encoding" | "content-type" | "correlation-id" | "expiration" | "message-id"
+        | "reply-to" | "routing-key" | "type" => DataType::nullable(Type::Varchar(LENGTH_MAX)),
+        "delivery-mode" | "priority" => DataType::nullable(Type::Int),
         "file.modification-time" => DataType::not_null(Type::TimestampLtz(3)),
         "file.name" | "file.path" => DataType::not_null(Type::Varchar(LENGTH_MAX)),
         "file.size" => DataType::not_null(Type::BigInt),
@@ -134,9 +140,10 @@ impl Connector {
             "filesystem" => Self::Filesystem(filesystem::read(&mut options, table, columns)?),
             "kafka" => Self::Kafka(kafka(&mut options, table, columns)?),
             "print" => Self::Print(print(&mut options)?),
+            "rabbitmq" => Self::Rabbitmq(rabbitmq::read(&mut options, table, columns)?),
             "upsert-kafka" => Self::Kafka(upsert_kafka(&mut options, table, columns)?),
             "jdbc" | "elasticsearch-7" | "elasticsearch-8" | "opensearch" | "hbase-2.2" | "mongodb"
-            | "kinesis" | "firehose" | "dynamodb" | "pulsar" | "rabbitmq" | "faker" => {
+            | "kinesis" | "firehose" | "dynamodb" | "pulsar" | "faker" => {
                 return Err(SqlError::not_yet(
                     connector.value_at,
                     format!("the connector '{}'", connector.value),
@@ -148,7 +155,7 @@ impl Connector {
                     format!(
                         "Could not find any factory for identifier '{other}' that implements \
                          'org.apache.flink.table.factories.DynamicTableFactory' in the classpath.\n\nAvailable factory \
-                         identifiers are:\n\nblackhole\ndatagen\nfilesystem\nkafka\nprint\nupsert-kafka"
+                         identifiers are:\n\nblackhole\ndatagen\nfilesystem\nkafka\nprint\nrabbitmq\nupsert-kafka"
                     ),
                 ));
             }
@@ -166,6 +173,7 @@ impl Connector {
             Self::Kafka(kafka) if kafka.upsert => "upsert-kafka",
             Self::Kafka(_) => "kafka",
             Self::Print(_) => "print",
+            Self::Rabbitmq(_) => "rabbitmq",
         }
     }
 

@@ -26,6 +26,7 @@ pub mod over;
 pub mod physical;
 pub mod properties;
 pub mod prune;
+pub mod rabbitmq;
 pub mod scope;
 pub mod statement;
 pub mod subquery;

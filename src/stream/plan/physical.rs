@@ -9,6 +9,7 @@ use std::{fmt, sync::Arc};
 use super::{
     aggregate::AggCall,
     catalog::Table,
+    connector::Connector,
     logical::{Frame, JoinKind, Logical, OverCall, RankKind, SortKey, is_true},
     types::{DataType, Type},
     window::{Window, WindowTime},
@@ -217,6 +218,17 @@ pub struct Settings {
     pub checkpoint_ms: Option<i64>,
     /// `table.exec.state.ttl`.
     pub ttl_ms: Option<i64>,
+}
+
+impl JobPlan {
+    /// The exchanges that it publishes to.
+    pub fn exchanges(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().filter_map(|node| {
+            let NodeKind::Sink(Sink { table, .. }) = &node.kind else { return None };
+            let Connector::Rabbitmq(rabbitmq) = &table.connector else { return None };
+            Some(rabbitmq.exchange.as_str())
+        })
+    }
 }
 
 impl Calc {

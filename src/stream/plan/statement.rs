@@ -27,8 +27,14 @@ type Result<T> = std::result::Result<T, SqlError>;
 pub(super) fn create_table(catalog: &mut Catalog, statement: &CreateTable) -> Result<()> {
     let columns = columns(catalog, statement)?;
     let path = catalog.path(&statement.name)?;
-    let mut table =
-        Table { path, columns, watermark: None, connector: Connector::Blackhole, primary_key: Vec::new() };
+    let mut table = Table {
+        path,
+        columns,
+        watermark: None,
+        connector: Connector::Blackhole,
+        options_at: statement.options_at,
+        primary_key: Vec::new(),
+    };
     if let Some(watermark) = &statement.watermark {
         table.watermark = Some(self::watermark(watermark, &mut table.columns)?);
     }
@@ -300,7 +306,7 @@ fn check(plan: &Logical) -> Result<()> {
 fn check_sink(insert: &LogicalInsert, at: Pos) -> Result<()> {
     let changes = insert.input.changes();
     let inserts_only = match &insert.table.connector {
-        Connector::Filesystem(_) => true,
+        Connector::Filesystem(_) | Connector::Rabbitmq(_) => true,
         Connector::Kafka(kafka) => !kafka.upsert,
         Connector::Blackhole | Connector::Datagen(_) | Connector::Print(_) => return Ok(()),
     };

@@ -10,20 +10,23 @@ use uuid::Uuid;
 
 use super::{
     Commit, EpochCommit, JobId, Log, OutRecord,
+    exchanges::Exchanges,
     folder::{Directory, Folder},
 };
 use crate::{
     broker::{
         Broker,
         group::{Committer, GroupKey, offsets},
+        refusal::Refusal,
         topic::{
             NewTopic, Offset, Topic, VhostName,
-            append::{Checked, append_all},
+            append::{Checked, change_all},
             config::TopicConfig,
             fetch::Isolation,
             followers::Place,
             partition::Partition,
         },
+        vhost::Vhost,
     },
     data::record::BatchBuilder,
     store::{Space, Ticket},
@@ -46,6 +49,26 @@ const OVERHEAD_BYTES: usize = 32;
 impl Bound {
     pub(super) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
         self.broker.core.topics.find(&self.vhost, name)
+    }
+
+    /// The vhost with its exchanges.
+    pub(super) fn home(&self) -> Result<Arc<Vhost>, String> {
+        self.broker.vhost(&self.vhost.0).map_err(|refusal| self.refusal(&refusal))
+    }
+
+    /// Why an exchange takes nothing, as far as RabbitMQ has words for it.
+    pub(super) fn refusal(&self, refusal: &Refusal) -> String {
+        let vhost = &self.vhost.0;
+        if let Refusal::NoExchange(name) = refusal {
+            return format!("no exchange '{name}' in vhost '{vhost}'");
+        }
+        if let Refusal::InternalExchange(name) = refusal {
+            return format!("cannot publish to internal exchange '{name}' in vhost '{vhost}'");
+        }
+        if let Refusal::NoVhost(name) = refusal {
+            return format!("vhost '{name}' not found");
+        }
+        format!("vhost '{vhost}' refused a message: {refusal:?}")
     }
 
     fn partition(&self, topic: &str, partition: i32) -> Option<Arc<Partition>> {
@@ -160,6 +183,14 @@ impl Log for Bound {
         files.ok_or_else(|| "streams.files_dir is not set, so jobs have no files".to_owned())
     }
 
+    fn exchange(&self, name: &str) -> Result<(), String> {
+        let exchange = self.home()?.exchange(name).map_err(|refusal| self.refusal(&refusal))?;
+        if exchange.options.internal {
+            return Err(self.refusal(&Refusal::InternalExchange(name.to_owned())));
+        }
+        Ok(())
+    }
+
     fn offset_for_time(&self, topic: &str, partition: i32, timestamp_ms: i64) -> Option<i64> {
         let partition = self.partition(topic, partition)?;
         let found = self.runtime.block_on(partition.offset_for_time(timestamp_ms, Isolation::ReadCommitted));
@@ -175,7 +206,11 @@ impl Log for Bound {
 
 impl Bound {
     /// Commits an epoch; where the partitions that it has written to end now.
-    pub fn commit_to(&self, epoch: EpochCommit) -> Result<Vec<(Place, Offset)>, String> {
+    pub fn commit_to(
+        &self,
+        epoch: EpochCommit,
+        exchanges: &mut Exchanges,
+    ) -> Result<Vec<(Place, Offset)>, String> {
         let mut parts = Vec::with_capacity(epoch.appends.len());
         for (topic, partition, records) in &epoch.appends {
             parts.push(self.checked(topic, *partition, records)?);
@@ -196,9 +231,12 @@ impl Bound {
             self.folder()?.write(path, *from, bytes)?;
         }
         let (sender, done) = oneshot::channel();
-        append_all(&self.broker.core.store, parts, Some((bytes_max, state)), |result| {
-            drop(sender.send(result))
-        });
+        let change = change_all(parts, Some((bytes_max, state)), |result| drop(sender.send(result)));
+        if epoch.published.is_empty() {
+            self.broker.core.store.submit(change);
+        } else {
+            exchanges.publish(self, &epoch.published, change)?;
+        }
         let counts = epoch.appends.iter().map(|(_, _, records)| i64::try_from(records.len()).unwrap_or(0));
         match self.runtime.block_on(done) {
             Ok(Ok(appended)) => {
@@ -216,7 +254,7 @@ impl Bound {
 
 impl Commit for Bound {
     fn commit(&mut self, epoch: EpochCommit) -> Result<(), String> {
-        self.commit_to(epoch).map(drop)
+        self.commit_to(epoch, &mut Exchanges::new(Arc::default())).map(drop)
     }
 }
 

@@ -115,7 +115,7 @@ impl Input {
                 let reader = Box::new(RecordReader::open(source, kafka)?);
                 (InputKind::Kafka { kafka: Box::new(kafka.clone()), reader }, kafka.idle_timeout_ms)
             }
-            Connector::Blackhole | Connector::Print(_) => {
+            Connector::Blackhole | Connector::Print(_) | Connector::Rabbitmq(_) => {
                 return Err(EvalError(format!("'{}' cannot be read", source.table.path)));
             }
         };

@@ -213,6 +213,10 @@ impl Job {
         outputs: &mut Outputs,
         wake_at_ms: &mut Option<i64>,
     ) -> Result<(), Stop> {
+        for exchange in self.plan.exchanges() {
+            // Before anything is read: once it is there again, the job can be resumed.
+            log.exchange(exchange).map_err(|reason| Stop::At(no_record(&EvalError(reason))))?;
+        }
         let store = State { log, job: &self.id };
         let mut budget = Budget {
             rows: EPOCH_ROWS_MAX,
@@ -311,6 +315,7 @@ impl Job {
             puts: changes.puts,
             deletes: changes.deletes,
             appends: by_partition(log, outputs.appends, self.epoch),
+            published: outputs.published,
             printed: outputs.printed,
             files,
             phase: self.phase.clone(),

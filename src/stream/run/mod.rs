@@ -5,6 +5,7 @@
 //! restart is [`job::Job::restore`] with the last state that was committed.
 
 pub mod bind;
+pub mod exchanges;
 pub mod folder;
 pub mod graph;
 pub mod input;
@@ -27,6 +28,8 @@ mod golden;
 #[cfg(test)]
 pub(crate) mod memory;
 #[cfg(test)]
+mod messages;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod nested;
@@ -36,7 +39,7 @@ mod tests;
 use bytes::Bytes;
 use folder::Folder;
 
-pub use super::operator::{OutRecord, Printed};
+pub use super::operator::{OutMessage, OutRecord, Printed};
 use super::{
     expr::EvalError,
     plan::physical::OperatorId,
@@ -83,6 +86,12 @@ pub trait Log {
     /// When jobs may not have any.
     fn folder(&self) -> Result<&dyn Folder, String>;
 
+    /// Whether an exchange takes messages of jobs.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it is internal.
+    fn exchange(&self, name: &str) -> Result<(), String>;
+
     /// What a consumer group has committed.
     fn group_offset(&self, group: &str, topic: &str, partition: i32) -> Option<i64>;
 }
@@ -107,6 +116,8 @@ pub struct EpochCommit {
     pub deletes: Vec<Vec<u8>>,
     /// (topic, partition, records). A topic that does not exist yet is to be created.
     pub appends: Vec<(String, i32, Vec<OutRecord>)>,
+    /// In the order in which they were made.
+    pub published: Vec<OutMessage>,
     pub printed: Vec<Printed>,
     /// Before all else: what is written lies hidden until [`FileWrites::publish`] is done, which is last.
     pub files: Vec<FileWrites>,

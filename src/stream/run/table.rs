@@ -16,8 +16,9 @@ use tokio::{
 };
 
 use super::{
-    STATE_KEY,
+    Log, STATE_KEY,
     bind::{Bound, state_key},
+    exchanges::Exchanges,
     folder::Directory,
     sync::{Sync, cycle},
     worker::{Control, Order, Status, Worker},
@@ -34,6 +35,7 @@ use crate::{
             connector::{Connector, Kafka, Startup},
             physical::{JobPlan, NodeKind, OperatorId},
         },
+        sql::SqlError,
         state::{JobState, keyed::operator_prefix},
     },
 };
@@ -165,6 +167,7 @@ impl Jobs {
         let mut pending = Vec::new();
         for plan in &plans {
             self.check(plan, replace)?;
+            check_exchanges(plan, &bound)?;
             for topic in topics(plan) {
                 pending.extend(bound.find_or_make(topic)?.1);
             }
@@ -257,6 +260,7 @@ impl Jobs {
             control: control.clone(),
             printed: self.printed.clone(),
             sync: plan.sync.then(Sync::default),
+            exchanges: Exchanges::new(control.clone()),
         };
         let saved_ids = saved_operators(saved.as_deref());
         let kept = plan.nodes.iter().map(|n| n.id).filter(|id| saved_ids.contains(&id.to_string())).collect();
@@ -270,9 +274,20 @@ impl Jobs {
         self.table.lock().values().cloned().collect()
     }
 
-    /// Tells a job to pause or to go on; the job once it has, `None` when there is none of that name.
+    /// Tells a job to pause or to go on; the job once it has, `None` when there is none of that name. One whose thread
+    /// gave up goes on from its last commit.
     pub async fn order(&self, name: &str, order: Order) -> Option<Arc<Running>> {
         let job = self.table.lock().get(name).cloned()?;
+        if order == Order::Resume
+            && job.status().error.is_some()
+            && let Ok(_claim) = Claim::new(self, vec![name.to_owned()])
+        {
+            job.control.ended().await;
+            match self.start_as(name, &job.definition, job.plan.clone()).await {
+                Ok(again) => return Some(again),
+                Err(error) => tracing::error!(job = name, error, "a stream job cannot be started again"),
+            }
+        }
         job.control.order(order).await;
         Some(job)
     }
@@ -415,6 +430,7 @@ fn names(connector: &Connector) -> Vec<String> {
         Connector::Filesystem(table) => vec![format!("file:{}", table.path)],
         Connector::Kafka(kafka) => kafka.topics.clone(),
         Connector::Print(_) => vec!["print".to_owned()],
+        Connector::Rabbitmq(rabbitmq) => vec![format!("exchange:{}", rabbitmq.exchange)],
     }
 }
 
@@ -431,7 +447,20 @@ fn tables(plan: &JobPlan) -> impl Iterator<Item = &Arc<Table>> {
 fn paths(plan: &JobPlan) -> impl Iterator<Item = &str> {
     tables(plan).filter_map(|table| match &table.connector {
         Connector::Filesystem(files) => Some(files.path.as_str()),
-        Connector::Blackhole | Connector::Datagen(_) | Connector::Kafka(_) | Connector::Print(_) => None,
+        Connector::Blackhole
+        | Connector::Datagen(_)
+        | Connector::Kafka(_)
+        | Connector::Print(_)
+        | Connector::Rabbitmq(_) => None,
+    })
+}
+
+/// The exchanges that a plan publishes to are there.
+fn check_exchanges(plan: &JobPlan, bound: &Bound) -> Result<(), String> {
+    tables(plan).try_for_each(|table| {
+        let Connector::Rabbitmq(rabbitmq) = &table.connector else { return Ok(()) };
+        let at = table.options_at;
+        bound.exchange(&rabbitmq.exchange).map_err(|why| SqlError::invalid(at, why).to_string())
     })
 }
 

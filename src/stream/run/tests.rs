@@ -24,7 +24,7 @@ fn open(sql: &str, memory: &Memory) -> Job {
     Job::restore(JobId("job".to_owned()), plan, saved.as_deref(), memory).unwrap()
 }
 
-fn run(sql: &str, memory: &Memory) -> (Job, Step) {
+pub(super) fn run(sql: &str, memory: &Memory) -> (Job, Step) {
     let mut job = open(sql, memory);
     let step = drive(&mut job, memory, &mut memory.clone(), 1_000_000, &|| false).unwrap();
     (job, step)

@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, futures::Notified};
 
 use super::{
     EPOCH_MS_MAX, EpochCommit, JobId,
     bind::Bound,
+    exchanges::Exchanges,
     graph::OperatorStatus,
     job::{Job, Step},
     sync::Sync,
@@ -92,7 +93,12 @@ impl Control {
         self.set(|inner| drop(inner.orders.drain(..1.min(inner.orders.len()))));
     }
 
-    fn stopping(&self) -> bool {
+    /// Ready when the thread is told something.
+    pub(super) fn told(&self) -> Notified<'_> {
+        self.told.notified()
+    }
+
+    pub(super) fn stopping(&self) -> bool {
         self.inner.lock().stop
     }
 
@@ -134,6 +140,7 @@ pub struct Worker {
     pub printed: Arc<PrintedLines>,
     /// With `sync=true`.
     pub sync: Option<Sync>,
+    pub exchanges: Exchanges,
 }
 
 impl Worker {
@@ -220,7 +227,7 @@ impl Worker {
                 }
                 Step::Stopped => {
                     self.show(job);
-                    self.bound.runtime.clone().block_on(self.control.told.notified());
+                    self.bound.runtime.clone().block_on(self.control.told());
                 }
             }
         }
@@ -231,7 +238,7 @@ impl Worker {
         let printed: Vec<String> = epoch.printed.iter().map(|printed| printed.line.clone()).collect();
         let read = epoch.offsets.clone();
         let runs = epoch.phase == Phase::Running;
-        let written = self.bound.commit_to(epoch)?;
+        let written = self.bound.commit_to(epoch, &mut self.exchanges)?;
         if let Some(sync) = &mut self.sync {
             sync.committed(&self.bound, &read, &written);
             if !runs {
@@ -242,6 +249,7 @@ impl Worker {
         if !printed.is_empty() {
             self.printed.push(printed.into_iter());
         }
+        self.exchanges.hold_up(&self.bound);
         Ok(())
     }
 
@@ -295,7 +303,7 @@ impl Worker {
         self.bound.runtime.clone().block_on(async {
             tokio::select! {
                 () = waiter.fired() => {}
-                () = self.control.told.notified() => {}
+                () = self.control.told() => {}
                 () = wake => {}
             }
         });
