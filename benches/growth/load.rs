@@ -128,10 +128,16 @@ fn take(consumer: &mut Client, messages: u64, taken: &AtomicU64) {
     }
 }
 
-/// What the work cost: by the wall, and of the broker's processors.
+/// What the work cost: by the wall, of the broker's processors, and of the disk.
 pub(crate) fn measured(broker: &Broker, messages: u64, work: impl FnOnce()) -> Cost {
-    let (began, cpu_before) = (now(), broker.cpu_us().unwrap());
+    let (began, cpu_before, written_before) = (now(), broker.cpu_us().unwrap(), broker.written_bytes());
     work();
     let seconds = now().saturating_duration_since(began).as_secs_f64();
-    Cost { messages, seconds, cpu_us: broker.cpu_us().unwrap() - cpu_before }
+    let written = broker.written_bytes().zip(written_before).map(|(after, before)| after - before);
+    Cost {
+        messages,
+        seconds,
+        cpu_us: broker.cpu_us().unwrap() - cpu_before,
+        written_bytes: written.unwrap_or_default(),
+    }
 }

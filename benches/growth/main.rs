@@ -27,6 +27,7 @@ struct Cost {
     messages: u64,
     seconds: f64,
     cpu_us: u64,
+    written_bytes: u64,
 }
 
 // THE table of axes.
@@ -51,15 +52,16 @@ fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let options = std::env::var("GROWTH_OPTIONS").unwrap_or_default();
     let options: Vec<&str> = options.split_whitespace().collect();
-    println!("axis\tpoint\tmessages_per_s\tcpu_us_per_message\trss_mib");
+    println!("axis\tpoint\tmessages_per_s\tcpu_us_per_message\twritten_bytes_per_message\trss_mib");
     for axis in AXES.iter().filter(|axis| named.is_empty() || named.iter().any(|name| name == axis.name)) {
         for &point in axis.points {
             let broker = Broker::durable(&options);
-            let Cost { messages, seconds, cpu_us } = (axis.measure)(&broker, point);
+            let Cost { messages, seconds, cpu_us, written_bytes } = (axis.measure)(&broker, point);
             let rate = messages as f64 / seconds;
             let cpu = cpu_us as f64 / messages as f64;
+            let written = written_bytes / messages;
             let rss_mib = broker.rss_bytes().unwrap_or_default() >> 20;
-            println!("{}\t{point}\t{rate:.0}\t{cpu:.3}\t{rss_mib}", axis.name);
+            println!("{}\t{point}\t{rate:.0}\t{cpu:.3}\t{written}\t{rss_mib}", axis.name);
         }
     }
 }

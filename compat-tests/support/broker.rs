@@ -113,6 +113,12 @@ impl Broker {
         Some((ticks(11)? + ticks(12)?) * 1_000_000 / rustix::param::clock_ticks_per_second())
     }
 
+    /// Bytes written to the disk so far; `None` where the kernel does not count them.
+    pub(crate) fn written_bytes(&self) -> Option<u64> {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).ok()?;
+        io.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.parse().ok()
+    }
+
     /// Open file descriptors; `None` where there is no /proc.
     pub(crate) fn descriptors(&self) -> Option<usize> {
         Some(std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).ok()?.count())
