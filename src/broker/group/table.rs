@@ -227,6 +227,18 @@ impl Groups {
         })
     }
 
+    /// The group of a heartbeat: one that joins makes it where there is none.
+    fn heard_from(&self, key: &GroupKey, member_epoch: i32, kind: &str) -> Result<Arc<Group>, Refused> {
+        match self.find(key) {
+            Some(group) => Ok(group),
+            None if member_epoch == 0 => self.find_or_make(key).map_err(Refused::from),
+            None => {
+                let text = format!("{kind} group {} not found.", key.id);
+                Err(Refused::new(GroupError::GroupIdNotFound, text))
+            }
+        }
+    }
+
     /// ConsumerGroupHeartbeat. The answer comes when what it says is durable.
     pub fn consumer_heartbeat(
         &self,
@@ -235,15 +247,7 @@ impl Groups {
         request: Heartbeat,
     ) -> Answer<Result<Beat, Refused>> {
         let (sender, later) = answer(Err(GroupError::CoordinatorNotAvailable.into()));
-        let found = match self.find(key) {
-            Some(group) => Ok(group),
-            None if request.member_epoch == 0 => self.find_or_make(key).map_err(Refused::from),
-            None => {
-                let text = format!("Consumer group {} not found.", key.id);
-                Err(Refused::new(GroupError::GroupIdNotFound, text))
-            }
-        };
-        match found {
+        match self.heard_from(key, request.member_epoch, "Consumer") {
             Ok(group) => self.step(now, &group, |inner, at, effects| {
                 let result = inner.machine.consumer_heartbeat(at, &self.settings.limits, request, effects);
                 inner.answer_beat(sender, result);
@@ -261,15 +265,7 @@ impl Groups {
         request: ShareHeartbeat,
     ) -> Answer<Result<Beat, Refused>> {
         let (sender, later) = answer(Err(GroupError::CoordinatorNotAvailable.into()));
-        let found = match self.find(key) {
-            Some(group) => Ok(group),
-            None if request.member_epoch == 0 => self.find_or_make(key).map_err(Refused::from),
-            None => {
-                let text = format!("Share group {} not found.", key.id);
-                Err(Refused::new(GroupError::GroupIdNotFound, text))
-            }
-        };
-        match found {
+        match self.heard_from(key, request.member_epoch, "Share") {
             Ok(group) => self.step(now, &group, |inner, at, effects| {
                 let has_offsets = !inner.offsets.is_empty();
                 let result = match &inner.machine {
