@@ -17,8 +17,8 @@ use crate::{
     admin::json::{properties_key, table},
     admin::source::{
         BindingRow, ChannelDetails, ChannelRow, ClassicLengths, ConnectionDetails, ConnectionRow,
-        ConsumerRow, ExchangeRow, JobRow, Jobs, Later, MessageStats, NamedQueue, PartitionRow, Principal,
-        QueueLengths, QueueRow, Source, TopicRow, VhostRow,
+        ConsumerRow, DelayedRow, ExchangeRow, JobRow, Jobs, Later, MessageStats, NamedQueue, PartitionRow,
+        Principal, QueueLengths, QueueRow, Source, TopicRow, VhostRow,
     },
     broker::{
         Broker,
@@ -32,7 +32,8 @@ use crate::{
         outlet::Outlet,
         publish::{Body, Publisher, Routed},
         queue::{
-            ConnectionId, Queue, QueueFigures, QueueOptions, consumers::ConsumerSpec, load::Load, state::Got,
+            ConnectionId, DelayedFigures, Queue, QueueFigures, QueueOptions, consumers::ConsumerSpec,
+            load::Load, state::Got,
         },
         registry::{CHANNEL_FLOW_MS, ChannelInfo, ConnectionInfo},
         topic::{Topic, VhostName, partition::Partition},
@@ -386,10 +387,12 @@ fn queue_row(queue: &Arc<Queue>, connections: &[Arc<ConnectionInfo>]) -> QueueRo
         arguments: table(&queue.options.arguments),
         messages_ready: figures.ready as u64,
         messages_unacknowledged: figures.unacked as u64,
-        message_bytes_ready: figures.body_bytes as u64,
+        // RabbitMQ counts what is delayed here.
+        message_bytes_ready: (figures.body_bytes + figures.delayed.load.body_bytes) as u64,
         lengths: Some(lengths(&figures, quorum)),
         messages_dlx: quorum.then_some(figures.dead as u64),
         message_bytes_dlx: quorum.then_some(figures.dead_bytes as u64),
+        delayed: (quorum && queue.core().profile.quorum_retry_arguments).then(|| delayed(&figures.delayed)),
         memory: figures.held_bytes as u64,
         consumers: figures.consumers as u64,
         exclusive_consumer_tag: sole.map(|c| c.consumer_tag.to_string()),
@@ -408,6 +411,15 @@ fn queue_row(queue: &Arc<Queue>, connections: &[Arc<ConnectionInfo>]) -> QueueRo
             redeliver: totals.redelivered,
             ..MessageStats::default()
         },
+    }
+}
+
+fn delayed(figures: &DelayedFigures) -> DelayedRow {
+    DelayedRow {
+        messages_delayed: figures.load.messages as u64,
+        next_delayed_at: figures.next_ms,
+        last_delayed_at: figures.last_ms,
+        delayed_retry: figures.retry.map_or_else(|| "disabled".to_owned(), |retry| retry.to_string()),
     }
 }
 

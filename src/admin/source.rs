@@ -183,6 +183,9 @@ pub struct QueueRow {
     pub messages_dlx: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_bytes_dlx: Option<u64>,
+    /// Of quorum queues since 4.3.
+    #[serde(flatten)]
+    pub delayed: Option<DelayedRow>,
     pub memory: u64,
     pub consumers: u64,
     pub exclusive_consumer_tag: Option<String>,
@@ -210,6 +213,19 @@ pub struct QueueLengths {
     pub messages_ram: u64,
     #[serde(flatten)]
     pub classic: Option<ClassicLengths>,
+}
+
+/// What came back and waits until it is delivered again.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct DelayedRow {
+    pub messages_delayed: u64,
+    /// When the first is due, in milliseconds since the epoch, and when the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_delayed_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_delayed_at: Option<i64>,
+    /// `disabled`, or the type and its delays.
+    pub delayed_retry: String,
 }
 
 /// What it shows of classic queues only.

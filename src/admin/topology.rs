@@ -110,12 +110,17 @@ pub(crate) fn bindings_of_vhost(request: &Request) -> Reply {
     }
 }
 
+/// With dead letters that wait for their targets, and what is delayed, as in RabbitMQ.
+fn messages(queue: &QueueRow) -> u64 {
+    let delayed = queue.delayed.as_ref().map_or(0, |delayed| delayed.messages_delayed);
+    queue.messages_ready + queue.messages_unacknowledged + queue.messages_dlx.unwrap_or(0) + delayed
+}
+
 fn queue_row(state: &State, queue: &QueueRow) -> Value {
     let object = format!("queue {} {}", queue.vhost, queue.name);
     let mut value = with_stats(state, queue, &object, &queue.stats);
     let lengths = [
-        // With dead letters that wait for their targets, as in RabbitMQ.
-        ("messages", queue.messages_ready + queue.messages_unacknowledged + queue.messages_dlx.unwrap_or(0)),
+        ("messages", messages(queue)),
         ("messages_ready", queue.messages_ready),
         ("messages_unacknowledged", queue.messages_unacknowledged),
     ];

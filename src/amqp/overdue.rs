@@ -88,11 +88,9 @@ fn check_channel(cx: &mut Context<'_>, channel: &mut Channel) -> Option<Overdue>
         .filter_map(|(tag, held)| Some((tag, timed_out(cx, channel, tag, held)?)))
         .collect();
     let &(_, timeout_ms) = late.first()?;
-    if !(profile.consumer_timeout_cancels && cx.session.capabilities.consumer_cancel_notify) {
-        return Some(closing(channel.number, timeout_ms));
-    }
-    cancel(cx, channel, &late);
-    None
+    let cancels = profile.consumer_timeout_cancels && cx.session.capabilities.consumer_cancel_notify;
+    give_back(cx, channel, &late, cancels);
+    (!cancels).then(|| closing(channel.number, timeout_ms))
 }
 
 fn closing(channel: u16, timeout_ms: u64) -> Overdue {
@@ -112,8 +110,8 @@ fn timed_out(cx: &Context<'_>, channel: &Channel, tag: u64, held: &Held) -> Opti
     (waited_ms > timeout_ms).then_some(timeout_ms)
 }
 
-/// Late deliveries go back to their queues, and their consumers get nothing more.
-fn cancel(cx: &mut Context<'_>, channel: &mut Channel, late: &[(u64, u64)]) {
+/// Late deliveries go back to their queues, and their consumers, who may be told, get nothing more.
+fn give_back(cx: &mut Context<'_>, channel: &mut Channel, late: &[(u64, u64)], told: bool) {
     let mut returned = Vec::new();
     for (tag, _) in late {
         let Ok(held) = channel.unacked.take(*tag) else { continue };
@@ -122,12 +120,14 @@ fn cancel(cx: &mut Context<'_>, channel: &mut Channel, late: &[(u64, u64)]) {
             && matches!(consumer.feed, Feed::Queue(_))
         {
             cx.cancel(channel, &consumer);
-            let cancel = basic::Cancel { consumer_tag: &consumer.consumer_tag, nowait: true };
-            cx.send(channel.number, &cancel);
+            if told {
+                let cancel = basic::Cancel { consumer_tag: &consumer.consumer_tag, nowait: true };
+                cx.send(channel.number, &cancel);
+            }
         }
         returned.push(held);
     }
-    channel.settle(returned.into_iter(), How::Requeue(Return::Lost));
+    channel.settle(returned.into_iter(), How::Requeue(Return::TimedOut));
     super::handle::channel::show(channel);
 }
 

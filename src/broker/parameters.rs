@@ -66,7 +66,8 @@ impl Broker {
         match component {
             "policy" | "operator_policy" => {
                 let sort = if component == "policy" { Sort::User } else { Sort::Operator };
-                let policy = Policy::parse(sort, name, &table(value)?).map_err(ParameterRefusal::Invalid)?;
+                let policy = Policy::parse(sort, name, &table(value)?, vhost.core.profile)
+                    .map_err(ParameterRefusal::Invalid)?;
                 Ok(vhost.set_policy(sort, policy))
             }
             VHOST_LIMITS if name == LIMITS => {
@@ -188,7 +189,7 @@ impl Vhost {
                 return known;
             }
         };
-        match Policy::parse(sort, name, value) {
+        match Policy::parse(sort, name, value, self.core.profile) {
             Ok(policy) => {
                 self.restore_policy(sort, policy);
                 true

@@ -78,7 +78,7 @@ pub struct Profile {
     /// Quorum queues tell deliveries (`x-acquired-count`) from failed ones (`x-delivery-count`), and only failed ones
     /// count against the limit: `basic.reject` and lost consumers, not `basic.nack`.
     pub delivery_failures_counted: bool,
-    /// Quorum queues take `x-consumer-timeout` and `x-delayed-retry-*`.
+    /// Quorum queues take `x-consumer-timeout` and `x-delayed-retry-*`, and policies have those keys.
     pub quorum_retry_arguments: bool,
 }
 

@@ -4,6 +4,7 @@ mod at_least_once;
 mod dead_letter_crashes;
 mod dead_letters;
 mod deadlines;
+mod delayed_retry;
 mod figures;
 mod order;
 mod seams;
@@ -18,6 +19,7 @@ use super::{
     group,
     message::{Publish, Traits},
     outlet::{Event, Outlet},
+    profile::Profile,
     publish::{Body, Publisher, Routed},
     queue::{
         ConnectionId, Entry, Queue, QueueOptions, consumers::ConsumerSpec, levels::WINDOW_BYTES,
@@ -61,8 +63,17 @@ impl World {
 
     /// Slow work goes to that runtime.
     fn on_runtime(store: Store, clock: Clock, runs: bool, runtime: Option<tokio::runtime::Handle>) -> Self {
+        Self::of(&super::profile::V4_2, (store, runs), clock, runtime)
+    }
+
+    fn of(
+        profile: &'static Profile,
+        (store, runs): (Store, bool),
+        clock: Clock,
+        runtime: Option<tokio::runtime::Handle>,
+    ) -> Self {
         let settings = Settings {
-            profile: &super::profile::V4_2,
+            profile,
             clock: clock.clone(),
             memory_limit_bytes: 64 * 1024,
             runtime,
@@ -81,8 +92,9 @@ impl World {
     fn again(self) -> Self {
         self.commit();
         let (store, clock, runs) = (self.store.clone(), self.clock.clone(), self.runs);
+        let profile = self.broker.core.profile;
         drop(self);
-        Self::on(store, clock, runs)
+        Self::of(profile, (store, runs), clock, None)
     }
 
     fn commit(&self) {

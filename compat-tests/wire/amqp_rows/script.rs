@@ -5,7 +5,7 @@
 //! (`<[3.12]`, `<[3.13+]`, `<[-3.13]`), `…` stands for anything, `end` is the end of the stream, `end slow` not before
 //! RabbitMQ's three seconds, `octets …` everything up to the end, `quiet` that nothing else has come, `blocked` that nothing more can be asked, `skip LINE until LINE`
 //! any number of the first before the second. `ask COMMAND until LINE` asks again until that is the answer.
-//! `! 404 GET /path` waits for that status of the management API.
+//! `! 404 GET /path` waits for that status of the management API, `! GET /path {"key":value}` until its answer has these.
 
 use std::{
     collections::BTreeMap,
@@ -311,7 +311,8 @@ impl Stage<'_> {
             Some(peer) if path.contains("$A") => path.replace("$A", &peer.name().map_err(|e| e.to_string())?),
             Some(_) | None => path.to_owned(),
         };
-        let body = parts.next().unwrap_or_default();
+        let text = parts.next().unwrap_or_default();
+        let (body, expected) = if method == "GET" { ("", text) } else { (text, "") };
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -327,16 +328,30 @@ impl Stage<'_> {
         let mut answer = talk().map_err(|error| error.to_string())?;
         // RabbitMQ's management learns of connections after a while, and a queue expires after one.
         let started = super::support::now();
-        let done = |answer: &str| answer.split(' ').nth(1).is_some_and(|found| found.starts_with(status));
-        while (answer.starts_with("HTTP/1.1 404") || status == "404")
+        let done = |answer: &str| {
+            answer.split(' ').nth(1).is_some_and(|found| found.starts_with(status)) && has(answer, expected)
+        };
+        while (answer.starts_with("HTTP/1.1 404") || status == "404" || !expected.is_empty())
             && !done(&answer)
             && started.elapsed() < Duration::from_secs(8)
         {
             super::support::pause(Duration::from_millis(200));
             answer = talk().map_err(|error| error.to_string())?;
         }
-        if done(&answer) { Ok(()) } else { Err(answer.lines().next().unwrap_or_default().to_owned()) }
+        if done(&answer) {
+            return Ok(());
+        }
+        let said = if expected.is_empty() { answer.lines().next().unwrap_or_default() } else { &answer };
+        Err(said.to_owned())
     }
+}
+
+/// Whether the JSON of an answer has these fields; those of `null` must be absent or null.
+fn has(answer: &str, expected: &str) -> bool {
+    let Some((_, body)) = answer.split_once("\r\n\r\n").filter(|_| !expected.is_empty()) else { return true };
+    let expected: serde_json::Value = serde_json::from_str(expected).expect("fields in JSON");
+    let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    expected.as_object().expect("an object").iter().all(|(name, value)| &body[name.as_str()] == value)
 }
 
 /// `N in M`: every publish up to N is acknowledged once, in fewer than M frames.

@@ -43,8 +43,13 @@ const QUORUM: &[&str] = &[
 ];
 
 /// What 4.3 adds.
-const QUORUM_RETRY: &[&str] =
-    &["x-consumer-timeout", "x-delayed-retry-type", "x-delayed-retry-min", "x-delayed-retry-max"];
+const QUORUM_RETRY: &[&str] = &[
+    "x-consumer-disconnected-timeout",
+    "x-consumer-timeout",
+    "x-delayed-retry-type",
+    "x-delayed-retry-min",
+    "x-delayed-retry-max",
+];
 
 const STREAM: &[&str] = &[
     "x-max-length-bytes",

@@ -16,6 +16,7 @@ use super::{
     profile::{Profile, QuorumPriorities},
     queue::{
         QueueOptions,
+        delayed::{DelayedRetry, RetryType},
         levels::Order,
         limits::{Limits, OverflowMode},
     },
@@ -84,6 +85,8 @@ pub struct Settings {
     pub delivery_limit: Option<u32>,
     /// Only failed deliveries count against the limit.
     pub delivery_failures_counted: bool,
+    /// What comes back to a quorum queue and is not delivered again at once.
+    pub delayed_retry: Option<DelayedRetry>,
     /// How long a delivery may stay unacknowledged, if the queue says so itself.
     pub consumer_timeout_ms: Option<u64>,
 }
@@ -225,6 +228,7 @@ pub fn settings(arguments: &Table, profile: &Profile) -> Settings {
         single_active_follows_priority: quorum && profile.single_active_follows_priority,
         delivery_limit,
         delivery_failures_counted: profile.delivery_failures_counted,
+        delayed_retry: delayed_retry(arguments).filter(|_| quorum && profile.quorum_retry_arguments),
         consumer_timeout_ms: number("x-consumer-timeout"),
     }
 }
@@ -260,6 +264,18 @@ fn overflow(arguments: &Table) -> OverflowMode {
         }
         _ => OverflowMode::DropHead,
     }
+}
+
+/// Without a maximum every delay is the minimum; what is no positive number is no delay.
+fn delayed_retry(arguments: &Table) -> Option<DelayedRetry> {
+    let of = RetryType::named(arguments.field("x-delayed-retry-type")?.octets()?)?;
+    let positive = |arg: &str| {
+        let ms = arguments.field(arg).and_then(Value::integer)?;
+        u64::try_from(ms).ok().filter(|&ms| ms > 0)
+    };
+    let min_ms = positive("x-delayed-retry-min")?;
+    let max_ms = positive("x-delayed-retry-max").unwrap_or(min_ms);
+    Some(DelayedRetry { of, min_ms, max_ms })
 }
 
 fn order(kind: QueueKind, max_priority: Option<u64>, profile: &Profile) -> Order {

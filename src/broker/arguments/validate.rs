@@ -45,15 +45,14 @@ pub(super) const VALIDATORS: &[(&str, Validator)] = &[
     ("x-queue-version", queue_version),
     ("x-single-active-consumer", boolean),
     ("x-consumer-timeout", natural),
+    ("x-consumer-disconnected-timeout", natural),
     ("x-quorum-initial-group-size", positive),
     ("x-max-age", max_age),
     ("x-stream-max-segment-size-bytes", natural),
     ("x-stream-filter-size-bytes", natural),
     ("x-initial-cluster-size", positive),
     ("x-queue-leader-locator", leader_locator),
-    ("x-delayed-retry-type", delayed_retry_type),
-    ("x-delayed-retry-min", natural),
-    ("x-delayed-retry-max", natural),
+    // 4.3 does not look at `x-delayed-retry-…`: what it cannot use delays nothing.
 ];
 
 /// Arguments of consumers. The offset of a stream is read where the stream is.
@@ -150,12 +149,6 @@ fn overflow(given: &Given<'_>) -> Verdict {
 fn leader_locator(given: &Given<'_>) -> Verdict {
     let known = ["client-local", "balanced", "random", "least-leaders"];
     one_of(given, &known, "invalid_queue_locator_arg")
-}
-
-/// Retries are never delayed here: that is refused rather than promised.
-fn delayed_retry_type(given: &Given<'_>) -> Verdict {
-    one_of(given, &["disabled", "all", "failed", "returned"], "invalid_delayed_retry_type")?;
-    one_of(given, &["disabled"], "delayed retries are not supported by this version")
 }
 
 fn queue_mode(given: &Given<'_>) -> Verdict {

@@ -2,7 +2,11 @@
 
 use super::{Sort, terms};
 use crate::{
-    broker::arguments::{QueueKind, age_ms},
+    broker::{
+        arguments::{QueueKind, age_ms},
+        profile::Profile,
+        queue::delayed::RetryType,
+    },
     data::{
         term,
         value::{Table, Value},
@@ -23,7 +27,7 @@ const fn key(name: &'static str, operator: bool, check: fn(&Value) -> bool, comp
     Key { name, operator, check, complaint }
 }
 
-/// Every key there is. Mirroring (`ha-…`) went with 4.0.
+/// What every version knows. Mirroring (`ha-…`) went with 4.0.
 const KEYS: &[Key] = &[
     key("alternate-exchange", false, is_text, "is not a valid alternate exchange name"),
     key("consumer-timeout", false, is_natural, "is not a valid consumer timeout"),
@@ -54,15 +58,40 @@ const KEYS: &[Key] = &[
     key("target-group-size", true, is_positive, "is not a valid target count"),
 ];
 
+/// What 4.3 adds. Here no consumer is ever disconnected without being gone: that key changes nothing.
+const RETRY_KEYS: &[Key] = &[
+    key("consumer-disconnected-timeout", false, is_natural, "is not a valid consumer disconnected timeout"),
+    key(
+        "delayed-retry-max",
+        true,
+        is_positive,
+        "is not a valid delayed retry maximum delay. Must be a positive integer",
+    ),
+    key(
+        "delayed-retry-min",
+        true,
+        is_positive,
+        "is not a valid delayed retry minimum delay. Must be a positive integer",
+    ),
+    key(
+        "delayed-retry-type",
+        true,
+        is_retry_type,
+        "is not a valid delayed retry type. Must be one of: all, failed, returned, disabled",
+    ),
+];
+
 /// Checks a definition; keys in alphabetical order, unknown ones first.
 ///
 /// # Errors
 /// RabbitMQ's text.
-pub fn check(sort: Sort, definition: &Table) -> Result<(), String> {
+pub fn check(sort: Sort, definition: &Table, profile: &Profile) -> Result<(), String> {
     if definition.is_empty() {
         return Err("no policy provided\n".to_owned());
     }
-    let of = |name: &str| KEYS.iter().find(|key| key.name == name && (sort == Sort::User || key.operator));
+    let more = if profile.quorum_retry_arguments { RETRY_KEYS } else { &[] };
+    let keys = || KEYS.iter().chain(more);
+    let of = |name: &str| keys().find(|key| key.name == name && (sort == Sort::User || key.operator));
     let unknown: Vec<_> = definition.0.iter().filter(|(name, _)| of(name).is_none()).collect();
     if !unknown.is_empty() {
         return Err(format!("{} are not recognised policy settings\n", terms(&unknown)));
@@ -76,7 +105,25 @@ pub fn check(sort: Sort, definition: &Table) -> Result<(), String> {
             return Err(format!("{} {}\n", term::value_term(value), key.complaint));
         }
     }
-    Ok(())
+    check_delayed_retry(definition)
+}
+
+/// What the checked keys must be together.
+fn check_delayed_retry(definition: &Table) -> Result<(), String> {
+    let field = |name: &str| definition.field(name);
+    let asked_for = field("delayed-retry-type").and_then(Value::octets).filter(|word| *word != b"disabled");
+    let min = field("delayed-retry-min").and_then(Value::integer);
+    let max = field("delayed-retry-max").and_then(Value::integer);
+    match (asked_for, min, max) {
+        (Some(word), None, _) => {
+            let word = String::from_utf8_lossy(word);
+            Err(format!("delayed-retry-min is required when delayed-retry-type is {word}\n"))
+        }
+        (_, Some(min), Some(max)) if max < min => {
+            Err(format!("delayed-retry-max ({max}) must not be smaller than delayed-retry-min ({min})\n"))
+        }
+        (_, _, _) => Ok(()),
+    }
 }
 
 /// Keys that mean nothing to queues of a type: a policy with one of them does not count for these.
@@ -159,6 +206,10 @@ fn is_strategy(value: &Value) -> bool {
 
 fn is_overflow(value: &Value) -> bool {
     is_one_of(value, &[b"drop-head", b"reject-publish", b"reject-publish-dlx"])
+}
+
+fn is_retry_type(value: &Value) -> bool {
+    value.octets().is_some_and(|word| word == b"disabled" || RetryType::named(word).is_some())
 }
 
 fn is_mode(value: &Value) -> bool {

@@ -7,11 +7,15 @@
 //! | target-group-size | the larger | the argument |
 //! | max-age | the operator's | the shorter |
 //! | consumer-timeout | the operator's | the smaller |
-//! | overflow, queue-version and everything else | the operator's | the argument |
+//! | delayed-retry-type | the operator's | the policy |
+//! | delayed-retry-min | the larger | the smaller |
+//! | delayed-retry-max | the smaller | the smaller |
+//! | overflow | the operator's | the argument; of a quorum queue, the policy |
+//! | queue-version and everything else | the operator's | the argument |
 
 use super::Applied;
 use crate::{
-    broker::arguments::age_ms,
+    broker::arguments::{QueueKind, age_ms, kind_of},
     data::value::{Table, Value},
 };
 
@@ -29,21 +33,24 @@ enum Rule {
 
 fn between_policies(key: &str) -> Rule {
     match key {
-        "expires"
+        "delayed-retry-max"
+        | "expires"
         | "max-in-memory-bytes"
         | "max-in-memory-length"
         | "max-length"
         | "max-length-bytes"
         | "message-ttl" => Rule::Smaller,
         "delivery-limit" => Rule::SmallerLimit,
-        "target-group-size" => Rule::Larger,
+        "delayed-retry-min" | "target-group-size" => Rule::Larger,
         _ => Rule::Second,
     }
 }
 
-fn with_argument(key: &str) -> Rule {
+fn with_argument(key: &str, kind: QueueKind) -> Rule {
     match key {
         "consumer-timeout"
+        | "delayed-retry-max"
+        | "delayed-retry-min"
         | "expires"
         | "max-in-memory-bytes"
         | "max-in-memory-length"
@@ -52,6 +59,8 @@ fn with_argument(key: &str) -> Rule {
         | "message-ttl" => Rule::Smaller,
         "delivery-limit" => Rule::SmallerLimit,
         "max-age" => Rule::ShorterAge,
+        "delayed-retry-type" => Rule::Second,
+        "overflow" if kind == QueueKind::Quorum => Rule::Second,
         _ => Rule::First,
     }
 }
@@ -69,7 +78,8 @@ fn resolve(rule: Rule, a: &Value, b: &Value) -> Value {
             let age = |value: &Value| value.octets().and_then(age_ms).unwrap_or(u64::MAX);
             age(a) <= age(b)
         }
-        (Rule::Smaller | Rule::SmallerLimit | Rule::Larger, None) => true,
+        // Arguments that nobody checks may be no number: RabbitMQ has numbers before everything else.
+        (Rule::Smaller | Rule::SmallerLimit | Rule::Larger, None) => b.integer().is_none(),
     };
     if a_first { a.clone() } else { b.clone() }
 }
@@ -95,11 +105,11 @@ impl Applied {
     /// A queue's arguments as they count: with what the policies say, under the arguments' names.
     #[must_use]
     pub fn arguments(&self, arguments: &Table) -> Table {
-        let mut effective = arguments.clone();
+        let (mut effective, kind) = (arguments.clone(), kind_of(arguments));
         for (key, value) in self.definition().0 {
             let argument = format!("x-{key}");
             match effective.0.iter_mut().find(|(name, _)| *name == argument) {
-                Some((_, own)) => *own = resolve(with_argument(&key), own, &value),
+                Some((_, own)) => *own = resolve(with_argument(&key, kind), own, &value),
                 None => effective.0.push((argument, value)),
             }
         }

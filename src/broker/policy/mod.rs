@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{arguments::QueueKind, pattern::Pattern, refusal::Kind};
+use super::{arguments::QueueKind, pattern::Pattern, profile::Profile, refusal::Kind};
 use crate::data::{
     term,
     value::{Table, Value},
@@ -131,7 +131,7 @@ impl Policy {
     ///
     /// # Errors
     /// RabbitMQ's text for what is wrong with it, the first thing first.
-    pub fn parse(sort: Sort, name: &str, value: &Table) -> Result<Self, String> {
+    pub fn parse(sort: Sort, name: &str, value: &Table, profile: &Profile) -> Result<Self, String> {
         let priority = match value.field("priority") {
             None => 0,
             Some(Value::F64(n)) => *n as i64,
@@ -163,7 +163,7 @@ impl Policy {
         let Some(Value::Table(definition)) = value.field("definition") else {
             return Err("definition should be a JSON object\n".to_owned());
         };
-        keys::check(sort, definition)?;
+        keys::check(sort, definition, profile)?;
         Ok(Self { name: name.to_owned(), pattern, apply_to, priority, definition: definition.clone() })
     }
 

@@ -1,7 +1,10 @@
 //! Policies by table: what matches, what is refused, and whose word counts.
 
 use super::*;
-use crate::broker::arguments::QueueKind;
+use crate::broker::{
+    arguments::QueueKind,
+    profile::{V4_2, V4_3},
+};
 
 fn text(s: &str) -> Value {
     Value::LongStr(Bytes::copy_from_slice(s.as_bytes()))
@@ -56,6 +59,14 @@ fn each_key_has_its_own_precedence() {
     }
     check("overflow", [None, t("drop-head"), t("reject-publish")], text("reject-publish"));
     check("overflow", [t("drop-head"), None, t("reject-publish")], text("drop-head"));
+    check("delayed-retry-type", [t("all"), t("failed"), None], text("failed"));
+    check("delayed-retry-type", [t("all"), t("failed"), t("disabled")], text("disabled"));
+    check("delayed-retry-min", [n(5), n(7), None], Value::I64(5));
+    check("delayed-retry-min", [t("5"), n(7), None], Value::I64(7));
+    check("delayed-retry-min", [None, n(7), n(9)], Value::I64(9));
+    check("delayed-retry-min", [n(5), n(7), n(9)], Value::I64(5));
+    check("delayed-retry-max", [n(9), n(7), None], Value::I64(7));
+    check("delayed-retry-max", [None, n(7), n(5)], Value::I64(5));
     check("delivery-limit", [n(5), n(3), None], Value::I64(3));
     check("delivery-limit", [n(-1), n(3), None], Value::I64(3));
     check("delivery-limit", [None, n(-1), n(3)], Value::I64(3));
@@ -65,6 +76,17 @@ fn each_key_has_its_own_precedence() {
     check("max-age", [t("7D"), t("1h"), None], text("1h"));
     check("queue-version", [None, n(1), n(2)], Value::I64(2));
     check("stream-max-segment-size-bytes", [n(5), n(3), None], Value::I64(5));
+}
+
+#[test]
+fn a_policy_says_what_a_full_quorum_queue_does_and_an_argument_what_a_classic_one() {
+    let applied = applied(Some(text("reject-publish")), None, "overflow");
+    for (kind, expected) in [("classic", "drop-head"), ("quorum", "reject-publish")] {
+        let fields = [("x-queue-type", kind), ("x-overflow", "drop-head")];
+        let fields = fields.map(|(name, value)| (name.to_owned(), text(value)));
+        let effective = applied.arguments(&Table(fields.into()));
+        assert_eq!(effective.field("x-overflow"), Some(&text(expected)), "{kind}");
+    }
 }
 
 #[test]
@@ -141,20 +163,63 @@ fn a_definition_is_checked_in_rabbitmqs_words() {
             "[{<<\"dead-letter-exchange\">>,<<\"x\">>}] are not recognised policy settings\n",
         ),
     ] {
-        assert_eq!(keys::check(sort, &one(key, value)).unwrap_err(), expected);
+        assert_eq!(keys::check(sort, &one(key, value), &V4_2).unwrap_err(), expected);
     }
-    assert_eq!(keys::check(Sort::User, &Table::default()).unwrap_err(), "no policy provided\n");
+    let fields =
+        |fields: &[(&str, Value)]| Table(fields.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect());
+    for (definition, expected) in [
+        (
+            fields(&[("delayed-retry-type", text("none"))]),
+            "<<\"none\">> is not a valid delayed retry type. Must be one of: all, failed, returned, disabled\n",
+        ),
+        (
+            fields(&[("delayed-retry-min", n(0))]),
+            "0 is not a valid delayed retry minimum delay. Must be a positive integer\n",
+        ),
+        (
+            fields(&[("delayed-retry-max", text("5"))]),
+            "<<\"5\">> is not a valid delayed retry maximum delay. Must be a positive integer\n",
+        ),
+        (
+            fields(&[("delayed-retry-type", text("all"))]),
+            "delayed-retry-min is required when delayed-retry-type is all\n",
+        ),
+        (
+            fields(&[("delayed-retry-min", n(9)), ("delayed-retry-max", n(8))]),
+            "delayed-retry-max (8) must not be smaller than delayed-retry-min (9)\n",
+        ),
+        (
+            fields(&[("consumer-disconnected-timeout", n(-1))]),
+            "-1 is not a valid consumer disconnected timeout\n",
+        ),
+    ] {
+        assert_eq!(keys::check(Sort::User, &definition, &V4_3).unwrap_err(), expected);
+        let unknown = keys::check(Sort::User, &definition, &V4_2).unwrap_err();
+        assert!(unknown.ends_with("are not recognised policy settings\n"), "{unknown}");
+    }
+    for definition in [
+        fields(&[("delayed-retry-type", text("disabled"))]),
+        fields(&[("delayed-retry-min", n(9))]),
+        fields(&[
+            ("delayed-retry-type", text("failed")),
+            ("delayed-retry-min", n(9)),
+            ("delayed-retry-max", n(9)),
+        ]),
+    ] {
+        assert_eq!(keys::check(Sort::Operator, &definition, &V4_3), Ok(()));
+    }
+    assert_eq!(keys::check(Sort::User, &Table::default(), &V4_2).unwrap_err(), "no policy provided\n");
 }
 
 #[test]
 fn a_policy_reads_back_as_it_was() {
     let p = policy("p", "^(?!amq\\.)", ApplyTo::ClassicQueues, 3, one("max-length", Value::I64(1)));
-    assert_eq!(Policy::parse(Sort::User, "p", &p.to_table()), Ok((*p).clone()));
+    assert_eq!(Policy::parse(Sort::User, "p", &p.to_table(), &V4_2), Ok((*p).clone()));
     let bad = |field: &str, value: Value| {
         let mut table = p.to_table();
         table.0.retain(|(name, _)| name != field);
         table.0.push((field.to_owned(), value));
-        Policy::parse(Sort::User, "p", &table).unwrap_err()
+        Policy::parse(Sort::User, "p", &table, &V4_2).unwrap_err()
     };
     assert_eq!(
         bad("pattern", text("*")),

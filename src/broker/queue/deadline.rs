@@ -1,5 +1,5 @@
-//! When a queue must be looked at without anybody asking: its oldest message expires, or nobody has used it for the
-//! time of `x-expires`.
+//! When a queue must be looked at without anybody asking: its oldest message expires, one that was delayed is due, or
+//! nobody has used it for the time of `x-expires`.
 //!
 //! A queue has one deadline, and tells [`crate::broker::deadlines`] of it only when it comes earlier: a later one is
 //! found when the earlier has come. (RabbitMQ drops, and dead-letters, at the moment a message expires at the head.)
@@ -48,6 +48,12 @@ impl State {
         self.unused_ms().is_some_and(|at| at <= now_ms)
     }
 
+    /// Whether a message must leave its place without anybody asking.
+    #[must_use]
+    pub(super) fn is_due(&self, now_ms: i64) -> bool {
+        self.expires(now_ms) || self.delayed.is_due(now_ms)
+    }
+
     fn deadline_ms(&self) -> Option<i64> {
         // While a delivery waits for the log, its end is what the queue waits for.
         let waits = self.waits_since_ms.is_some();
@@ -55,7 +61,8 @@ impl State {
             Some(entry) => Some(entry.expires_ms).filter(|&at| at != i64::MAX && !waits),
             None => self.lifetime.paged_head_ms.filter(|_| self.ready.paged()),
         };
-        [head, self.unused_ms(), self.drops.kept.retry_ms()].into_iter().flatten().min()
+        let others = [self.unused_ms(), self.drops.kept.retry_ms(), self.delayed.next_ms()];
+        others.into_iter().chain([head]).flatten().min()
     }
 
     /// Reports a deadline that comes earlier than what was told.
@@ -81,7 +88,10 @@ impl State {
     /// That run has been looked at.
     pub fn saw_paged_head(&mut self, first: Seq, blob: &Arc<Blob>) {
         let Some(run) = self.runs.of_mut(first) else { return };
-        let alive = |n: &u32| run.has(*n) && !self.counts.is_dead(Seq(run.first.0 + u64::from(*n)));
+        let alive = |n: &u32| {
+            let seq = Seq(run.first.0 + u64::from(*n));
+            run.has(*n) && !self.counts.is_dead(seq) && !self.delayed.is_apart(seq)
+        };
         let oldest = (0..run.count).find(alive).and_then(|n| blob.message(run.ordinals.at(n)));
         let expires_ms =
             oldest.map(|message| self.limits.expires_ms(message.published_ms(), message.expiration_ms()));

@@ -113,7 +113,7 @@ impl State {
 
     /// Whether the oldest message has expired.
     #[must_use]
-    pub fn expires(&self, now_ms: i64) -> bool {
+    pub(super) fn expires(&self, now_ms: i64) -> bool {
         self.ready.front().is_some_and(|entry| entry.expires_ms <= now_ms)
     }
 
@@ -130,7 +130,7 @@ impl State {
     pub(super) fn keep_limits(&mut self, now_ms: i64, effects: &mut Effects) {
         let mut left = DROPS_MAX;
         loop {
-            let exceeded = self.limits.exceeded(&self.ready);
+            let exceeded = self.exceeded();
             self.drops.shortened &= exceeded;
             // What lies in the log only is read first.
             let Some(front) = self.ready.front() else { return };

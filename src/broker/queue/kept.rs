@@ -13,7 +13,6 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{
     Entry, Queue, Seq,
     drops::Dead,
-    levels::WINDOW_BYTES,
     runs::Run,
     state::{Effects, State},
 };
@@ -126,9 +125,7 @@ impl State {
         }
         let runs = &self.runs;
         self.counts.died(seq, dead.entry.returns, dead.reason, |seq| runs.holds(seq));
-        if self.drops.held_bytes > WINDOW_BYTES && self.runs.of(seq).is_some_and(|run| run.durable) {
-            dead.entry.message.forget();
-        }
+        self.spare(self.drops.held_bytes, &mut dead.entry);
         self.drops.held_bytes += dead.entry.message.held_bytes();
         self.drops.kept.body_bytes += dead.entry.message.body_len();
         self.drops.kept.letters.push_back(dead);

@@ -55,6 +55,16 @@ impl Order {
         }
     }
 
+    /// Whether positions tell older messages from younger ones of another level: each batch begins, in every level, behind
+    /// all that came before.
+    #[must_use]
+    pub fn aligned(self) -> bool {
+        match self {
+            Self::Fifo | Self::Priorities { .. } => false,
+            Self::TwoWeighted | Self::Quorum32 => true,
+        }
+    }
+
     /// The level of a message with that priority.
     #[must_use]
     #[inline]
@@ -280,8 +290,8 @@ impl Levels {
         self.levels.get(self.turn()).map(|level| level.returned_wanted(bytes_max)).unwrap_or_default()
     }
 
-    /// Messages that came back have been read; those for which there is no body are lost.
-    pub fn restore(&mut self, from: Seq, end: Seq, message: impl Fn(Seq) -> Option<Message>) {
+    /// Messages that came back have been read, with the time at which they expire; those for which there is no body are lost.
+    pub fn restore(&mut self, from: Seq, end: Seq, message: impl Fn(Seq) -> Option<(Message, i64)>) {
         self.len -= self.returns.restore(from, end, &message);
         self.change(from.level(), |level| level.restore(from, end, message));
     }

@@ -1,9 +1,7 @@
 //! The limits of one queue: length, bytes and time to live (RabbitMQ: `x-max-length`, `x-max-length-bytes`,
 //! `x-overflow`, `x-message-ttl`, `x-expires`).
 //!
-//! Lengths count ready messages only; bytes are bodies only. A message expires at the head of its queue.
-
-use super::levels::Levels;
+//! Lengths count ready messages, and of a quorum queue what is neither ready nor with a consumer; bytes are bodies only. A message expires at the head of its queue.
 
 /// What happens to a publish that finds the queue full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,14 +25,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Whether there are too many ready messages, and the oldest go. A queue that refuses publishes keeps what comes
+    /// Whether these are too many messages, and the oldest ready ones go. A queue that refuses publishes keeps what comes
     /// back to it, and what it has when a policy makes it shorter (rabbit_amqqueue_process: maybe_drop_head).
     #[must_use]
-    pub fn exceeded(&self, ready: &Levels) -> bool {
+    #[inline]
+    pub fn exceeded(&self, messages: usize, body_bytes: impl Fn() -> usize) -> bool {
         match self.overflow {
             OverflowMode::DropHead => {
-                self.max_length.is_some_and(|max| ready.len() as u64 > max)
-                    || self.max_length_bytes.is_some_and(|max| ready.body_bytes() as u64 > max)
+                self.max_length.is_some_and(|max| messages as u64 > max)
+                    || self.max_length_bytes.is_some_and(|max| body_bytes() as u64 > max)
             }
             OverflowMode::RejectPublish | OverflowMode::RejectPublishDlx => false,
         }

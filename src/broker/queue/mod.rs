@@ -8,6 +8,7 @@ mod arriving;
 pub mod change;
 pub mod consumers;
 pub mod deadline;
+pub mod delayed;
 pub mod drops;
 pub mod flow;
 mod gather;
@@ -37,6 +38,7 @@ use parking_lot::Mutex;
 use self::{
     change::{Flush, Forget, MoveRun, MovedChunk, NoteReturns, PublishRun, Reserve},
     consumers::ConsumerSpec,
+    delayed::DelayedRetry,
     flow::Flow,
     load::Load,
     returns::Count,
@@ -153,7 +155,7 @@ pub struct QueueFigures {
     pub consumers: usize,
     /// Of what is ready.
     pub body_bytes: usize,
-    /// What is ready and unacknowledged.
+    /// What is ready, unacknowledged and delayed.
     pub all: Load,
     /// Of that: what the log has or will have.
     pub persistent: Load,
@@ -164,7 +166,18 @@ pub struct QueueFigures {
     /// Dead letters that wait for a target to take them, and their bodies.
     pub dead: usize,
     pub dead_bytes: usize,
+    pub delayed: DelayedFigures,
     pub totals: Totals,
+}
+
+/// Of what came back and waits until it is delivered again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DelayedFigures {
+    pub retry: Option<DelayedRetry>,
+    pub load: Load,
+    /// When the first is due, and when the last.
+    pub next_ms: Option<i64>,
+    pub last_ms: Option<i64>,
 }
 
 /// A queue.
@@ -527,7 +540,7 @@ impl Queue {
         self.follow(effects);
     }
 
-    /// Drops the ready messages; returns how many there were.
+    /// Drops the ready messages, and those that are delayed; returns how many there were.
     pub fn purge(self: &Arc<Self>) -> usize {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
@@ -559,7 +572,8 @@ impl Queue {
             if let Some(told_ms) = state.disarm() {
                 self.core.deadlines.disarm(self.id, told_ms);
             }
-            let count = state.purge(&mut effects);
+            let count = state.ready.len();
+            state.purge(&mut effects);
             state.forget();
             self.flow.judge(&state);
             effects.flush = effects.flush.take().or_else(|| state.flush_again());
@@ -615,7 +629,8 @@ impl Queue {
         let state = self.state.lock();
         let ready = Load { messages: state.ready.len(), body_bytes: state.ready.body_bytes() };
         let unacked = state.unacked;
-        let all = ready.plus(unacked.all);
+        let delayed = &state.delayed;
+        let all = ready.plus(unacked.all).plus(delayed.load());
         QueueFigures {
             ready: ready.messages,
             unacked: unacked.all.messages,
@@ -633,6 +648,12 @@ impl Queue {
             held_bytes: state.ready.held_bytes(),
             dead: state.drops.kept.len(),
             dead_bytes: state.drops.kept.body_bytes(),
+            delayed: DelayedFigures {
+                retry: state.delayed_retry,
+                load: delayed.load(),
+                next_ms: delayed.next_ms(),
+                last_ms: delayed.last_ms(),
+            },
             totals: state.totals,
         }
     }
@@ -688,7 +709,7 @@ impl Queue {
         f(&mut self.state.lock())
     }
 
-    pub(super) fn core(&self) -> &Arc<Core> {
+    pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{ConsumerId, Entry, Queue, Seq, returns::Return};
+use super::{ConsumerId, Entry, Queue, Seq, levels::WINDOW_BYTES, returns::Return, state::State};
 use crate::{
     broker::message::{Blob, Message},
     store::Place,
@@ -38,6 +38,16 @@ fn part(entries: &mut impl Iterator<Item = Entry>) -> Vec<Entry> {
         part.push(entry);
     }
     part
+}
+
+impl State {
+    /// Lets go of the body of a message that is put aside, if more than a window of bodies is held beside it and the log
+    /// has it.
+    pub(super) fn spare(&self, held_bytes: usize, entry: &mut Entry) {
+        if held_bytes > WINDOW_BYTES && self.runs.of(entry.seq).is_some_and(|run| run.durable) {
+            entry.message.forget();
+        }
+    }
 }
 
 impl Queue {

@@ -115,14 +115,15 @@ impl Ready {
         returned.take_while(within).map(|entry| entry.seq).collect()
     }
 
-    /// Messages that were put back have been read back; those for which there is no body are lost.
-    pub fn restore(&mut self, from: Seq, end: Seq, message: impl Fn(Seq) -> Option<Message>) {
+    /// Messages that were put back have been read back, with the time at which they expire; those for which there is no
+    /// body are lost.
+    pub fn restore(&mut self, from: Seq, end: Seq, message: impl Fn(Seq) -> Option<(Message, i64)>) {
         let mut lost = Vec::new();
         for (&seq, entry) in self.returned.range_mut(from..end) {
             match message(seq) {
-                Some(message) if entry.message.is_paged() => {
+                Some((message, expires_ms)) if entry.message.is_paged() => {
                     self.other_bytes += message.held_bytes() - entry.message.held_bytes();
-                    entry.message = message;
+                    (entry.message, entry.expires_ms) = (message, expires_ms);
                 }
                 None if entry.message.is_paged() => lost.push(seq),
                 Some(_) | None => {}

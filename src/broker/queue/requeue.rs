@@ -3,7 +3,8 @@
 //! ```text
 //! classic queue    to where it was
 //! quorum queue     counted, then
-//!   with a delivery limit, or lost with its consumer     before everything that never was delivered
+//!   with a delivery limit, or lost with its consumer     before everything that never was delivered, after a delay
+//!                                                        where one is asked for (`delayed.rs`)
 //!   without a limit, and given back by its consumer      behind everything
 //! ```
 //!
@@ -19,7 +20,6 @@ use super::{
     arriving::Arrival,
     change::{Moved, NotesOf, PublishRun},
     gather::Gathering,
-    levels::Order,
     load::Unacked,
     returns::{Count, Note, Return},
     state::{Effects, State},
@@ -38,6 +38,7 @@ impl State {
     /// These messages go back: to where they were, or before the others of a quorum queue.
     pub fn requeue(
         &mut self,
+        now_ms: i64,
         consumer: Option<ConsumerId>,
         entries: impl Iterator<Item = Entry>,
         how: Return,
@@ -47,7 +48,7 @@ impl State {
             entry.redelivered = true;
             given.add(&entry.message);
             if self.quorum {
-                self.count_return(entry, how);
+                self.count_return(now_ms, entry, how);
             } else {
                 self.ready.put_back(entry);
             }
@@ -62,7 +63,7 @@ impl State {
     }
 
     /// A quorum queue's message came back. When that was once too often it is let go.
-    fn count_return(&mut self, mut entry: Entry, how: Return) {
+    fn count_return(&mut self, now_ms: i64, mut entry: Entry, how: Return) {
         entry.returns = entry.returns.more(how.failed());
         // Without its body it could not be read back: it is lost when it is wanted.
         if self.is_too_often(entry.returns) && !entry.message.is_paged() {
@@ -70,14 +71,20 @@ impl State {
             self.let_go(entry, Reason::DeliveryLimit);
             return;
         }
+        let due_ms = self.delayed_retry.and_then(|retry| retry.due_ms(now_ms, how, entry.returns));
         let runs = &self.runs;
-        self.counts.note(entry.seq, entry.returns, |seq| runs.holds(seq));
-        self.ready.put_return(entry);
+        self.counts.note(entry.seq, entry.returns, due_ms, |seq| runs.holds(seq));
+        match due_ms {
+            Some(due_ms) => self.delay(due_ms, entry),
+            None => self.ready.put_return(entry),
+        }
     }
 
-    /// Whether what comes back so goes behind everything.
+    /// Whether what comes back so goes behind everything. Where failures are counted, RabbitMQ has `basic.reject` as another
+    /// command, which never does.
     fn goes_behind(&self, how: Return) -> bool {
-        self.quorum && self.delivery_limit.is_none() && how.by_client()
+        let asked_for = how.by_client() && !(self.delivery_failures_counted && how.failed());
+        self.quorum && self.delivery_limit.is_none() && asked_for
     }
 
     /// These messages are in the queue anew, as `blob` has them; their old places are the caller's to end. `persisted`
@@ -92,7 +99,7 @@ impl State {
     ) -> Vec<Note> {
         let (mut gathering, mut arrival) = (Gathering::default(), Arrival::default());
         let mut notes = Vec::with_capacity(2 * entries.len());
-        if self.ready.order() == Order::TwoWeighted {
+        if self.ready.order().aligned() {
             self.positions.align();
         }
         for (ordinal, old) in (0..).zip(entries) {
@@ -167,8 +174,9 @@ impl Queue {
         if state.gone {
             return;
         }
-        state.requeue(consumer, entries, how);
-        self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
+        let now_ms = self.core.clock.now_ms();
+        state.requeue(now_ms, consumer, entries, how);
+        self.deliver_locked(&mut state, now_ms, &mut effects);
         drop(state);
         self.follow(effects);
     }

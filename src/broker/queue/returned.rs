@@ -70,16 +70,23 @@ impl Returned {
         self.entries.iter().take_while(within).map(|entry| entry.seq).collect()
     }
 
-    /// Messages have been read; those for which there is no body are lost. Says how many.
-    pub(super) fn restore(&mut self, from: Seq, end: Seq, message: impl Fn(Seq) -> Option<Message>) -> usize {
+    /// Messages have been read, with the time at which they expire; those for which there is no body are lost. Says how
+    /// many.
+    pub(super) fn restore(
+        &mut self,
+        from: Seq,
+        end: Seq,
+        message: impl Fn(Seq) -> Option<(Message, i64)>,
+    ) -> usize {
         let here: Vec<_> = self.paged.range(from..end).map(|(&seq, &number)| (seq, number)).collect();
         let mut lost = 0;
         for (seq, number) in here {
             let Some(entry) = self.entries.get_mut(number - self.gone) else { continue };
             match message(seq) {
-                Some(message) => {
+                Some((message, expires_ms)) => {
                     self.held_bytes += message.held_bytes() - entry.message.held_bytes();
-                    entry.message = message;
+                    self.body_bytes = self.body_bytes + message.body_len() - entry.message.body_len();
+                    (entry.message, entry.expires_ms) = (message, expires_ms);
                     self.paged.remove(&seq);
                 }
                 None => lost += 1,

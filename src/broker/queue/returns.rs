@@ -1,10 +1,13 @@
 //! What the log knows of a quorum queue's messages one by one: how often each came back (what `x-delivery-count` says and
-//! the delivery limit counts), and which are dead letters that wait for their targets (`kept.rs`).
+//! the delivery limit counts), which are dead letters that wait for their targets (`kept.rs`), and which are delayed
+//! (`delayed.rs`).
 //!
 //! A count is noted in the log when it rises, so that it outlives the process; that of a message which is gone is
 //! removed with a later note, in sweeps, rather than with every acknowledgement. (rabbit_fifo: return_one.)
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use smallvec::SmallVec;
 
 use super::{QueueId, Seq};
 use crate::broker::dead_letter::Reason;
@@ -28,7 +31,9 @@ pub enum Return {
     GivenBack,
     /// `basic.reject`.
     Rejected,
-    /// Its consumer is gone, or had it for too long.
+    /// Its consumer had it for too long, and lost it alone.
+    TimedOut,
+    /// Its consumer is gone.
     Lost,
     /// What was to become of it could not be done.
     Undone,
@@ -40,7 +45,7 @@ impl Return {
     pub fn failed(self) -> bool {
         match self {
             Self::Rejected | Self::Lost => true,
-            Self::GivenBack | Self::Undone => false,
+            Self::GivenBack | Self::TimedOut | Self::Undone => false,
         }
     }
 
@@ -49,7 +54,7 @@ impl Return {
     pub fn by_client(self) -> bool {
         match self {
             Self::GivenBack | Self::Rejected => true,
-            Self::Lost | Self::Undone => false,
+            Self::TimedOut | Self::Lost | Self::Undone => false,
         }
     }
 }
@@ -73,32 +78,61 @@ impl Count {
     }
 }
 
+/// What a message that came back is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Standing {
+    #[default]
+    Ready,
+    /// It was not to be delivered before that time, and may have been since.
+    Delayed { due_ms: i64 },
+    /// It is a dead letter.
+    Dead(Reason),
+}
+
 /// What is noted of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Noted {
     pub count: Count,
-    /// It is a dead letter, and why.
-    pub dead: Option<Reason>,
+    pub standing: Standing,
 }
 
 impl Noted {
-    /// `acquired u16 | failed u16 | reason u8`, which is 0 or absent for what is alive
-    fn encode(self) -> [u8; 5] {
+    /// `acquired u16 | failed u16 | reason u8 | due i64`: the reason is 0 or absent for what is alive, the time is there
+    /// for what is delayed
+    fn encode(self) -> SmallVec<[u8; 13]> {
         let Count { acquired, failed } = self.count;
-        let ([a, b], [c, d]) = (acquired.to_be_bytes(), failed.to_be_bytes());
-        [a, b, c, d, self.dead.map_or(0, Reason::octet)]
+        let mut value: SmallVec<[u8; 13]> = SmallVec::new();
+        value.extend_from_slice(&acquired.to_be_bytes());
+        value.extend_from_slice(&failed.to_be_bytes());
+        match self.standing {
+            Standing::Ready => value.push(0),
+            Standing::Delayed { due_ms } => {
+                value.push(0);
+                value.extend_from_slice(&due_ms.to_be_bytes());
+            }
+            Standing::Dead(reason) => value.push(reason.octet()),
+        }
+        value
     }
 
     fn decode(value: &[u8]) -> Option<Self> {
         let (acquired, rest) = value.split_first_chunk()?;
         let (failed, rest) = rest.split_first_chunk()?;
         let count = Count { acquired: u16::from_be_bytes(*acquired), failed: u16::from_be_bytes(*failed) };
-        Some(Self { count, dead: rest.first().and_then(|&octet| Reason::of_octet(octet)) })
+        let standing = match rest.split_first() {
+            Some((&octet, due)) => match (Reason::of_octet(octet), due.first_chunk()) {
+                (Some(reason), _) => Standing::Dead(reason),
+                (None, Some(due)) => Standing::Delayed { due_ms: i64::from_be_bytes(*due) },
+                (None, None) => Standing::Ready,
+            },
+            None => Standing::Ready,
+        };
+        Some(Self { count, standing })
     }
 }
 
 /// A note for the log: the key, and what it says from now on.
-pub type Note = ([u8; 17], Option<[u8; 5]>);
+pub type Note = ([u8; 17], Option<SmallVec<[u8; 13]>>);
 
 /// What is noted of one queue's messages; of most there is nothing.
 #[derive(Debug, Default)]
@@ -118,23 +152,38 @@ impl Counts {
 
     #[must_use]
     pub fn is_dead(&self, seq: Seq) -> bool {
-        self.known.get(&seq).is_some_and(|noted| noted.dead.is_some())
+        self.known.get(&seq).is_some_and(|noted| matches!(noted.standing, Standing::Dead(_)))
     }
 
     /// The dead letters between these positions.
     #[must_use]
     pub fn dead_between(&self, from: Seq, end: Seq) -> Vec<(Seq, Reason)> {
-        self.known.range(from..end).filter_map(|(&seq, noted)| Some((seq, noted.dead?))).collect()
+        let dead = |noted: &Noted| match noted.standing {
+            Standing::Dead(reason) => Some(reason),
+            Standing::Ready | Standing::Delayed { .. } => None,
+        };
+        self.known.range(from..end).filter_map(|(&seq, noted)| Some((seq, dead(noted)?))).collect()
     }
 
-    /// The message came back so often now. `alive`: whether a message still is.
-    pub fn note(&mut self, seq: Seq, count: Count, alive: impl Fn(Seq) -> bool) {
-        self.put(seq, Noted { count, dead: None }, alive);
+    /// What is or was delayed between these positions, and until when.
+    #[must_use]
+    pub fn delayed_between(&self, from: Seq, end: Seq) -> Vec<(Seq, i64)> {
+        let due_ms = |noted: &Noted| match noted.standing {
+            Standing::Delayed { due_ms } => Some(due_ms),
+            Standing::Ready | Standing::Dead(_) => None,
+        };
+        self.known.range(from..end).filter_map(|(&seq, noted)| Some((seq, due_ms(noted)?))).collect()
+    }
+
+    /// The message came back so often now, and is delayed until then. `alive`: whether a message still is.
+    pub fn note(&mut self, seq: Seq, count: Count, due_ms: Option<i64>, alive: impl Fn(Seq) -> bool) {
+        let standing = due_ms.map_or(Standing::Ready, |due_ms| Standing::Delayed { due_ms });
+        self.put(seq, Noted { count, standing }, alive);
     }
 
     /// The message is a dead letter from now on.
     pub fn died(&mut self, seq: Seq, count: Count, reason: Reason, alive: impl Fn(Seq) -> bool) {
-        let noted = Noted { count, dead: Some(reason) };
+        let noted = Noted { count, standing: Standing::Dead(reason) };
         if self.known.get(&seq) != Some(&noted) {
             self.put(seq, noted, alive);
         }
@@ -157,7 +206,7 @@ impl Counts {
 
     /// The message has got another place, with one Change: gives what must be noted in the same.
     pub fn relocate(&mut self, queue: QueueId, old: Seq, new: Seq, count: Count) -> [Note; 2] {
-        let noted = Noted { count, dead: None };
+        let noted = Noted { count, standing: Standing::Ready };
         self.known.remove(&old);
         self.dirty.remove(&old);
         self.known.insert(new, noted);
@@ -229,7 +278,7 @@ mod tests {
 
     fn note(counts: &mut Counts, seq: u64, alive: impl Fn(Seq) -> bool) {
         let count = counts.of(Seq(seq)).more(true);
-        counts.note(Seq(seq), count, alive);
+        counts.note(Seq(seq), count, None, alive);
     }
 
     #[test]
@@ -242,8 +291,22 @@ mod tests {
         let notes = counts.take(QUEUE, NOTE_BYTES);
         let [(key, Some(value))] = notes.as_slice() else { panic!("{notes:?}") };
         let count = Count { acquired: 2, failed: 2 };
-        assert_eq!(read(key, value), Some((QUEUE, Seq(3), Noted { count, dead: None })));
-        assert_eq!(read(key, &value[..4]), Some((QUEUE, Seq(3), Noted { count, dead: None })));
+        assert_eq!(read(key, value), Some((QUEUE, Seq(3), Noted { count, standing: Standing::Ready })));
+        assert_eq!(read(key, &value[..4]), Some((QUEUE, Seq(3), Noted { count, standing: Standing::Ready })));
+    }
+
+    #[test]
+    fn what_is_delayed_is_noted_with_its_time() {
+        let mut counts = Counts::default();
+        let count = Count { acquired: 1, failed: 0 };
+        counts.note(Seq(3), count, Some(1_700_000_000_000), |_| true);
+        let notes = counts.take(QUEUE, NOTE_BYTES);
+        let [(key, Some(value))] = notes.as_slice() else { panic!("{notes:?}") };
+        let standing = Standing::Delayed { due_ms: 1_700_000_000_000 };
+        assert_eq!(read(key, value), Some((QUEUE, Seq(3), Noted { count, standing })));
+        assert_eq!(counts.delayed_between(Seq(0), Seq(4)), [(Seq(3), 1_700_000_000_000)]);
+        counts.note(Seq(3), count, None, |_| true);
+        assert_eq!(counts.delayed_between(Seq(0), Seq(4)), []);
     }
 
     #[test]
@@ -253,7 +316,10 @@ mod tests {
         counts.died(Seq(3), count, Reason::Rejected, |_| true);
         let notes = counts.take(QUEUE, NOTE_BYTES);
         let [(key, Some(value))] = notes.as_slice() else { panic!("{notes:?}") };
-        assert_eq!(read(key, value), Some((QUEUE, Seq(3), Noted { count, dead: Some(Reason::Rejected) })));
+        assert_eq!(
+            read(key, value),
+            Some((QUEUE, Seq(3), Noted { count, standing: Standing::Dead(Reason::Rejected) }))
+        );
         assert_eq!(counts.dead_between(Seq(0), Seq(4)), [(Seq(3), Reason::Rejected)]);
         counts.died(Seq(3), count, Reason::Rejected, |_| true);
         assert_eq!(counts.flush(), None, "the log knows");
@@ -266,7 +332,10 @@ mod tests {
         let count = Count { acquired: 2, failed: 1 };
         let [(_, old), (key, new)] = counts.relocate(QUEUE, Seq(3), Seq(9), count);
         assert_eq!(old, None);
-        assert_eq!(read(&key, &new.unwrap()), Some((QUEUE, Seq(9), Noted { count, dead: None })));
+        assert_eq!(
+            read(&key, &new.unwrap()),
+            Some((QUEUE, Seq(9), Noted { count, standing: Standing::Ready }))
+        );
         assert_eq!((counts.of(Seq(3)), counts.of(Seq(9))), (Count::default(), count));
         assert_eq!(counts.flush(), None, "no other note may come before it");
     }

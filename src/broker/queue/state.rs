@@ -12,6 +12,7 @@ use super::{
     arriving::{Arrival, Arriving},
     consumers::{ConsumerSpec, Consumers, Strategy},
     deadline::{Earlier, Lifetime},
+    delayed::{Delayed, DelayedRetry},
     drops::Drops,
     gather::{Gathered, Gathering},
     levels::{LevelRuns, Levels, Order},
@@ -100,6 +101,7 @@ pub struct State {
     pub(super) delivery_limit: Option<u32>,
     /// Only failed deliveries count against the limit.
     pub(super) delivery_failures_counted: bool,
+    pub(super) delayed_retry: Option<DelayedRetry>,
     pub consumer_timeout_ms: Option<u64>,
     /// Where what is let go ends up; `None`: nowhere.
     pub dead_letter: Option<Arc<DeadLetter>>,
@@ -107,6 +109,8 @@ pub struct State {
     pub consumers: Consumers,
     pub runs: LevelRuns,
     pub counts: Counts,
+    /// What came back and is not to be delivered again yet.
+    pub(super) delayed: Delayed,
     /// What of a quorum queue is on its way into the log.
     pub(super) arriving: Arriving,
     /// What consumers hold.
@@ -153,12 +157,14 @@ impl State {
             limits: asked.limits,
             delivery_limit: None,
             delivery_failures_counted: asked.delivery_failures_counted,
+            delayed_retry: None,
             consumer_timeout_ms: None,
             dead_letter: None,
             ready: Levels::new(asked.order),
             consumers: Consumers::new(strategy),
             runs: LevelRuns::new(asked.order),
             counts: Counts::default(),
+            delayed: Delayed::default(),
             arriving: Arriving::default(),
             unacked: Unacked::default(),
             totals: Totals::default(),
@@ -182,6 +188,7 @@ impl State {
         self.drops.shortened |= self.limits != asked.limits;
         self.limits = asked.limits;
         self.delivery_limit = asked.delivery_limit;
+        self.delayed_retry = asked.delayed_retry;
         self.consumer_timeout_ms = asked.consumer_timeout_ms;
         let dead_letter = asked.dead_letter.clone().map(Arc::new);
         if self.dead_letter != dead_letter {
@@ -201,7 +208,7 @@ impl State {
     ) -> Overflow {
         let (mut gathering, mut arrival) = (Gathering::default(), Arrival::default());
         let mut refused = Vec::new();
-        if self.ready.order() == Order::TwoWeighted {
+        if self.ready.order().aligned() {
             self.positions.align();
         }
         for &ordinal in ordinals {
@@ -247,7 +254,7 @@ impl State {
         if refused.is_empty() { Overflow::None } else { Overflow::Rejected(refused) }
     }
 
-    /// Whether a queue that refuses publishes is full. Dead letters that wait count.
+    /// Whether a queue that refuses publishes is full.
     #[inline]
     fn refuses(&self, message: &Message) -> bool {
         self.refuses_body(message.body_len())
@@ -255,8 +262,22 @@ impl State {
 
     #[inline]
     fn refuses_body(&self, body_bytes: usize) -> bool {
-        let (ready, kept) = (&self.ready, &self.drops.kept);
-        self.limits.refuses(ready.len() + kept.len(), || ready.body_bytes() + kept.body_bytes() + body_bytes)
+        self.limits.refuses(self.messages(), || self.body_bytes() + body_bytes)
+    }
+
+    /// Whether there is too much of what counts, and the oldest ready messages go.
+    pub(super) fn exceeded(&self) -> bool {
+        self.limits.exceeded(self.messages(), || self.body_bytes())
+    }
+
+    /// What counts for the limits: what is ready, dead letters that wait, and what is delayed.
+    #[inline]
+    fn messages(&self) -> usize {
+        self.ready.len() + self.drops.kept.len() + self.delayed.load().messages
+    }
+
+    fn body_bytes(&self) -> usize {
+        self.ready.body_bytes() + self.drops.kept.body_bytes() + self.delayed.load().body_bytes
     }
 
     /// Whether it would refuse a message with such a body. A queue that is gone refuses nothing.
@@ -287,6 +308,7 @@ impl State {
 
     /// Serves consumers as far as they and the messages go, and keeps the limits.
     pub fn deliver(&mut self, now_ms: i64, effects: &mut Effects) {
+        self.promote(now_ms);
         self.serve_and_keep(now_ms, effects);
         self.page_out();
         self.settle_effects(effects);
@@ -422,13 +444,13 @@ impl State {
 
     /// Bytes in memory more (or less) than were told last.
     pub(super) fn held_delta(&mut self) -> isize {
-        let held = self.ready.held_bytes() + self.drops.held_bytes();
+        let held = self.ready.held_bytes() + self.drops.held_bytes() + self.delayed.held_bytes();
         held.cast_signed() - std::mem::replace(&mut self.held_told, held).cast_signed()
     }
 
     /// Bytes in memory, as they were told last.
     #[must_use]
-    pub(super) fn held_told(&self) -> usize {
+    pub(in crate::broker) fn held_told(&self) -> usize {
         self.held_told
     }
 
@@ -518,17 +540,23 @@ impl State {
     pub fn loaded(&mut self, first: Seq, blob: Option<&Arc<Blob>>) {
         if let Some(run) = self.runs.of_mut(first) {
             let n = |seq: Seq| u32::try_from(seq.0 - run.first.0).unwrap_or(u32::MAX);
-            self.ready.restore(run.first, run.end(), |seq| blob?.message(run.ordinals.at(n(seq))));
+            let limits = &self.limits;
+            self.ready.restore(run.first, run.end(), |seq| {
+                let message = blob?.message(run.ordinals.at(n(seq)))?;
+                let expires_ms = limits.expires_ms(message.published_ms(), message.expiration_ms());
+                Some((message, expires_ms))
+            });
         }
         let Some(from) = self.ready.middle(first.level()).map(|middle| middle.from) else { return };
         if self.runs.next(from, 0).first() != Some(&first) {
             return; // purged meanwhile
         }
         let Some(run) = self.runs.of(first) else { return };
-        let (positions, counts, limits) = (&self.positions, &self.counts, &self.limits);
+        let (positions, counts, limits, delayed) =
+            (&self.positions, &self.counts, &self.limits, &self.delayed);
         let wanted = |n: &u32| {
             let seq = Seq(run.first.0 + u64::from(*n));
-            run.has(*n) && seq >= from && !counts.is_dead(seq)
+            run.has(*n) && seq >= from && !counts.is_dead(seq) && !delayed.is_apart(seq)
         };
         let count = (0..run.count).filter(wanted).count();
         let entries = (0..run.count).filter(wanted).filter_map(|n| {
@@ -540,6 +568,7 @@ impl State {
             Some(Entry { seq, message, expires_ms, redelivered, returns })
         });
         self.ready.loaded(run.end(), count, entries);
+        self.delayed.forget_apart(from, run.end());
     }
 
     /// The outlets whose `basic.get` may be asked again.
@@ -562,6 +591,7 @@ impl State {
     /// `basic.get`.
     pub fn get(&mut self, now_ms: i64, no_ack: bool, outlet: &Arc<Outlet>, effects: &mut Effects) -> Got {
         self.used(now_ms);
+        self.promote(now_ms);
         self.drop_expired(now_ms);
         let got = match self.ready.front().map(|entry| (entry.seq, self.lasts(&entry.message))) {
             None if self.ready.is_empty() => Got::Empty,
@@ -632,21 +662,25 @@ impl State {
         }
     }
 
-    /// Drops the ready messages; returns how many there were.
+    /// Drops the ready messages, and those that are delayed; returns how many there were.
     pub fn purge(&mut self, effects: &mut Effects) -> usize {
-        let count = self.ready.len();
+        let count = self.ready.len() + self.delayed.load().messages;
         let (seqs, middles) = self.ready.clear();
-        for seq in seqs {
+        for seq in seqs.into_iter().chain(self.delayed.clear()) {
             self.runs.acknowledge(seq);
         }
         for middle in middles {
             // What comes before in its first run is not ready: a consumer holds it, or it is gone.
             let mut from = middle.from;
-            for kept in self.drops.kept.between(middle.from, middle.end) {
-                self.runs.acknowledge_all(from, kept);
-                from = Seq(kept.0 + 1);
+            let mut others = self.drops.kept.between(middle.from, middle.end);
+            others.extend(self.delayed.apart_between(middle.from, middle.end));
+            others.sort_unstable();
+            for other in others {
+                self.runs.acknowledge_all(from, other);
+                from = Seq(other.0 + 1);
             }
             self.runs.acknowledge_all(from, middle.end);
+            self.delayed.forget_apart(middle.from, middle.end);
         }
         self.settle_effects(effects);
         count
@@ -656,8 +690,8 @@ impl State {
     pub fn recover_run(&mut self, run: Run) {
         self.grow_to(run.first.level());
         self.positions.recover_end(run.end());
-        let dead = self.dead_of(&run);
-        let count = (run.left() as usize).saturating_sub(dead.len());
+        let (dead, delayed) = (self.dead_of(&run), self.delayed_of(&run));
+        let count = (run.left() as usize).saturating_sub(dead.len() + delayed);
         // How long those are that are left is not known before the run is read: as long as the others.
         let body_bytes = run.body_bytes * count / (run.count as usize).max(1);
         self.ready.push_paged(run.first, run.end(), count, body_bytes);

@@ -80,13 +80,13 @@ impl Queue {
         self.home.upgrade()
     }
 
-    /// Drops what has expired at the head, though its timer may not have come to it: whoever counts messages must not
-    /// count those.
+    /// Drops what has expired at the head, and shows what was delayed, though its timer may not have come to it: whoever
+    /// counts messages must count those that are there.
     pub(in crate::broker) fn look(self: &Arc<Self>) {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
         let now_ms = self.core.clock.now_ms();
-        if state.expires(now_ms) {
+        if state.is_due(now_ms) {
             state.deliver(now_ms, &mut effects);
         } else {
             state.settle_effects(&mut effects);

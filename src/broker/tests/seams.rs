@@ -188,7 +188,8 @@ fn policies_that_are_set_at_the_same_time_leave_what_counts_in_the_end() {
         let definition = Value::Table(Table(vec![("max-length".to_owned(), Value::I64(n))]));
         let fields = [("pattern", text("^q")), ("definition", definition), ("priority", Value::I64(n))];
         let fields = fields.map(|(name, value)| (name.to_owned(), value));
-        let policy = Policy::parse(Sort::User, name, &Table(fields.into())).unwrap();
+        let policy =
+            Policy::parse(Sort::User, name, &Table(fields.into()), world.broker.core.profile).unwrap();
         world.vhost.set_policy(Sort::User, policy);
     };
     for round in 0..200 {

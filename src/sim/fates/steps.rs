@@ -420,7 +420,9 @@ impl Fates {
                 ("definition", Value::Table(table(definition))),
                 ("apply-to", text("queues")),
             ]);
-            let parsed = policy::Policy::parse(policy::Sort::User, &name, &value).unwrap();
+            let parsed =
+                policy::Policy::parse(policy::Sort::User, &name, &value, &crate::broker::profile::V4_2)
+                    .unwrap();
             vhost.set_policy(policy::Sort::User, parsed);
             self.model.policies.insert(queue.clone(), Policy { max_length, dlx, dlrk });
         }

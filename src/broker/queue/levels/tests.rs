@@ -75,7 +75,7 @@ fn what_is_put_back_without_its_body_waits_for_it() {
             assert!(ready.front().is_none() && ready.pop().is_none());
             let wanted = ready.returned_wanted(usize::MAX);
             assert_eq!(wanted.len(), 1);
-            ready.restore(wanted[0], Seq(wanted[0].0 + 1), |seq| Some(entry(seq.0, 0).message));
+            ready.restore(wanted[0], Seq(wanted[0].0 + 1), |seq| Some((entry(seq.0, 0).message, i64::MAX)));
             assert_eq!(ready.pop().map(|entry| entry.seq), Some(wanted[0]));
         }
         assert_eq!((ready.len(), ready.body_bytes()), (2, 2 * (WINDOW_BYTES / 4)));
