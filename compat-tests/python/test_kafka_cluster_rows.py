@@ -4,7 +4,7 @@ ACLs, delegation tokens, and transactions from outside."""
 import pytest
 
 from conftest import wait_for
-from test_kafka_rows import BAD_NAME, REPLICAS, check, door, holds, topic  # noqa: F401
+from test_kafka_rows import BAD_NAME, REPLICAS, check, create, door, holds, topic  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("kafka_address")
 
@@ -66,8 +66,18 @@ def test_a_quorum_of_one(door, topic):
     rows = [quorum(version, "__cluster_metadata", 0, leader) for version in range(3)]
     rows += [quorum(2, "{T}", 0, absent), quorum(2, "__cluster_metadata", 1, absent)]
     check(door, topic, rows)
-    answer = door.call("DescribeQuorum", 2, Topics=[{"TopicName": "__cluster_metadata", "Partitions": [{}]}])
-    assert [node["NodeId"] for node in answer["Nodes"]] == [1]
+
+    def offsets():
+        answer = door.call("DescribeQuorum", 2, Topics=[{"TopicName": "__cluster_metadata", "Partitions": [{}]}])
+        assert [node["NodeId"] for node in answer["Nodes"]] == [1]
+        found = answer["Topics"][0]["Partitions"][0]
+        return found["HighWatermark"], found["CurrentVoters"][0]["LogEndOffset"]
+
+    before, end = offsets()
+    assert 0 < before <= end
+    create(door, f"{topic}-more")
+    wait_for(lambda: offsets()[0] > before)
+    door.call("DeleteTopics", 6, Topics=[{"Name": f"{topic}-more"}], TimeoutMs=5000)
 
 
 def test_features_stay_as_they_are(door, topic):

@@ -224,6 +224,9 @@ impl Committer {
     fn apply(&mut self, pos: Option<Pos>) {
         let shared = &self.shared;
         shared.counters.turns.fetch_add(1, Ordering::Relaxed);
+        if pos.is_some() || self.writer.is_none() {
+            shared.counters.last_turn.fetch_add(1, Ordering::Relaxed);
+        }
         let mut dirty = shared.dirty.lock();
         for delta in self.turn.deltas() {
             dirty.apply(delta);

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     thread::{self, JoinHandle},
 };
 
@@ -130,6 +130,7 @@ pub(super) fn recover(
     let writer = Writer::new(end.turn);
     let catalog_dir = catalog_dir.map(Path::to_path_buf);
     let shared = Shared::new(options, dirty, catalog, catalog_dir, pos, Some(pool), data_dir);
+    shared.counters.last_turn.store(end.turn, Ordering::Relaxed);
     shared.signal.opened(recovered.replayed_turns > 0);
     Ok(Recovery { shared, writer: Some(writer), recovered })
 }

@@ -58,6 +58,8 @@ pub(super) struct Shared {
 pub(super) struct Counters {
     pub(super) syncs: AtomicU64,
     pub(super) turns: AtomicU64,
+    /// The number of the last turn that is in the log, over all starts.
+    pub(super) last_turn: AtomicU64,
     pub(super) changes: AtomicU64,
     pub(super) bytes_written: AtomicU64,
     pub(super) turn_us_last: AtomicU64,

@@ -10,6 +10,8 @@ pub struct Stats {
     /// Syncs of the log by the committer.
     pub syncs: u64,
     pub turns: u64,
+    /// The last turn that is in the log; turns are counted over all starts of a data directory.
+    pub last_turn: u64,
     pub changes: u64,
     /// Written to the log.
     pub bytes_written: u64,
@@ -35,6 +37,7 @@ impl Stats {
         Self {
             syncs: counters.syncs.load(Ordering::Acquire),
             turns: counters.turns.load(Ordering::Relaxed),
+            last_turn: counters.last_turn.load(Ordering::Relaxed),
             changes: counters.changes.load(Ordering::Relaxed),
             bytes_written: counters.bytes_written.load(Ordering::Relaxed),
             turn_us_last: counters.turn_us_last.load(Ordering::Relaxed),

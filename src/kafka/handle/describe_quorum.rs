@@ -1,7 +1,7 @@
 //! DescribeQuorum (API key 55), versions 0–2: the quorum of one that keeps the cluster's metadata.
 //!
-//! Warren's metadata is in its store, not in a log with offsets: the offsets are those of an empty one. Version 1: when a
-//! replica fetched last. Version 2: error texts and nodes (KIP-853).
+//! Warren's metadata lies in the commit log, whose turns are its offsets. Version 1: when a replica fetched last.
+//! Version 2: error texts and nodes (KIP-853).
 
 use super::create_topics::CLUSTER_METADATA_TOPIC;
 use crate::kafka::{
@@ -17,11 +17,10 @@ use crate::kafka::{
 const NODES_FROM: i16 = 2;
 
 pub async fn handle(call: Call, request: DescribeQuorumRequest) -> DescribeQuorumResponse {
-    let now_ms = call.now_ms();
     let topic = |asked: TopicData| {
         let is_metadata = asked.topic_name == CLUSTER_METADATA_TOPIC;
         let partition = |p: PartitionData| match p.partition_index {
-            0 if is_metadata => described(now_ms),
+            0 if is_metadata => described(&call),
             partition_index => PartitionDataResult {
                 partition_index,
                 error_code: ErrorCode::UnknownTopicOrPartition.code(),
@@ -43,9 +42,13 @@ pub async fn handle(call: Call, request: DescribeQuorumRequest) -> DescribeQuoru
     }
 }
 
-fn described(now_ms: i64) -> PartitionDataResult {
+fn described(call: &Call) -> PartitionDataResult {
+    let now_ms = call.now_ms();
+    // What is in the log is durable, as the store's setting means it.
+    let log_end_offset = i64::try_from(call.door().broker.core.store.stats().last_turn).unwrap_or(i64::MAX);
     let voter = ReplicaState {
         replica_id: NODE_ID,
+        log_end_offset,
         last_fetch_timestamp: now_ms,
         last_caught_up_timestamp: now_ms,
         ..ReplicaState::default()
@@ -54,6 +57,7 @@ fn described(now_ms: i64) -> PartitionDataResult {
         error_message: Some(String::new()),
         leader_id: NODE_ID,
         leader_epoch: LEADER_EPOCH,
+        high_watermark: log_end_offset,
         current_voters: vec![voter],
         ..PartitionDataResult::default()
     }

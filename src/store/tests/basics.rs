@@ -13,6 +13,7 @@ fn what_is_committed_is_there_after_a_crash() {
     drop(store);
     for _ in 0..3 {
         let store = Store::open(options(dir.path())).unwrap();
+        assert_eq!(store.stats().last_turn, 2);
         assert_eq!(state(&store), pairs(&[("b", "2")]));
         assert_eq!(store.get(Space::State, b"a").unwrap(), None);
         assert_eq!(store.read(place).unwrap(), "payload");
@@ -35,6 +36,7 @@ fn what_is_closed_needs_no_replay() {
     let store = Store::open(options(dir.path())).unwrap();
     assert_eq!(store.recovered(), &Recovered::default());
     assert_eq!(state(&store), pairs(&[("a", "1")]));
+    assert_eq!((store.stats().turns, store.stats().last_turn), (0, 1));
 }
 
 #[test]
