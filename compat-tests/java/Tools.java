@@ -11,10 +11,12 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.UUID;
+import kafka.admin.ConfigCommand;
 import org.apache.kafka.common.utils.Exit;
 import org.apache.kafka.tools.ClientCompatibilityTest;
 import org.apache.kafka.tools.ConsoleProducer;
 import org.apache.kafka.tools.GetOffsetShell;
+import org.apache.kafka.tools.MetadataQuorumCommand;
 import org.apache.kafka.tools.TopicCommand;
 import org.apache.kafka.tools.TransactionalMessageCopier;
 import org.apache.kafka.tools.VerifiableConsumer;
@@ -56,6 +58,8 @@ public final class Tools {
         Tap.test("kafka-console-producer and kafka-console-consumer", Tools::console);
         Tap.test("kafka-get-offsets", Tools::offsets);
         Tap.test("kafka-consumer-groups describes, resets and deletes", Tools::groups);
+        Tap.test("kafka-configs changes brokers and their loggers", Tools::configs);
+        Tap.test("kafka-metadata-quorum describes", Tools::quorum);
         Tap.test("kafka-verifiable-producer and -consumer", Tools::verifiable);
         Tap.test("kafka-verifiable-consumer with the consumer protocol", Tools::verifiableConsumerProtocol);
         Tap.test("the client compatibility test", Tools::compatibility);
@@ -184,6 +188,43 @@ public final class Tools {
         contains(run(ConsumerGroupCommand::main, "--bootstrap-server", BROKER, "--describe", "--group", group, "--state"), "Empty");
         run(ConsumerGroupCommand::main, "--bootstrap-server", BROKER, "--delete-offsets", "--group", group, "--topic", topic);
         contains(run(ConsumerGroupCommand::main, "--bootstrap-server", BROKER, "--delete", "--group", group), "successful");
+    }
+
+    private static String config(String kind, String... more) throws Exception {
+        List<String> arguments = new ArrayList<>(List.of("--bootstrap-server", BROKER, "--entity-type", kind));
+        arguments.addAll(List.of(more));
+        return fork(ConfigCommand.class, arguments.toArray(String[]::new));
+    }
+
+    private static void configs() throws Exception {
+        String topic = topic("configured", 1), large = "1000000000000";
+        config("brokers", "--entity-name", "1", "--alter", "--add-config", "log.retention.ms=" + large + ",log.retention.bytes=" + large);
+        config("brokers", "--entity-default", "--alter", "--add-config", "log.cleanup.policy=[delete]");
+        String described = config("brokers", "--entity-name", "1", "--describe");
+        contains(described, "log.retention.ms=" + large + " sensitive=false synonyms={DYNAMIC_BROKER_CONFIG:log.retention.ms=" + large
+            + ", DEFAULT_CONFIG:log.retention.hours=168}");
+        contains(config("brokers", "--entity-default", "--describe"),
+            "log.cleanup.policy=delete sensitive=false synonyms={DYNAMIC_DEFAULT_BROKER_CONFIG:log.cleanup.policy=delete}");
+        contains(config("topics", "--entity-name", topic, "--describe", "--all"), "retention.ms=" + large);
+        config("brokers", "--entity-name", "1", "--alter", "--delete-config", "log.retention.ms,log.retention.bytes");
+        config("brokers", "--entity-default", "--alter", "--delete-config", "log.cleanup.policy");
+        if (config("brokers", "--entity-name", "1", "--describe").contains("log.retention")) {
+            throw new AssertionError("a config is still set");
+        }
+        contains(config("brokers", "--entity-name", "1", "--describe", "--all"), "num.partitions=");
+        contains(config("broker-loggers", "--entity-name", "1", "--describe"), "root=");
+        config("broker-loggers", "--entity-name", "1", "--alter", "--add-config", "root=ERROR");
+        contains(config("broker-loggers", "--entity-name", "1", "--describe"), "root=ERROR");
+        config("broker-loggers", "--entity-name", "1", "--alter", "--add-config", "root=INFO");
+    }
+
+    private static void quorum() throws Exception {
+        String status = run(MetadataQuorumCommand::main, "--bootstrap-server", BROKER, "describe", "--status");
+        contains(status.replaceAll(" +", " "), "LeaderId: 1");
+        if (status.replaceAll(" +", " ").contains("HighWatermark: 0")) {
+            throw new AssertionError("a log without an end: " + status);
+        }
+        contains(run(MetadataQuorumCommand::main, "--bootstrap-server", BROKER, "describe", "--replication"), "Leader");
     }
 
     private static void verifiable() throws Exception {

@@ -211,7 +211,7 @@ def test_partitions_are_added_and_never_taken_away(door, topic):
     check(door, topic, rows)
 
 
-TOPIC, BROKER = 2, 4
+TOPIC, BROKER, LOGGER = 2, 4, 8
 SET, DELETE, APPEND, SUBTRACT = range(4)
 
 
@@ -301,6 +301,132 @@ def test_the_brokers_configs_are_shown_and_refused(door, topic):
     check(door, topic, rows)
 
 
+def test_the_brokers_configs_are_what_topics_do_not_say(door, topic):
+    mine, everybodys = {"kind": BROKER, "name": "1"}, {"kind": BROKER, "name": ""}
+    shown, shared = {"kind": BROKER, "resource": "1"}, {"kind": BROKER, "resource": ""}
+    name, week = "log.retention.ms", ("log.retention.hours", "168", 5)
+    limit = ("message.max.bytes", "1048588", 5)
+    rows = [
+        describing(name, None, 5, **shown),
+        altering(0, None, (name, SET, "5000000"), **everybodys),
+        describing(name, "5000000", 3, (name, "5000000", 3), **shared),
+        describing(name, "5000000", 3, (name, "5000000", 3), week, **shown),
+        describing("retention.ms", "5000000", 3, (name, "5000000", 3), week),
+        altering(0, None, (name, SET, "6000000"), ("message.max.bytes", SET, "2000000"), **mine),
+        describing("retention.ms", "6000000", 2, (name, "6000000", 2), (name, "5000000", 3), week),
+        describing("max.message.bytes", "2000000", 2, ("message.max.bytes", "2000000", 2), limit),
+        altering(0, None, ("retention.ms", SET, "7000000")),
+        describing("retention.ms", "7000000", 1, ("retention.ms", "7000000", 1), (name, "6000000", 2),
+                   (name, "5000000", 3), week),
+        altering(0, None, (name, DELETE, None), ("foo", DELETE, None), **mine),
+        describing(name, "5000000", 3, (name, "5000000", 3), week, **shown),
+        altering(0, None, ("log.cleanup.policy", APPEND, "compact"), **mine),
+        describing("cleanup.policy", "delete,compact", 2, ("log.cleanup.policy", "delete,compact", 2),
+                   ("log.cleanup.policy", "delete", 5)),
+        replacing(0, None, **mine),
+        describing("cleanup.policy", "delete", 5, ("log.cleanup.policy", "delete", 5)),
+        describing("max.message.bytes", "1048588", 5, limit),
+        altering(0, None, (name, SET, "1"), validate=True, **everybodys),
+        describing(name, "5000000", 3, (name, "5000000", 3), **shared),
+        altering(0, None, (name, DELETE, None), **everybodys),
+        describing(name, None, 5, **shown),
+    ]
+    check(door, topic, rows)
+
+
+@pytest.mark.warren
+def test_the_brokers_configs_outlive_a_kill(warren):
+    def ask(*rows):
+        client = Connection(warren.kafka)
+        check(client, "t", rows)
+        client.close()
+
+    shown = {"kind": BROKER, "resource": "1"}
+    rows = [
+        describing("message.max.bytes", "2000", 2, ("message.max.bytes", "2000", 2), ("message.max.bytes", "3000", 3),
+                   ("message.max.bytes", "1048588", 5), **shown),
+        describing("min.insync.replicas", "2", 3, ("min.insync.replicas", "2", 3), ("min.insync.replicas", "1", 5),
+                   **shown),
+        describing("max.message.bytes", "2000", 2, ("message.max.bytes", "2000", 2), ("message.max.bytes", "3000", 3),
+                   ("message.max.bytes", "1048588", 5)),
+        describing("retention.bytes", "-1", 5, ("log.retention.bytes", "-1", 5)),
+    ]
+    ask(("CreateTopics", 7, {"Topics": [{"Name": "t", "NumPartitions": 1, "ReplicationFactor": 1}], "timeoutMs": 5000},
+         {"Topics": [{"ErrorCode": 0}]}))
+    ask(
+        altering(0, None, ("message.max.bytes", SET, "3000"), ("min.insync.replicas", SET, "2"), kind=BROKER, name=""),
+        altering(0, None, ("message.max.bytes", SET, "2000"), ("log.retention.bytes", SET, "9"), kind=BROKER, name="1"),
+        altering(0, None, ("log.retention.bytes", DELETE, None), kind=BROKER, name="1"),
+        *rows,
+    )
+    warren.restart()
+    ask(*rows)
+
+
+def test_what_the_broker_cannot_be_told_at_run_time(door, topic):
+    mine, everybodys = {"kind": BROKER, "name": "1"}, {"kind": BROKER, "name": ""}
+    number = "Invalid value x for configuration message.max.bytes: Not a number of type INT"
+    insync = "min.insync.replicas cannot be"
+    rows = [
+        altering(42, "Cannot update these configs dynamically: [node.id, process.roles]", ("process.roles", SET, "x"),
+                 ("node.id", SET, "3"), ("message.max.bytes", SET, "7"), **everybodys),
+        altering(42, number, ("message.max.bytes", SET, "x"), **everybodys),
+        altering(42, number, ("message.max.bytes", SET, "x"), **mine),
+        altering(42, "Invalid value bogus for configuration compression.type: String must be one of: uncompressed, zstd, "
+                 "lz4, snappy, gzip, producer", ("compression.type", SET, "bogus"), **everybodys),
+        altering(40, "Config value append is not allowed for config key: message.max.bytes",
+                 ("message.max.bytes", APPEND, "3"), **everybodys),
+        altering(42, "Error due to duplicate config keys", ("log.retention.ms", SET, "7"),
+                 ("log.retention.ms", SET, "8"), **everybodys),
+        altering(42, "Null value not supported for : log.retention.ms", ("log.retention.ms", SET, None), **everybodys),
+        altering(40, f"Cluster-level {insync} removed while ELR is enabled.", ("min.insync.replicas", DELETE, None),
+                 **everybodys),
+        altering(40, f"Broker-level {insync} altered while ELR is enabled.", ("min.insync.replicas", SET, "1"), **mine),
+        altering(0, None, ("min.insync.replicas", SET, "2"), **everybodys),
+        describing("min.insync.replicas", "2", 3, ("min.insync.replicas", "2", 3), ("min.insync.replicas", "1", 5)),
+        altering(0, None, ("min.insync.replicas", SET, "1"), **everybodys),
+        describing("min.insync.replicas", "1", 3, ("min.insync.replicas", "1", 3), ("min.insync.replicas", "1", 5)),
+    ]
+    check(door, topic, rows)
+
+
+def test_loggers_have_levels(door, topic):
+    def logging(level):
+        asked = {"ResourceType": LOGGER, "ResourceName": "1", "ConfigurationKeys": ["root"]}
+        config = {"Name": "root", "Value": level, "ConfigSource": 6, "ReadOnly": False, "Synonyms": [], "ConfigType": 0}
+        answer = {"ErrorCode": 0, "ErrorMessage": "", "Configs": [config]}
+        return "DescribeConfigs", 4, {"Resources": [asked], "IncludeSynonyms": True}, {"Results": [answer]}
+
+    def setting(error, text, *changes, name="1", **more):
+        return altering(error, text, *changes, kind=LOGGER, name=name, **more)
+
+    asked = {"Resources": [{"ResourceType": LOGGER, "ResourceName": "1", "ConfigurationKeys": ["root"]}]}
+    before = door.call("DescribeConfigs", 4, **asked)["Results"][0]["Configs"][0]["Value"]
+    levels = "is not a supported log level. Valid log levels are DEBUG, ERROR, FATAL, INFO, TRACE, WARN"
+    allowed = "operation is not allowed for the BROKER_LOGGER resource"
+    rows = [
+        setting(0, None, ("root", SET, "ERROR")),
+        logging("ERROR"),
+        setting(0, None, ("root", SET, "FATAL"), validate=True),
+        logging("ERROR"),
+        setting(40, f"Cannot set the log level of root to debug as it {levels}", ("root", SET, "debug")),
+        setting(40, f"Cannot set the log level of root to OFF as it {levels}", ("root", SET, "OFF")),
+        setting(40, "Logger nope does not exist!", ("root", SET, "WARN"), ("nope", SET, "INFO")),
+        setting(40, "Logger nope does not exist!", ("nope", DELETE, None)),
+        setting(42, "Removing the log level of the root logger is not allowed", ("root", DELETE, None)),
+        setting(42, f"APPEND {allowed}", ("nope", APPEND, "INFO")),
+        setting(42, f"SUBTRACT {allowed}", ("root", SUBTRACT, "INFO")),
+        setting(42, "Node id must be an integer, but it is: ", ("root", SET, "INFO"), name=""),
+        setting(42, "Unexpected node id. Expected 1, but received 2", ("root", SET, "INFO"), name="2"),
+        logging("ERROR"),
+        setting(0, None, ("root", SET, before)),
+        replacing(42, "Unknown resource type 8", ("root", "INFO"), kind=LOGGER, name="1"),
+        ("ListConfigResources", 1, {"ResourceTypes": [LOGGER]},
+         {"ErrorCode": 0, "ConfigResources": [{"ResourceName": "1", "ResourceType": LOGGER}]}),
+    ]
+    check(door, topic, rows)
+
+
 def test_what_cannot_be_described(door, topic):
     def failing(error, text, kind, name):
         asked = {"ResourceType": kind, "ResourceName": name, "ConfigurationKeys": None}
@@ -316,6 +442,9 @@ def test_what_cannot_be_described(door, topic):
         failing(17, f"Topic name is invalid: 'a b' {BAD_NAME}", TOPIC, "a b"),
         failing(42, "Unexpected broker id, expected 1 or empty string, but received 2", BROKER, "2"),
         failing(42, "Broker id must be an integer, but it is: x", BROKER, "x"),
+        failing(42, "Broker id must not be empty", LOGGER, ""),
+        failing(42, "Broker id must be an integer, but it is: x", LOGGER, "x"),
+        failing(42, "Unexpected broker id, expected 1 but received 2", LOGGER, "2"),
         failing(42, malformed, 3, "x"),
     ]
     check(door, topic, rows)

@@ -22,7 +22,10 @@ pub mod wire;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use self::{advertised::Advertised, fetch_sessions::FetchSessions};
-use crate::broker::{Broker, topic::VhostName};
+use crate::broker::{
+    Broker,
+    topic::{VhostName, config::config},
+};
 
 /// The one node's id: leader of every partition, coordinator of every group, controller.
 pub const NODE_ID: i32 = 1;
@@ -43,7 +46,7 @@ pub struct Settings {
     pub auto_create_topics: bool,
     /// `socket.request.max.bytes`
     pub request_bytes_max: usize,
-    /// `message.max.bytes`: a new topic's `max.message.bytes`, unless it says its own.
+    /// `message.max.bytes`: a topic's `max.message.bytes`, unless it says its own.
     pub message_bytes_max: usize,
     /// Clients must log in.
     pub sasl: bool,
@@ -67,6 +70,9 @@ impl Door {
     #[must_use]
     pub fn new(broker: Arc<Broker>, settings: Settings) -> Arc<Self> {
         let fetch_sessions = FetchSessions::new(fetch_sessions::SLOTS);
+        if let Some(limit) = config("max.message.bytes") {
+            broker.core.topics.fix_default(limit, settings.message_bytes_max.to_string());
+        }
         Arc::new(Self { broker, settings, vhost: VhostName::from("/"), fetch_sessions })
     }
 }

@@ -407,11 +407,7 @@ impl GroupConfig {
 
     fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
-        w.count(self.set.len());
-        for (name, value) in &self.set {
-            w.bytes(name.as_bytes());
-            w.bytes(value.as_bytes());
-        }
+        w.pairs(self.set());
         w.finish()
     }
 
@@ -419,8 +415,7 @@ impl GroupConfig {
     fn decode(value: &Bytes) -> Option<Self> {
         let r = &mut Reader::new(value.clone());
         let mut config = Self::default();
-        for _ in 0..r.u32()? {
-            let (name, value) = (r.string()?, r.string()?);
+        for (name, value) in r.pairs()? {
             if let Some(key) = GroupConfigKey::named(&name) {
                 config.set.insert(key.name, value);
             }

@@ -3,9 +3,9 @@
 //! A config whose behaviour exists is acted upon; one that has no meaning for a single node with one commit log is kept
 //! and shown; a value that asks for behaviour that does not exist is refused, so that nobody relies on it in vain.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::retention;
+use super::{defaults::TopicDefaults, retention};
 use crate::data::record::{Codec, Compression};
 
 /// The type of a config, as DescribeConfigs gives it.
@@ -23,8 +23,12 @@ pub enum ConfigType {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConfigSource {
     DynamicTopicConfig,
-    /// Set for the whole cluster at run time; with eligible leader replicas, Kafka sets min.insync.replicas itself.
+    /// Set for this broker at run time.
+    DynamicBrokerConfig,
+    /// Set for the whole cluster at run time.
     DynamicDefaultBrokerConfig,
+    /// From the broker's configuration file.
+    StaticBrokerConfig,
     DefaultConfig,
 }
 
@@ -53,7 +57,7 @@ pub struct ConfigKey {
     pub name: &'static str,
     pub config_type: ConfigType,
     pub default: &'static str,
-    /// The broker config that has Kafka's default for it; empty where Kafka has none of its own.
+    /// The broker config that is its default; empty where Kafka has none.
     pub synonym: &'static str,
     pub documentation: &'static str,
     rule: Rule,
@@ -89,7 +93,7 @@ pub const CONFIGS: &[ConfigKey] = &[
     key("delete.retention.ms", Long, "86400000", AtLeast(0), "log.cleaner.delete.retention.ms", "How long a compacted topic keeps the mark of a deleted key."),
     key("file.delete.delay.ms", Long, "60000", AtLeast(0), "log.segment.delete.delay.ms", "Kept and shown; there are no files of a topic's own."),
     key("flush.messages", Long, MAX, AtLeast(1), "log.flush.interval.messages", "Kept and shown; the broker's durability setting decides."),
-    key("flush.ms", Long, MAX, AtLeast(0), "", "Kept and shown; the broker's durability setting decides."),
+    key("flush.ms", Long, MAX, AtLeast(0), "log.flush.interval.ms", "Kept and shown; the broker's durability setting decides."),
     key("follower.replication.throttled.replicas", List, "", Replicas, "", "Kept and shown; there is one node."),
     key("index.interval.bytes", Int, "4096", AtLeast(0), "log.index.interval.bytes", "Kept and shown; every append has an index entry."),
     key("leader.replication.throttled.replicas", List, "", Replicas, "", "Kept and shown; there is one node."),
@@ -108,12 +112,20 @@ pub const CONFIGS: &[ConfigKey] = &[
     key("remote.log.delete.on.disable", Boolean, "false", Any, "", "Kept and shown; there is no remote storage."),
     key("remote.storage.enable", Boolean, "false", NoRemoteStorage, "", "There is no remote storage."),
     key("retention.bytes", Long, "-1", Any, "log.retention.bytes", "How many bytes a partition keeps; -1 for all."),
-    key("retention.ms", Long, "604800000", AtLeast(-1), "", "How long records are kept; -1 for ever."),
+    key("retention.ms", Long, "604800000", AtLeast(-1), "log.retention.ms", "How long records are kept; -1 for ever."),
     key("segment.bytes", Int, "1073741824", AtLeast(1_048_576), "log.segment.bytes", "The newest records, up to this size, are not compacted; a topic has no files of its own."),
     key("segment.index.bytes", Int, "10485760", AtLeast(4), "log.index.size.max.bytes", "Kept and shown; a topic has no segments of its own."),
-    key("segment.jitter.ms", Long, "0", AtLeast(0), "", "Kept and shown; a topic has no segments of its own."),
-    key("segment.ms", Long, "604800000", AtLeast(1), "", "The newest records, up to this age, are not compacted; a topic has no files of its own."),
+    key("segment.jitter.ms", Long, "0", AtLeast(0), "log.roll.jitter.ms", "Kept and shown; a topic has no segments of its own."),
+    key("segment.ms", Long, "604800000", AtLeast(1), "log.roll.ms", "The newest records, up to this age, are not compacted; a topic has no files of its own."),
     key("unclean.leader.election.enable", Boolean, "false", Any, "unclean.leader.election.enable", "Kept and shown; there is one node."),
+];
+
+/// Broker configs without a default of their own, and where Kafka has it instead: name and value.
+const ELSEWHERE: &[(&str, (&str, &str))] = &[
+    ("log.flush.interval.ms", ("log.flush.scheduler.interval.ms", MAX)),
+    ("log.retention.ms", ("log.retention.hours", "168")),
+    ("log.roll.jitter.ms", ("log.roll.jitter.hours", "0")),
+    ("log.roll.ms", ("log.roll.hours", "168")),
 ];
 
 /// Taken and never shown, as with Kafka: segments smaller than `segment.bytes` may say, which AMQP streams can have.
@@ -145,6 +157,7 @@ pub enum ConfigError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicConfig {
     set: BTreeMap<&'static str, String>,
+    defaults: Arc<TopicDefaults>,
     pub max_message_bytes: usize,
     pub timestamp_after_max_ms: i64,
     pub timestamp_before_max_ms: i64,
@@ -190,7 +203,7 @@ pub(super) struct SegmentLimits {
 
 impl Default for TopicConfig {
     fn default() -> Self {
-        Self::parsed(BTreeMap::new())
+        Self::parsed(BTreeMap::new(), Arc::default())
     }
 }
 
@@ -208,7 +221,7 @@ impl TopicConfig {
             let value = value.ok_or(ConfigError::Null(key.name))?;
             set.insert(key.name, key.check(value)?);
         }
-        let config = Self::parsed(set);
+        let config = Self::parsed(set, Arc::default());
         let lag = |name| config.value(name).and_then(|ms| ms.parse::<i64>().ok()).unwrap_or_default();
         let (min_ms, max_ms) = (lag("min.compaction.lag.ms"), lag("max.compaction.lag.ms"));
         if min_ms > max_ms {
@@ -221,11 +234,23 @@ impl TopicConfig {
     pub fn all(&self) -> impl Iterator<Item = (&'static ConfigKey, &str, ConfigSource)> {
         CONFIGS.iter().map(|key| match self.limited.get(key.name).or_else(|| self.set.get(key.name)) {
             Some(value) => (key, value.as_str(), ConfigSource::DynamicTopicConfig),
-            None if key.name == MIN_INSYNC_REPLICAS => {
-                (key, key.default, ConfigSource::DynamicDefaultBrokerConfig)
-            }
-            None => (key, key.default, ConfigSource::DefaultConfig),
+            None => match self.defaults.layers(key).next() {
+                Some((source, value)) => (key, value, source),
+                None => (key, key.default, ConfigSource::DefaultConfig),
+            },
         })
+    }
+
+    /// What holds where it sets nothing itself.
+    #[must_use]
+    pub fn defaults(&self) -> &TopicDefaults {
+        &self.defaults
+    }
+
+    /// The same over other defaults; without a policy's part.
+    #[must_use]
+    pub fn over(&self, defaults: &Arc<TopicDefaults>) -> Self {
+        Self::parsed(self.set.clone(), defaults.clone())
     }
 
     /// What the topic sets itself.
@@ -237,7 +262,7 @@ impl TopicConfig {
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
         let key = config(name)?;
-        Some(self.set.get(key.name).map_or(key.default, String::as_str))
+        Some(value(key, &self.set, &self.defaults))
     }
 
     /// How large a partition may grow before its retention by size is looked at again, as when a segment is full.
@@ -288,11 +313,8 @@ impl TopicConfig {
         config
     }
 
-    fn parsed(set: BTreeMap<&'static str, String>) -> Self {
-        let value = |name: &str| {
-            let default = config(name).map_or("", |key| key.default);
-            set.get(name).map_or(default, String::as_str).to_owned()
-        };
+    fn parsed(set: BTreeMap<&'static str, String>, defaults: Arc<TopicDefaults>) -> Self {
+        let value = |name: &str| config(name).map_or("", |key| value(key, &set, &defaults)).to_owned();
         let number = |name: &str| value(name).parse::<i64>().unwrap_or_default();
         Self {
             max_message_bytes: usize::try_from(number("max.message.bytes")).unwrap_or_default(),
@@ -326,8 +348,18 @@ impl TopicConfig {
             policy_bytes: None,
             limited: BTreeMap::new(),
             set,
+            defaults,
         }
     }
+}
+
+fn value<'a>(
+    key: &'a ConfigKey,
+    set: &'a BTreeMap<&'static str, String>,
+    defaults: &'a TopicDefaults,
+) -> &'a str {
+    let own = set.get(key.name).map(String::as_str);
+    own.or_else(|| defaults.layers(key).next().map(|(_, value)| value)).unwrap_or(key.default)
 }
 
 fn millionths(ratio: &str) -> u64 {
@@ -354,6 +386,21 @@ pub fn config(name: &str) -> Option<&'static ConfigKey> {
 }
 
 impl ConfigKey {
+    /// The broker config that has Kafka's default, and the default.
+    #[must_use]
+    pub fn broker_default(&self) -> (&'static str, &'static str) {
+        let elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == self.synonym);
+        elsewhere.map_or((self.synonym, self.default), |(_, named)| *named)
+    }
+
+    /// The value as the broker config of the same meaning would have it.
+    ///
+    /// # Errors
+    /// What makes no sense, by the broker config's name.
+    pub(super) fn check_of_broker(&self, value: &str) -> Result<String, ConfigError> {
+        Self { name: self.synonym, ..*self }.check(value)
+    }
+
     /// The value in the form in which it is kept.
     fn check(&self, value: &str) -> Result<String, ConfigError> {
         let (name, value) = (self.name, value.trim());

@@ -32,11 +32,7 @@ impl Definition {
         w.u8(self.stream_arguments.is_some().into());
         w.count(self.partitions.len());
         self.partitions.iter().for_each(|id| w.u64(id.0));
-        w.count(self.config.overrides().count());
-        for (name, value) in self.config.overrides() {
-            w.bytes(name.as_bytes());
-            w.bytes(value.as_bytes());
-        }
+        w.pairs(self.config.overrides());
         if let Some(arguments) = &self.stream_arguments {
             w.bytes(&table::contents(arguments));
         }
@@ -50,10 +46,7 @@ impl Definition {
         for _ in 0..r.u32()? {
             partitions.push(PartitionId(r.u64()?));
         }
-        let mut values = Vec::new();
-        for _ in 0..r.u32()? {
-            values.push((r.string()?, r.string()?));
-        }
+        let values = r.pairs()?;
         let stream_arguments = if over_amqp { Some(table::decode(&r.bytes()?).ok()?) } else { None };
         // A config that this version does not know, or does not allow any more, falls back to its default.
         let known = |(name, value): &&(String, String)| {

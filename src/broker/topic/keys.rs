@@ -5,6 +5,7 @@
 //! ```text
 //! space  key                                                          value
 //! meta   'T' | topic id 16                                            definition (topic/definition.rs)
+//! meta   'A' | 'b' or 'c'                                             topic defaults of broker or cluster (topic/defaults.rs)
 //! meta   'P'                                                          next partition id u64
 //! meta   'D' | partition id u64                                       dropped: its entries are still being removed
 //! index  'b' | partition id u64 | base offset u64                     where the batches lie (topic/index.rs)
@@ -26,7 +27,7 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes};
 use uuid::Uuid;
 
-use super::{Offset, PartitionId};
+use super::{Offset, PartitionId, defaults::Scope};
 use crate::{
     broker::{
         group::{GroupKey, member::MemberId, offsets::TopicPartition},
@@ -54,6 +55,14 @@ const COMMITTED_OFFSET: u8 = b'o';
 
 pub(crate) fn topic(id: Uuid) -> Vec<u8> {
     [TOPICS, id.as_bytes()].concat()
+}
+
+/// The broker configs that are set for a scope.
+pub(crate) fn topic_defaults(scope: Scope) -> Vec<u8> {
+    match scope {
+        Scope::Broker => b"Ab".to_vec(),
+        Scope::Cluster => b"Ac".to_vec(),
+    }
 }
 
 pub(crate) fn dropped_partition(id: PartitionId) -> Vec<u8> {
@@ -238,6 +247,16 @@ impl Writer {
         self.0.put_slice(bytes);
     }
 
+    /// Names with their values.
+    pub(crate) fn pairs<'n, 'v>(&mut self, pairs: impl Iterator<Item = (&'n str, &'v str)>) {
+        let pairs: Vec<_> = pairs.collect();
+        self.count(pairs.len());
+        for (name, value) in pairs {
+            self.bytes(name.as_bytes());
+            self.bytes(value.as_bytes());
+        }
+    }
+
     pub(crate) fn optional(&mut self, bytes: Option<&[u8]>) {
         self.u8(bytes.is_some().into());
         if let Some(bytes) = bytes {
@@ -281,6 +300,14 @@ impl Reader {
 
     pub(crate) fn i64(&mut self) -> Option<i64> {
         self.0.try_get_i64().ok()
+    }
+
+    pub(crate) fn pairs(&mut self) -> Option<Vec<(String, String)>> {
+        let mut pairs = Vec::new();
+        for _ in 0..self.u32()? {
+            pairs.push((self.string()?, self.string()?));
+        }
+        Some(pairs)
     }
 
     pub(crate) fn partition(&mut self) -> Option<TopicPartition> {

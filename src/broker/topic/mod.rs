@@ -6,6 +6,7 @@
 pub mod append;
 pub mod compaction;
 pub mod config;
+pub mod defaults;
 mod definition;
 mod entry;
 pub mod fetch;
@@ -36,6 +37,7 @@ use uuid::Uuid;
 
 use self::{
     config::TopicConfig,
+    defaults::TopicDefaults,
     definition::Definition,
     partition::{Partition, SharedConfig},
     partitioner::Spread,
@@ -100,6 +102,14 @@ impl Topic {
         let mut config = self.config.write();
         *config = Arc::new(self.limited(&config));
         changed
+    }
+
+    /// Takes on what the broker's configs are now; one that AMQP declared has them all from its arguments.
+    fn take_defaults(&self, defaults: &Arc<TopicDefaults>) {
+        if self.stream_arguments.is_none() {
+            let mut config = self.config.write();
+            *config = Arc::new(self.limited(&config.over(defaults)));
+        }
     }
 
     /// What policies say of it.

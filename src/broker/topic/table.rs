@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     Offset, PartitionId, Topic, VhostName,
     config::TopicConfig,
+    defaults::TopicDefaults,
     definition::Definition,
     entry::Entry,
     keys,
@@ -27,8 +28,9 @@ use crate::{
 pub struct Topics {
     tables: RwLock<Tables>,
     /// Makes one definition change at a time, in the order of the log. Locked before `tables`.
-    changing: Mutex<NextPartitionId>,
-    store: Store,
+    pub(super) changing: Mutex<NextPartitionId>,
+    pub(super) store: Store,
+    pub(super) defaults: RwLock<Arc<TopicDefaults>>,
     budget: Arc<Budget>,
     cleaner: Arc<Notify>,
 }
@@ -41,7 +43,7 @@ struct Tables {
     version: u64,
 }
 
-struct NextPartitionId(u64);
+pub(super) struct NextPartitionId(u64);
 
 /// Why a topic cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -131,9 +133,11 @@ impl Topics {
             tables: RwLock::default(),
             changing: Mutex::new(NextPartitionId(next)),
             store,
+            defaults: RwLock::default(),
             budget,
             cleaner: Arc::default(),
         };
+        topics.recover_defaults()?;
         for (key, value) in topics.store.scan(Space::Meta, keys::TOPICS)? {
             let id = key.strip_prefix(keys::TOPICS).and_then(|id| Uuid::from_slice(id).ok());
             let (Some(id), Some(definition)) = (id, Definition::decode(&value)) else { continue };
@@ -148,7 +152,8 @@ impl Topics {
     }
 
     fn rebuild(&self, id: Uuid, definition: Definition) -> Result<Arc<Topic>, StoreError> {
-        let config = Arc::new(RwLock::new(Arc::new(definition.config)));
+        let config = self.over_defaults(&definition.config, definition.stream_arguments.as_ref());
+        let config = Arc::new(RwLock::new(Arc::new(config)));
         let mut partitions = Vec::with_capacity(definition.partitions.len());
         for (partition, number) in definition.partitions.iter().zip(0..) {
             partitions.push(self.recover_partition(*partition, number, config.clone())?);
@@ -223,7 +228,8 @@ impl Topics {
         if self.find(&new.vhost, &new.name).is_some() {
             return Err(CreateRefused::TopicAlreadyExists(new.name));
         }
-        let config = Arc::new(RwLock::new(Arc::new(new.config)));
+        let config = self.over_defaults(&new.config, new.stream_arguments.as_ref());
+        let config = Arc::new(RwLock::new(Arc::new(config)));
         let partition = |number: u32| {
             let id = PartitionId(next.0 + u64::from(number));
             let state = State::new(self.budget.clone());
@@ -325,6 +331,7 @@ impl Topics {
     ) -> Result<Ticket, E> {
         let _changing = self.changing.lock();
         let config = change(&topic.config())?;
+        let config = self.over_defaults(&config, topic.stream_arguments.as_ref());
         *topic.config.write() = Arc::new(topic.limited(&config));
         let mut writes = Writes::default();
         // A deleted topic must not come back.
@@ -332,6 +339,11 @@ impl Topics {
             writes.put(Space::Meta, keys::topic(topic.id), topic.definition().encode());
         }
         Ok(writes.submit(&self.store, drop))
+    }
+
+    /// A topic's configuration with what the broker's configs say beside it; a stream of AMQP has it all itself.
+    fn over_defaults(&self, config: &TopicConfig, stream_arguments: Option<&Table>) -> TopicConfig {
+        if stream_arguments.is_some() { config.clone() } else { config.over(&self.defaults()) }
     }
 
     #[must_use]
@@ -400,6 +412,10 @@ impl Topics {
     /// Forgets producers that have written nothing after `before_ms`.
     pub fn expire_producers(&self, before_ms: i64) {
         self.all().iter().for_each(|partition| partition.expire_producers(before_ms));
+    }
+
+    pub(super) fn every_topic(&self) -> Vec<Arc<Topic>> {
+        self.tables.read().by_id.values().cloned().collect()
     }
 
     fn all(&self) -> Vec<Arc<Partition>> {

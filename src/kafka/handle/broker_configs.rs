@@ -1,62 +1,48 @@
-//! The broker's configs as DescribeConfigs shows them: what is set here under Kafka's names, and the topic defaults.
-//!
-//! All are read-only: they come from Warren's own configuration.
+//! The broker's configs as DescribeConfigs shows them, and those that can be changed while it runs: the defaults of
+//! topics. All others come from Warren's own configuration.
 
 use super::{
-    describe_configs::{Wanted, type_number},
+    config_changes::{self, Change, Operation},
+    describe_configs::{Wanted, source_number, synonym, type_number},
     transactions::TIMEOUT_MS_MAX,
 };
 use crate::{
-    broker::topic::config::{CONFIGS, ConfigType, MIN_INSYNC_REPLICAS},
+    broker::topic::{
+        config::{CONFIGS, ConfigKey, ConfigSource, ConfigType, MIN_INSYNC_REPLICAS},
+        defaults::{Scope, TopicDefaults, of_broker},
+    },
     kafka::{
         NODE_ID,
         call::Call,
+        fault::{ErrorCode, Fault},
         login::MECHANISMS,
         wire::describe_configs::{DescribeConfigsResourceResult, DescribeConfigsSynonym},
     },
 };
 
-const DYNAMIC_DEFAULT_BROKER_CONFIG: i8 = 3;
-const STATIC_BROKER_CONFIG: i8 = 4;
-const DEFAULT_CONFIG: i8 = 5;
-
-/// What is set for all brokers at once, and not from the configuration: Kafka's own min.insync.replicas.
-pub(super) fn cluster_wide(wanted: Wanted) -> Vec<DescribeConfigsResourceResult> {
-    let name = MIN_INSYNC_REPLICAS.to_owned();
-    let (value, source) = (Some("1".to_owned()), DYNAMIC_DEFAULT_BROKER_CONFIG);
-    let synonym = DescribeConfigsSynonym { name: name.clone(), value: value.clone(), source };
-    let config = DescribeConfigsResourceResult {
-        name,
-        value,
-        read_only: true,
-        config_source: source,
-        synonyms: wanted.synonyms.then_some(synonym).into_iter().collect(),
-        config_type: type_number(ConfigType::Int),
-        documentation: wanted.documentation.then(String::new),
-        ..DescribeConfigsResourceResult::default()
+/// What is set for all brokers at once.
+pub(super) fn cluster_wide(call: &Call, wanted: Wanted) -> Vec<DescribeConfigsResourceResult> {
+    let source = ConfigSource::DynamicDefaultBrokerConfig;
+    let defaults = call.topics().defaults();
+    let set = defaults.set(Scope::Cluster).filter_map(|(name, value)| Some((of_broker(name)?, value)));
+    let config = |(key, value): (&ConfigKey, &str)| DescribeConfigsResourceResult {
+        config_source: source_number(source),
+        value: Some(value.to_owned()),
+        synonyms: wanted.synonyms.then(|| synonym(key.synonym, value, source)).into_iter().collect(),
+        ..default_of_topics(key, &defaults, wanted)
     };
-    vec![config]
+    set.map(config).collect()
 }
 
 /// Name, type, Kafka's default (empty: it has none), and what it is here.
 type Row = (&'static str, ConfigType, &'static str, String);
 
 pub(super) fn all(call: &Call, wanted: Wanted) -> Vec<DescribeConfigsResourceResult> {
-    let mut rows = own(call);
-    for key in CONFIGS.iter().filter(|key| !key.synonym.is_empty()) {
-        if !rows.iter().any(|(name, ..)| *name == key.synonym) {
-            rows.push((key.synonym, key.config_type, key.default, key.default.to_owned()));
-        }
-    }
-    rows.sort_by_key(|(name, ..)| *name);
-    let mut all: Vec<_> = rows.into_iter().map(|row| result(row, wanted)).collect();
-    for config in cluster_wide(wanted) {
-        if let Some(place) = all.iter_mut().find(|place| place.name == config.name) {
-            let by_default = std::mem::take(&mut place.synonyms);
-            *place = config;
-            place.synonyms.extend(by_default);
-        }
-    }
+    let defaults = call.topics().defaults();
+    let mut all: Vec<_> = own(call).into_iter().map(|row| result(row, wanted)).collect();
+    let of_topics = CONFIGS.iter().filter(|key| !key.synonym.is_empty());
+    all.extend(of_topics.map(|key| default_of_topics(key, &defaults, wanted)));
+    all.sort_by(|a, b| a.name.cmp(&b.name));
     all
 }
 
@@ -81,7 +67,6 @@ fn own(call: &Call) -> Vec<Row> {
         ("group.min.session.timeout.ms", Int, "6000", limits.session_timeout_min.as_millis().to_string()),
         ("group.share.max.share.sessions", Int, "2000", groups.share_sessions_max.to_string()),
         ("listeners", List, "PLAINTEXT://:9092", listeners),
-        ("message.max.bytes", Int, "1048588", settings.message_bytes_max.to_string()),
         ("node.id", Int, "", NODE_ID.to_string()),
         ("num.partitions", Int, "1", settings.num_partitions.to_string()),
         ("offset.metadata.max.bytes", Int, "4096", groups.offset_metadata_bytes_max.to_string()),
@@ -107,26 +92,101 @@ fn names<T>(table: &[(&str, T)]) -> String {
 
 fn result(row: Row, wanted: Wanted) -> DescribeConfigsResourceResult {
     let (name, config_type, default, value) = row;
-    let source = if value == default { DEFAULT_CONFIG } else { STATIC_BROKER_CONFIG };
-    let synonym =
-        |value: String, source| DescribeConfigsSynonym { name: name.to_owned(), value: Some(value), source };
+    let source =
+        if value == default { ConfigSource::DefaultConfig } else { ConfigSource::StaticBrokerConfig };
     let mut synonyms = Vec::new();
     if wanted.synonyms {
-        if source == STATIC_BROKER_CONFIG {
-            synonyms.push(synonym(value.clone(), STATIC_BROKER_CONFIG));
+        if source == ConfigSource::StaticBrokerConfig {
+            synonyms.push(synonym(name, &value, source));
         }
         if !default.is_empty() {
-            synonyms.push(synonym(default.to_owned(), DEFAULT_CONFIG));
+            synonyms.push(synonym(name, default, ConfigSource::DefaultConfig));
         }
     }
     DescribeConfigsResourceResult {
         name: name.to_owned(),
         value: Some(value),
         read_only: true,
-        config_source: source,
+        config_source: source_number(source),
         is_sensitive: false,
         synonyms,
         config_type: type_number(config_type),
         documentation: wanted.documentation.then(String::new),
     }
+}
+
+/// A config that is the default of topics.
+fn default_of_topics(
+    key: &ConfigKey,
+    defaults: &TopicDefaults,
+    wanted: Wanted,
+) -> DescribeConfigsResourceResult {
+    let (named, default) = key.broker_default();
+    let (source, value) = match defaults.layers(key).next() {
+        Some((source, value)) => (source, Some(value)),
+        None => (ConfigSource::DefaultConfig, (named == key.synonym).then_some(default)),
+    };
+    DescribeConfigsResourceResult {
+        name: key.synonym.to_owned(),
+        value: value.map(str::to_owned),
+        read_only: false,
+        config_source: source_number(source),
+        is_sensitive: false,
+        synonyms: if wanted.synonyms { synonyms(key, defaults) } else { Vec::new() },
+        config_type: type_number(key.config_type),
+        documentation: wanted.documentation.then(|| key.documentation.to_owned()),
+    }
+}
+
+/// What the broker says of a topic's config, the strongest first. Kafka shows a default that it has under another name
+/// only below a value.
+pub(super) fn synonyms(key: &ConfigKey, defaults: &TopicDefaults) -> Vec<DescribeConfigsSynonym> {
+    let layers = defaults.layers(key).map(|(source, value)| synonym(key.synonym, value, source));
+    let mut all: Vec<_> = layers.collect();
+    let (name, default) = key.broker_default();
+    if !name.is_empty() && (name == key.synonym || !all.is_empty()) {
+        all.push(synonym(name, default, ConfigSource::DefaultConfig));
+    }
+    all
+}
+
+/// The defaults of topics after changes of the broker's configs. Deleting what is not set changes nothing.
+pub(super) fn changed(
+    now: &TopicDefaults,
+    scope: Scope,
+    changes: &[&Change],
+    replaces_all: bool,
+) -> Result<TopicDefaults, Fault> {
+    let is_fixed =
+        |change: &&&Change| change.operation != Operation::Delete && of_broker(&change.name).is_none();
+    let mut fixed: Vec<&str> = changes.iter().filter(is_fixed).map(|change| change.name.as_str()).collect();
+    fixed.sort_unstable();
+    if !fixed.is_empty() {
+        let text = format!("Cannot update these configs dynamically: [{}]", fixed.join(", "));
+        return Err(Fault::new(ErrorCode::InvalidRequest, text));
+    }
+    let set = config_changes::changed((!replaces_all).then(|| now.set(scope)), changes, list)?;
+    let invalid = |text: &str| Err(Fault::new(ErrorCode::InvalidConfig, text));
+    let has_insync = set.iter().any(|(name, _)| name == MIN_INSYNC_REPLICAS);
+    match scope {
+        Scope::Broker if has_insync => {
+            invalid("Broker-level min.insync.replicas cannot be altered while ELR is enabled.")
+        }
+        Scope::Cluster if !has_insync => {
+            invalid("Cluster-level min.insync.replicas cannot be removed while ELR is enabled.")
+        }
+        Scope::Broker | Scope::Cluster => now
+            .with(scope, set.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+            .map_err(|error| Fault::new(ErrorCode::InvalidRequest, error.to_string())),
+    }
+}
+
+/// What a list is to begin with.
+fn list(change: &Change) -> Result<&'static str, Fault> {
+    let key = of_broker(&change.name).filter(|key| key.config_type == ConfigType::List);
+    key.map(|key| key.default).ok_or_else(|| {
+        let word = if change.operation == Operation::Append { "append" } else { "subtract" };
+        let text = format!("Config value {word} is not allowed for config key: {}", change.name);
+        Fault::new(ErrorCode::InvalidConfig, text)
+    })
 }

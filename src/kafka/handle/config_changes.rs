@@ -1,15 +1,17 @@
 //! What AlterConfigs and IncrementalAlterConfigs have in common: what may be changed, in which order it is checked,
 //! and Kafka's words for what is not.
 //!
-//! A resource is changed whole or not at all, each by itself. The broker's own configs come from Warren's
-//! configuration, so every change of them is refused as one of those that Kafka cannot change while it runs.
+//! A resource is changed whole or not at all, each by itself.
 
 use std::{
     collections::{BTreeSet, HashSet},
     sync::Arc,
 };
 
-use super::config_resource::{self, ResourceType};
+use super::{
+    broker_configs, broker_loggers,
+    config_resource::{self, ResourceType},
+};
 use crate::{
     broker::{
         Pending,
@@ -17,6 +19,7 @@ use crate::{
         topic::{
             Topic,
             config::{ConfigType, TopicConfig, config, items},
+            defaults::{Scope, TopicDefaults},
             table::check_kafka_name,
         },
     },
@@ -123,23 +126,18 @@ fn change(call: &Call, asked: &Asked, validate_only: bool, pending: &mut Pending
             Ok(())
         }
         Some(ResourceType::Broker) => {
-            if !name.is_empty() {
-                match name.parse::<i32>() {
-                    Err(_) => return Err(invalid(format!("Node id must be an integer, but it is: {name}"))),
-                    Ok(NODE_ID) => {}
-                    Ok(_) => {
-                        let text = format!("Unexpected broker id, expected {NODE_ID}, but received {name}");
-                        return Err(invalid(text));
-                    }
-                }
+            let scope = scope(name)?;
+            let changed =
+                |now: &TopicDefaults| broker_configs::changed(now, scope, &changes, asked.replaces_all);
+            if validate_only {
+                changed(&call.topics().defaults()).map(drop)?;
+            } else {
+                *pending = (*pending).max(Some(call.topics().alter_defaults(scope, changed)?));
             }
-            // There is nothing set that could be deleted.
-            let set = changes.iter().filter(|change| change.operation != Operation::Delete);
-            let names: Vec<&str> = set.map(|change| change.name.as_str()).collect();
-            if names.is_empty() {
-                return Ok(());
-            }
-            Err(invalid(format!("Cannot update these configs dynamically: [{}]", names.join(", "))))
+            Ok(())
+        }
+        Some(ResourceType::BrokerLogger) if !asked.replaces_all => {
+            broker_loggers::change(name, &changes, validate_only)
         }
         Some(ResourceType::Group) if name.is_empty() => {
             Err(invalid("Default group resources are not allowed."))
@@ -147,7 +145,7 @@ fn change(call: &Call, asked: &Asked, validate_only: bool, pending: &mut Pending
         Some(ResourceType::Group) => {
             let (groups, key) = (call.groups(), call.group(name));
             let changed = |now: &GroupConfig| {
-                let set = changed((!asked.replaces_all).then(|| now.set()), &changes, |_| None)?;
+                let set = changed((!asked.replaces_all).then(|| now.set()), &changes, no_list)?;
                 GroupConfig::new(
                     set.iter().map(|(n, v)| (n.as_str(), v.as_str())),
                     &groups.settings().defaults,
@@ -196,31 +194,46 @@ fn topic(call: &Call, name: &str) -> Result<Arc<Topic>, Fault> {
     })
 }
 
-/// The default of a topic's config that is a list.
-fn topic_list(name: &str) -> Option<&'static str> {
-    config(name).filter(|key| key.config_type == ConfigType::List).map(|key| key.default)
+/// No name: all brokers.
+fn scope(name: &str) -> Result<Scope, Fault> {
+    match name.parse::<i32>() {
+        _ if name.is_empty() => Ok(Scope::Cluster),
+        Ok(NODE_ID) => Ok(Scope::Broker),
+        Ok(_) => Err(invalid(format!("Unexpected broker id, expected {NODE_ID}, but received {name}"))),
+        Err(_) => Err(invalid(format!("Node id must be an integer, but it is: {name}"))),
+    }
 }
 
-/// What is set after the changes; `now` is what is set to begin with, and `list` the default of what is a list.
-fn changed<'n, 'v>(
+/// The default of a topic's config that is a list.
+fn topic_list(change: &Change) -> Result<&'static str, Fault> {
+    let key = config(&change.name).filter(|key| key.config_type == ConfigType::List);
+    key.map(|key| key.default).map_or_else(|| no_list(change), Ok)
+}
+
+fn no_list(Change { name, operation, .. }: &Change) -> Result<&'static str, Fault> {
+    let word = if *operation == Operation::Append { "APPEND" } else { "SUBTRACT" };
+    let text = format!("Can't {word} to key {name} because its type is not LIST.");
+    Err(Fault::new(ErrorCode::InvalidConfig, text))
+}
+
+/// What is set after the changes; `now` is what is set to begin with, and `list` the default of what is a list, or why
+/// it is none.
+pub(super) fn changed<'n, 'v>(
     now: Option<impl Iterator<Item = (&'n str, &'v str)>>,
     changes: &[&Change],
-    list: impl Fn(&str) -> Option<&'static str>,
+    list: impl Fn(&Change) -> Result<&'static str, Fault>,
 ) -> Result<Vec<(String, String)>, Fault> {
     let mut set: Vec<(String, String)> =
         now.into_iter().flatten().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
-    for Change { name, operation, value } in changes.iter().copied() {
+    for change in changes {
+        let Change { name, operation, value } = change;
         let value = value.as_deref().unwrap_or_default();
         let before = set.iter().position(|(n, _)| n == name).map(|at| set.remove(at).1);
         let new = match operation {
             Operation::Delete => continue,
             Operation::Set => value.to_owned(),
             Operation::Append | Operation::Subtract => {
-                let word = if *operation == Operation::Append { "APPEND" } else { "SUBTRACT" };
-                let default = list(name).ok_or_else(|| {
-                    let text = format!("Can't {word} to key {name} because its type is not LIST.");
-                    Fault::new(ErrorCode::InvalidConfig, text)
-                })?;
+                let default = list(change)?;
                 let list = before.unwrap_or_else(|| default.to_owned());
                 edited(&list, value, *operation == Operation::Append)
             }

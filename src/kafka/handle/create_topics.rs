@@ -15,7 +15,8 @@ use super::replicas;
 use crate::{
     broker::topic::{
         NewTopic, Topic,
-        config::{ConfigSource, TopicConfig},
+        config::{ConfigKey, ConfigSource, TopicConfig},
+        defaults::TopicDefaults,
         table::{PARTITIONS_MAX, check_kafka_name},
     },
     kafka::{
@@ -59,7 +60,7 @@ pub async fn handle(call: Call, request: CreateTopicsRequest) -> CreateTopicsRes
     let answer = |(name, outcome)| match (outcome, durable) {
         (Err(fault), _) => refused(name, fault),
         (Ok((Some(_), _)), Err(error)) => refused(name, error.into()),
-        (Ok((topic, checked)), _) => created(name, topic, &checked),
+        (Ok((topic, checked)), _) => created(name, topic, &checked, &call.topics().defaults()),
     };
     CreateTopicsResponse {
         topics: topics.into_iter().map(answer).collect(),
@@ -98,9 +99,7 @@ pub(super) const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
 
 fn check(asked: &CreatableTopic, settings: &Settings) -> Result<Checked, Fault> {
     let set = asked.configs.iter().map(|c| (c.name.as_str(), c.value.as_deref()));
-    let limit = settings.message_bytes_max.to_string();
-    let default = default_limit(settings, &limit);
-    let config = TopicConfig::new(default.into_iter().chain(set))?;
+    let config = TopicConfig::new(set)?;
     let partitions = if asked.assignments.is_empty() {
         check_replication_factor(asked.replication_factor, settings.replication_factor_clamp)?;
         check_partitions(asked.num_partitions, settings)?
@@ -108,18 +107,6 @@ fn check(asked: &CreatableTopic, settings: &Settings) -> Result<Checked, Fault> 
         check_assignments(asked)?
     };
     Ok(Checked { partitions, config })
-}
-
-/// The configuration of a topic that nobody has configured.
-pub(super) fn default_config(settings: &Settings) -> TopicConfig {
-    let limit = settings.message_bytes_max.to_string();
-    TopicConfig::new(default_limit(settings, &limit)).unwrap_or_default()
-}
-
-/// `kafka.message_bytes_max` becomes the topic's own, where it is not the default anyway.
-fn default_limit<'a>(settings: &Settings, limit: &'a str) -> Option<(&'static str, Option<&'a str>)> {
-    let is_default = TopicConfig::default().max_message_bytes == settings.message_bytes_max;
-    (!is_default).then_some(("max.message.bytes", Some(limit)))
 }
 
 /// With `clamp`, one replica stands for any number of them.
@@ -211,15 +198,18 @@ fn refused(name: String, fault: Fault) -> CreatableTopicResult {
     }
 }
 
-fn created(name: String, topic: Option<Arc<Topic>>, checked: &Checked) -> CreatableTopicResult {
-    let config = |(key, value, source): (&crate::broker::topic::config::ConfigKey, &str, ConfigSource)| {
-        CreatableTopicConfigs {
-            name: key.name.to_owned(),
-            value: Some(value.to_owned()),
-            read_only: false,
-            config_source: super::describe_configs::source_number(source),
-            is_sensitive: false,
-        }
+fn created(
+    name: String,
+    topic: Option<Arc<Topic>>,
+    checked: &Checked,
+    defaults: &Arc<TopicDefaults>,
+) -> CreatableTopicResult {
+    let config = |(key, value, source): (&ConfigKey, &str, ConfigSource)| CreatableTopicConfigs {
+        name: key.name.to_owned(),
+        value: Some(value.to_owned()),
+        read_only: false,
+        config_source: super::describe_configs::source_number(source),
+        is_sensitive: false,
     };
     CreatableTopicResult {
         name,
@@ -227,7 +217,7 @@ fn created(name: String, topic: Option<Arc<Topic>>, checked: &Checked) -> Creata
         topic_id: topic.map_or_else(Uuid::new_v4, |t| t.id),
         num_partitions: i32::try_from(checked.partitions).unwrap_or(i32::MAX),
         replication_factor: 1,
-        configs: Some(checked.config.all().map(config).collect()),
+        configs: Some(checked.config.over(defaults).all().map(config).collect()),
         ..CreatableTopicResult::default()
     }
 }
@@ -277,17 +267,5 @@ mod tests {
         let settings = Settings { replication_factor_clamp: true, ..settings() };
         assert_eq!(check(&topic(2, 3), &settings).unwrap().partitions, 2);
         assert_eq!(check(&topic(2, 0), &settings).unwrap_err().code, ErrorCode::InvalidReplicationFactor);
-    }
-
-    #[test]
-    fn the_brokers_limit_is_the_topics_unless_it_says_its_own() {
-        let settings = Settings { message_bytes_max: 5_000, ..settings() };
-        assert_eq!(default_config(&settings).max_message_bytes, 5_000);
-        let own = crate::kafka::wire::create_topics::CreatableTopicConfig {
-            name: "max.message.bytes".into(),
-            value: Some("7000".into()),
-        };
-        let asked = CreatableTopic { configs: vec![own], ..topic(1, 1) };
-        assert_eq!(check(&asked, &settings).unwrap().config.max_message_bytes, 7_000);
     }
 }

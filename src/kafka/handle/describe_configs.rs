@@ -1,11 +1,11 @@
-//! DescribeConfigs (API key 32), versions 1–4: every config of a topic, of a group or of the broker, with source and
-//! default.
+//! DescribeConfigs (API key 32), versions 1–4: every config of a topic, of a group, of the broker or of its log, with
+//! source and default.
 //!
 //! Version 3: types and documentation (KIP-226, KIP-569). Tools read a topic's configs to write them back, so none is
 //! left out.
 
 use super::{
-    broker_configs,
+    broker_configs, broker_loggers,
     config_resource::{self, ResourceType},
 };
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
         group::config::{Defaults, GroupConfigKey},
         topic::{
             config::{ConfigKey, ConfigSource, ConfigType},
+            defaults::TopicDefaults,
             table::check_kafka_name,
         },
     },
@@ -77,10 +78,11 @@ fn configs(
                 check_kafka_name(&asked.resource_name)?;
             }
             let config = topic?.config();
-            Ok(config.all().map(|(key, value, source)| of_topic(key, value, source, wanted)).collect())
+            let shown = |(key, value, source)| of_topic(key, value, source, config.defaults(), wanted);
+            Ok(config.all().map(shown).collect())
         }
         // No name: what was set for the whole cluster at run time.
-        Some(ResourceType::Broker) if name.is_empty() => Ok(broker_configs::cluster_wide(wanted)),
+        Some(ResourceType::Broker) if name.is_empty() => Ok(broker_configs::cluster_wide(call, wanted)),
         Some(ResourceType::Broker) => match name.parse::<i32>() {
             Ok(NODE_ID) => Ok(broker_configs::all(call, wanted)),
             Ok(_) => invalid(format!(
@@ -97,9 +99,8 @@ fn configs(
                 .map(|(key, value, own)| of_group(key, value, own, defaults, wanted))
                 .collect())
         }
-        Some(ResourceType::BrokerLogger | ResourceType::ClientMetrics) | None => {
-            Err(ErrorCode::InvalidRequest.into())
-        }
+        Some(ResourceType::BrokerLogger) => broker_loggers::all(name, wanted),
+        Some(ResourceType::ClientMetrics) | None => Err(ErrorCode::InvalidRequest.into()),
     }
 }
 
@@ -107,24 +108,15 @@ fn of_topic(
     key: &ConfigKey,
     value: &str,
     source: ConfigSource,
+    defaults: &TopicDefaults,
     wanted: Wanted,
 ) -> DescribeConfigsResourceResult {
-    let synonym = |name: &str, value: &str, source| DescribeConfigsSynonym {
-        name: name.to_owned(),
-        value: Some(value.to_owned()),
-        source: source_number(source),
-    };
     let mut synonyms = Vec::new();
     if wanted.synonyms {
         if source == ConfigSource::DynamicTopicConfig {
             synonyms.push(synonym(key.name, value, source));
         }
-        if source == ConfigSource::DynamicDefaultBrokerConfig {
-            synonyms.push(synonym(key.synonym, value, source));
-        }
-        if !key.synonym.is_empty() {
-            synonyms.push(synonym(key.synonym, key.default, ConfigSource::DefaultConfig));
-        }
+        synonyms.extend(broker_configs::synonyms(key, defaults));
     }
     DescribeConfigsResourceResult {
         name: key.name.to_owned(),
@@ -170,6 +162,14 @@ fn of_group(
     }
 }
 
+pub(super) fn synonym(name: &str, value: &str, source: ConfigSource) -> DescribeConfigsSynonym {
+    DescribeConfigsSynonym {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        source: source_number(source),
+    }
+}
+
 /// What a group sets itself.
 const DYNAMIC_GROUP_CONFIG: i8 = 8;
 
@@ -177,7 +177,9 @@ const DYNAMIC_GROUP_CONFIG: i8 = 8;
 pub(super) fn source_number(source: ConfigSource) -> i8 {
     match source {
         ConfigSource::DynamicTopicConfig => 1,
+        ConfigSource::DynamicBrokerConfig => 2,
         ConfigSource::DynamicDefaultBrokerConfig => 3,
+        ConfigSource::StaticBrokerConfig => 4,
         ConfigSource::DefaultConfig => 5,
     }
 }

@@ -43,10 +43,10 @@ fn names(call: &Call, kind: ResourceType) -> Vec<String> {
         ResourceType::Topic => {
             call.topics().list(call.vhost()).iter().map(|topic| topic.name.to_string()).collect()
         }
-        ResourceType::Broker => vec![NODE_ID.to_string()],
+        ResourceType::Broker | ResourceType::BrokerLogger => vec![NODE_ID.to_string()],
         ResourceType::Group => {
             call.groups().configured(call.vhost()).iter().map(ToString::to_string).collect()
         }
-        ResourceType::BrokerLogger | ResourceType::ClientMetrics => Vec::new(),
+        ResourceType::ClientMetrics => Vec::new(),
     }
 }

@@ -14,13 +14,12 @@ use super::authorized;
 use crate::{
     broker::{
         Pending,
-        topic::{CreateRefused, NewTopic, Topic, table::check_kafka_name},
+        topic::{CreateRefused, NewTopic, Topic, config::TopicConfig, table::check_kafka_name},
     },
     kafka::{
         LEADER_EPOCH, NODE_ID,
         call::Call,
         fault::ErrorCode,
-        handle::create_topics,
         wire::metadata::{
             MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
             MetadataResponsePartition, MetadataResponseTopic,
@@ -104,7 +103,7 @@ fn make(call: &Call, name: &str, may_make: bool, pending: &mut Pending) -> Resul
         vhost: call.vhost().clone(),
         name: name.to_owned(),
         partitions: settings.num_partitions,
-        config: create_topics::default_config(settings),
+        config: TopicConfig::default(),
         stream_arguments: None,
         id: Uuid::new_v4(),
     };

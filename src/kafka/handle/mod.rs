@@ -13,6 +13,7 @@ pub mod alter_user_scram_credentials;
 pub mod api_versions;
 mod authorized;
 mod broker_configs;
+mod broker_loggers;
 mod config_changes;
 mod config_resource;
 pub mod consumer_group_describe;
