@@ -197,6 +197,10 @@ fn convert(raw: &str, kind: &Type, options: JsonOptions) -> Result<Datum, Bad> {
                 |key: &str, raw: &str| Ok((Datum::str(key), convert(raw, &value.kind, options)?));
             Ok(Datum::Map(entries(raw, convert_entry)?.into()))
         }
+        Type::Multiset(_) => {
+            let count = |key: &str, raw: &str| Ok((Datum::str(key), convert(raw, &Type::Int, options)?));
+            Ok(Datum::Map(entries(raw, count)?.into()))
+        }
         Type::Row(fields) => {
             let mut values = vec![Datum::Null; fields.len()];
             entries(raw, |key, raw| {

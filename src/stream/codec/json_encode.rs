@@ -118,7 +118,8 @@ impl JsonEncoder {
     }
 
     fn write_map(&self, out: &mut String, entries: &[(Datum, Datum)], kind: &Type) {
-        let Type::Map(_, of) = kind else { return out.push_str("null") };
+        // A multiset says how often each text is there.
+        let of = kind.entry().map_or(&Type::Int, |(_, of)| &of.kind);
         out.push('{');
         for (i, (key, value)) in entries.iter().enumerate() {
             if i > 0 {
@@ -126,7 +127,7 @@ impl JsonEncoder {
             }
             write_text(out, if let Datum::Str(key) = key { key } else { "null" });
             out.push(':');
-            self.write(out, value, &of.kind);
+            self.write(out, value, of);
         }
         out.push('}');
     }

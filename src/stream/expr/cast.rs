@@ -33,7 +33,7 @@ pub fn supported(from: &Type, to: &Type) -> bool {
         Type::Timestamp(_) | Type::TimestampLtz(_) => {
             from.is_string() || from.is_timestamp() || matches!(from, Type::Date | Type::Time(_))
         }
-        Type::Array(_) | Type::Map(..) | Type::Row(_) => {
+        Type::Array(_) | Type::Map(..) | Type::Multiset(_) | Type::Row(_) => {
             let (from, to) = (parts_like(from, to), parts(to));
             from.len() == to.len() && from.iter().zip(to).all(|(from, to)| supported(&from.kind, &to.kind))
         }
@@ -45,7 +45,7 @@ pub fn supported(from: &Type, to: &Type) -> bool {
 /// What values of a nested type are made of.
 fn parts(of: &Type) -> Vec<&DataType> {
     match of {
-        Type::Array(item) => vec![item],
+        Type::Array(item) | Type::Multiset(item) => vec![item],
         Type::Map(key, value) => vec![key, value],
         Type::Row(fields) => fields.iter().map(|(_, field)| field).collect(),
         _ => Vec::new(),
@@ -86,11 +86,14 @@ pub fn cast(value: &Datum, from: &Type, to: &Type) -> Result<Datum, EvalError> {
             _ => to_double(value, from)? as f32,
         })),
         Type::TinyInt | Type::SmallInt | Type::Int | Type::BigInt => integer(value, from, to),
-        Type::Array(_) | Type::Map(..) | Type::Row(_) if from != to => nested(value, from, to),
+        Type::Array(_) | Type::Map(..) | Type::Multiset(_) | Type::Row(_) if from != to => {
+            nested(value, from, to)
+        }
         Type::Array(_)
         | Type::IntervalDay
         | Type::IntervalYear
         | Type::Map(..)
+        | Type::Multiset(_)
         | Type::Null
         | Type::Row(_) => {
             if from == to {
@@ -113,6 +116,11 @@ fn nested(value: &Datum, from: &Type, to: &Type) -> Result<Datum, EvalError> {
             let entries = entries.iter().map(|(key, value)| {
                 Ok((cast(key, &from_key.kind, &to_key.kind)?, cast(value, &from.kind, &to.kind)?))
             });
+            Ok(Datum::Map(entries.collect::<Result<_, EvalError>>()?))
+        }
+        (Datum::Map(entries), [from], [to]) => {
+            let entries =
+                entries.iter().map(|(value, count)| Ok((cast(value, &from.kind, &to.kind)?, count.clone())));
             Ok(Datum::Map(entries.collect::<Result<_, EvalError>>()?))
         }
         (Datum::Row(values), from, to) => {

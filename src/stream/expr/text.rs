@@ -87,6 +87,12 @@ pub fn cast_text(value: &Datum, kind: &Type) -> String {
                 |(k, v): &(Datum, Datum)| format!("{}={}", cast_part(k, &key.kind), cast_part(v, &of.kind));
             format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
         }
+        (Datum::Map(entries), Type::Multiset(item)) => {
+            let entry = |(v, count): &(Datum, Datum)| {
+                format!("{}={}", cast_part(v, &item.kind), cast_part(count, &Type::Int))
+            };
+            format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+        }
         (Datum::Row(values), Type::Row(fields)) => {
             let values: Vec<String> =
                 values.iter().zip(fields).map(|(v, (_, t))| cast_part(v, &t.kind)).collect();
@@ -189,6 +195,13 @@ pub fn display(value: &Datum, kind: &Type) -> String {
             let entries: Vec<String> = entries
                 .iter()
                 .map(|(k, v)| format!("{}={}", display(k, &key.kind), display(v, &of.kind)))
+                .collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+        (Datum::Map(entries), Type::Multiset(item)) => {
+            let entries: Vec<String> = entries
+                .iter()
+                .map(|(v, count)| format!("{}={}", display(v, &item.kind), display(count, &Type::Int)))
                 .collect();
             format!("{{{}}}", entries.join(", "))
         }

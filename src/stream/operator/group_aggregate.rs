@@ -53,7 +53,7 @@ impl Operator for GroupAggregate {
         if !first {
             self.aggregates.results(group, &mut old);
         }
-        self.aggregates.apply(group, &row, !row.kind.adds());
+        self.aggregates.apply(group, &row, !row.kind.adds())?;
         if group.rows <= 0 {
             group.clear();
             if !first {

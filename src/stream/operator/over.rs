@@ -88,11 +88,11 @@ impl Over {
         let first = group.rows;
         let rows: Vec<Row> = rows.into_iter().map(Row::insert).collect();
         if peers {
-            rows.iter().for_each(|row| self.aggregates.apply(group, row, false));
+            rows.iter().try_for_each(|row| self.aggregates.apply(group, row, false))?;
         }
         for (number, row) in (first + 1..).zip(rows) {
             if !peers {
-                self.aggregates.apply(group, &row, false);
+                self.aggregates.apply(group, &row, false)?;
             }
             cx.emit(with_results(&self.calls, &self.aggregates, row.columns, group, number));
         }
@@ -113,10 +113,10 @@ impl Over {
         for columns in rows {
             let mut group = Group::default();
             for (_, Kept(before)) in &*reached {
-                self.aggregates.apply(&mut group, &Row::insert(before.clone()), false);
+                self.aggregates.apply(&mut group, &Row::insert(before.clone()), false)?;
             }
             let row = Row::insert(columns);
-            self.aggregates.apply(&mut group, &row, false);
+            self.aggregates.apply(&mut group, &row, false)?;
             counted.rows += 1;
             let sub = arrival_key(reached, at)?;
             reached.insert(&sub, Kept(row.columns.clone()));
@@ -148,7 +148,7 @@ impl Over {
         old.iter().for_each(|sub| drop(reached.remove(sub)));
         let mut group = Group::default();
         for (_, Kept(columns)) in &*reached {
-            self.aggregates.apply(&mut group, &Row::insert(columns.clone()), false);
+            self.aggregates.apply(&mut group, &Row::insert(columns.clone()), false)?;
         }
         for columns in rows {
             counted.rows += 1;

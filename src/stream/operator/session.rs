@@ -116,7 +116,7 @@ impl Operator for SessionAggregate {
                 sessions.gone.push((session.start, session.group));
             }
         }
-        self.aggregates.apply(&mut merged.group, &row, false);
+        self.aggregates.apply(&mut merged.group, &row, false)?;
         let place = sessions.open.partition_point(|s| s.start < start);
         sessions.open.insert(place, merged);
         self.ends.add(end, &self.scratch);

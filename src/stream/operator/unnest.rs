@@ -1,4 +1,8 @@
-//! UNNEST: a row for each element of an array, or each entry of a map.
+//! UNNEST: a row for each element of an array or a multiset, or each entry of a map.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a value of another type cannot get here: the analysis has checked, and NULL is the only other one"
+)]
 
 use super::{Cx, Operator};
 use crate::stream::{
@@ -15,14 +19,18 @@ pub struct Unnest {
     width: usize,
     /// Elements are rows, and each field is a column.
     rows: bool,
+    /// The elements are a multiset's, each with how often it is there.
+    counted: bool,
     outer: bool,
 }
 
 impl Unnest {
     pub fn open(plan: &physical::Unnest) -> Result<Self, EvalError> {
+        let kind = &plan.array.data_type.kind;
         let rows =
-            matches!(&plan.array.data_type.kind, Type::Array(item) if matches!(item.kind, Type::Row(_)));
-        Ok(Self { array: compile(&plan.array)?, width: plan.width, rows, outer: plan.outer })
+            matches!(kind, Type::Array(item) | Type::Multiset(item) if matches!(item.kind, Type::Row(_)));
+        let counted = matches!(kind, Type::Multiset(_));
+        Ok(Self { array: compile(&plan.array)?, width: plan.width, rows, counted, outer: plan.outer })
     }
 }
 
@@ -35,20 +43,24 @@ impl Operator for Unnest {
         };
         let nulls = vec![Datum::Null; self.width];
         let value = self.array.eval(&row, cx.now)?;
-        if let Datum::Array(items) = &value {
-            for item in items.iter() {
-                if let Datum::Row(fields) = item
-                    && self.rows
-                {
-                    emit(fields);
-                } else if self.rows {
-                    emit(&nulls);
-                } else {
-                    emit(std::slice::from_ref(item));
+        let mut element = |item: &Datum| match item {
+            Datum::Row(fields) if self.rows => emit(fields),
+            _ if self.rows => emit(&nulls),
+            item => emit(std::slice::from_ref(item)),
+        };
+        match &value {
+            Datum::Array(items) => items.iter().for_each(element),
+            Datum::Map(entries) if self.counted => {
+                for (item, count) in entries.iter() {
+                    let Datum::Int(count) = count else { continue };
+                    (0..*count).for_each(|_| element(item));
                 }
             }
-        } else if let Datum::Map(entries) = &value {
-            entries.iter().for_each(|(key, value)| emit(&[key.clone(), value.clone()]));
+            Datum::Map(entries) => {
+                entries.iter().for_each(|(key, value)| emit(&[key.clone(), value.clone()]));
+            }
+            // NULL: nothing to take apart.
+            _ => {}
         }
         if cx.out.len() == before && self.outer {
             let columns: Columns = row.columns.iter().chain(&nulls).cloned().collect();

@@ -167,7 +167,7 @@ impl Operator for WindowAggregate {
             put(&mut self.scratch, row.column(start));
         }
         let group = self.slices.value(slice_end, &self.scratch);
-        self.aggregates.apply(group, &row, !row.kind.adds());
+        self.aggregates.apply(group, &row, !row.kind.adds())?;
         if self.recent != slice_end {
             self.open_windows_of(slice_end, closed);
         }

@@ -13,12 +13,15 @@ use super::types::{DECIMAL_PRECISION_MAX, DataType, Type};
 pub enum AggFunction {
     ArrayAgg,
     Avg,
+    Collect,
     Count,
     FirstValue,
     LastValue,
     ListAgg,
     Max,
     Min,
+    /// What a sub-query for a value is made of: its only row. It has no name in the language.
+    SingleValue,
     /// Flink's name for a SUM that is 0 for no rows is its own; it is what COUNT and STDDEV are made of.
     Sum,
 }
@@ -45,6 +48,7 @@ impl AggFunction {
         Some(match name {
             "ARRAY_AGG" => Self::ArrayAgg,
             "AVG" => Self::Avg,
+            "COLLECT" => Self::Collect,
             "COUNT" => Self::Count,
             "FIRST_VALUE" => Self::FirstValue,
             "LAST_VALUE" => Self::LastValue,
@@ -61,21 +65,24 @@ impl AggFunction {
         match self {
             Self::ArrayAgg => "ARRAY_AGG",
             Self::Avg => "AVG",
+            Self::Collect => "COLLECT",
             Self::Count => "COUNT",
             Self::FirstValue => "FIRST_VALUE",
             Self::LastValue => "LAST_VALUE",
             Self::ListAgg => "LISTAGG",
             Self::Max => "MAX",
             Self::Min => "MIN",
+            Self::SingleValue => "SINGLE_VALUE",
             Self::Sum => "SUM",
         }
     }
 
     /// The type of the result for arguments of these types; `None` if it does not take them.
     #[must_use]
-    pub fn returns(self, args: &[&Type]) -> Option<Type> {
-        let comparable = |t: &Type| !matches!(t, Type::Array(_) | Type::Map(..) | Type::Row(_) | Type::Null);
-        match (self, args) {
+    pub fn returns(self, args: &[&DataType]) -> Option<Type> {
+        let comparable = |t: &Type| !t.is_nested() && *t != Type::Null;
+        let kinds: Vec<&Type> = args.iter().map(|a| &a.kind).collect();
+        match (self, kinds.as_slice()) {
             (Self::Count, _) => Some(Type::BigInt),
             (Self::Sum, [t]) if t.is_numeric() => Some(sum_type(t)),
             (Self::Avg, [t]) if t.is_numeric() => Some(avg_type(t)),
@@ -86,8 +93,22 @@ impl AggFunction {
             (Self::ArrayAgg, [t]) if **t != Type::Null => {
                 Some(Type::Array(Box::new(DataType::nullable((*t).clone()))))
             }
+            (Self::Collect, [_]) => args.first().map(|item| Type::Multiset(Box::new((*item).clone()))),
+            (Self::SingleValue, [t]) => Some((*t).clone()),
             _ => None,
         }
+    }
+
+    /// Whether there is a value even of no rows.
+    #[must_use]
+    pub fn is_never_null(self) -> bool {
+        matches!(self, Self::Collect | Self::Count)
+    }
+
+    /// Whether a NULL is a value like others.
+    #[must_use]
+    pub fn takes_nulls(self) -> bool {
+        matches!(self, Self::ArrayAgg | Self::SingleValue)
     }
 }
 

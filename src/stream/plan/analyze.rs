@@ -13,21 +13,22 @@ use sqlparser::ast::{
 };
 
 use super::{
-    analyze_expr::{ILLEGAL_AGGREGATE, comparison},
+    analyze_expr::ILLEGAL_AGGREGATE,
     catalog::{Catalog, Column, ColumnKind, ObjectPath, Table},
     connector::Connector,
     datagen::{Datagen, Field},
     grouping::{distinct, is_one_of},
     join,
-    logical::{Join, JoinKind, JoinShape, Logical, Schema, is_true},
+    logical::{Logical, is_true},
     over::Overs,
     scope::Scope,
+    set_operation::{self, union_all},
     subquery::parts_of,
-    types::{DataType, Type, least_restrictive},
+    types::{DataType, Type},
 };
 use crate::stream::{
     datum::Datum,
-    expr::{Comparison, Expr, Node},
+    expr::{Expr, Node},
     sql::{Pos, SqlError, reserved},
 };
 
@@ -106,30 +107,18 @@ impl<'a> Analyzer<'a> {
         match body {
             SetExpr::Select(select) => self.select(select),
             SetExpr::Query(query) => self.query(query),
-            SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, left, right }
-                if matches!(
-                    set_quantifier,
-                    SetQuantifier::All | SetQuantifier::None | SetQuantifier::Distinct
-                ) =>
-            {
-                let at = right.span().into();
-                self.deeper(at)?;
-                let (left, right) = (self.body(left)?, self.body(right)?);
-                self.depth -= 1;
-                let all = union_all(left, right, at)?;
-                if *set_quantifier == SetQuantifier::All { Ok(all) } else { distinct(all, at) }
-            }
             SetExpr::SetOperation { op, set_quantifier, left, right }
-                if matches!(op, SetOperator::Except | SetOperator::Intersect) =>
+                if matches!(op, SetOperator::Except | SetOperator::Intersect | SetOperator::Union)
+                    && matches!(
+                        set_quantifier,
+                        SetQuantifier::All | SetQuantifier::None | SetQuantifier::Distinct
+                    ) =>
             {
                 let at = right.span().into();
-                if !matches!(set_quantifier, SetQuantifier::None | SetQuantifier::Distinct) {
-                    return Err(SqlError::not_yet(at, format!("{op} {set_quantifier}")));
-                }
                 self.deeper(at)?;
                 let (left, right) = (self.body(left)?, self.body(right)?);
                 self.depth -= 1;
-                among(left, right, *op == SetOperator::Intersect, at)
+                set_operation::combined(*op, *set_quantifier == SetQuantifier::All, left, right, at)
             }
             SetExpr::SetOperation { left, .. } => Err(SqlError::syntax(
                 left.span(),
@@ -398,62 +387,6 @@ pub(super) fn one_row() -> (Logical, Scope) {
     let plan = Logical::Scan(Arc::new(table));
     let scope = Scope { hidden: vec![0], ..Scope::of(None, plan.schema()) };
     (plan, scope)
-}
-
-/// INTERSECT and EXCEPT: the left rows, each once, that the right side has, or has not. NULLs are equal to each other.
-fn among(left: Logical, right: Logical, both: bool, at: Pos) -> Result<Logical> {
-    let (left, right) = (distinct(left, at)?, right);
-    let (a, b) = (left.schema(), right.schema());
-    common(&a, &b, if both { "INTERSECT" } else { "EXCEPT" }, at)?;
-    let mut condition = Vec::new();
-    for (index, ((x, x_type), (y, y_type))) in a.iter().zip(&b).enumerate() {
-        let (x, y) =
-            (Expr::column(index, x, x_type.clone()), Expr::column(a.len() + index, y, y_type.clone()));
-        let nullable = x_type.nullable || y_type.nullable;
-        let same = if nullable { Comparison::NotDistinct } else { Comparison::Equal };
-        condition.push(comparison(same, x, y, at)?);
-    }
-    let kind = if both { JoinKind::Semi } else { JoinKind::Anti };
-    let join = Join { kind, left, right, condition, shape: JoinShape::Undecided };
-    join::settled(Logical::Join(Box::new(join)), at)
-}
-
-/// The columns that rows of both relations have together.
-fn common(a: &Schema, b: &Schema, what: &str, at: Pos) -> Result<Schema> {
-    if a.len() != b.len() {
-        return Err(SqlError::invalid(at, format!("Column count mismatch in {what}")));
-    }
-    let mut common = Vec::new();
-    for (index, ((name, x), (_, y))) in a.iter().zip(b).enumerate() {
-        let merged = least_restrictive(x, y).ok_or_else(|| {
-            SqlError::invalid(at, format!("Type mismatch in column {} of {what}", index + 1))
-        })?;
-        common.push((name.clone(), merged));
-    }
-    Ok(common)
-}
-
-fn union_all(left: Logical, right: Logical, at: Pos) -> Result<Logical> {
-    let (a, b) = (left.schema(), right.schema());
-    let common = common(&a, &b, "UNION ALL", at)?;
-    let cast = |input: Logical| {
-        let schema = input.schema();
-        let exprs = schema.iter().zip(&common).enumerate();
-        let exprs = exprs.map(|(i, ((name, from), (_, to)))| {
-            let mut expr = Expr::column(i, name, from.clone()).cast_to(&to.kind);
-            expr.data_type.nullable = to.nullable;
-            expr
-        });
-        let exprs = exprs.collect();
-        let names = common.iter().map(|(name, _)| name.clone()).collect();
-        input.project(exprs, names)
-    };
-    let mut inputs = match left {
-        Logical::UnionAll { inputs } if common == a => inputs,
-        left => vec![cast(left)],
-    };
-    inputs.push(cast(right));
-    Ok(Logical::UnionAll { inputs })
 }
 
 /// A filter, unless it is always true.

@@ -209,6 +209,7 @@ fn csv_type(kind: &Type, column: &str, outer: bool, at: Pos) -> Result<(), SqlEr
         | Type::IntervalDay
         | Type::IntervalYear
         | Type::Map(..)
+        | Type::Multiset(_)
         | Type::Null
         | Type::Row(_) => {
             Err(SqlError::invalid(at, format!("Unsupported type '{kind}' for field '{column}'.")))
@@ -237,9 +238,10 @@ fn json_type(kind: &Type, at: Pos) -> Result<(), SqlError> {
         Type::Array(item) => json_type(&item.kind, at),
         Type::Row(fields) => fields.iter().try_for_each(|(_, f)| json_type(&f.kind, at)),
         Type::Map(key, value) if key.kind.is_string() => json_type(&value.kind, at),
-        Type::Map(key, _) => Err(SqlError::invalid(
+        Type::Multiset(item) if item.kind.is_string() => Ok(()),
+        Type::Map(..) | Type::Multiset(_) => Err(SqlError::invalid(
             at,
-            format!("JSON format doesn't support non-string as key type of map. The type is: {}", key.kind),
+            format!("JSON format doesn't support non-string as key type of map. The type is: {kind}"),
         )),
         Type::BigInt
         | Type::Binary(_)

@@ -490,7 +490,7 @@ fn unnest(
         }
     };
     let mut columns: Schema = match &array.data_type.kind {
-        Type::Array(item) => row(item),
+        Type::Array(item) | Type::Multiset(item) => row(item),
         Type::Map(key, value) => {
             vec![("KEY".to_owned(), (**key).clone()), ("VALUE".to_owned(), (**value).clone())]
         }

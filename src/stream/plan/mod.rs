@@ -28,6 +28,7 @@ pub mod properties;
 pub mod prune;
 pub mod rabbitmq;
 pub mod scope;
+pub mod set_operation;
 pub mod statement;
 pub mod subquery;
 pub mod types;

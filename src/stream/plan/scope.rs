@@ -462,15 +462,18 @@ pub(super) fn found_call(
             _ => return Err(SqlError::syntax(at, format!("{name}: '{arg}' is no argument"))),
         }
     }
-    let kinds: Vec<&Type> = args.iter().map(|a| &a.data_type.kind).collect();
+    let types: Vec<&DataType> = args.iter().map(|a| &a.data_type).collect();
     let wrong_count = args.is_empty() && (kind != AggFunction::Count || list.args.is_empty());
     if wrong_count {
         return Err(SqlError::invalid(at, format!("Invalid number of arguments to function '{name}'")));
     }
-    let result = kind.returns(&kinds).ok_or_else(|| mismatch(at, name, &kinds))?;
+    let result = kind.returns(&types).ok_or_else(|| {
+        let kinds: Vec<&Type> = types.iter().map(|t| &t.kind).collect();
+        mismatch(at, name, &kinds)
+    })?;
     let filter = function.filter.as_deref().map(|f| below.condition(f, "FILTER")).transpose()?;
     let never_null = grouped && filter.is_none() && args.iter().all(|a| !a.data_type.nullable);
-    let nullable = kind != AggFunction::Count && !never_null;
+    let nullable = !kind.is_never_null() && !never_null;
     // COUNT of what is never NULL counts rows.
     let counts_rows = kind == AggFunction::Count && !distinct && args.iter().all(|a| !a.data_type.nullable);
     if counts_rows {

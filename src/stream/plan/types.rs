@@ -41,6 +41,8 @@ pub enum Type {
     /// INTERVAL of years and months, in months.
     IntervalYear,
     Map(Box<DataType>, Box<DataType>),
+    /// Values, each with how often it is there: a map from values to INT.
+    Multiset(Box<DataType>),
     /// The type of a bare NULL.
     Null,
     Row(Vec<(String, DataType)>),
@@ -112,7 +114,7 @@ impl Type {
     /// Whether values are made of other values.
     #[must_use]
     pub fn is_nested(&self) -> bool {
-        matches!(self, Self::Array(_) | Self::Map(..) | Self::Row(_))
+        matches!(self, Self::Array(_) | Self::Map(..) | Self::Multiset(_) | Self::Row(_))
     }
 
     /// What an array holds.
@@ -198,6 +200,7 @@ fn common(a: &Type, b: &Type) -> Option<Type> {
         (Type::Map(k, v), Type::Map(l, w)) => {
             Some(Type::Map(Box::new(least_restrictive(k, l)?), Box::new(least_restrictive(v, w)?)))
         }
+        (Type::Multiset(a), Type::Multiset(b)) => Some(Type::Multiset(Box::new(least_restrictive(a, b)?))),
         (Type::Row(a), Type::Row(b)) if a.len() == b.len() => {
             let fields =
                 a.iter().zip(b).map(|((name, a), (_, b))| Some((name.clone(), least_restrictive(a, b)?)));
@@ -289,6 +292,10 @@ pub fn casts_implicitly(from: &Type, to: &Type) -> bool {
             Type::Map(k, v) => casts_implicitly(&k.kind, &key.kind) && casts_implicitly(&v.kind, &value.kind),
             _ => *from == Type::Null,
         },
+        Type::Multiset(item) => match from {
+            Type::Multiset(other) => casts_implicitly(&other.kind, &item.kind),
+            _ => *from == Type::Null,
+        },
         Type::Row(fields) => match from {
             Type::Row(others) => {
                 fields.len() == others.len()
@@ -325,6 +332,7 @@ impl fmt::Display for Type {
             Self::IntervalDay => f.write_str("INTERVAL SECOND(3)"),
             Self::IntervalYear => f.write_str("INTERVAL MONTH"),
             Self::Map(key, value) => write!(f, "MAP<{key}, {value}>"),
+            Self::Multiset(item) => write!(f, "MULTISET<{item}>"),
             Self::Null => f.write_str("NULL"),
             Self::Row(fields) => {
                 f.write_str("ROW<")?;

@@ -160,11 +160,9 @@ pub fn parse_type(p: &mut Parser<'_>) -> Result<DataType, SqlError> {
     let mut kind = plain_type(p)?;
     let mut nullable = nullability(p);
     while peek_word(p, "ARRAY") || peek_word(p, "MULTISET") {
-        if peek_word(p, "MULTISET") {
-            return Err(SqlError::not_yet(here(p), "the type MULTISET"));
-        }
-        p.advance_token();
-        kind = Type::Array(Box::new(DataType { kind, nullable }));
+        let item = Box::new(DataType { kind, nullable });
+        kind = if take_word(p, "MULTISET") { Type::Multiset(item) } else { Type::Array(item) };
+        let _ = take_word(p, "ARRAY");
         nullable = nullability(p);
     }
     Ok(DataType { kind, nullable })
@@ -218,8 +216,8 @@ fn plain_type(p: &mut Parser<'_>) -> Result<Type, SqlError> {
             Ok(Type::Map(Box::new(key), Box::new(parse_type(p)?)))
         })?,
         "ROW" => row(p)?,
-        other @ ("MULTISET" | "RAW" | "INTERVAL" | "NULL" | "VARIANT" | "DESCRIPTOR" | "STRUCTURED"
-        | "BITMAP") => {
+        "MULTISET" => Type::Multiset(Box::new(angled(p, parse_type)?)),
+        other @ ("RAW" | "INTERVAL" | "NULL" | "VARIANT" | "DESCRIPTOR" | "STRUCTURED" | "BITMAP") => {
             return Err(SqlError::not_yet(at, format!("the type {other}")));
         }
         _ => return Err(SqlError::invalid(at, format!("Unknown data type '{}'", word.value))),

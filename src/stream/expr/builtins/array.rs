@@ -14,6 +14,9 @@ use crate::stream::{
 
 use Arg::{Any, Array, CommonArray, Element, Int, Str};
 
+/// A function that has no name in the language.
+pub(crate) const COPIES: &str = "$COPIES";
+
 const fn many(name: &'static str, arg: &'static [&'static [Arg]], returns: Ret, prepare: Prepare) -> Builtin {
     Builtin { name, accepts: arg, repeats: true, returns, nulls: Nulls::Args, prepare }
 }
@@ -38,6 +41,14 @@ pub(super) const TABLE: &[Builtin] = &[
     row("CARDINALITY", &[&[Array], &[Arg::Map]], Ret::Is(Type_::Int), Nulls::Args, |_, _| {
         strict(cardinality)
     }),
+    // So many elements that say nothing: what a row is repeated by. (Flink: $REPLICATE_ROWS$1)
+    row(
+        COPIES,
+        &[&[Int]],
+        Ret::Of(|_| Type::Array(Box::new(DataType::not_null(Type::Boolean)))),
+        Nulls::Args,
+        |_, _| strict(|a| array((0..int(a, 0)).map(|_| Datum::Bool(true)))),
+    ),
     row("ELEMENT", &[&[Array]], Ret::Of(item_type), Nulls::Args, |_, _| {
         super::strict_with(|a, _| element(a))
     }),

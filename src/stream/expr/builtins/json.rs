@@ -237,6 +237,9 @@ fn convertible(kind: &Type) -> Result<(), EvalError> {
         Type::Array(item) => convertible(&item.kind),
         Type::Map(key, value) if key.kind.is_string() => convertible(&value.kind),
         Type::Map(key, _) => Err(EvalError(format!("a key of type '{key}' cannot be converted into JSON."))),
+        Type::Multiset(item) if !item.kind.is_string() => {
+            Err(EvalError(format!("a key of type '{item}' cannot be converted into JSON.")))
+        }
         Type::Row(fields) => fields.iter().try_for_each(|(_, of)| convertible(&of.kind)),
         _ => Ok(()),
     }
@@ -257,6 +260,10 @@ fn to_json(value: &Datum, kind: &Type) -> Json {
         }
         (Datum::Map(entries), Type::Map(key, of)) => {
             let member = |(k, v): &(Datum, Datum)| (cast_text(k, &key.kind), to_json(v, &of.kind));
+            Json::Object(entries.iter().map(member).collect())
+        }
+        (Datum::Map(entries), Type::Multiset(item)) => {
+            let member = |(v, count): &(Datum, Datum)| (cast_text(v, &item.kind), to_json(count, &Type::Int));
             Json::Object(entries.iter().map(member).collect())
         }
         (Datum::Row(values), Type::Row(fields)) => {

@@ -223,7 +223,6 @@ const FLINK_ONLY: &[&str] = &[
     "APPROX_COUNT_DISTINCT",
     "ASSIGNMENT",
     "CLASSIFIER",
-    "COLLECT",
     "CUME_DIST",
     "DENSE_RANK",
     "GROUPING",

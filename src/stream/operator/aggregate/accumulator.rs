@@ -23,7 +23,7 @@ pub enum Acc {
     Double { sum: f64, count: i64 },
     /// SUM and AVG of whole numbers. They wrap, as Java's do.
     Int { sum: i64, count: i64 },
-    /// ARRAY_AGG, LISTAGG; FIRST_VALUE and LAST_VALUE where rows may be taken back.
+    /// ARRAY_AGG, LISTAGG, SINGLE_VALUE; FIRST_VALUE and LAST_VALUE where rows may be taken back.
     List(Vec<Datum>),
     /// MIN, MAX, FIRST_VALUE, LAST_VALUE.
     Value(Datum),
@@ -33,11 +33,14 @@ impl Acc {
     pub(super) fn new(call: &Call) -> Self {
         match call.function {
             AggFunction::Count => Self::Count(0),
-            AggFunction::ArrayAgg | AggFunction::ListAgg => Self::List(Vec::new()),
+            AggFunction::ArrayAgg | AggFunction::ListAgg | AggFunction::SingleValue => Self::List(Vec::new()),
             AggFunction::FirstValue | AggFunction::LastValue if call.retracts => Self::List(Vec::new()),
-            AggFunction::FirstValue | AggFunction::LastValue | AggFunction::Max | AggFunction::Min => {
-                Self::Value(Datum::Null)
-            }
+            // All of COLLECT is in its set.
+            AggFunction::Collect
+            | AggFunction::FirstValue
+            | AggFunction::LastValue
+            | AggFunction::Max
+            | AggFunction::Min => Self::Value(Datum::Null),
             AggFunction::Avg | AggFunction::Sum => match call.kind {
                 Type::Decimal { .. } => Self::Decimal { sum: Some(0), count: 0 },
                 Type::Double | Type::Float => Self::Double { sum: 0.0, count: 0 },
@@ -153,7 +156,9 @@ impl Acc {
                 Datum::Int(cast::wrap(value, &call.result))
             }
             Self::List(list) => match call.function {
-                AggFunction::FirstValue => list.first().cloned().unwrap_or(Datum::Null),
+                AggFunction::FirstValue | AggFunction::SingleValue => {
+                    list.first().cloned().unwrap_or(Datum::Null)
+                }
                 AggFunction::LastValue => list.last().cloned().unwrap_or(Datum::Null),
                 _ if list.is_empty() => Datum::Null,
                 AggFunction::ListAgg => {

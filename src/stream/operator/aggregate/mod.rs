@@ -1,7 +1,8 @@
 //! Aggregates at work: what is kept for each group, and how rows are added to it and taken back.
 //!
 //! [`Aggregates`] is what the plan says, made executable; [`Group`] is the state of one group: an accumulator for each
-//! call, and the values of those that must know each of them (DISTINCT, MIN and MAX over rows that are taken back).
+//! call, and the values of those that must know each of them (COLLECT, DISTINCT, MIN and MAX over rows that are taken
+//! back).
 
 mod accumulator;
 mod group;
@@ -11,6 +12,7 @@ pub use group::Group;
 
 use crate::stream::{
     datum::{Columns, Datum, Row},
+    expr::EvalError,
     plan::{
         aggregate::{AggCall, AggFunction},
         types::Type,
@@ -37,6 +39,13 @@ struct Call {
     retracts: bool,
 }
 
+impl Call {
+    /// Whether the accumulator gets each value of the set once.
+    fn accumulates_distinct(&self) -> bool {
+        self.distinct && self.function != AggFunction::Collect
+    }
+}
+
 impl Aggregates {
     /// `retracts` says that rows may be taken back.
     #[must_use]
@@ -44,7 +53,8 @@ impl Aggregates {
         let mut sets = 0;
         let calls = calls.iter().map(|call| {
             let ordered = matches!(call.function, AggFunction::Max | AggFunction::Min) && retracts;
-            let set = (call.distinct || ordered).then(|| {
+            let counted = call.function == AggFunction::Collect;
+            let set = (call.distinct || ordered || counted).then(|| {
                 sets += 1;
                 sets - 1
             });
@@ -63,8 +73,8 @@ impl Aggregates {
         Self { calls: calls.collect() }
     }
 
-    /// Adds a row to a group, or takes it back.
-    pub fn apply(&self, group: &mut Group, row: &Row, retract: bool) {
+    /// Adds a row to a group, or takes it back. It fails where a single value is expected and is another one.
+    pub fn apply(&self, group: &mut Group, row: &Row, retract: bool) -> Result<(), EvalError> {
         group.fit(self);
         group.rows += if retract { -1 } else { 1 };
         for (index, call) in self.calls.iter().enumerate() {
@@ -86,19 +96,28 @@ impl Aggregates {
                     &single
                 }
             };
-            if value.is_null() && call.function != AggFunction::ArrayAgg {
+            if value.is_null() && !call.function.takes_nulls() {
                 continue;
             }
             if let Some(set) = call.set {
                 let moved =
                     if retract { group.sets.withdraw(set, value) } else { group.sets.enter(set, value) };
-                if !call.distinct || !moved {
+                if !call.accumulates_distinct() || !moved {
                     continue;
                 }
             }
             let Some(acc) = group.accs.get_mut(index) else { continue };
+            if call.function == AggFunction::SingleValue
+                && !retract
+                && matches!(acc, Acc::List(list) if !list.is_empty())
+            {
+                // Flink's words.
+                let message = "SingleValueAggFunction received more than one element.";
+                return Err(EvalError(message.to_owned()));
+            }
             if retract { acc.retract(call, value) } else { acc.add(call, value) }
         }
+        Ok(())
     }
 
     /// Adds all of another group to this one.
@@ -116,7 +135,7 @@ impl Aggregates {
                 Some(set) => {
                     for (value, count) in other.sets.values(set) {
                         let moved = group.sets.enter_many(set, value, *count);
-                        if call.distinct && moved {
+                        if call.accumulates_distinct() && moved {
                             acc.add(call, value);
                         }
                     }
@@ -131,6 +150,12 @@ impl Aggregates {
             let value = match (call.set, call.function) {
                 (Some(set), AggFunction::Max) => group.sets.last(set),
                 (Some(set), AggFunction::Min) => group.sets.first(set),
+                (Some(set), AggFunction::Collect) => {
+                    let counted = |(value, count): (&Datum, &i64)| {
+                        (value.clone(), Datum::Int(if call.distinct { 1 } else { *count }))
+                    };
+                    Datum::Map(group.sets.values(set).map(counted).collect())
+                }
                 _ => group.accs.get(index).map_or(Datum::Null, |acc| acc.result(call)),
             };
             columns.push(value);
