@@ -168,10 +168,11 @@ impl Scope {
             }
             Parsed::Floor { expr, field } => self.rounded("FLOOR", expr, field, depth),
             Parsed::Ceil { expr, field } => self.rounded("CEIL", expr, field, depth),
-            Parsed::Subquery(query) => self.value_of(query),
-            Parsed::Exists { .. } | Parsed::InSubquery { .. } => {
-                Err(SqlError::not_yet(parsed.span(), "a sub-query in an expression"))
-            }
+            Parsed::AllOp { .. }
+            | Parsed::AnyOp { .. }
+            | Parsed::Exists { .. }
+            | Parsed::InSubquery { .. }
+            | Parsed::Subquery(_) => self.value_of(parsed),
             Parsed::CompoundFieldAccess { root, access_chain } => self.access(root, access_chain, depth),
             Parsed::Array(array) if array.named => {
                 let items = array.elem.iter().map(sub).collect::<Result<_>>()?;

@@ -20,6 +20,7 @@ pub mod join;
 pub mod literals;
 pub mod logical;
 pub mod lower;
+pub mod membership;
 pub mod options;
 pub mod order;
 pub mod over;

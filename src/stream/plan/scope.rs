@@ -11,7 +11,7 @@ use std::{cell::RefCell, ops::Range, rc::Rc};
 
 use sqlparser::ast::{
     DuplicateTreatment, Expr as Parsed, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    Query, Spanned, Value,
+    Spanned, Value,
 };
 
 use super::{
@@ -42,7 +42,7 @@ pub struct Scope {
     /// Columns that `*` leaves out.
     pub hidden: Vec<usize>,
     /// Sub-queries that stand for a value, and where it is.
-    pub values: Rc<Vec<(Query, Expr)>>,
+    pub values: Rc<Vec<(Parsed, Expr)>>,
     pub grouping: Option<Rc<Grouping>>,
     pub overs: Option<Rc<Overs>>,
 }
@@ -139,11 +139,11 @@ impl Scope {
 
 impl Scope {
     /// The value that a sub-query stands for.
-    pub(super) fn value_of(&self, query: &Query) -> Result<Expr> {
-        let found = self.values.iter().find(|(of, _)| of == query);
-        found.map(|(_, value)| value.clone()).ok_or_else(|| {
-            SqlError::not_yet(query.body.span(), "a sub-query in an expression, at this place")
-        })
+    pub(super) fn value_of(&self, parsed: &Parsed) -> Result<Expr> {
+        let found = self.values.iter().find(|(of, _)| of == parsed);
+        found
+            .map(|(_, value)| value.clone())
+            .ok_or_else(|| SqlError::not_yet(parsed.span(), "a sub-query in an expression, at this place"))
     }
 }
 
@@ -357,7 +357,7 @@ impl Grouping {
         Ok(self.register(call))
     }
 
-    fn register(&self, call: FoundCall) -> Expr {
+    pub(super) fn register(&self, call: FoundCall) -> Expr {
         let mut calls = self.calls.borrow_mut();
         let index = match calls.iter().position(|c| *c == call) {
             Some(index) => index,

@@ -1,5 +1,5 @@
-//! Sub-queries in conditions and expressions become joins: IN and EXISTS of WHERE semi and anti joins, a single value
-//! an outer join with the row that holds it.
+//! Sub-queries in conditions and expressions become joins: IN and EXISTS that WHERE asks for semi and anti joins, a single
+//! value an outer join with the row that holds it. (`membership.rs` has IN and EXISTS as values)
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "the library's expressions are many, and only those with a query in them are looked for"
@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use sqlparser::ast::{
     BinaryOperator, Expr as Parsed, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Query,
-    Select, SelectItem, SetExpr, Spanned, UnaryOperator,
+    Select, SelectItem, SetExpr, Spanned,
 };
 
 use super::{
@@ -19,7 +19,8 @@ use super::{
     grouping::aggregated,
     join,
     logical::{Join, JoinKind, JoinShape, Logical, Schema},
-    scope::{Grouping, Scope},
+    membership::Membership,
+    scope::{FoundCall, Grouping, Scope},
     types::{DataType, Type},
 };
 use crate::stream::{
@@ -35,49 +36,26 @@ impl Analyzer<'_> {
         let mut conditions = Vec::new();
         let mut subqueries = Vec::new();
         for part in conjuncts_of(selection) {
-            match part {
-                Parsed::InSubquery { .. } | Parsed::Exists { .. } => subqueries.push((part, false)),
-                Parsed::UnaryOp { op: UnaryOperator::Not, expr }
-                    if matches!(**expr, Parsed::Exists { .. } | Parsed::InSubquery { .. }) =>
-                {
-                    subqueries.push((expr, true));
-                }
-                _ => conditions.extend(join::conjuncts(scope.condition(part, "WHERE")?)),
+            match Membership::of(part) {
+                Some(membership) => subqueries.push(membership),
+                None => conditions.extend(join::conjuncts(scope.condition(part, "WHERE")?)),
             }
         }
         let mut plan = join::push_down(plan, conditions, selection.span().into())?;
-        for (parsed, negated) in subqueries {
-            plan = join::settled(plan, parsed.span().into())?;
-            plan = self.semi_join(plan, scope, parsed, negated)?;
+        for membership in subqueries {
+            plan = join::settled(plan, membership.at)?;
+            plan = self.semi_join(plan, scope, membership)?;
         }
         Ok(plan)
     }
 
     /// `x IN (SELECT …)` and `EXISTS (SELECT …)`.
-    fn semi_join(&mut self, left: Logical, scope: &Scope, parsed: &Parsed, negated: bool) -> Result<Logical> {
-        let at: Pos = parsed.span().into();
-        let (query, negated, values) = match parsed {
-            Parsed::InSubquery { expr, subquery, negated: not } => {
-                let items = if let Parsed::Tuple(items) = &**expr {
-                    items.as_slice()
-                } else {
-                    std::slice::from_ref(&**expr)
-                };
-                let values: Result<Vec<Expr>> = items.iter().map(|item| scope.expr(item)).collect();
-                (subquery, negated != *not, values?)
-            }
-            Parsed::Exists { subquery, negated: not } => (subquery, negated != *not, Vec::new()),
-            _ => return Err(SqlError::not_yet(at, "a sub-query in an expression")),
-        };
+    fn semi_join(&mut self, left: Logical, scope: &Scope, membership: Membership<'_>) -> Result<Logical> {
+        let Membership { query, negated, at, .. } = membership;
+        let values = membership.operands(scope)?;
         let width = scope.columns.len();
         let (right, mut condition, outputs) = self.correlated(query, scope)?;
-        if !values.is_empty() && values.len() != outputs.len() {
-            let message = format!(
-                "the sub-query of IN must have as many columns as there are values ({})",
-                values.len()
-            );
-            return Err(SqlError::invalid(at, message));
-        }
+        membership.check(&values, &outputs)?;
         for (value, output) in values.into_iter().zip(outputs) {
             let nullable = value.data_type.nullable || output.data_type.nullable;
             let equal = comparison(Comparison::Equal, value, output, at)?;
@@ -97,7 +75,11 @@ impl Analyzer<'_> {
 
     /// A sub-query that may name columns of the query around it in its WHERE: the relation without those conditions,
     /// the conditions over the columns of both, and the sub-query's own columns counted behind the outer ones.
-    fn correlated(&mut self, query: &Query, outer: &Scope) -> Result<(Logical, Vec<Expr>, Vec<Expr>)> {
+    pub(super) fn correlated(
+        &mut self,
+        query: &Query,
+        outer: &Scope,
+    ) -> Result<(Logical, Vec<Expr>, Vec<Expr>)> {
         let width = outer.columns.len();
         let behind = |schema: Schema| -> Vec<Expr> {
             schema.into_iter().enumerate().map(|(i, (n, t))| Expr::column(width + i, &n, t)).collect()
@@ -162,26 +144,31 @@ impl Analyzer<'_> {
         &mut self,
         plan: Logical,
         scope: Scope,
-        parts: &[&Parsed],
+        parts: &[(&Parsed, bool)],
     ) -> Result<(Logical, Scope)> {
         let mut found = Vec::new();
-        parts.iter().for_each(|part| values_in(part, &mut found));
+        parts.iter().for_each(|(part, certain)| values_in(part, *certain, &mut found));
         if found.is_empty() {
             return Ok((plan, scope));
         }
         let (mut plan, mut scope) = (plan, scope);
         let outer = scope.clone();
         let mut values = Vec::new();
-        for query in found {
-            let (right, condition, value) = self.single_value(&query, &outer, scope.columns.len())?;
-            for (name, data_type) in right.schema() {
-                scope.hidden.push(scope.columns.len());
-                scope.columns.push((format!("$sub.{name}"), data_type.with_nullable(true)));
-            }
-            let join =
-                Join { kind: JoinKind::Left, left: plan, right, condition, shape: JoinShape::Undecided };
-            plan = Logical::Join(Box::new(join));
-            values.push((query, value));
+        for Found { parsed, certain } in found {
+            let value = match (&parsed, Membership::of(&parsed)) {
+                (_, Some(membership)) => {
+                    let truth = self.truth(plan, &mut scope, &outer, &membership, certain)?;
+                    plan = truth.0;
+                    truth.1
+                }
+                (Parsed::Subquery(query), None) => {
+                    let (right, condition, value) = self.single_value(query, &outer, scope.columns.len())?;
+                    plan = beside(plan, &mut scope, right, condition);
+                    value
+                }
+                (other, None) => return Err(SqlError::not_yet(other.span(), "a sub-query in an expression")),
+            };
+            values.push((parsed, value));
         }
         scope.values = Rc::new(values);
         Ok((plan, scope))
@@ -218,14 +205,19 @@ impl Analyzer<'_> {
         };
         let schema = uncorrelated.schema();
         one_column(schema.len())?;
-        if !uncorrelated.keys().iter().any(Vec::is_empty) {
-            return Err(SqlError::not_yet(at, "a sub-query for a value, of more than one row"));
-        }
-        let Some((name, data_type)) = schema.into_iter().next() else {
+        let Some((name, data_type)) = schema.first().cloned() else {
             return Err(SqlError::invalid(at, "no column"));
         };
+        let single = if uncorrelated.keys().iter().any(Vec::is_empty) {
+            uncorrelated
+        } else {
+            // Of several rows none is the value: the job fails when there is a second one.
+            let calls = vec![only_row(Expr::column(0, &name, data_type.clone()))].into();
+            let grouping = Grouping { calls, ..Grouping::of(Scope::of(None, schema)) };
+            aggregated(uncorrelated, &grouping, at)?
+        };
         let value = Expr::column(width, &name, data_type.with_nullable(true));
-        Ok((uncorrelated, vec![always()], value))
+        Ok((single, vec![always()], value))
     }
 
     /// `(SELECT MAX(w) FROM r WHERE r.k = l.k)`: grouped by what the outer row is compared with.
@@ -259,13 +251,14 @@ impl Analyzer<'_> {
         let names: Vec<String> = (0..keys.len()).map(|i| format!("$k{i}")).collect();
         let grouping = Rc::new(Grouping { keys, names, ..Grouping::of(inner.clone()) });
         let seen = Scope { grouping: Some(grouping.clone()), ..Scope::of(None, inner.columns.clone()) };
-        let many = || SqlError::not_yet(at, "a sub-query for a value, of more than one row");
-        let (exprs, _) = projection(&select.projection, &seen)
-            .map_err(|error| if projection(&select.projection, &inner).is_ok() { many() } else { error })?;
-        let Some(value) = exprs.into_iter().next() else { return Err(error) };
-        if grouping.calls.borrow().is_empty() {
-            return Err(many());
-        }
+        let value = match projection(&select.projection, &inner) {
+            Ok((exprs, _)) => exprs.into_iter().next().map(|value| grouping.register(only_row(value))),
+            Err(e) if e.message == ILLEGAL_AGGREGATE => {
+                projection(&select.projection, &seen)?.0.into_iter().next()
+            }
+            Err(e) => return Err(e),
+        };
+        let Some(value) = value else { return Err(error) };
         let counts: Vec<bool> =
             grouping.calls.borrow().iter().map(|c| c.function == AggFunction::Count).collect();
         let groups = aggregated(plan, &grouping, at)?;
@@ -287,60 +280,95 @@ impl Analyzer<'_> {
     }
 }
 
-/// The expressions of a SELECT in which values may stand.
-pub(super) fn parts_of(select: &Select) -> Vec<&Parsed> {
-    let items = select.projection.iter().filter_map(|item| match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
-        _ => None,
-    });
-    let is_join = |part: &&Parsed| {
-        let bare = match part {
-            Parsed::UnaryOp { op: UnaryOperator::Not, expr } => expr,
-            part => *part,
-        };
-        !matches!(bare, Parsed::InSubquery { .. } | Parsed::Exists { .. })
-    };
-    let conditions = select.selection.as_ref().map(conjuncts_of).unwrap_or_default();
-    items.chain(conditions.into_iter().filter(is_join)).collect()
+/// The call that keeps the one row of a sub-query for a value.
+fn only_row(value: Expr) -> FoundCall {
+    let data_type = value.data_type.clone().with_nullable(true);
+    let function = AggFunction::SingleValue;
+    FoundCall { function, args: vec![value], distinct: false, filter: None, separator: None, data_type }
 }
 
-/// The queries in an expression that stand for a value, each once. Those within other queries are theirs.
-fn values_in(parsed: &Parsed, found: &mut Vec<Query>) {
-    if let Parsed::Subquery(query) = parsed {
-        if !found.contains(query) {
-            found.push((**query).clone());
+/// An outer join with what a sub-query has: its columns are behind those that were there, and no `*` shows them.
+pub(super) fn beside(plan: Logical, scope: &mut Scope, right: Logical, condition: Vec<Expr>) -> Logical {
+    for (name, data_type) in right.schema() {
+        scope.hidden.push(scope.columns.len());
+        scope.columns.push((format!("$sub.{name}"), data_type.with_nullable(true)));
+    }
+    let join = Join { kind: JoinKind::Left, left: plan, right, condition, shape: JoinShape::Undecided };
+    Logical::Join(Box::new(join))
+}
+
+/// The expressions of a SELECT in which values may stand, and whether unknown is as good as false there.
+pub(super) fn parts_of(select: &Select) -> Vec<(&Parsed, bool)> {
+    let items = select.projection.iter().filter_map(|item| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some((expr, false)),
+        _ => None,
+    });
+    let keys = match &select.group_by {
+        GroupByExpr::Expressions(keys, _) => keys.as_slice(),
+        GroupByExpr::All(_) => &[],
+    };
+    let conditions = select.selection.as_ref().map(conjuncts_of).unwrap_or_default();
+    let conditions = conditions.into_iter().filter(|part| Membership::of(part).is_none());
+    items.chain(keys.iter().map(|key| (key, false))).chain(conditions.map(|part| (part, true))).collect()
+}
+
+/// A sub-query that stands for a value, and whether unknown is as good as false wherever it does.
+struct Found {
+    parsed: Parsed,
+    certain: bool,
+}
+
+/// The sub-queries in an expression that stand for a value, each once. Those within other queries are theirs.
+fn values_in(parsed: &Parsed, certain: bool, found: &mut Vec<Found>) {
+    if let Parsed::AllOp { .. }
+    | Parsed::AnyOp { .. }
+    | Parsed::Exists { .. }
+    | Parsed::InSubquery { .. }
+    | Parsed::Subquery(_) = parsed
+    {
+        match found.iter_mut().find(|f| f.parsed == *parsed) {
+            Some(before) => before.certain &= certain,
+            None => found.push(Found { parsed: parsed.clone(), certain }),
         }
         return;
     }
-    let mut all = |parts: &[&Parsed]| parts.iter().for_each(|part| values_in(part, found));
+    let mut all = |parts: &[&Parsed], certain| parts.iter().for_each(|part| values_in(part, certain, found));
     match parsed {
+        Parsed::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, right } => {
+            all(&[left, right], certain);
+        }
+        Parsed::Nested(e) => all(&[e], certain),
         Parsed::BinaryOp { left, right, .. }
         | Parsed::IsDistinctFrom(left, right)
-        | Parsed::IsNotDistinctFrom(left, right) => all(&[left, right]),
-        Parsed::Nested(e)
-        | Parsed::UnaryOp { expr: e, .. }
+        | Parsed::IsNotDistinctFrom(left, right) => all(&[left, right], false),
+        Parsed::IsTrue(e) | Parsed::IsNotTrue(e) => all(&[e], true),
+        Parsed::UnaryOp { expr: e, .. }
         | Parsed::Cast { expr: e, .. }
         | Parsed::IsNull(e)
         | Parsed::IsNotNull(e)
-        | Parsed::IsTrue(e)
-        | Parsed::IsNotTrue(e)
         | Parsed::IsFalse(e)
-        | Parsed::IsNotFalse(e) => all(&[e]),
-        Parsed::Between { expr, low, high, .. } => all(&[expr, low, high]),
+        | Parsed::IsNotFalse(e) => all(&[e], false),
+        Parsed::Between { expr, low, high, .. } => all(&[expr, low, high], false),
         Parsed::InList { expr, list, .. } => {
-            all(&[expr]);
-            all(&list.iter().collect::<Vec<_>>());
+            all(&[expr], false);
+            all(&list.iter().collect::<Vec<_>>(), false);
         }
         Parsed::Case { operand, conditions, else_result, .. } => {
-            all(&operand.iter().chain(else_result).map(|e| &**e).collect::<Vec<_>>());
-            all(&conditions.iter().flat_map(|when| [&when.condition, &when.result]).collect::<Vec<_>>());
+            all(&operand.iter().chain(else_result).map(|e| &**e).collect::<Vec<_>>(), false);
+            for when in conditions {
+                all(&[&when.condition], operand.is_none());
+                all(&[&when.result], false);
+            }
         }
         Parsed::Function(function) => {
             let FunctionArguments::List(list) = &function.args else { return };
             for arg in &list.args {
                 if let FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) = arg {
-                    all(&[e]);
+                    all(&[e], false);
                 }
+            }
+            if let Some(filter) = &function.filter {
+                all(&[filter], true);
             }
         }
         // Elsewhere a query has no value, and says so where it is read.
@@ -353,7 +381,7 @@ fn has_no_groups(group_by: &GroupByExpr) -> bool {
 }
 
 /// `outer = inner`, each over the columns of its own side.
-fn pair(condition: &Expr, outer_width: usize) -> Option<(Expr, Expr)> {
+pub(super) fn pair(condition: &Expr, outer_width: usize) -> Option<(Expr, Expr)> {
     let Node::Compare(Comparison::Equal, a, b) = &condition.node else { return None };
     let reads = |e: &Expr| {
         let mut any = false;
