@@ -268,7 +268,7 @@ impl Blob {
     }
 
     /// The place, written by `write` if nobody has yet. Only the committer's thread calls this.
-    pub fn place_or_write(&self, write: impl FnOnce(&[u8]) -> Place) -> Place {
+    pub fn place_or_write(&self, write: impl FnOnce(&Bytes) -> Place) -> Place {
         *self.place.get_or_init(|| write(&self.bytes))
     }
 
@@ -279,7 +279,7 @@ impl Blob {
 
     /// The batch as it lies on disk.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 

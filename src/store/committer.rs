@@ -208,16 +208,16 @@ impl Committer {
         }
         let Some(writer) = &mut self.writer else { return Ok(None) };
         let Some(active) = writer.active() else { return Ok(None) };
-        let frame = self.turn.bytes();
-        active.write(frame).map_err(Failure::Write)?;
+        active.write(self.turn.pieces()).map_err(Failure::Write)?;
         let counters = &self.shared.counters;
         if self.shared.options.durability == Durability::Fsync {
             active.sync().map_err(Failure::Sync)?;
             counters.syncs.fetch_add(1, Ordering::Release);
         }
-        counters.bytes_written.fetch_add(frame.len() as u64, Ordering::Relaxed);
+        let frame_bytes = self.turn.sealed_len();
+        counters.bytes_written.fetch_add(frame_bytes as u64, Ordering::Relaxed);
         self.shared.set_full(None);
-        Ok(writer.advance(frame.len()))
+        Ok(writer.advance(frame_bytes))
     }
 
     /// Makes the turn's deltas visible.
@@ -236,7 +236,7 @@ impl Committer {
             Durability::Os => active.map(|active| &active.segment),
             Durability::Fsync | Durability::None => None,
         };
-        let log_bytes = pos.map(|pos| dirty.advance(pos, self.turn.bytes().len() as u64, unsynced));
+        let log_bytes = pos.map(|pos| dirty.advance(pos, self.turn.sealed_len() as u64, unsynced));
         drop(dirty);
         self.turn.keep_chunks(shared);
         if let (Some(log_bytes), Some(active)) = (log_bytes, active) {

@@ -19,6 +19,9 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+use smallvec::SmallVec;
+
 use super::{
     Place, Space,
     key::{KEY_BYTES_MAX, Parts},
@@ -108,8 +111,11 @@ pub(super) struct Frame {
     offset: u32,
     seed: u32,
     body_crc: u32,
-    /// Room for the header, then the chunks; `seal` adds the deltas and the padding.
+    /// Room for the header, then the chunks without what is shared; `seal` adds the deltas and the padding.
     bytes: Vec<u8>,
+    /// Payloads that are written from where they lie, and where they belong in `bytes`.
+    shared: Vec<(usize, Bytes)>,
+    shared_bytes: usize,
     deltas: Vec<u8>,
 }
 
@@ -123,6 +129,7 @@ impl Frame {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES_MAX);
         self.bytes.resize(HEADER_BYTES, 0);
+        self.release();
         self.deltas.clear();
         self.deltas.shrink_to(KEPT_BYTES_MAX);
     }
@@ -134,22 +141,36 @@ impl Frame {
 
     /// How long the frame is by now.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len() + self.deltas.len()
+        self.sealed_len() + self.deltas.len()
     }
 
     pub(super) fn chunk(&mut self, parts: &[&[u8]]) -> Place {
-        let at = self.bytes.len();
-        self.bytes.resize(at + CHUNK_HEAD_BYTES, 0);
-        let mut crc = self.seed;
-        for part in parts {
-            crc = crc32c::crc32c_append(crc, part);
-            self.bytes.extend_from_slice(part);
-        }
-        let len = len_u32(self.bytes.len() - at - CHUNK_HEAD_BYTES);
+        self.chunk_with(|frame| parts.iter().for_each(|part| frame.bytes.extend_from_slice(part)), parts)
+    }
+
+    /// As [`Frame::chunk`], but a large part is not copied: it is held until [`Frame::release`].
+    pub(super) fn chunk_of(&mut self, parts: &[&Bytes]) -> Place {
+        let slices: SmallVec<[&[u8]; 4]> = parts.iter().map(|part| &part[..]).collect();
+        let add = |frame: &mut Self| {
+            for part in parts {
+                if part.len() < SHARED_BYTES_MIN {
+                    frame.bytes.extend_from_slice(part);
+                } else {
+                    frame.shared.push((frame.bytes.len(), Bytes::clone(part)));
+                    frame.shared_bytes += part.len();
+                }
+            }
+        };
+        self.chunk_with(add, &slices)
+    }
+
+    fn chunk_with(&mut self, add: impl FnOnce(&mut Self), parts: &[&[u8]]) -> Place {
+        let at = self.sealed_len();
+        let len = len_u32(parts.iter().map(|part| part.len()).sum());
+        let crc = parts.iter().fold(self.seed, |crc, part| crc32c::crc32c_append(crc, part));
         let head = chunk_head(len, crc);
-        if let Some(room) = self.bytes.get_mut(at..at + CHUNK_HEAD_BYTES) {
-            room.copy_from_slice(&head);
-        }
+        self.bytes.extend_from_slice(&head);
+        add(self);
         self.body_crc = crc32c::crc32c_append(self.body_crc, &head);
         Place { segment: self.segment, offset: self.offset.saturating_add(len_u32(at)), len }
     }
@@ -162,16 +183,34 @@ impl Frame {
         Deltas(&self.deltas)
     }
 
-    /// The sealed frame.
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// How long the sealed frame is.
+    pub(super) fn sealed_len(&self) -> usize {
+        self.bytes.len() + self.shared_bytes
     }
 
-    /// Writes the header, and gives the whole frame, padded to [`ALIGN`].
-    pub(super) fn seal(&mut self, turn: u64, flags: u32) -> &[u8] {
-        let chunk_bytes = self.bytes.len() - HEADER_BYTES;
+    /// The sealed frame, piece by piece.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let mut from = 0;
+        let shared = self.shared.iter().flat_map(move |(at, payload)| {
+            let before = self.bytes.get(from..*at).unwrap_or_default();
+            from = *at;
+            [before, payload]
+        });
+        let last = self.shared.last().map_or(0, |(at, _)| *at);
+        shared.chain(self.bytes.get(last..))
+    }
+
+    /// Lets go of what is shared: the frame is written, or will not be.
+    pub(super) fn release(&mut self) {
+        self.shared.clear();
+        self.shared_bytes = 0;
+    }
+
+    /// Writes the header and the padding to [`ALIGN`].
+    pub(super) fn seal(&mut self, turn: u64, flags: u32) {
+        let chunk_bytes = self.sealed_len() - HEADER_BYTES;
         self.bytes.extend_from_slice(&self.deltas);
-        let body_bytes = self.bytes.len() - HEADER_BYTES;
+        let body_bytes = self.sealed_len() - HEADER_BYTES;
         let header = Header {
             segment: self.segment,
             turn,
@@ -183,9 +222,8 @@ impl Frame {
         if let Some(room) = self.bytes.get_mut(..HEADER_BYTES) {
             room.copy_from_slice(&header.encode());
         }
-        let padded = self.bytes.len().next_multiple_of(ALIGN as usize);
-        self.bytes.resize(padded, 0);
-        &self.bytes
+        let padding = self.sealed_len().next_multiple_of(ALIGN as usize) - self.sealed_len();
+        self.bytes.resize(self.bytes.len() + padding, 0);
     }
 }
 
@@ -310,6 +348,9 @@ pub(super) fn len_u32(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
+/// A part of this size is written from where it lies: a call more costs less than copying it.
+const SHARED_BYTES_MIN: usize = if cfg!(test) { 512 } else { 64 << 10 };
+
 /// How much buffer is kept after a turn with a very large Change.
 const KEPT_BYTES_MAX: usize = 4 << 20;
 
@@ -325,7 +366,8 @@ mod tests {
         frame.delta(Delta::Put { space: Space::State, key: b"k", value: b"v" });
         frame.delta(Delta::Insert { space: Space::Index, key: b"i", value: b"" });
         frame.delta(Delta::Delete { space: Space::Meta, key: b"d" });
-        (frame.seal(3, 0).to_vec(), place)
+        frame.seal(3, 0);
+        (frame.pieces().collect::<Vec<_>>().concat(), place)
     }
 
     fn read(bytes: &[u8]) -> Option<(Header, Vec<Delta<'_>>)> {
@@ -351,6 +393,27 @@ mod tests {
         let chunk = &bytes[at..at + CHUNK_HEAD_BYTES + place.len as usize];
         assert_eq!(&chunk[check_chunk(place, chunk).unwrap()], b"second");
         assert_eq!(check_chunk(Place { segment: 8, ..place }, chunk), None);
+    }
+
+    #[test]
+    fn what_is_shared_lies_where_it_would_if_it_were_copied() {
+        let (small, large) = (Bytes::from_static(b"small"), Bytes::from(vec![7; SHARED_BYTES_MIN]));
+        let frames = [true, false].map(|shares| {
+            let mut frame = Frame::default();
+            frame.begin(7, 4096);
+            let places = [&[&small, &large][..], &[&large, &small], &[&large, &large], &[]].map(|parts| {
+                let slices: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
+                if shares { frame.chunk_of(parts) } else { frame.chunk(&slices) }
+            });
+            frame.delta(Delta::Put { space: Space::State, key: b"k", value: b"v" });
+            frame.seal(3, 0);
+            assert_eq!(frame.pieces().count(), if shares { 9 } else { 1 });
+            let bytes = frame.pieces().collect::<Vec<_>>().concat();
+            assert_eq!(frame.sealed_len(), bytes.len());
+            (places, bytes)
+        });
+        assert_eq!(frames[0], frames[1]);
+        assert!(read(&frames[0].1).is_some());
     }
 
     #[test]

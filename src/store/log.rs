@@ -106,8 +106,13 @@ impl Active {
         u64::from(self.offset) * 100 / self.bytes.max(1)
     }
 
-    pub(super) fn write(&self, frame: &[u8]) -> io::Result<()> {
-        self.segment.file.write_all_at(frame, self.offset.into())
+    pub(super) fn write<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+        let mut offset = u64::from(self.offset);
+        for piece in pieces {
+            self.segment.file.write_all_at(piece, offset)?;
+            offset += piece.len() as u64;
+        }
+        Ok(())
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {

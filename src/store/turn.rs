@@ -45,6 +45,14 @@ impl Turn {
         }
     }
 
+    /// As [`Turn::chunk`]; in the log large parts are written from where they lie, and held until then.
+    pub fn chunk_of(&mut self, parts: &[&Bytes]) -> Place {
+        match &mut self.sink {
+            Sink::Log { frame } => frame.chunk_of(parts),
+            Sink::Memory { .. } => self.chunk(&parts.iter().map(|part| &part[..]).collect::<Vec<_>>()),
+        }
+    }
+
     /// Sets a key (an absolute value, so that replaying it twice does no harm).
     ///
     /// # Panics
@@ -100,18 +108,25 @@ impl Turn {
 
     pub(super) fn seal(&mut self, turn: u64, flags: u32) {
         match &mut self.sink {
-            Sink::Log { frame } => {
-                frame.seal(turn, flags);
-            }
+            Sink::Log { frame } => frame.seal(turn, flags),
             Sink::Memory { .. } => {}
         }
     }
 
-    /// The sealed frame.
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// The sealed frame, piece by piece.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let frame = match &self.sink {
+            Sink::Log { frame } => Some(frame),
+            Sink::Memory { .. } => None,
+        };
+        frame.into_iter().flat_map(Frame::pieces)
+    }
+
+    /// How long the sealed frame is.
+    pub(super) fn sealed_len(&self) -> usize {
         match &self.sink {
-            Sink::Log { frame } => frame.bytes(),
-            Sink::Memory { .. } => &[],
+            Sink::Log { frame } => frame.sealed_len(),
+            Sink::Memory { .. } => 0,
         }
     }
 
@@ -122,11 +137,14 @@ impl Turn {
         }
     }
 
-    /// Hands chunks that are only in memory to the store, and forgets the turn (a frame is forgotten by `begin`).
+    /// Hands chunks that are only in memory to the store, and forgets the turn (the rest of a frame is forgotten by `begin`).
     pub(super) fn keep_chunks(&mut self, shared: &Shared) {
-        if let Sink::Memory { deltas, chunks, .. } = &mut self.sink {
-            deltas.clear();
-            shared.chunks.keep(chunks.drain(..));
+        match &mut self.sink {
+            Sink::Log { frame } => frame.release(),
+            Sink::Memory { deltas, chunks, .. } => {
+                deltas.clear();
+                shared.chunks.keep(chunks.drain(..));
+            }
         }
     }
 

@@ -62,7 +62,7 @@ impl History {
         // With the lock held: a slot must end up with the last of its messages.
         let ticket = (lasts && vhost.core.profile.exchange_history_lasts).then(|| {
             let key = definition::history_key(&vhost.name, exchange, self.slot(number));
-            definition::put(&vhost.core.store, key, [&number.to_be_bytes(), blob.bytes()].concat())
+            definition::put(&vhost.core.store, key, [&number.to_be_bytes(), &blob.bytes()[..]].concat())
         });
         drop(kept);
         vhost.core.memory.add(delta);

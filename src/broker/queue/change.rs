@@ -71,7 +71,7 @@ impl PublishRun {
 
     fn write(&self, turn: &mut Turn) -> Place {
         self.blob.place_or_write(|bytes| {
-            let place = turn.chunk(&[bytes]);
+            let place = turn.chunk_of(&[bytes]);
             self.hold.iter().for_each(|hold| hold.written(place));
             place
         })
@@ -445,7 +445,7 @@ impl MovedChunk {
 
     fn write(&self, turn: &mut Turn) -> Place {
         *self.to.get_or_init(|| {
-            let to = turn.chunk(&[&self.bytes]);
+            let to = turn.chunk_of(&[&self.bytes]);
             self.store.retain(to);
             to
         })

@@ -387,8 +387,8 @@ impl<F: FnOnce(AllAppended) + Send + 'static> Change for AppendChange<F> {
         let Decision::Taken(parts) = &mut self.decision else { return };
         for (part, decision) in self.parts.iter().zip(parts) {
             let PartDecision::Append(staged) = decision else { continue };
-            let chunk: Vec<&[u8]> = staged.batches.iter().map(|b| &b.bytes[..]).collect();
-            staged.entry.place = turn.chunk(&chunk);
+            let chunk: Vec<&Bytes> = staged.batches.iter().map(|b| &b.bytes).collect();
+            staged.entry.place = turn.chunk_of(&chunk);
             let key = keys::batch(part.partition.id, staged.entry.base);
             turn.insert(Space::Index, &key, &staged.entry.encode(&staged.producers));
         }
