@@ -100,7 +100,7 @@ pub(crate) fn partitions(broker: &Broker, count: u64) -> Cost {
             let mut offset = 0;
             while offset < i64::try_from(messages / count).unwrap() {
                 let fetched = client.fetch_from("t", partition, offset).unwrap();
-                offset = fetched.records.last().unwrap().0 + 1;
+                offset = fetched.records.last().unwrap().offset + 1;
             }
         }
     })

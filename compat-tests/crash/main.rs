@@ -2,15 +2,16 @@
 //! a Kafka producer work: what was confirmed is there, what was acknowledged and committed is not, order is kept,
 //! deliveries before the kill come back flagged, and offsets have no gap. Beside them messages are dead-lettered: each
 //! is in exactly one queue; queues, exchanges and bindings come and go: what was answered holds; and Redis' lists and a
-//! stream of its are worked at.
+//! stream of its are worked at. On a directory of its own a compacted topic is killed inside its compactions.
 //!
 //! `WARREN_SEED` replays the moments, `WARREN_ROUNDS` changes their number. The rules checked are in `queue.rs`,
-//! `dead_letter.rs`, `topology.rs`, `topic.rs` and `redis.rs`; the clients are in `../support`.
+//! `dead_letter.rs`, `topology.rs`, `topic.rs`, `redis.rs` and `compacted.rs`; the clients are in `../support`.
 #![cfg(test)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod compacted;
 mod dead_letter;
 mod queue;
 mod redis;
@@ -23,10 +24,7 @@ use support::{Seeded, broker::Broker, pause, report};
 
 #[test]
 fn nothing_confirmed_is_lost_and_nothing_acknowledged_returns_through_kills() {
-    let rounds: u32 = match std::env::var("WARREN_ROUNDS") {
-        Ok(text) => text.parse().expect("WARREN_ROUNDS is a number"),
-        Err(_) => 50,
-    };
+    let rounds = rounds();
     let mut moments = Seeded::from_env("crash");
     let mut broker = Broker::durable(&[]);
     let mut queue = queue::Model::new(broker.doors().amqp);
@@ -59,6 +57,45 @@ fn nothing_confirmed_is_lost_and_nothing_acknowledged_returns_through_kills() {
     assert!(topic.confirmed_total() > u64::from(rounds), "too little was produced to prove anything");
     assert!(topology.answered_total() > u64::from(rounds), "too little was declared to prove anything");
     assert!(redis.answered_total() > u64::from(rounds), "too little was pushed to prove anything");
+    assert!(broker.stop().success(), "after all that it stops politely");
+}
+
+/// Kills.
+fn rounds() -> u32 {
+    match std::env::var("WARREN_ROUNDS") {
+        Ok(text) => text.parse().expect("WARREN_ROUNDS is a number"),
+        Err(_) => 50,
+    }
+}
+
+#[test]
+fn every_keys_last_value_survives_kills_inside_a_compaction() {
+    // A compaction begins a second after there is something to do.
+    let rounds = rounds().div_ceil(5);
+    let mut moments = Seeded::from_env("crash compaction");
+    let mut broker = Broker::durable(&[]);
+    let mut compacted = compacted::Model::new(broker.doors().kafka);
+    report::suite("crash compaction", || {
+        for round in 0..rounds {
+            let (seed, moment) = (moments.next(), Duration::from_micros(moments.below(30_000)));
+            std::thread::scope(|scope| {
+                let producer = scope.spawn(|| compacted.work(seed));
+                compacted.await_compaction();
+                pause(moment);
+                broker.kill();
+                if let Err(panic) = producer.join() {
+                    std::panic::resume_unwind(panic);
+                }
+            });
+            broker.restart();
+            compacted.verify(round);
+        }
+    });
+    let (confirmed, gone) = (compacted.confirmed_total(), compacted.gone_total());
+    report::say(&format!(
+        "crash compaction: {rounds} kills; {confirmed} records were confirmed, {gone} compacted away"
+    ));
+    assert!(gone > u64::from(rounds), "too little was compacted to prove anything");
     assert!(broker.stop().success(), "after all that it stops politely");
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use crate::support::{
     Seeded,
-    kafka::{Client, Produced},
+    kafka::{Client, Produced, Record},
 };
 
 const TOPIC: &str = "crash";
@@ -128,11 +128,11 @@ fn read(address: SocketAddr, from: usize) -> Vec<u64> {
         let fetched = client.fetch(TOPIC, next).expect("the broker is up");
         assert_eq!((fetched.error, fetched.high_watermark), (0, end));
         let before = next;
-        for (offset, value) in fetched.records {
+        for Record { offset, value, .. } in fetched.records {
             // A batch may begin before the offset that was asked for.
             if offset >= next {
                 assert_eq!(offset, next, "offsets have a gap");
-                found.push(number(&value));
+                found.push(number(&value.expect("every record has a value")));
                 next += 1;
             }
         }

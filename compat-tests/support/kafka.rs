@@ -26,9 +26,20 @@ pub(crate) struct Produced {
 pub(crate) struct Fetched {
     pub error: i16,
     pub high_watermark: i64,
-    /// (offset, value), from the first batch that holds the asked offset.
-    pub records: Vec<(i64, Vec<u8>)>,
+    /// From the first batch that holds the asked offset.
+    pub records: Vec<Record>,
 }
+
+/// A record as it was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+}
+
+/// Key and value of a record that is to be sent.
+pub(crate) type Pair = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> io::Result<Self> {
@@ -86,12 +97,27 @@ impl Client {
 
     /// As [`Client::create_topic`], of so many partitions.
     pub(crate) fn create_topic_of(&mut self, topic: &str, partitions: i32) -> io::Result<()> {
+        self.create_configured_topic(topic, partitions, &[])
+    }
+
+    /// As [`Client::create_topic_of`], with configs.
+    pub(crate) fn create_configured_topic(
+        &mut self,
+        topic: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> io::Result<()> {
         let mut body = 1_i32.to_be_bytes().to_vec();
         string(&mut body, topic);
         body.extend_from_slice(&partitions.to_be_bytes());
         body.extend_from_slice(&1_i16.to_be_bytes());
-        // No assignments, no configuration.
-        body.extend_from_slice(&[0; 8]);
+        // No assignments.
+        body.extend_from_slice(&0_i32.to_be_bytes());
+        body.extend_from_slice(&i32_of(configs.len()).to_be_bytes());
+        for (name, value) in configs {
+            string(&mut body, name);
+            string(&mut body, value);
+        }
         body.extend_from_slice(&10_000_i32.to_be_bytes());
         body.push(0);
         let correlation = self.send(19, 2, &body)?;
@@ -184,10 +210,13 @@ impl Client {
         let mut next = 0;
         loop {
             let records = self.fetch(topic, next)?.records;
-            let Some((last, _)) = records.last() else { return Ok(values) };
-            let new = records.iter().filter(|(offset, _)| *offset >= next);
-            values.extend(new.map(|(_, value)| String::from_utf8_lossy(value).into_owned()));
-            next = last + 1;
+            let Some(last) = records.last() else { return Ok(values) };
+            let new = records.iter().filter(|record| record.offset >= next);
+            let text = |record: &Record| {
+                String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned()
+            };
+            values.extend(new.map(text));
+            next = last.offset + 1;
         }
     }
 
@@ -241,6 +270,14 @@ impl Answer {
         text
     }
 
+    /// Bytes with their length before them; none for a negative one.
+    fn bytes(&mut self) -> Option<Vec<u8>> {
+        let length = usize::try_from(self.varint()).ok()?;
+        let bytes = self.bytes[self.at..self.at + length].to_vec();
+        self.at += length;
+        Some(bytes)
+    }
+
     /// A zigzag varint.
     fn varint(&mut self) -> i64 {
         let mut value = 0_u64;
@@ -256,7 +293,7 @@ impl Answer {
 }
 
 /// The records of whole uncompressed batches; a cut last batch is left out.
-fn records(answer: &mut Answer, length: usize) -> Vec<(i64, Vec<u8>)> {
+fn records(answer: &mut Answer, length: usize) -> Vec<Record> {
     let end = answer.at + length;
     let mut records = Vec::new();
     while answer.at + BATCH_HEADER_BYTES <= end {
@@ -277,10 +314,7 @@ fn records(answer: &mut Answer, length: usize) -> Vec<(i64, Vec<u8>)> {
             answer.at += 1;
             let _timestamp_delta = answer.varint();
             let offset = base_offset + answer.varint();
-            let key_length = usize::try_from(answer.varint()).unwrap_or(0);
-            answer.at += key_length;
-            let value_length = usize::try_from(answer.varint()).unwrap_or(0);
-            records.push((offset, answer.bytes[answer.at..answer.at + value_length].to_vec()));
+            records.push(Record { offset, key: answer.bytes(), value: answer.bytes() });
             answer.at = record_end;
         }
         answer.at = batch_end;
@@ -290,22 +324,30 @@ fn records(answer: &mut Answer, length: usize) -> Vec<(i64, Vec<u8>)> {
 
 /// A record batch v2 of keyless values, without a producer id.
 pub(crate) fn batch(values: &[Vec<u8>]) -> Vec<u8> {
+    let keyless: Vec<Pair> = values.iter().map(|value| (None, Some(value.clone()))).collect();
+    batch_of(&keyless)
+}
+
+/// As [`batch`], of records with keys, and without values where they have none.
+pub(crate) fn batch_of(pairs: &[Pair]) -> Vec<u8> {
     let mut body = 0_i16.to_be_bytes().to_vec();
-    body.extend_from_slice(&(i32_of(values.len()) - 1).to_be_bytes());
+    body.extend_from_slice(&(i32_of(pairs.len()) - 1).to_be_bytes());
     for timestamp in [1_700_000_000_000_i64; 2] {
         body.extend_from_slice(&timestamp.to_be_bytes());
     }
     body.extend_from_slice(&(-1_i64).to_be_bytes());
     body.extend_from_slice(&(-1_i16).to_be_bytes());
     body.extend_from_slice(&(-1_i32).to_be_bytes());
-    body.extend_from_slice(&i32_of(values.len()).to_be_bytes());
-    for (delta, value) in values.iter().enumerate() {
+    body.extend_from_slice(&i32_of(pairs.len()).to_be_bytes());
+    for (delta, (key, value)) in pairs.iter().enumerate() {
         let mut record = vec![0];
         varint(&mut record, 0);
         varint(&mut record, i64::from(i32_of(delta)));
-        varint(&mut record, -1);
-        varint(&mut record, i64::from(i32_of(value.len())));
-        record.extend_from_slice(value);
+        for bytes in [key, value] {
+            let length = bytes.as_ref().map_or(-1, |bytes| i64::from(i32_of(bytes.len())));
+            varint(&mut record, length);
+            record.extend_from_slice(bytes.as_deref().unwrap_or_default());
+        }
         varint(&mut record, 0);
         varint(&mut body, i64::from(i32_of(record.len())));
         body.extend_from_slice(&record);
