@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Measures Redis servers beside each other with Redis' own load tool, redis-benchmark.
+
+    compare.py redis=127.0.0.1:6379:PID warren=127.0.0.1:6380:PID [--tests lpush,set] [--pipelines 1,16]
+
+The servers run already, and lose their keys; PID is a server's process. Every row runs on each server in turn, `--runs`
+times, and prints medians: requests answered per second, and the server's CPU time per request.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import time
+
+TESTS = "lpush,rpop,set,get,incr,hset,sadd,zadd"
+
+# What takes needs what it takes.
+FILLED = {"rpop": "lpush", "lpop": "rpush", "spop": "sadd", "zpopmin": "zadd"}
+
+
+def cpu_us(pid):
+    """Of all threads, and in the kernel too."""
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) * 1_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def cli(host, port, *words):
+    subprocess.run(["redis-cli", "-h", host, "-p", port, *words], check=True, stdout=subprocess.DEVNULL)
+
+
+def run(server, test, pipelined, options):
+    host, port, pid = server
+    requests = options.requests * min(pipelined, 10)
+
+    def load(test, pipelined):
+        size = ["-n", str(requests), "-c", str(options.clients), "-d", str(options.bytes), "-r", "10000"]
+        command = ["redis-benchmark", "-h", host, "-p", port, "-t", test, "-P", str(pipelined), "-q", *size]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    cli(host, port, "flushall")
+    if test in FILLED:
+        load(FILLED[test], 16)
+    before, started = cpu_us(pid), time.monotonic()
+    load(test, pipelined)
+    return requests / (time.monotonic() - started), (cpu_us(pid) - before) / requests
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("servers", nargs="+", metavar="NAME=HOST:PORT:PID")
+    parser.add_argument("--tests", default=TESTS)
+    parser.add_argument("--pipelines", default="1,16")
+    parser.add_argument("--requests", type=int, default=100_000, help="of a row; ten times as many when pipelined")
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--bytes", type=int, default=100)
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    servers = dict(given.split("=", 1) for given in options.servers)
+    servers = {name: address.split(":") for name, address in servers.items()}
+    print(f"{'test':12}{'-P':>4}" + "".join(f"{name + ' req/s':>18}{'CPU us':>9}" for name in servers))
+    for test in options.tests.split(","):
+        for pipelined in map(int, options.pipelines.split(",")):
+            seen = {name: [] for name in servers}
+            for _ in range(options.runs):
+                for name, server in servers.items():
+                    seen[name].append(run(server, test, pipelined, options))
+            cells = [map(statistics.median, zip(*seen[name])) for name in servers]
+            row = "".join(f"{rate:18.0f}{cpu:9.2f}" for rate, cpu in map(tuple, cells))
+            print(f"{test:12}{pipelined:4}" + row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
