@@ -138,7 +138,8 @@ impl Session {
         let mut handle = opened.inspect_err(|_| door.broker.connections.remove(id))?;
         ready(&mut cx);
         handle.begin(&mut cx);
-        let alarm = if handle.publishes() { core.memory.subscribe(Arc::downgrade(&outlet)) } else { None };
+        let alarm =
+            if handle.publishing().is_some() { core.memory.subscribe(Arc::downgrade(&outlet)) } else { None };
         // Only who speaks 3.1 answers.
         let heartbeat = Heartbeat::new(door.settings.heartbeat.filter(|_| line.minor >= 1), now);
         Ok(Self {
@@ -258,7 +259,10 @@ impl Session {
                 | Event::Served(_)
                 | Event::Told(_)) => {
                     let (handle, mut cx) = self.split(output, now);
-                    handle.on_event(&mut cx, event)?;
+                    match (&event, handle.publishing_mut()) {
+                        (Event::GoOn, Some(publishing)) => publishing.go_on(cx.now_ms, cx.outlet),
+                        _ => handle.on_event(&mut cx, event)?,
+                    }
                 }
             }
         }
@@ -393,7 +397,7 @@ impl Session {
 
     fn must_wait(&mut self, cx: &mut task::Context<'_>) -> bool {
         let store = &self.door.broker.core.store;
-        if self.relief.is_none() && self.handle.publishes() && store.congested() {
+        if self.relief.is_none() && self.handle.publishing().is_some() && store.congested() {
             let store = store.clone();
             self.relief = Some(Box::pin(async move { store.relieved().await }));
         }

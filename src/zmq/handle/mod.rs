@@ -9,7 +9,10 @@ pub mod work;
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use super::{Door, Mapping, fault::Fault, line::Line, login::Login, socket::Socket, wire::Malformed};
+use super::{
+    Door, Mapping, fault::Fault, line::Line, login::Login, publishing::Publishing, socket::Socket,
+    wire::Malformed,
+};
 use crate::{
     broker::{
         events,
@@ -67,11 +70,14 @@ pub trait Handle: Send {
         Err(Malformed::UnexpectedCommand(if on { "SUBSCRIBE" } else { "CANCEL" }).into())
     }
 
-    /// The core has something.
+    /// The core has something; room again, only where nothing is published by [`Handle::publishing`].
     ///
     /// # Errors
     /// The fault that ends the connection.
-    fn on_event(&mut self, cx: &mut Context<'_>, event: Event) -> Result<(), Fault>;
+    fn on_event(&mut self, cx: &mut Context<'_>, event: Event) -> Result<(), Fault> {
+        let _ = (cx, event);
+        Ok(())
+    }
 
     /// Whatever was gathered leaves.
     fn flush(&mut self, cx: &mut Context<'_>) {
@@ -83,24 +89,30 @@ pub trait Handle: Send {
         let _ = written;
     }
 
-    /// Whether it publishes, so that alarms concern it.
-    fn publishes(&self) -> bool {
-        false
+    /// What it publishes by, if it does: alarms concern it, and it waits when that does.
+    fn publishing(&self) -> Option<&Publishing> {
+        None
+    }
+
+    fn publishing_mut(&mut self) -> Option<&mut Publishing> {
+        None
     }
 
     /// Whether nothing more may be read for now.
     fn waits(&self) -> bool {
-        false
+        self.publishing().is_some_and(Publishing::waits)
     }
 
     /// When it wants to be looked at.
     fn deadline(&self) -> Option<Instant> {
-        None
+        self.publishing().and_then(Publishing::deadline)
     }
 
     /// That time has come.
     fn on_deadline(&mut self, now: Instant) {
-        let _ = now;
+        if let Some(publishing) = self.publishing_mut() {
+            publishing.on_deadline(now);
+        }
     }
 
     /// The server goes down: nothing new is begun.

@@ -5,7 +5,7 @@
 //! says nothing is heard as its routing key and its body. Messages are transient, as ZeroMQ keeps none for whoever comes
 //! later.
 
-use std::{borrow::Cow, time::Instant};
+use std::borrow::Cow;
 
 use bytes::BytesMut;
 
@@ -104,32 +104,17 @@ impl Handle for Publish {
         Ok(())
     }
 
-    fn on_event(&mut self, cx: &mut Context<'_>, event: Event) -> Result<(), Fault> {
-        if let Event::GoOn = event {
-            self.publishing.go_on(cx.now_ms, cx.outlet);
-        }
-        Ok(())
-    }
-
     /// What a full queue refuses is lost to it: a PUB waits for nobody.
     fn flush(&mut self, cx: &mut Context<'_>) {
         self.publishing.hand_over(cx, None);
     }
 
-    fn publishes(&self) -> bool {
-        true
+    fn publishing(&self) -> Option<&Publishing> {
+        Some(&self.publishing)
     }
 
-    fn waits(&self) -> bool {
-        self.publishing.waits()
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.publishing.deadline()
-    }
-
-    fn on_deadline(&mut self, now: Instant) {
-        self.publishing.on_deadline(now);
+    fn publishing_mut(&mut self) -> Option<&mut Publishing> {
+        Some(&mut self.publishing)
     }
 
     fn end(&mut self, _: &Ended<'_>, _: Vec<Event>) {}

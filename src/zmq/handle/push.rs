@@ -2,7 +2,7 @@
 //!
 //! Messages are persistent; PUSH is told nothing of them, so that it never waits for a disk.
 
-use std::{borrow::Cow, time::Instant};
+use std::borrow::Cow;
 
 use bytes::BytesMut;
 
@@ -104,31 +104,16 @@ impl Handle for Push {
         Ok(())
     }
 
-    fn on_event(&mut self, cx: &mut Context<'_>, event: Event) -> Result<(), Fault> {
-        if let Event::GoOn = event {
-            self.publishing.go_on(cx.now_ms, cx.outlet);
-        }
-        Ok(())
-    }
-
     fn flush(&mut self, cx: &mut Context<'_>) {
         self.publishing.flush(cx);
     }
 
-    fn publishes(&self) -> bool {
-        true
+    fn publishing(&self) -> Option<&Publishing> {
+        Some(&self.publishing)
     }
 
-    fn waits(&self) -> bool {
-        self.publishing.waits()
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.publishing.deadline()
-    }
-
-    fn on_deadline(&mut self, now: Instant) {
-        self.publishing.on_deadline(now);
+    fn publishing_mut(&mut self) -> Option<&mut Publishing> {
+        Some(&mut self.publishing)
     }
 
     fn end(&mut self, _: &Ended<'_>, _: Vec<Event>) {

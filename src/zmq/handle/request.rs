@@ -235,10 +235,10 @@ impl Handle for Requester {
             Event::Confirm { first, last, .. } => self.resolve(cx, first, last, Ok(())),
             Event::Reject { first, last, .. } => self.resolve(cx, first, last, Err(Unanswered::NotStored)),
             Event::Deliver { entry, .. } => self.replied(cx, &entry.message),
-            Event::GoOn => self.publishing.go_on(cx.now_ms, cx.outlet),
             Event::Alarm(_)
             | Event::Cancelled { .. }
             | Event::Close { .. }
+            | Event::GoOn
             | Event::Heard(_)
             | Event::Loaded
             | Event::Served(_)
@@ -268,20 +268,16 @@ impl Handle for Requester {
         }
     }
 
-    fn publishes(&self) -> bool {
-        true
+    fn publishing(&self) -> Option<&Publishing> {
+        Some(&self.publishing)
+    }
+
+    fn publishing_mut(&mut self) -> Option<&mut Publishing> {
+        Some(&mut self.publishing)
     }
 
     fn waits(&self) -> bool {
         self.publishing.waits() || self.waiting() >= WAITING_MAX
-    }
-
-    fn deadline(&self) -> Option<std::time::Instant> {
-        self.publishing.deadline()
-    }
-
-    fn on_deadline(&mut self, now: std::time::Instant) {
-        self.publishing.on_deadline(now);
     }
 
     /// What is on its way to disk is still answered; nobody waits for those who answer themselves.
