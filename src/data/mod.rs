@@ -3,6 +3,7 @@
 pub mod expiration;
 pub mod field;
 pub mod glob;
+pub mod long_double;
 pub mod multipart;
 pub mod record;
 pub mod term;

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
+use bytes::BytesMut;
+
 use super::{
     Door,
     client::{Client, Silence},
@@ -31,7 +33,29 @@ pub struct Call<'a, 'k> {
     pub alone: bool,
 }
 
-impl<'a> Call<'a, '_> {
+impl<'a, 'k> Call<'a, 'k> {
+    /// A request that came by itself: its name and its arguments. Replies are appended to `out`.
+    pub fn new(
+        request: &'a [&'a [u8]],
+        out: &'a mut BytesMut,
+        client: &'a mut Client,
+        keys: &'a mut Access<'k>,
+        (door, now): (&'a Arc<Door>, Instant),
+    ) -> Self {
+        let arguments = request.get(1..).unwrap_or_default();
+        let reply = Reply { out, resp: client.resp };
+        Self { arguments, client, keys, reply, door, now, alone: true }
+    }
+
+    /// One of several: a transaction's, or a script's. Its reply is one of this one's.
+    pub fn inner<'b>(&'b mut self, request: &'b [&'b [u8]]) -> Call<'b, 'k>
+    where
+        'a: 'b,
+    {
+        let to = (self.door, self.now);
+        Call { alone: false, ..Call::new(request, self.reply.out, self.client, self.keys, to) }
+    }
+
     /// An argument; nothing where there is none, which the command's arity rules out.
     #[must_use]
     pub fn argument(&self, at: usize) -> &'a [u8] {
@@ -109,10 +133,13 @@ fn is_http(name: &[u8]) -> bool {
 }
 
 fn run_or_queue(call: &mut Call<'_, '_>, command: &'static Command, request: &[&[u8]]) -> Result<(), Fault> {
-    let admitted = admit(call, command, request);
-    if admitted.is_err() {
+    if let Err(refused) = admit(call, command, request) {
+        if command.name == "exec" {
+            transaction::forget(call.client);
+            return Err(Fault::ExecRefused(refused.into()));
+        }
         fail_transaction(call);
-        return admitted;
+        return Err(refused);
     }
     match &call.client.transaction {
         Some(_) if !command.runs_in_transaction() => {

@@ -8,7 +8,7 @@ use super::{
     fault::Fault,
     handle::{
         client, config, connection, generic, hash, inspect, list, pubsub, script, server, set, sorted_set,
-        stream, stream_group, string, transaction,
+        stream, stream_group, stream_info, string, transaction,
     },
     wire::number::integer,
 };
@@ -199,6 +199,7 @@ commands! {
     "getset" string::getset 3 [WRITE DENYOOM FAST] ONE, String;
     "incr" string::incr 2 [WRITE DENYOOM FAST] ONE, String;
     "incrby" string::incrby 3 [WRITE DENYOOM FAST] ONE, String;
+    "incrbyfloat" string::incrbyfloat 3 [WRITE DENYOOM FAST] ONE, String;
     "mget" string::mget -2 [READONLY FAST] ALL, String;
     "mset" string::mset -3 [WRITE DENYOOM] Keys::Range(1, -1, 2), String;
     "msetnx" string::msetnx -3 [WRITE DENYOOM] Keys::Range(1, -1, 2), String;
@@ -261,7 +262,7 @@ commands! {
     "xclaim" stream_group::xclaim -6 [WRITE FAST] ONE, Stream;
     "xdel" stream::xdel -3 [WRITE FAST] ONE, Stream;
     "xgroup" stream_group::xgroup -2 [WRITE DENYOOM] Keys::Range(2, 2, 1), Stream;
-    "xinfo" stream_group::xinfo -2 [READONLY] Keys::Range(2, 2, 1), Stream;
+    "xinfo" stream_info::xinfo -2 [READONLY] Keys::Range(2, 2, 1), Stream;
     "xlen" stream::xlen 2 [READONLY FAST] ONE, Stream;
     "xpending" stream_group::xpending -3 [READONLY] ONE, Stream;
     "xrange" stream::xrange -4 [READONLY] ONE, Stream;
@@ -308,6 +309,13 @@ pub fn find_numbered(name: &[u8]) -> Option<(usize, &'static Command)> {
     BY_NAME.get(&*lower).copied()
 }
 
+/// Whether an arity is that of so many words.
+#[must_use]
+pub fn takes(arity: i32, words: usize) -> bool {
+    let words = i32::try_from(words).unwrap_or(i32::MAX);
+    if arity >= 0 { words == arity } else { words >= -arity }
+}
+
 /// No command has a longer name.
 const NAME_BYTES_MAX: usize = 24;
 
@@ -320,8 +328,7 @@ impl Command {
     /// Whether a request of so many words, its name with them, may be one.
     #[must_use]
     pub fn takes(&self, words: usize) -> bool {
-        let words = i32::try_from(words).unwrap_or(i32::MAX);
-        if self.arity >= 0 { words == self.arity } else { words >= -self.arity }
+        takes(self.arity, words)
     }
 
     /// Whether it is done at once between `MULTI` and `EXEC`.
@@ -377,25 +384,6 @@ impl Command {
         match self.keys {
             Keys::Range(first, last, step) => (first, last, step),
             Keys::None | Keys::Counted(_) | Keys::Streams => (0, 0, 0),
-        }
-    }
-
-    /// The family it is documented in.
-    #[must_use]
-    pub fn group_word(&self) -> &'static str {
-        match self.group {
-            Group::Connection => "connection",
-            Group::Keyspace => "generic",
-            Group::Hash => "hash",
-            Group::List => "list",
-            Group::PubSub => "pubsub",
-            Group::Scripting => "scripting",
-            Group::Set => "set",
-            Group::SortedSet => "sorted-set",
-            Group::Stream => "stream",
-            Group::Server => "server",
-            Group::String => "string",
-            Group::Transaction => "transactions",
         }
     }
 

@@ -403,16 +403,7 @@ impl Visit<'_> {
         if let Some((request, until)) = again {
             let request: Vec<&[u8]> = request.iter().map(|word| &**word).collect();
             client.again_until = Some(until);
-            let mut call = Call {
-                arguments: request.get(1..).unwrap_or_default(),
-                reply: Reply { out: replies, resp: client.resp },
-                client,
-                keys: &mut keys,
-                door,
-                now: self.now,
-                alone: true,
-            };
-            call::handle(&mut call, &request);
+            call::handle(&mut Call::new(&request, replies, client, &mut keys, (door, self.now)), &request);
             client.again_until = None;
             if client.blocked.is_some() {
                 return (keys.leave(), Ok(false));
@@ -429,15 +420,7 @@ impl Visit<'_> {
                 Ok(Front::Whole { bytes }) => {
                     let request = decoder.arguments(rest);
                     if !request.is_empty() {
-                        let mut call = Call {
-                            arguments: request.get(1..).unwrap_or_default(),
-                            reply: Reply { out: replies, resp: client.resp },
-                            client,
-                            keys: &mut keys,
-                            door,
-                            now: self.now,
-                            alone: true,
-                        };
+                        let mut call = Call::new(&request, replies, client, &mut keys, (door, self.now));
                         self.last = call::handle(&mut call, &request).unwrap_or("NULL");
                         keys.serve();
                         self.handled += 1;

@@ -11,6 +11,10 @@ pub enum Fault {
     Err(Cow<'static, str>),
     BusyGroup,
     ExecAbort,
+    /// `EXEC` itself is, and with it everything that was held back.
+    ExecRefused(Box<Fault>),
+    /// To no number, or to none that is finite.
+    IncrementedToNothing,
     InvalidExpire(&'static str),
     HelloWithoutAuth,
     NoAuth,
@@ -101,6 +105,12 @@ impl fmt::Display for Fault {
             Self::Err(text) => write!(f, "ERR {text}"),
             Self::BusyGroup => f.write_str("BUSYGROUP Consumer Group name already exists"),
             Self::ExecAbort => f.write_str("EXECABORT Transaction discarded because of previous errors."),
+            Self::ExecRefused(why) => {
+                let why = why.to_string();
+                let why = why.strip_prefix("ERR ").unwrap_or(&why);
+                write!(f, "EXECABORT Transaction discarded because of: {why}")
+            }
+            Self::IncrementedToNothing => f.write_str("ERR increment would produce NaN or Infinity"),
             Self::InvalidExpire(command) => write!(f, "ERR invalid expire time in '{command}' command"),
             Self::HelloWithoutAuth => f.write_str(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",

@@ -10,17 +10,19 @@ use crate::{
         keyspace::waiters::{ServedWith, Wants},
         list::{End, List},
     },
+    data::long_double::LongDouble,
     redis::{
         call::Call,
         client::{Blocked, Shape, end},
         fault::Fault,
-        wire::{number::float, reply::Reply},
+        wire::reply::Reply,
     },
 };
 
 /// How long to wait, in seconds; 0 is for ever. `None`: for ever.
 fn timeout(argument: &[u8]) -> Result<Option<Duration>, Fault> {
-    let seconds = float(argument).ok_or(Fault::err("timeout is not a float or out of range"))?;
+    let seconds =
+        LongDouble::parse(argument).ok_or(Fault::err("timeout is not a float or out of range"))?.to_f64();
     let ms = (seconds * 1000.0).ceil();
     // What does not fit comes out negative, in Redis too.
     if ms < 0.0 || ms >= i64::MAX as f64 {
@@ -96,9 +98,8 @@ pub fn brpop(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 /// `BLMPOP timeout numkeys key … LEFT|RIGHT [COUNT count]`
 pub fn blmpop(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let (first, rest) = call.arguments.split_first().ok_or(Fault::Syntax)?;
-    let asked = many_keys(rest);
+    let asked = many_keys(rest)?;
     let timeout = timeout(first)?;
-    let asked = asked?;
     if !pop_of_any(call, &asked)? {
         let wants = Wants::Elements { from: asked.from, count: asked.count };
         block(call, asked.keys, timeout, (wants, Shape::KeyAndElements));

@@ -2,37 +2,32 @@
 
 use std::sync::Arc;
 
+use super::subcommand::{self, Subcommand};
 use crate::{
     broker::outlet::Event,
     redis::{call::Call, client::Silence, clients::ClientInfo, fault::Fault, wire::number::integer},
 };
 
-type Subcommand = fn(&mut Call<'_, '_>) -> Result<(), Fault>;
-
-/// Name, arity (as in the table of commands, counted with `CLIENT`), and what does it.
-const SUBCOMMANDS: &[(&str, i32, Subcommand)] = &[
-    ("getname", 2, getname),
-    ("id", 2, id),
-    ("info", 2, info),
-    ("kill", -3, kill),
-    ("list", -2, list),
-    ("no-evict", 3, no_evict),
-    ("reply", 3, reply),
-    ("setinfo", 4, setinfo),
-    ("setname", 3, setname),
+const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand("getname", 2, "", "This connection's name.", getname),
+    Subcommand("id", 2, "", "This connection's number.", id),
+    Subcommand("info", 2, "", "This connection's line of LIST.", info),
+    Subcommand(
+        "kill",
+        -3,
+        "ip:port | [ID id] [TYPE type] [USER user] [ADDR ip:port] [LADDR ip:port] [SKIPME yes|no]",
+        "Closes the connections that are meant.",
+        kill,
+    ),
+    Subcommand("list", -2, "[TYPE type | ID id [id …]]", "A line for each connection.", list),
+    Subcommand("no-evict", 3, "ON|OFF", "Nothing: nobody is evicted.", no_evict),
+    Subcommand("reply", 3, "ON|OFF|SKIP", "Whether this connection is answered.", reply),
+    Subcommand("setinfo", 4, "LIB-NAME|LIB-VER value", "What the client is made with.", setinfo),
+    Subcommand("setname", 3, "name", "Gives this connection a name.", setname),
 ];
 
 pub fn client(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let asked = call.argument(0);
-    let found = SUBCOMMANDS.iter().find(|(name, _, _)| asked.eq_ignore_ascii_case(name.as_bytes()));
-    let Some((_, arity, subcommand)) = found else {
-        return Err(Fault::UnknownSubcommand { command: "client", name: asked.to_vec() });
-    };
-    let words = i32::try_from(call.arguments.len()).unwrap_or(i32::MAX).saturating_add(1);
-    if (*arity >= 0 && words != *arity) || words < -*arity {
-        return Err(Fault::arity_of("client", asked));
-    }
-    subcommand(call)
+    subcommand::run(call, "client", SUBCOMMANDS)
 }
 
 /// A name that may be shown in a list.
@@ -140,9 +135,9 @@ fn list(call: &mut Call<'_, '_>) -> Result<(), Fault> {
             all.retain(|info| info.kind() == kind);
         }
         [word, ids @ ..] if word.eq_ignore_ascii_case(b"id") && !ids.is_empty() => {
-            let ids: Option<Vec<u64>> = ids.iter().map(|id| client_id(id)).collect();
+            let ids: Option<Vec<i64>> = ids.iter().map(|id| integer(id)).collect();
             let ids = ids.ok_or(Fault::err("Invalid client ID"))?;
-            all.retain(|info| ids.contains(&info.id.0));
+            all.retain(|info| ids.contains(&info.id.0.cast_signed()));
         }
         _ => return Err(Fault::Syntax),
     }

@@ -1,5 +1,6 @@
 //! `CONFIG GET`: what of the server's settings has a name in Redis. They are changed elsewhere.
 
+use super::subcommand::{self, Subcommand};
 use crate::{
     broker::keyspace::DBS,
     data::glob,
@@ -34,15 +35,15 @@ const SETTINGS: &[(&str, Setting)] = &[
     ("timeout", |_| "0".to_owned()),
 ];
 
-/// `CONFIG GET pattern …`
+const SUBCOMMANDS: &[Subcommand] =
+    &[Subcommand("get", -3, "pattern [pattern …]", "Settings with their values.", get)];
+
 pub fn config(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let (asked, patterns) = (call.argument(0), call.rest(1));
-    if !asked.eq_ignore_ascii_case(b"get") {
-        return Err(Fault::UnknownSubcommand { command: "config", name: asked.to_vec() });
-    }
-    if patterns.is_empty() {
-        return Err(Fault::arity_of("config", asked));
-    }
+    subcommand::run(call, "config", SUBCOMMANDS)
+}
+
+fn get(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let patterns = call.rest(1);
     let by = |name: &str| {
         let matches = |pattern: &&&[u8]| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes());
         patterns.iter().find(matches).copied()

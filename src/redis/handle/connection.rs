@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{generic::db_of, transaction::unwatch_all};
+use super::{generic::db_of, transaction};
 use crate::{
     broker::auth::User,
     redis::{
@@ -52,8 +52,7 @@ pub fn quit(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 
 /// As if the client had just come.
 pub fn reset(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    call.client.transaction = None;
-    unwatch_all(call.client);
+    transaction::forget(call.client);
     super::pubsub::forget(call.client);
     call.client.db = 0;
     call.client.resp = Resp::V2;

@@ -1,9 +1,18 @@
 //! Keys, whatever they hold.
 
 use crate::{
-    broker::keyspace::{DBS, value::Kind},
+    broker::keyspace::{
+        DBS,
+        state::State,
+        value::{Held, Kind},
+        waiters::Db,
+    },
     data::glob,
-    redis::{call::Call, fault::Fault, wire::number::integer},
+    redis::{
+        call::Call,
+        fault::Fault,
+        wire::{number::integer, reply::Reply},
+    },
 };
 
 /// Domain time at which something relative or absolute comes, in seconds or milliseconds.
@@ -83,8 +92,24 @@ impl<'a> Scan<'a> {
     /// `cursor [MATCH pattern] [COUNT count] [TYPE type]`
     pub(super) fn of(words: &[&'a [u8]], with_type: bool) -> Result<Self, Fault> {
         let (cursor, options) = words.split_first().ok_or(Fault::Syntax)?;
-        let after = std::str::from_utf8(cursor).ok().and_then(|text| text.parse::<u64>().ok());
-        let after = after.ok_or(Fault::err("invalid cursor"))?;
+        Self::after(cursor_of(cursor)?, options, with_type)
+    }
+
+    /// `key cursor [MATCH pattern] [COUNT count]`, with what is scanned; options are looked at only where there is some.
+    pub(super) fn of_key<'k, T: Held>(
+        words: &[&'a [u8]],
+        keys: &'k State,
+        db: Db,
+    ) -> Result<Option<(Self, &'k T)>, Fault> {
+        let [key, cursor, options @ ..] = words else { return Err(Fault::Syntax) };
+        let after = cursor_of(cursor)?;
+        match keys.get::<T>(db, key)? {
+            Some(held) => Ok(Some((Self::after(after, options, false)?, held))),
+            None => Ok(None),
+        }
+    }
+
+    fn after(after: u64, options: &[&'a [u8]], with_type: bool) -> Result<Self, Fault> {
         let mut scan = Self { after, pattern: b"*", count: 10, kind: None };
         for option in options.chunks(2) {
             let [word, value] = *option else { return Err(Fault::Syntax) };
@@ -104,6 +129,30 @@ impl<'a> Scan<'a> {
     pub(super) fn wants(&self, name: &[u8]) -> bool {
         glob::matches(self.pattern, name)
     }
+}
+
+/// A cursor, as C's `strtoul` reads it: nothing is 0, and below 0 it goes on from the other end.
+fn cursor_of(word: &[u8]) -> Result<u64, Fault> {
+    if word.is_empty() {
+        return Ok(0);
+    }
+    let (negative, digits) = match word {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, word),
+    };
+    let is_number = digits.iter().all(u8::is_ascii_digit);
+    let n = std::str::from_utf8(digits).ok().filter(|_| is_number).and_then(|text| text.parse::<u64>().ok());
+    let n = n.ok_or(Fault::err("invalid cursor"))?;
+    Ok(if negative { n.wrapping_neg() } else { n })
+}
+
+/// What is told of a key's scan: all of it at once, as Redis does with small ones.
+pub(super) fn tell_scan(reply: &mut Reply<'_>, found: &[&[u8]]) {
+    reply.array(2);
+    reply.text("0");
+    reply.array(found.len());
+    found.iter().for_each(|word| reply.bulk(word));
 }
 
 /// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`. The cursor is the last key's id, so that a key which is there
@@ -266,7 +315,8 @@ pub fn renamenx(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 
 /// A name space's number.
 pub(super) fn db_of(argument: &[u8]) -> Result<u8, Fault> {
-    let n = integer(argument).filter(|n| i32::try_from(*n).is_ok()).ok_or(Fault::NotInteger)?;
+    let n = i32::try_from(integer(argument).ok_or(Fault::NotInteger)?)
+        .map_err(|_| Fault::err("value is out of range, value must between -2147483648 and 2147483647"))?;
     u8::try_from(n).ok().filter(|db| *db < DBS).ok_or(Fault::err("DB index is out of range"))
 }
 

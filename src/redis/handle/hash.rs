@@ -1,12 +1,10 @@
 //! Hashes.
 
+use super::generic::{Scan, tell_scan};
 use crate::{
     broker::keyspace::fields::Hash,
-    redis::{
-        call::Call,
-        fault::Fault,
-        wire::number::{integer, score},
-    },
+    data::long_double::LongDouble,
+    redis::{call::Call, fault::Fault, wire::number::integer},
 };
 
 /// Sets fields with their values; how many are new.
@@ -124,32 +122,30 @@ pub fn hincrby(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `HSCAN key cursor [MATCH pattern] [COUNT count]`: all of it at once, as Redis does with small ones.
+/// `HSCAN key cursor [MATCH pattern] [COUNT count]`
 pub fn hscan(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let scan = super::generic::Scan::of(call.rest(1), false)?;
-    let hash = call.keys.get::<Hash>(call.client.db, call.argument(0))?;
-    let found: Vec<_> =
-        hash.into_iter().flat_map(Hash::iter).filter(|(field, _)| scan.wants(field)).collect();
-    call.reply.array(2);
-    call.reply.text("0");
-    call.reply.array(found.len() * 2);
-    for (field, value) in found {
-        call.reply.bulk(field);
-        call.reply.bulk(value);
-    }
+    let found: Vec<&[u8]> = match Scan::of_key::<Hash>(call.arguments, call.keys, call.client.db)? {
+        Some((scan, hash)) => {
+            hash.iter().filter(|(field, _)| scan.wants(field)).flat_map(<[&[u8]; 2]>::from).collect()
+        }
+        None => Vec::new(),
+    };
+    tell_scan(&mut call.reply, &found);
     Ok(())
 }
 
-/// A number in a hash, as scores are written.
+/// `HINCRBYFLOAT key field increment`
 pub fn hincrbyfloat(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let (db, key, field, by) = (call.db(), call.argument(0), call.argument(1), call.float(2)?);
+    let (db, key, field) = (call.db(), call.argument(0), call.argument(1));
+    let by = LongDouble::parse(call.argument(2)).ok_or(Fault::NotFloat)?;
+    if by.is_infinite() {
+        return Err(Fault::err("value is NaN or Infinity"));
+    }
     let old = match call.keys.get::<Hash>(db, key)?.and_then(|hash| hash.get(field)) {
-        Some(value) => {
-            crate::redis::wire::number::float(value).ok_or(Fault::err("hash value is not a float"))?
-        }
-        None => 0.0,
+        Some(value) => LongDouble::parse(value).ok_or(Fault::err("hash value is not a float"))?,
+        None => LongDouble::ZERO,
     };
-    let new = score(old + by);
+    let new = old.plus(by).ok_or(Fault::IncrementedToNothing)?.to_string();
     call.keys.change_or_make(db, key, |hash: &mut Hash, slots| hash.set(field, new.as_bytes(), slots))?;
     call.reply.text(&new);
     Ok(())

@@ -1,5 +1,6 @@
 //! How keys are kept: `OBJECT` and `MEMORY`. The encodings are those that Redis would have chosen, for those who look.
 
+use super::subcommand::{self, Subcommand};
 use crate::{
     broker::keyspace::{
         fields::{Hash, Set},
@@ -12,20 +13,27 @@ use crate::{
     redis::{call::Call, fault::Fault, wire::number::integer},
 };
 
-/// `OBJECT ENCODING key | FREQ key`
+const OBJECT: &[Subcommand] = &[
+    Subcommand("encoding", 3, "key", "What Redis would keep the value in.", object_encoding),
+    Subcommand("freq", 3, "key", "Refused, as by a Redis without an LFU policy.", object_freq),
+];
+
 pub fn object(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let (asked, key) = (call.argument(0), call.argument(1));
-    let kind = call.keys.kind(call.client.db, key);
-    match (asked.to_ascii_lowercase().as_slice(), call.arguments.len()) {
-        (b"encoding" | b"freq", n) if n != 2 => return Err(Fault::arity_of("object", asked)),
-        (b"encoding", _) => {
-            let encoding = kind.map(|kind| encoding(call.keys, call.client.db, key, kind));
-            call.reply.bulk_or_null(encoding.map(str::as_bytes));
-        }
-        (b"freq", _) if kind.is_none() => call.reply.null(),
-        (b"freq", _) => return Err(Fault::err(NO_LFU)),
-        _ => return Err(Fault::UnknownSubcommand { command: "object", name: asked.to_vec() }),
+    subcommand::run(call, "object", OBJECT)
+}
+
+fn object_encoding(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let (db, key) = (call.db(), call.argument(1));
+    let encoding = call.keys.kind(db, key).map(|kind| encoding(call.keys, db, key, kind));
+    call.reply.bulk_or_null(encoding.map(str::as_bytes));
+    Ok(())
+}
+
+fn object_freq(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    if call.keys.kind(call.client.db, call.argument(1)).is_some() {
+        return Err(Fault::err(NO_LFU));
     }
+    call.reply.null();
     Ok(())
 }
 
@@ -72,22 +80,26 @@ fn encoding(keys: &State, db: Db, key: &[u8], kind: Kind) -> &'static str {
     }
 }
 
-/// `MEMORY USAGE key [SAMPLES count]`: what it takes here, which is known without samples.
+const MEMORY: &[Subcommand] =
+    &[Subcommand("usage", -3, "key [SAMPLES count]", "Bytes that a key takes.", memory_usage)];
+
 pub fn memory(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let asked = call.argument(0);
-    if !asked.eq_ignore_ascii_case(b"usage") {
-        return Err(Fault::UnknownSubcommand { command: "memory", name: asked.to_vec() });
-    }
-    match *call.rest(2) {
-        [] if call.arguments.len() < 2 => return Err(Fault::arity_of("memory", asked)),
-        [] => {}
-        [word, count] if word.eq_ignore_ascii_case(b"samples") => {
-            let count = integer(count).ok_or(Fault::NotInteger)?;
-            if count < 0 {
-                return Err(Fault::Syntax);
-            }
+    subcommand::run(call, "memory", MEMORY)
+}
+
+/// What it takes here, which is known without samples.
+fn memory_usage(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let mut options = call.rest(2);
+    while let [word, count, rest @ ..] = options
+        && word.eq_ignore_ascii_case(b"samples")
+    {
+        if integer(count).ok_or(Fault::NotInteger)? < 0 {
+            return Err(Fault::Syntax);
         }
-        _ => return Err(Fault::Syntax),
+        options = rest;
+    }
+    if !options.is_empty() {
+        return Err(Fault::Syntax);
     }
     match call.keys.key_bytes(call.client.db, call.argument(1)) {
         Some(bytes) => call.reply.count(bytes),

@@ -6,9 +6,6 @@ use crate::{
     redis::{call::Call, client::end, fault::Fault, wire::number::integer},
 };
 
-/// The most of anything a command may ask for.
-const COUNT_MAX: i64 = i64::MAX / 2;
-
 fn push(call: &mut Call<'_, '_>, to: End, only_existing: bool) -> Result<(), Fault> {
     let (db, key, elements) = (call.db(), call.argument(0), call.rest(1));
     if only_existing && call.keys.get::<List>(db, key)?.is_none() {
@@ -96,25 +93,24 @@ pub(super) struct ManyKeys<'a> {
     pub(super) count: usize,
 }
 
+fn positive(word: &[u8]) -> Option<usize> {
+    integer(word).and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0)
+}
+
 /// `numkeys key … LEFT|RIGHT [COUNT count]`
 pub(super) fn many_keys<'a>(arguments: &'a [&'a [u8]]) -> Result<ManyKeys<'a>, Fault> {
     let (first, rest) = arguments.split_first().ok_or(Fault::Syntax)?;
-    let number = integer(first).filter(|n| (1..=COUNT_MAX).contains(n));
-    let number = number.ok_or(Fault::err("numkeys should be greater than 0"))?;
-    let (keys, rest) =
-        usize::try_from(number).ok().and_then(|n| rest.split_at_checked(n)).ok_or(Fault::Syntax)?;
+    let number = positive(first).ok_or(Fault::err("numkeys should be greater than 0"))?;
+    let (keys, rest) = rest.split_at_checked(number).ok_or(Fault::Syntax)?;
     let (which, options) = rest.split_first().ok_or(Fault::Syntax)?;
     let from = end(which).ok_or(Fault::Syntax)?;
-    let count = match *options {
-        [] => 1,
-        [word, count] if word.eq_ignore_ascii_case(b"count") => {
-            let count = integer(count).filter(|n| (1..=COUNT_MAX).contains(n));
-            let count = count.ok_or(Fault::err("count should be greater than 0"))?;
-            usize::try_from(count).unwrap_or(usize::MAX)
+    let (count, rest) = match *options {
+        [word, count, ref rest @ ..] if word.eq_ignore_ascii_case(b"count") => {
+            (positive(count).ok_or(Fault::err("count should be greater than 0"))?, rest)
         }
-        _ => return Err(Fault::Syntax),
+        ref rest => (1, rest),
     };
-    Ok(ManyKeys { keys, from, count })
+    if rest.is_empty() { Ok(ManyKeys { keys, from, count }) } else { Err(Fault::Syntax) }
 }
 
 pub fn lmpop(call: &mut Call<'_, '_>) -> Result<(), Fault> {
@@ -239,27 +235,20 @@ fn search(options: &[&[u8]]) -> Result<(Search, bool), Fault> {
     let mut all = false;
     for option in options.chunks(2) {
         let [word, value] = *option else { return Err(Fault::Syntax) };
-        let number = || integer(value).ok_or(Fault::NotInteger);
+        let count = integer(value).and_then(|n| usize::try_from(n).ok());
         match word {
             word if word.eq_ignore_ascii_case(b"rank") => {
-                search.rank = number()?;
+                search.rank = integer(value).ok_or(Fault::NotInteger)?;
                 if search.rank == 0 {
                     return Err(Fault::err(RANK_ZERO));
                 }
-                if search.rank == i64::MIN {
-                    return Err(Fault::err(
-                        "value is out of range, value must between -9223372036854775807 and 9223372036854775807",
-                    ));
-                }
             }
             word if word.eq_ignore_ascii_case(b"count") => {
-                search.count =
-                    usize::try_from(number()?).map_err(|_| Fault::err("COUNT can't be negative"))?;
+                search.count = count.ok_or(Fault::err("COUNT can't be negative"))?;
                 all = true;
             }
             word if word.eq_ignore_ascii_case(b"maxlen") => {
-                let len = usize::try_from(number()?).map_err(|_| Fault::err("MAXLEN can't be negative"))?;
-                search.compared_max = len;
+                search.compared_max = count.ok_or(Fault::err("MAXLEN can't be negative"))?;
             }
             _ => return Err(Fault::Syntax),
         }

@@ -15,5 +15,7 @@ pub mod set;
 pub mod sorted_set;
 pub mod stream;
 pub mod stream_group;
+pub mod stream_info;
 pub mod string;
+mod subcommand;
 pub mod transaction;

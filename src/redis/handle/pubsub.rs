@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::subcommand::{self, Subcommand};
 use crate::{
     broker::{
         channels::{By, EXCHANGE, Heard},
@@ -153,30 +154,44 @@ pub fn heard(reply: &mut Reply<'_>, heard: &Heard) {
     reply.bulk(&heard.message);
 }
 
-/// `PUBSUB CHANNELS [pattern] | NUMSUB [channel …] | NUMPAT`
+const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand("channels", -2, "[pattern]", "Channels that somebody listens to.", channels),
+    Subcommand("numpat", 2, "", "How many patterns are listened to.", numpat),
+    Subcommand("numsub", -2, "[channel …]", "How many listen to each of these channels.", numsub),
+];
+
 pub fn pubsub(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let asked = call.argument(0);
-    let channels = &vhost(call.client)?.channels;
-    match (asked.to_ascii_lowercase().as_slice(), call.rest(1)) {
-        (b"channels", rest @ ([] | [_])) => {
-            let pattern = rest.first().copied().unwrap_or(b"*");
-            let names: Vec<_> =
-                channels.names().into_iter().filter(|name| glob::matches(pattern, name)).collect();
-            call.reply.array(names.len());
-            names.iter().for_each(|name| call.reply.bulk(name));
+    subcommand::run(call, "pubsub", SUBCOMMANDS)
+}
+
+fn channels(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let pattern = match *call.rest(1) {
+        [] => b"*",
+        [pattern] => pattern,
+        _ => {
+            let name = call.argument(0).to_vec();
+            return Err(Fault::SubcommandSyntax { command: "pubsub", name });
         }
-        (b"numsub", names) => {
-            call.reply.array(names.len() * 2);
-            for name in names {
-                call.reply.bulk(name);
-                call.reply.count(channels.listeners(name));
-            }
-        }
-        (b"numpat", []) => call.reply.count(channels.patterns()),
-        (b"channels" | b"numpat", _) => {
-            return Err(Fault::SubcommandSyntax { command: "pubsub", name: asked.to_vec() });
-        }
-        _ => return Err(Fault::UnknownSubcommand { command: "pubsub", name: asked.to_vec() }),
+    };
+    let names = vhost(call.client)?.channels.names();
+    let names: Vec<_> = names.into_iter().filter(|name| glob::matches(pattern, name)).collect();
+    call.reply.array(names.len());
+    names.iter().for_each(|name| call.reply.bulk(name));
+    Ok(())
+}
+
+fn numsub(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let (vhost, names) = (vhost(call.client)?, call.rest(1));
+    call.reply.array(names.len() * 2);
+    for name in names {
+        call.reply.bulk(name);
+        call.reply.count(vhost.channels.listeners(name));
     }
+    Ok(())
+}
+
+fn numpat(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let patterns = vhost(call.client)?.channels.patterns();
+    call.reply.count(patterns);
     Ok(())
 }

@@ -11,13 +11,14 @@ mod rq;
 use bytes::BytesMut;
 use sha1::{Digest, Sha1};
 
+use super::subcommand::{self, Subcommand};
 use crate::{
     broker::keyspace::text::Text,
     redis::{
         call::{self, Call},
         command,
         fault::Fault,
-        wire::{number::integer, reply::Reply},
+        wire::number::integer,
     },
 };
 
@@ -74,6 +75,9 @@ const KNOWN: &[(&str, &str, Native)] = &[
     ("cfc2f03eedca3549565274b1b2452765456ea38c", "rq: a limit is forgotten", rq::forget_limit),
 ];
 
+/// Of a SHA-1 in hexadecimal digits.
+const SHA1_CHARS: usize = 40;
+
 fn known(sha1: &[u8]) -> Option<Native> {
     KNOWN
         .iter()
@@ -106,35 +110,49 @@ pub fn eval(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 
 /// `EVALSHA sha1 numkeys key … argument …`
 pub fn evalsha(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let sha1 = call.argument(0);
+    if sha1.len() != SHA1_CHARS {
+        return Err(Fault::NoScript);
+    }
     let given = given(call.rest(1))?;
-    let native = known(call.argument(0)).ok_or(Fault::NoScript)?;
+    let native = known(sha1).ok_or(Fault::NoScript)?;
     native(call, given)
 }
 
-/// `SCRIPT LOAD script | EXISTS sha1 … | FLUSH [ASYNC|SYNC]`
+const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand("exists", -3, "sha1 [sha1 …]", "Which of these scripts are known.", exists),
+    Subcommand("flush", -2, "[ASYNC|SYNC]", "Nothing: known scripts stay known.", flush),
+    Subcommand("load", 3, "script", "A known script's SHA-1.", load),
+];
+
 pub fn script(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let asked = call.argument(0);
-    match (asked.to_ascii_lowercase().as_slice(), call.rest(1)) {
-        (b"load", [script]) => {
-            let sha1 = sha1_of(script);
-            if known(sha1.as_bytes()).is_none() {
-                return Err(Fault::UnknownScript(sha1));
-            }
-            call.reply.text(&sha1);
-        }
-        (b"exists", all @ [_, ..]) => {
-            call.reply.array(all.len());
-            all.iter().for_each(|sha1| call.reply.flag(known(sha1).is_some()));
-        }
-        // What is known is always known.
-        (b"flush", []) => call.reply.ok(),
-        (b"flush", [word]) if word.eq_ignore_ascii_case(b"async") || word.eq_ignore_ascii_case(b"sync") => {
-            call.reply.ok();
-        }
-        (b"flush", [_]) => return Err(Fault::err("SCRIPT FLUSH only support SYNC|ASYNC option")),
-        (b"load" | b"exists" | b"flush", _) => return Err(Fault::arity_of("script", asked)),
-        _ => return Err(Fault::UnknownSubcommand { command: "script", name: asked.to_vec() }),
+    subcommand::run(call, "script", SUBCOMMANDS)
+}
+
+fn load(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let sha1 = sha1_of(call.argument(1));
+    if known(sha1.as_bytes()).is_none() {
+        return Err(Fault::UnknownScript(sha1));
     }
+    call.reply.text(&sha1);
+    Ok(())
+}
+
+fn exists(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let all = call.rest(1);
+    call.reply.array(all.len());
+    all.iter().for_each(|sha1| call.reply.flag(known(sha1).is_some()));
+    Ok(())
+}
+
+fn flush(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let is_way = |word: &[u8]| word.eq_ignore_ascii_case(b"async") || word.eq_ignore_ascii_case(b"sync");
+    match *call.rest(1) {
+        [] => {}
+        [word] if is_way(word) => {}
+        _ => return Err(Fault::err("SCRIPT FLUSH only support SYNC|ASYNC option")),
+    }
+    call.reply.ok();
     Ok(())
 }
 
@@ -142,15 +160,8 @@ pub fn script(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 fn perform(call: &mut Call<'_, '_>, words: &[&[u8]]) -> Result<(), Fault> {
     let Some(command) = words.first().and_then(|name| command::find(name)) else { return Ok(()) };
     let mut unheard = BytesMut::new();
-    let mut inner = Call {
-        arguments: words.get(1..).unwrap_or_default(),
-        reply: Reply { out: &mut unheard, resp: call.client.resp },
-        client: call.client,
-        keys: call.keys,
-        door: call.door,
-        now: call.now,
-        alone: false,
-    };
+    let mut inner = call.inner(words);
+    inner.reply.out = &mut unheard;
     call::admit(&inner, command, words)?;
     call::run(&mut inner, command)
 }

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::subcommand::{self, Subcommand};
 use crate::{
     broker::keyspace::DBS,
+    data::glob,
     observe::process,
     redis::{
         VERSION,
@@ -14,36 +16,68 @@ use crate::{
     },
 };
 
-/// `COMMAND [COUNT | LIST | INFO [name …] | DOCS [name …] | GETKEYS command …]`
+/// There is no `DOCS` among them: `redis-cli` then shows what it knows itself, which is more than names.
+const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand("count", 2, "", "How many commands there are.", count),
+    Subcommand("getkeys", -4, "command [argument …]", "The keys among a command's words.", getkeys),
+    Subcommand("info", -2, "[command …]", "What these commands are, or all.", info_of),
+    Subcommand("list", -2, "[FILTERBY ACLCAT category | PATTERN pattern]", "Names of commands.", list),
+];
+
+/// `COMMAND [subcommand]`
 pub fn command(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let Some((subcommand, rest)) = call.arguments.split_first() else {
-        call.reply.array(COMMANDS.len());
-        COMMANDS.iter().for_each(|command| describe(&mut call.reply, command));
-        return Ok(());
-    };
-    match subcommand.to_ascii_lowercase().as_slice() {
-        b"count" if rest.is_empty() => call.reply.count(COMMANDS.len()),
-        b"list" if rest.is_empty() => {
-            call.reply.array(COMMANDS.len());
-            COMMANDS.iter().for_each(|command| call.reply.text(command.name));
-        }
-        b"info" if rest.is_empty() => {
-            call.reply.array(COMMANDS.len());
-            COMMANDS.iter().for_each(|command| describe(&mut call.reply, command));
-        }
-        b"info" => {
-            call.reply.array(rest.len());
-            for name in rest {
-                match command::find(name) {
-                    Some(command) => describe(&mut call.reply, command),
-                    None => call.reply.null(),
-                }
+    if !call.arguments.is_empty() {
+        return subcommand::run(call, "command", SUBCOMMANDS);
+    }
+    describe_all(&mut call.reply);
+    Ok(())
+}
+
+fn describe_all(reply: &mut Reply<'_>) {
+    reply.array(COMMANDS.len());
+    COMMANDS.iter().for_each(|command| describe(reply, command));
+}
+
+fn count(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    call.reply.count(COMMANDS.len());
+    Ok(())
+}
+
+fn list(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let mut all: Vec<&Command> = COMMANDS.iter().collect();
+    match *call.rest(1) {
+        [] => {}
+        [word, by, which] if word.eq_ignore_ascii_case(b"filterby") => {
+            let which = which.to_ascii_lowercase();
+            match by.to_ascii_lowercase().as_slice() {
+                // There are no modules.
+                b"module" => all.clear(),
+                b"aclcat" => all.retain(|command| {
+                    command.categories().iter().any(|category| category.as_bytes().get(1..) == Some(&which))
+                }),
+                b"pattern" => all.retain(|command| glob::matches(&which, command.name.as_bytes())),
+                _ => return Err(Fault::Syntax),
             }
         }
-        b"docs" => docs(&mut call.reply, rest),
-        b"getkeys" if rest.len() >= 2 => return getkeys(call, rest),
-        b"count" | b"list" | b"getkeys" => return Err(Fault::arity_of("command", subcommand)),
-        _ => return Err(Fault::UnknownSubcommand { command: "command", name: subcommand.to_vec() }),
+        _ => return Err(Fault::Syntax),
+    }
+    call.reply.array(all.len());
+    all.iter().for_each(|command| call.reply.text(command.name));
+    Ok(())
+}
+
+fn info_of(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let names = call.rest(1);
+    if names.is_empty() {
+        describe_all(&mut call.reply);
+        return Ok(());
+    }
+    call.reply.array(names.len());
+    for name in names {
+        match command::find(name) {
+            Some(command) => describe(&mut call.reply, command),
+            None => call.reply.null(),
+        }
     }
     Ok(())
 }
@@ -64,23 +98,8 @@ fn describe(reply: &mut Reply<'_>, command: &Command) {
     (0..3).for_each(|_| reply.array(0));
 }
 
-/// Name by name what a command is; what this is for, people read elsewhere.
-fn docs(reply: &mut Reply<'_>, names: &[&[u8]]) {
-    let found: Vec<&Command> = if names.is_empty() {
-        COMMANDS.iter().collect()
-    } else {
-        names.iter().filter_map(|name| command::find(name)).collect()
-    };
-    reply.map(found.len());
-    for command in found {
-        reply.text(command.name);
-        reply.map(1);
-        reply.text("group");
-        reply.text(command.group_word());
-    }
-}
-
-fn getkeys(call: &mut Call<'_, '_>, request: &[&[u8]]) -> Result<(), Fault> {
+fn getkeys(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let request = call.rest(1);
     let name = request.first().copied().unwrap_or_default();
     let command = command::find(name).ok_or(Fault::err("Invalid command specified"))?;
     if !command.takes(request.len()) {

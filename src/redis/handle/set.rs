@@ -1,5 +1,6 @@
 //! Sets.
 
+use super::generic::{Scan, tell_scan};
 use crate::{
     broker::keyspace::fields::Set,
     redis::{call::Call, fault::Fault, wire::number::integer},
@@ -78,15 +79,13 @@ pub fn spop(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `SSCAN key cursor [MATCH pattern] [COUNT count]`: all of it at once, as Redis does with small ones.
+/// `SSCAN key cursor [MATCH pattern] [COUNT count]`
 pub fn sscan(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let scan = super::generic::Scan::of(call.rest(1), false)?;
-    let set = call.keys.get::<Set>(call.client.db, call.argument(0))?;
-    let found: Vec<_> = set.into_iter().flat_map(Set::iter).filter(|member| scan.wants(member)).collect();
-    call.reply.array(2);
-    call.reply.text("0");
-    call.reply.array(found.len());
-    found.iter().for_each(|member| call.reply.bulk(member));
+    let found: Vec<&[u8]> = match Scan::of_key::<Set>(call.arguments, call.keys, call.client.db)? {
+        Some((scan, set)) => set.iter().filter(|member| scan.wants(member)).collect(),
+        None => Vec::new(),
+    };
+    tell_scan(&mut call.reply, &found);
     Ok(())
 }
 

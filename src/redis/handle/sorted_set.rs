@@ -2,12 +2,13 @@
 
 use std::ops::Bound;
 
+use super::generic::{Scan, tell_scan};
 use crate::{
     broker::keyspace::sorted::{Scores, Sorted},
     redis::{
         call::Call,
         fault::Fault,
-        wire::number::{float, integer, score},
+        wire::number::{float, integer, range_end, score},
     },
 };
 
@@ -165,8 +166,8 @@ pub fn zrevrank(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 fn bound(word: &[u8]) -> Result<Bound<f64>, Fault> {
     let not_float = Fault::err("min or max is not a float");
     match word.strip_prefix(b"(") {
-        Some(word) => float(word).map(Bound::Excluded).ok_or(not_float),
-        None => float(word).map(Bound::Included).ok_or(not_float),
+        Some(word) => range_end(word).map(Bound::Excluded).ok_or(not_float),
+        None => range_end(word).map(Bound::Included).ok_or(not_float),
     }
 }
 
@@ -381,18 +382,17 @@ pub fn zmscore(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `ZSCAN key cursor [MATCH pattern] [COUNT count]`: all of it at once, as Redis does with small ones.
+/// `ZSCAN key cursor [MATCH pattern] [COUNT count]`
 pub fn zscan(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let scan = super::generic::Scan::of(call.rest(1), false)?;
-    let sorted = call.keys.get::<Sorted>(call.client.db, call.argument(0))?;
-    let found: Vec<_> =
-        sorted.into_iter().flat_map(Sorted::iter).filter(|(member, _)| scan.wants(member)).collect();
-    call.reply.array(2);
-    call.reply.text("0");
-    call.reply.array(found.len() * 2);
-    for (member, of) in found {
-        call.reply.bulk(member);
-        call.reply.text(&score(of));
-    }
+    let found: Vec<(&[u8], String)> = match Scan::of_key::<Sorted>(call.arguments, call.keys, call.client.db)?
+    {
+        Some((scan, sorted)) => {
+            let wanted = sorted.iter().filter(|(member, _)| scan.wants(member));
+            wanted.map(|(member, of)| (member, score(of))).collect()
+        }
+        None => Vec::new(),
+    };
+    let words: Vec<&[u8]> = found.iter().flat_map(|(member, of)| [member, of.as_bytes()]).collect();
+    tell_scan(&mut call.reply, &words);
     Ok(())
 }

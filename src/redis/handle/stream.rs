@@ -67,8 +67,8 @@ enum Keep {
 /// `MAXLEN|MINID [=|~] threshold [LIMIT count]`; with the words behind it. Trimming is always exact, which `~` allows.
 fn keep<'a>(word: &[u8], rest: &'a [&'a [u8]]) -> Result<(Keep, &'a [&'a [u8]]), Fault> {
     let (about, rest) = match rest {
-        [b"~", rest @ ..] => (true, rest),
-        [b"=", rest @ ..] => (false, rest),
+        [b"~", rest @ ..] if !rest.is_empty() => (true, rest),
+        [b"=", rest @ ..] if !rest.is_empty() => (false, rest),
         rest => (false, rest),
     };
     let (threshold, rest) = rest.split_first().ok_or(Fault::Syntax)?;
@@ -216,13 +216,15 @@ fn range(call: &mut Call<'_, '_>, reversed: bool) -> Result<(), Fault> {
     let (first, second) = (call.argument(1), call.argument(2));
     let (start, end) = if reversed { (second, first) } else { (first, second) };
     let (from, to) = (end_of(start, true)?, end_of(end, false)?);
-    let count = match *call.rest(3) {
-        [] => None,
-        [word, count] if word.eq_ignore_ascii_case(b"count") => {
-            Some(integer(count).ok_or(Fault::NotInteger)?)
-        }
-        _ => return Err(Fault::Syntax),
-    };
+    let (mut count, mut options) = (None, call.rest(3));
+    while let [word, n, rest @ ..] = options
+        && word.eq_ignore_ascii_case(b"count")
+    {
+        (count, options) = (Some(integer(n).ok_or(Fault::NotInteger)?), rest);
+    }
+    if !options.is_empty() {
+        return Err(Fault::Syntax);
+    }
     let stream = call.keys.get::<Stream>(call.client.db, call.argument(0))?;
     let Some(stream) = stream else {
         call.reply.array(0);
@@ -252,6 +254,10 @@ pub fn xrevrange(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 
 pub fn xdel(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let (db, key) = (call.db(), call.argument(0));
+    if call.keys.get::<Stream>(db, key)?.is_none() {
+        call.reply.count(0);
+        return Ok(());
+    }
     let ids: Vec<Id> = call.rest(1).iter().map(|id| id_of(id, 0)).collect::<Result<_, _>>()?;
     let deleted = call.keys.change(db, key, |stream: &mut Stream, slots| {
         let deleted = ids.iter().filter(|&&id| stream.delete(id, slots)).count();

@@ -1,6 +1,9 @@
 //! Groups of consumers that share a stream: who got what, and who has acknowledged it.
 
-use super::stream::{Read, id_of, owned, tell_entry};
+use super::{
+    stream::{Read, end_of, id_of, owned},
+    subcommand::{self, Subcommand},
+};
 use crate::{
     broker::keyspace::{
         journal::Slots,
@@ -57,32 +60,21 @@ const KEY_NEEDED: Fault = Fault::err(
     "The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option to create an empty stream automatically.",
 );
 
-fn no_group(key: &[u8], group: &[u8]) -> Fault {
+pub(super) fn no_group(key: &[u8], group: &[u8]) -> Fault {
     let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
     Fault::NoGroup(format!("No such consumer group '{group}' for key name '{key}'"))
 }
 
-/// `XGROUP CREATE|SETID|DESTROY|CREATECONSUMER|DELCONSUMER key group …`
+const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand("create", -5, "key group id|$ [MKSTREAM] [ENTRIESREAD n]", "Makes a group.", create),
+    Subcommand("createconsumer", 5, "key group consumer", "Makes a consumer of a group.", create_consumer),
+    Subcommand("delconsumer", 5, "key group consumer", "Removes a consumer of a group.", delete_consumer),
+    Subcommand("destroy", 4, "key group", "Removes a group.", destroy),
+    Subcommand("setid", -5, "key group id|$ [ENTRIESREAD n]", "Sets what a group has had last.", set_id),
+];
+
 pub fn xgroup(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let asked = call.argument(0);
-    let word = asked.to_ascii_lowercase();
-    let (least, most) = match word.as_slice() {
-        b"create" => (4, 7),
-        b"setid" => (4, 6),
-        b"destroy" => (3, 3),
-        b"createconsumer" | b"delconsumer" => (4, 4),
-        _ => return Err(Fault::UnknownSubcommand { command: "xgroup", name: asked.to_vec() }),
-    };
-    if !(least..=most).contains(&call.arguments.len()) {
-        return Err(Fault::arity_of("xgroup", asked));
-    }
-    match word.as_slice() {
-        b"create" => create(call),
-        b"setid" => set_id(call),
-        b"destroy" => destroy(call),
-        b"createconsumer" => create_consumer(call),
-        _ => delete_consumer(call),
-    }
+    subcommand::run(call, "xgroup", SUBCOMMANDS)
 }
 
 /// Where a group begins: `$` is the end.
@@ -142,10 +134,13 @@ fn need_group(call: &Call<'_, '_>) -> Result<(), Fault> {
 
 /// `SETID key group id|$ [ENTRIESREAD n]`
 fn set_id(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    need_group(call)?;
     let (db, key, name) = (call.db(), call.argument(1), call.argument(2));
     let (_, read) = options(call.argument(0), call.rest(4), false)?;
-    let last = begins_at(call.argument(3), call.keys.get::<Stream>(db, key)?)?;
+    need_group(call)?;
+    let last = match call.argument(3) {
+        word @ (b"-" | b"+") => end_of(word, true)?,
+        word => begins_at(word, call.keys.get::<Stream>(db, key)?)?,
+    };
     call.keys.change(db, key, |stream: &mut Stream, slots| {
         if let Some(group) = stream.groups.get_mut(name) {
             (group.last, group.read) = (last, read);
@@ -187,6 +182,11 @@ fn delete_consumer(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 /// `XACK key group id …`
 pub fn xack(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let (db, key, group) = (call.db(), call.argument(0), call.argument(1));
+    let stream = call.keys.get::<Stream>(db, key)?;
+    if stream.is_none_or(|stream| !stream.groups.contains_key(group)) {
+        call.reply.count(0);
+        return Ok(());
+    }
     let ids: Vec<Id> = call.rest(2).iter().map(|id| id_of(id, 0)).collect::<Result<_, _>>()?;
     let acknowledged = call.keys.change(db, key, |stream: &mut Stream, slots| {
         ids.iter().filter(|&&id| stream.acknowledge(group, id, slots)).count()
@@ -211,6 +211,9 @@ pub fn xpending(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     if words.is_empty() {
         return summary(call);
     }
+    if !(3..=6).contains(&words.len()) {
+        return Err(Fault::Syntax);
+    }
     let mut idle_ms = 0;
     if let [word, ms, rest @ ..] = words
         && word.eq_ignore_ascii_case(b"idle")
@@ -218,13 +221,11 @@ pub fn xpending(call: &mut Call<'_, '_>) -> Result<(), Fault> {
         idle_ms = integer(ms).ok_or(Fault::NotInteger)?;
         words = rest;
     }
-    let (start, end, count, consumer) = match *words {
-        [start, end, count] => (start, end, count, None),
-        [start, end, count, consumer] => (start, end, count, Some(consumer)),
-        _ => return Err(Fault::Syntax),
-    };
+    let [start, end, count, consumer @ ..] = words else { return Err(Fault::Syntax) };
+    // Whatever stands behind the consumer is not looked at.
+    let consumer = consumer.first().copied();
     let count = integer(count).ok_or(Fault::NotInteger)?;
-    let (from, to) = (super::stream::end_of(start, true)?, super::stream::end_of(end, false)?);
+    let (from, to) = (end_of(start, true)?, end_of(end, false)?);
     let now_ms = call.keys.now_ms;
     let rows: Vec<(Id, Vec<u8>, i64, u64)> = {
         let (_, group) = group_of(call)?;
@@ -315,9 +316,9 @@ impl Claim {
                     rest
                 }
                 (b"retrycount", [n, rest @ ..]) => {
-                    let n = integer(n).and_then(|n| u64::try_from(n).ok());
-                    claim.retries =
-                        Some(n.ok_or(Fault::err("Invalid RETRYCOUNT option argument for XCLAIM"))?);
+                    let bad = Fault::err("Invalid RETRYCOUNT option argument for XCLAIM");
+                    // Less than none is not asked for.
+                    claim.retries = u64::try_from(integer(n).ok_or(bad)?).ok();
                     rest
                 }
                 (b"lastid", [id, rest @ ..]) => {
@@ -335,9 +336,12 @@ impl Claim {
 
     fn delivered_at_ms(&self, now_ms: i64) -> i64 {
         match (self.at_ms, self.idle_ms) {
-            (Some(at_ms), _) => at_ms.min(now_ms),
-            (None, Some(idle_ms)) => now_ms - idle_ms,
-            (None, None) => now_ms,
+            // One that is before all times, or to come, is now.
+            (Some(at_ms), _) if (0..=now_ms).contains(&at_ms) => at_ms,
+            (None, Some(idle_ms)) => {
+                now_ms.checked_sub(idle_ms).filter(|at| (0..=now_ms).contains(at)).unwrap_or(now_ms)
+            }
+            (Some(_) | None, _) => now_ms,
         }
     }
 }
@@ -410,11 +414,14 @@ pub fn xclaim(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 /// Deliveries that one `XAUTOCLAIM` looks at, for each that it may take.
 const LOOKED_AT: usize = 10;
 
+/// What one may take at most: Redis' limit, which has room for an id of each.
+const CLAIMED_MAX: usize = i64::MAX as usize / 16;
+
 /// `XAUTOCLAIM key group consumer min-idle-ms start [COUNT count] [JUSTID]`
 pub fn xautoclaim(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let bad = Fault::err("Invalid min-idle-time argument for XAUTOCLAIM");
     let min_idle_ms = integer(call.argument(3)).ok_or(bad)?.max(0);
-    let start = super::stream::end_of(call.argument(4), true)?;
+    let start = end_of(call.argument(4), true)?;
     let (mut count, mut claim, mut words) = (100, Claim::default(), call.rest(5));
     while let Some((word, rest)) = words.split_first() {
         words = match rest {
@@ -423,8 +430,9 @@ pub fn xautoclaim(call: &mut Call<'_, '_>) -> Result<(), Fault> {
                 rest
             }
             [n, rest @ ..] if word.eq_ignore_ascii_case(b"count") => {
-                let n = integer(n).ok_or(Fault::NotInteger)?;
-                count = usize::try_from(n).ok().filter(|&n| n > 0).ok_or(Fault::err("COUNT must be > 0"))?;
+                let n = integer(n).and_then(|n| usize::try_from(n).ok());
+                let n = n.filter(|n| (1..=CLAIMED_MAX).contains(n));
+                count = n.ok_or(Fault::err("COUNT must be > 0"))?;
                 rest
             }
             _ => return Err(Fault::Syntax),
@@ -436,10 +444,10 @@ pub fn xautoclaim(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let outcome = call.keys.change(db, key, |stream: &mut Stream, slots| {
         stream.see_consumer(group, consumer, now_ms, slots);
         let of_group = stream.groups.get(group).into_iter().flat_map(|group| group.pending.range(start..));
-        let looked: Vec<Id> = of_group.map(|(id, _)| *id).take(count.saturating_mul(LOOKED_AT) + 1).collect();
+        let looked: Vec<Id> = of_group.map(|(id, _)| *id).take(count * LOOKED_AT + 1).collect();
         let (mut claimed, mut deleted, mut next) = (Vec::new(), Vec::new(), Id::MIN);
         for (at, id) in looked.into_iter().enumerate() {
-            if claimed.len() + deleted.len() >= count || at >= count.saturating_mul(LOOKED_AT) {
+            if claimed.len() + deleted.len() >= count || at >= count * LOOKED_AT {
                 next = id;
                 break;
             }
@@ -460,96 +468,5 @@ pub fn xautoclaim(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     tell_claimed(call, &claimed, claim.ids_only);
     call.reply.array(deleted.len());
     deleted.iter().for_each(|id| call.reply.text(&id.to_string()));
-    Ok(())
-}
-
-/// `XINFO STREAM key | GROUPS key | CONSUMERS key group`
-pub fn xinfo(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let asked = call.argument(0);
-    match (asked.to_ascii_lowercase().as_slice(), call.rest(1)) {
-        (b"stream", [_]) => info_stream(call),
-        (b"groups", [_]) => info_groups(call),
-        (b"consumers", [_, _]) => info_consumers(call),
-        (b"stream", [_, ..]) => Err(Fault::Syntax),
-        (b"stream" | b"groups" | b"consumers", _) => Err(Fault::arity_of("xinfo", asked)),
-        _ => Err(Fault::UnknownSubcommand { command: "xinfo", name: asked.to_vec() }),
-    }
-}
-
-fn info_stream(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let stream = call.keys.get::<Stream>(call.client.db, call.argument(1))?.ok_or(Fault::NoSuchKey)?;
-    let first = stream.range(Id::MIN, Id::MAX).next();
-    let last = stream.range(Id::MIN, Id::MAX).next_back();
-    call.reply.map(10);
-    call.reply.text("length");
-    call.reply.count(stream.len());
-    // Of Redis' radix tree; there is none.
-    call.reply.text("radix-tree-keys");
-    call.reply.integer(1);
-    call.reply.text("radix-tree-nodes");
-    call.reply.integer(2);
-    call.reply.text("last-generated-id");
-    call.reply.text(&stream.last.to_string());
-    call.reply.text("max-deleted-entry-id");
-    call.reply.text(&stream.max_deleted.to_string());
-    call.reply.text("entries-added");
-    call.reply.integer(stream.added.cast_signed());
-    call.reply.text("recorded-first-entry-id");
-    call.reply.text(&first.map_or(Id::MIN, |(id, _)| id).to_string());
-    call.reply.text("groups");
-    call.reply.count(stream.groups.len());
-    for (name, entry) in [("first-entry", first), ("last-entry", last)] {
-        call.reply.text(name);
-        match entry {
-            Some((id, entry)) => tell_entry(&mut call.reply, id, entry),
-            None => call.reply.null(),
-        }
-    }
-    Ok(())
-}
-
-fn info_groups(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let stream = call.keys.get::<Stream>(call.client.db, call.argument(1))?.ok_or(Fault::NoSuchKey)?;
-    call.reply.array(stream.groups.len());
-    for (name, group) in &stream.groups {
-        call.reply.map(6);
-        call.reply.text("name");
-        call.reply.bulk(name);
-        call.reply.text("consumers");
-        call.reply.count(group.consumers.len());
-        call.reply.text("pending");
-        call.reply.count(group.pending.len());
-        call.reply.text("last-delivered-id");
-        call.reply.text(&group.last.to_string());
-        call.reply.text("entries-read");
-        match group.read {
-            Some(read) => call.reply.integer(read.cast_signed()),
-            None => call.reply.null(),
-        }
-        call.reply.text("lag");
-        match stream.lag(group) {
-            Some(lag) => call.reply.integer(lag.cast_signed()),
-            None => call.reply.null(),
-        }
-    }
-    Ok(())
-}
-
-fn info_consumers(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let (key, name) = (call.argument(1), call.argument(2));
-    let stream = call.keys.get::<Stream>(call.client.db, key)?.ok_or(Fault::NoSuchKey)?;
-    let group = stream.groups.get(name).ok_or_else(|| no_group(key, name))?;
-    let now_ms = call.keys.now_ms;
-    call.reply.array(group.consumers.len());
-    for (name, consumer) in &group.consumers {
-        let pending = group.pending.values().filter(|pending| *pending.consumer == **name).count();
-        call.reply.map(3);
-        call.reply.text("name");
-        call.reply.bulk(name);
-        call.reply.text("pending");
-        call.reply.count(pending);
-        call.reply.text("idle");
-        call.reply.integer((now_ms - consumer.seen_at_ms).max(0));
-    }
     Ok(())
 }

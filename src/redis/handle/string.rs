@@ -3,6 +3,7 @@
 use super::generic::Time;
 use crate::{
     broker::keyspace::{Access, text::Text, waiters::Db},
+    data::long_double::LongDouble,
     redis::{call::Call, fault::Fault, wire::number::integer},
 };
 
@@ -37,22 +38,23 @@ pub fn mget(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 
 /// The options of `SET` and `GETEX`.
 #[derive(Debug, Default)]
-struct Options {
+struct Options<'a> {
     only_absent: bool,
     only_present: bool,
     get: bool,
     keep: bool,
     persist: bool,
-    time: Option<(Time, i64)>,
+    /// When it goes, and the number as it was given.
+    time: Option<(Time, &'a [u8])>,
 }
 
-impl Options {
+impl<'a> Options<'a> {
     /// Whether it says already when the key goes.
     fn has_time(&self) -> bool {
         self.keep || self.persist || self.time.is_some()
     }
 
-    fn of(words: &[&[u8]], for_set: bool, command: &'static str) -> Result<Self, Fault> {
+    fn of(words: &[&'a [u8]], for_set: bool) -> Result<Self, Fault> {
         let mut options = Self::default();
         let mut words = words.iter();
         while let Some(word) = words.next() {
@@ -69,11 +71,7 @@ impl Options {
                         b"exat" => Time::AtSeconds,
                         _ => Time::AtMs,
                     };
-                    let n = integer(words.next().ok_or(Fault::Syntax)?).ok_or(Fault::NotInteger)?;
-                    if n <= 0 {
-                        return Err(Fault::InvalidExpire(command));
-                    }
-                    options.time = Some((time, n));
+                    options.time = Some((time, words.next().ok_or(Fault::Syntax)?));
                 }
                 _ => return Err(Fault::Syntax),
             }
@@ -82,14 +80,19 @@ impl Options {
     }
 
     fn at_ms(&self, now_ms: i64, command: &'static str) -> Result<Option<i64>, Fault> {
-        self.time.map(|(time, n)| time.at_ms(n, now_ms, command)).transpose()
+        let Some((time, number)) = self.time else { return Ok(None) };
+        let n = integer(number).ok_or(Fault::NotInteger)?;
+        if n <= 0 {
+            return Err(Fault::InvalidExpire(command));
+        }
+        time.at_ms(n, now_ms, command).map(Some)
     }
 }
 
 /// `SET key value [NX|XX] [GET] [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL]`
 pub fn set(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let (db, key, value) = (call.db(), call.argument(0), call.argument(1));
-    let options = Options::of(call.rest(2), true, "set")?;
+    let options = Options::of(call.rest(2), true)?;
     let mut at_ms = options.at_ms(call.keys.now_ms, "set")?;
     if options.get {
         let old = call.keys.get::<Text>(db, key)?;
@@ -199,12 +202,12 @@ pub fn getdel(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 /// `GETEX key [EX s|PX ms|EXAT s|PXAT ms|PERSIST]`
 pub fn getex(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let (db, key) = (call.db(), call.argument(0));
-    let options = Options::of(call.rest(1), false, "getex")?;
-    let at_ms = options.at_ms(call.keys.now_ms, "getex")?;
+    let options = Options::of(call.rest(1), false)?;
     let Some(text) = call.keys.get::<Text>(db, key)? else {
         call.reply.null();
         return Ok(());
     };
+    let at_ms = options.at_ms(call.keys.now_ms, "getex")?;
     call.reply.bulk(text.as_bytes());
     match at_ms {
         Some(at_ms) if at_ms <= call.keys.now_ms => drop(call.keys.remove(db, key)),
@@ -265,6 +268,20 @@ pub fn incrby(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 pub fn decrby(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let n = call.integer(1)?.checked_neg().ok_or(Fault::err("decrement would overflow"))?;
     add(call, n)
+}
+
+/// `INCRBYFLOAT key increment`
+pub fn incrbyfloat(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let (db, key) = (call.db(), call.argument(0));
+    let old = match call.keys.get::<Text>(db, key)? {
+        Some(text) => LongDouble::parse(text.as_bytes()).ok_or(Fault::NotFloat)?,
+        None => LongDouble::ZERO,
+    };
+    let by = LongDouble::parse(call.argument(1)).ok_or(Fault::NotFloat)?;
+    let new = old.plus(by).ok_or(Fault::IncrementedToNothing)?.to_string();
+    call.keys.change_or_make(db, key, |text: &mut Text, slots| text.set(new.as_bytes(), slots))?;
+    call.reply.text(&new);
+    Ok(())
 }
 
 /// `GETRANGE key start end`: both ends in it, negative ones counted from the end.

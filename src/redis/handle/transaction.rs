@@ -7,7 +7,6 @@ use crate::redis::{
     client::{Client, Transaction},
     command,
     fault::Fault,
-    wire::reply::Reply,
 };
 
 pub fn multi(call: &mut Call<'_, '_>) -> Result<(), Fault> {
@@ -40,10 +39,10 @@ pub fn queue(call: &mut Call<'_, '_>, request: &[&[u8]]) -> Result<(), Fault> {
 const WORD_BYTES: usize = 32;
 
 pub fn discard(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    if call.client.transaction.take().is_none() {
+    if call.client.transaction.is_none() {
         return Err(Fault::err("DISCARD without MULTI"));
     }
-    unwatch_all(call.client);
+    forget(call.client);
     call.reply.ok();
     Ok(())
 }
@@ -71,17 +70,8 @@ pub fn exec(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 
 /// One command of several; its reply is one of theirs.
 fn perform(call: &mut Call<'_, '_>, words: &[&[u8]]) {
-    let Some((name, arguments)) = words.split_first() else { return };
-    let Some(command) = command::find(name) else { return };
-    let mut inner = Call {
-        arguments,
-        reply: Reply { out: call.reply.out, resp: call.client.resp },
-        client: call.client,
-        keys: call.keys,
-        door: call.door,
-        now: call.now,
-        alone: false,
-    };
+    let Some(command) = words.first().and_then(|name| command::find(name)) else { return };
+    let mut inner = call.inner(words);
     if let Err(fault) = call::run(&mut inner, command) {
         inner.reply.error(&fault.to_string());
     }
@@ -103,6 +93,12 @@ pub fn unwatch(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     unwatch_all(call.client);
     call.reply.ok();
     Ok(())
+}
+
+/// Nothing is held back any more, and nothing watched.
+pub fn forget(client: &mut Client) {
+    client.transaction = None;
+    unwatch_all(client);
 }
 
 /// The client watches nothing any more.
