@@ -181,6 +181,24 @@ def test_the_management_api_lists_it(client, channel, tasks):
     assert [consumer["consumer_tag"] for consumer in row["consumer_details"]] == ["mine"]
 
 
+def test_the_management_api_shows_what_a_client_calls_itself(redis_url, name):
+    client = redis.Redis.from_url(redis_url, client_name=name)
+    client.ping()
+
+    def shown():
+        request = urllib.request.Request(f"{os.environ['WARREN_ADMIN']}/api/connections")
+        request.add_header("Authorization", "Basic Z3Vlc3Q6Z3Vlc3Q=")
+        rows = json.load(urllib.request.urlopen(request))
+        return [row for row in rows if row["user_provided_name"] in (name, "renamed-" + name)]
+
+    [row] = wait_for(shown)
+    assert (row["protocol"], row["user"], row["client_properties"]["product"]) == ("Redis", "guest", "redis-py")
+    connected_at = row["connected_at"]
+    client.client_setname("renamed-" + name)
+    [row] = wait_for(shown)
+    assert (row["user_provided_name"], row["connected_at"]) == ("renamed-" + name, connected_at)
+
+
 def test_permissions_name_it_as_they_name_keys(warren):
     client = redis.Redis.from_url(warren.redis_url)
     client.lpush("mine", "a"), client.lpush("yours", "b")

@@ -7,7 +7,10 @@ use std::{
     time::Instant,
 };
 
-use super::{clients::ClientInfo, wire::reply::Resp};
+use super::{
+    clients::{ClientInfo, Shown},
+    wire::reply::Resp,
+};
 use crate::broker::{
     auth::{Permissions, User},
     channels::By,
@@ -28,6 +31,8 @@ pub struct Client {
     pub info: Arc<ClientInfo>,
     pub outlet: Arc<Outlet>,
     pub login: Option<Login>,
+    /// Its name, or what it is made with, is another than the admin door shows.
+    pub introduced: bool,
     /// Nobody is there without a login: it has given none, or nobody may be.
     pub db: Db,
     pub resp: Resp,
@@ -117,6 +122,7 @@ impl Client {
             outlet: info.outlet.clone(),
             info,
             login: None,
+            introduced: false,
             db: 0,
             resp: Resp::default(),
             transaction: None,
@@ -141,6 +147,12 @@ impl Client {
     #[must_use]
     pub fn watched_was_touched(&self) -> bool {
         self.watch.as_ref().is_some_and(|watch| watch.load(Ordering::Relaxed))
+    }
+
+    /// Changes what it says of itself.
+    pub fn introduce(&mut self, change: impl FnOnce(&mut Shown)) {
+        change(&mut self.info.shown.lock());
+        self.introduced = true;
     }
 
     /// What it listens to.

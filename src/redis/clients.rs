@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 
-use crate::broker::{keyspace::waiters::Db, outlet::Outlet, queue::ConnectionId};
+use crate::{
+    broker::{keyspace::waiters::Db, outlet::Outlet, queue::ConnectionId},
+    data::value::{Table, Value},
+};
 
 /// What others may know of a client.
 #[derive(Debug)]
@@ -59,6 +62,16 @@ impl ClientInfo {
             heard_at: now,
         };
         Arc::new(Self { id, peer, local, connected_at: now, outlet, shown: Mutex::new(shown) })
+    }
+
+    /// What it says of itself, as RabbitMQ's clients say it.
+    #[must_use]
+    pub fn properties(&self) -> Table {
+        let shown = self.shown.lock();
+        let said =
+            [("connection_name", &shown.name), ("product", &shown.lib_name), ("version", &shown.lib_version)];
+        let said = said.into_iter().filter(|(_, text)| !text.is_empty());
+        Table(said.map(|(name, text)| (name.to_owned(), Value::LongStr(text.clone().into()))).collect())
     }
 
     /// What kind of client it is (`CLIENT KILL TYPE`).

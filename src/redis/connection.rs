@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     broker::{
+        auth::User,
         channels::{Heard, WAITING_BYTES_MAX},
         keyspace::waiters::{Served, ServedWith},
         outlet::{Event, Outlet},
@@ -40,7 +41,6 @@ use crate::{
         vhost::Vhost,
         vhost_settings::MAX_CONNECTIONS,
     },
-    data::value::Table,
     net::{output::OUTPUT_BYTES_MAX, pump, pump::Output},
     store::{StoreError, Ticket, Together},
 };
@@ -226,6 +226,9 @@ impl Connection {
         let (ticket, went_on) = visit.requests(&vhost, input, &limits, again);
         let (handled, bytes, last) = (visit.handled, visit.bytes, visit.last);
         input.advance(bytes);
+        if self.client.introduced {
+            self.register();
+        }
         self.show(now, last, handled);
         self.send(ticket, None);
         match went_on {
@@ -274,24 +277,49 @@ impl Connection {
         }
     }
 
-    /// Shows the connection to the admin door, under whom it is logged in as.
+    /// Shows the connection to the admin door: under whom it is logged in as, and with what it says of itself.
     fn register(&mut self) {
         let Some(Login { user, vhost, .. }) = &self.client.login else { return };
         let is_shown =
             |info: &Arc<ConnectionInfo>| Arc::ptr_eq(&info.vhost, &vhost.name) && *info.user == *user.name;
-        if self.registered.as_ref().is_some_and(is_shown) {
+        let (is_shown, is_new) =
+            (self.registered.as_ref().is_some_and(is_shown), std::mem::take(&mut self.client.introduced));
+        if is_shown && !is_new {
             return;
         }
-        let info = Arc::new(ConnectionInfo {
+        let info = Arc::new(self.shown_as(user, vhost));
+        let connections = &self.door.broker.connections;
+        if is_shown {
+            connections.put(info.clone());
+        } else {
+            let limits = ConnectionLimits {
+                of_vhost: vhost.settings.connections_max(),
+                of_user: user.limit(MAX_CONNECTIONS),
+            };
+            connections.remove(info.id);
+            if connections.admit(info.clone(), &limits).is_err() {
+                self.refuse("ERR max number of clients reached");
+                return;
+            }
+        }
+        self.registered = Some(info);
+    }
+
+    fn shown_as(&self, user: &User, vhost: &Vhost) -> ConnectionInfo {
+        let connected_at_ms = match &self.registered {
+            Some(before) => before.connected_at_ms,
+            None => self.door.broker.core.clock.now_ms(),
+        };
+        ConnectionInfo {
             id: self.client.info.id,
             protocol: PROTOCOL,
             peer: self.client.info.peer,
             local: self.client.info.local,
             user: user.name.clone(),
             vhost: vhost.name.clone(),
-            client_properties: Table::default(),
+            client_properties: self.client.info.properties(),
             auth_mechanism: "PLAIN".into(),
-            connected_at_ms: self.door.broker.core.clock.now_ms(),
+            connected_at_ms,
             channel_max: 0,
             frame_max: 0,
             heartbeat_s: 0,
@@ -299,17 +327,7 @@ impl Connection {
             blocked: std::sync::atomic::AtomicBool::default(),
             held_up_ms: std::sync::atomic::AtomicI64::default(),
             channels: parking_lot::Mutex::default(),
-        });
-        let limits = ConnectionLimits {
-            of_vhost: vhost.settings.connections_max(),
-            of_user: user.limit(MAX_CONNECTIONS),
-        };
-        self.door.broker.connections.remove(info.id);
-        if self.door.broker.connections.admit(info.clone(), &limits).is_err() {
-            self.refuse("ERR max number of clients reached");
-            return;
         }
-        self.registered = Some(info);
     }
 
     fn refuse(&mut self, text: &str) {

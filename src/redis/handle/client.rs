@@ -41,7 +41,8 @@ pub(super) fn name_of(bytes: &[u8]) -> Result<String, Fault> {
 }
 
 fn setname(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    call.client.info.shown.lock().name = name_of(call.argument(1))?;
+    let name = name_of(call.argument(1))?;
+    call.client.introduce(|shown| shown.name = name);
     call.reply.ok();
     Ok(())
 }
@@ -70,10 +71,9 @@ fn setinfo(call: &mut Call<'_, '_>) -> Result<(), Fault> {
         let attribute = String::from_utf8_lossy(attribute);
         Fault::Err(format!("{attribute} cannot contain spaces, newlines or special characters.").into())
     })?;
-    let mut shown = call.client.info.shown.lock();
     match attribute.to_ascii_lowercase().as_slice() {
-        b"lib-name" => shown.lib_name = value,
-        b"lib-ver" => shown.lib_version = value,
+        b"lib-name" => call.client.introduce(|shown| shown.lib_name = value),
+        b"lib-ver" => call.client.introduce(|shown| shown.lib_version = value),
         _ => {
             let attribute = String::from_utf8_lossy(attribute);
             return Err(Fault::Err(format!("Unrecognized option '{attribute}'").into()));

@@ -58,7 +58,7 @@ pub fn reset(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     call.client.resp = Resp::V2;
     call.client.silence = Silence::Off;
     call.client.login = default_login(call.door, call.client);
-    call.client.info.shown.lock().name.clear();
+    call.client.introduce(|shown| shown.name.clear());
     call.reply.resp = Resp::V2;
     call.reply.simple("RESET");
     Ok(())
@@ -163,7 +163,7 @@ pub fn hello(call: &mut Call<'_, '_>) -> Result<(), Fault> {
         return Err(Fault::HelloWithoutAuth);
     }
     if let Some(name) = name {
-        call.client.info.shown.lock().name = name;
+        call.client.introduce(|shown| shown.name = name);
     }
     call.client.resp = resp;
     call.reply.resp = resp;
