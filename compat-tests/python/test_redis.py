@@ -94,6 +94,19 @@ def test_waiters_are_served_in_order(client, redis_url):
     assert [join()[1] for join in results] == [b"a", b"b", b"c", b"d"]
 
 
+def test_what_waits_for_a_sorted_set_is_served_once(client, redis_url):
+    joins = []
+    for number in range(3):
+        joins.append(in_background(lambda: redis.Redis.from_url(redis_url).bzpopmin(["other", "z"])))
+        wait_for(lambda: waiting(client) == number + 1)
+    client.set("other", "no sorted set")
+    client.zadd("z", {"b": 2, "a": 1})
+    wait_for(lambda: waiting(client) == 1 and not client.exists("z"))
+    client.zadd("z", {"c": 3})
+    assert sorted(join() for join in joins) == [(b"z", b"a", 1.0), (b"z", b"b", 2.0), (b"z", b"c", 3.0)]
+    assert client.bzpopmax("z", timeout=1) is None
+
+
 def test_a_waiter_that_is_killed_takes_nothing_with_it(client, redis_url):
     waiter = redis.Redis.from_url(redis_url, client_name="doomed", retry=None)
     outcome = in_background(lambda: pytest.raises(redis.ConnectionError, waiter.blpop, "q"))

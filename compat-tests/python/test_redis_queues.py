@@ -237,6 +237,29 @@ def test_huey_works_on_time(client, redis_url, named, name, tmp_path):
     assert tasks.huey.pending_count() == 0 and tasks.huey.scheduled_count() == 0
 
 
+def test_huey_takes_what_is_urgent_first(redis_url, named, name, tmp_path):
+    tasks = named("huey_tasks")
+    marks = str(tmp_path / "marks")
+    for priority in (1, 3, 2):
+        tasks.note(marks, str(priority), priority=priority)
+    command = ["-m", "huey.bin.huey_consumer", "huey_tasks.urgent", "-w", "1", "-d", "0.1"]
+    with at_work(redis_url, name, tmp_path / "log", *command):
+        wait_for(lambda: os.path.exists(marks) and open(marks).read() == "321", seconds=20)
+        # Now it waits (BZPOPMIN).
+        tasks.note(marks, "!", priority=1)
+        wait_for(lambda: open(marks).read() == "321!", seconds=20)
+
+
+def test_huey_s_semaphore_has_so_many_places(client, named, name):
+    semaphore = named("huey_tasks").semaphore
+    assert (semaphore.acquire("a"), semaphore.acquire("b"), semaphore.acquire("c")) == ("a", "b", None)
+    assert semaphore.acquire("a") == "a" and semaphore.renew("b") and not semaphore.renew("c")
+    client.zadd(semaphore.key, {"a": 1})
+    # It was not seen for a long time.
+    assert semaphore.acquire("c") == "c" and not semaphore.renew("a")
+    assert (semaphore.release("c"), semaphore.release("c")) == (1, 0)
+
+
 def test_locks_are_taken_kept_and_let_go(client, name):
     lock = client.lock(name, timeout=100)
     assert lock.acquire(blocking=False) and not client.lock(name).acquire(blocking=False)

@@ -237,6 +237,8 @@ commands! {
     "srem" set::srem -3 [WRITE FAST] ONE, Set;
     "sscan" set::sscan -3 [READONLY] ONE, Set;
 
+    "bzpopmax" sorted_set::bzpopmax -3 [WRITE NOSCRIPT BLOCKING FAST] ALL_BUT_LAST, SortedSet;
+    "bzpopmin" sorted_set::bzpopmin -3 [WRITE NOSCRIPT BLOCKING FAST] ALL_BUT_LAST, SortedSet;
     "zadd" sorted_set::zadd -4 [WRITE DENYOOM FAST] ONE, SortedSet;
     "zcard" sorted_set::zcard 2 [READONLY FAST] ONE, SortedSet;
     "zcount" sorted_set::zcount 4 [READONLY FAST] ONE, SortedSet;

@@ -340,6 +340,8 @@ impl Connection {
     /// What others may know of the client by now.
     fn show(&mut self, now: Instant, command: &'static str, handled: u64) {
         if handled == 0 {
+            // One that was done again may wait again.
+            self.client.info.shown.lock().blocked = self.client.blocked.is_some();
             return;
         }
         self.door.broker.core.meters.redis_commands.add(handled);

@@ -1,4 +1,4 @@
-//! Waiting for a list to have an element, and being served.
+//! Waiting for a key to have something, and being served.
 
 use std::sync::Arc;
 
@@ -133,9 +133,9 @@ impl Access<'_> {
                     Err(WrongType) => Some(ServedWith::WrongType),
                 }
             }
-            (Wants::News, Kind::Stream) => Some(ServedWith::News),
+            (Wants::News(of), kind) if of == kind => Some(ServedWith::News),
             // It goes on waiting for what it can use.
-            (Wants::Elements { .. } | Wants::Loan(_) | Wants::Move { .. } | Wants::News, _) => None,
+            (Wants::Elements { .. } | Wants::Loan(_) | Wants::Move { .. } | Wants::News(_), _) => None,
         };
         Some((id, served))
     }

@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use super::value::Kind;
 use crate::{
     broker::{list::End, outlet::Outlet, queue::ConsumerId},
     store::Ticket,
@@ -29,8 +30,8 @@ pub struct WaiterId(u64);
 pub enum Wants {
     /// Elements from an end of the list, up to so many.
     Elements { from: End, count: usize },
-    /// To hear that a stream has something new.
-    News,
+    /// To hear that there is something new in a stream, or whatever it is.
+    News(Kind),
     /// An element for a consumer that acknowledges.
     Loan(ConsumerId),
     /// One element, to be put into another list.

@@ -1,13 +1,19 @@
-//! Commands that wait for a list to have an element.
+//! Commands that wait for a key to have something.
 //!
 //! In a transaction nobody waits: they answer at once that there is nothing, as Redis does.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::list::{many_keys, pop_of_any};
+use super::{
+    list::{many_keys, pop_of_any},
+    sorted_set,
+};
 use crate::{
     broker::{
-        keyspace::waiters::{ServedWith, Wants},
+        keyspace::{
+            value::Kind,
+            waiters::{ServedWith, Wants},
+        },
         list::{End, List},
     },
     data::long_double::LongDouble,
@@ -41,9 +47,28 @@ fn block(call: &mut Call<'_, '_>, keys: &[&[u8]], timeout: Option<Duration>, (wa
         }
         return;
     }
+    let until = timeout.and_then(|timeout| call.now.checked_add(timeout));
+    wait(call, keys, until, (wants, shape));
+}
+
+/// Waits for one of these keys to hold something new of that kind; then the request is done again. One that finds nothing
+/// then, because others were faster, waits as long as it would have.
+pub(super) fn ask_again(
+    call: &mut Call<'_, '_>,
+    keys: &[&[u8]],
+    timeout: Option<Duration>,
+    (kind, request): (Kind, Vec<Box<[u8]>>),
+) {
+    let until = match call.client.again_until.take() {
+        Some(until) => until,
+        None => timeout.and_then(|timeout| call.now.checked_add(timeout)),
+    };
+    wait(call, keys, until, (Wants::News(kind), Shape::Again(request)));
+}
+
+fn wait(call: &mut Call<'_, '_>, keys: &[&[u8]], until: Option<Instant>, (wants, shape): (Wants, Shape)) {
     let keys = keys.iter().map(|&key| key.into()).collect();
     let waiter = call.keys.wait(call.client.db, keys, wants, call.client.outlet.clone());
-    let until = timeout.and_then(|timeout| call.now.checked_add(timeout));
     call.client.blocked = Some(Blocked { waiter, until, shape });
 }
 
@@ -93,6 +118,36 @@ pub fn blpop(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 
 pub fn brpop(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     pop(call, End::Right)
+}
+
+/// `BZPOPMIN key … timeout`
+fn pop_scored(call: &mut Call<'_, '_>, name: &'static [u8], from: End) -> Result<(), Fault> {
+    let (last, keys) = call.arguments.split_last().ok_or(Fault::Syntax)?;
+    let timeout = timeout(last)?;
+    for key in keys {
+        if let Some((member, score)) = sorted_set::pop_first(call, key, from, 1)?.pop() {
+            call.reply.array(3);
+            call.reply.bulk(key);
+            call.reply.bulk(&member);
+            call.reply.double(score);
+            return Ok(());
+        }
+    }
+    if !call.alone {
+        call.reply.null_array();
+        return Ok(());
+    }
+    let request = std::iter::once(name).chain(call.arguments.iter().copied()).map(Into::into).collect();
+    ask_again(call, keys, timeout, (Kind::Sorted, request));
+    Ok(())
+}
+
+pub fn bzpopmin(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    pop_scored(call, b"bzpopmin", End::Left)
+}
+
+pub fn bzpopmax(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    pop_scored(call, b"bzpopmax", End::Right)
 }
 
 /// `BLMPOP timeout numkeys key … LEFT|RIGHT [COUNT count]`

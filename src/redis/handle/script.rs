@@ -64,6 +64,8 @@ const KNOWN: &[(&str, &str, Native)] = &[
     ("fdacc359c79a5adc3b8eeb53ff5772d7c42144e3", "dramatiq: everything of its broker", dramatiq::dispatch),
     ("63a257ff9edcee2888529b5d51c86f83444f91e4", "dramatiq: words of a command", dramatiq::words_max),
     ("4f30a2b0c2d7759adb15efd0d270a583531c67e2", "huey: what is due", huey::pop_due),
+    ("88e0ad130d43a138d9a49c94534e6295326e3bbc", "huey: RedisSemaphore.acquire", huey::acquire),
+    ("7fa455bebd62656de6babbbc824b8d61d51651b4", "huey: RedisSemaphore.renew", huey::renew),
     ("5cee5213d2ee93f19f93badbfc1c8abbccde5baf", "rq: a unique job is enqueued", rq::enqueue_unique),
     ("10808fbebdc9b5ffafa2b7f5f2ce29a5bc6a1e07", "rq: a unique job is scheduled", rq::schedule_unique),
     ("4227fa753143e6f652e2e185d254964b3a7413a5", "rq: a lock is taken or kept", rq::lock),

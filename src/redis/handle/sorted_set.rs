@@ -4,7 +4,10 @@ use std::ops::Bound;
 
 use super::generic::{Scan, tell_scan};
 use crate::{
-    broker::keyspace::sorted::{Scores, Sorted},
+    broker::{
+        keyspace::sorted::{Scores, Sorted},
+        list::End,
+    },
     redis::{
         call::Call,
         fault::Fault,
@@ -12,8 +15,10 @@ use crate::{
     },
 };
 
+pub use super::blocking::{bzpopmax, bzpopmin};
+
 /// Members with their scores, as a reply gives them.
-type Members = Vec<(Vec<u8>, f64)>;
+pub(super) type Members = Vec<(Vec<u8>, f64)>;
 
 /// When `ZADD` may change what.
 #[derive(Debug, Default)]
@@ -309,9 +314,12 @@ pub fn zrevrangebyscore(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     range_by_score(call, &options)
 }
 
-fn remove_all(call: &mut Call<'_, '_>, which: impl FnOnce(&Sorted) -> Members) -> Result<Members, Fault> {
-    let (db, key) = (call.db(), call.argument(0));
-    let removed = call.keys.change(db, key, |sorted: &mut Sorted, slots| {
+fn remove_all(
+    call: &mut Call<'_, '_>,
+    key: &[u8],
+    which: impl FnOnce(&Sorted) -> Members,
+) -> Result<Members, Fault> {
+    let removed = call.keys.change(call.client.db, key, |sorted: &mut Sorted, slots| {
         let members = which(sorted);
         for (member, _) in &members {
             sorted.remove(member, slots);
@@ -323,20 +331,33 @@ fn remove_all(call: &mut Call<'_, '_>, which: impl FnOnce(&Sorted) -> Members) -
 
 pub fn zremrangebyscore(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let scores = scores(call.argument(1), call.argument(2))?;
-    let removed = remove_all(call, |sorted| sorted.in_range(scores).map(owned).collect())?;
+    let removed = remove_all(call, call.argument(0), |sorted| sorted.in_range(scores).map(owned).collect())?;
     call.reply.count(removed.len());
     Ok(())
 }
 
 pub fn zremrangebyrank(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let (start, stop) = (call.integer(1)?, call.integer(2)?);
-    let removed = remove_all(call, |sorted| by_rank(sorted, start, stop, false))?;
+    let removed = remove_all(call, call.argument(0), |sorted| by_rank(sorted, start, stop, false))?;
     call.reply.count(removed.len());
     Ok(())
 }
 
+/// Takes members from an end: those with the least scores are at the left.
+pub(super) fn pop_first(
+    call: &mut Call<'_, '_>,
+    key: &[u8],
+    from: End,
+    count: usize,
+) -> Result<Members, Fault> {
+    remove_all(call, key, |sorted| match from {
+        End::Left => sorted.iter().take(count).map(owned).collect(),
+        End::Right => sorted.iter().rev().take(count).map(owned).collect(),
+    })
+}
+
 /// `ZPOPMIN key [count]`
-fn pop(call: &mut Call<'_, '_>, reversed: bool) -> Result<(), Fault> {
+fn pop(call: &mut Call<'_, '_>, from: End) -> Result<(), Fault> {
     let count = match *call.rest(1) {
         [] => None,
         [count] => {
@@ -345,11 +366,7 @@ fn pop(call: &mut Call<'_, '_>, reversed: bool) -> Result<(), Fault> {
         }
         _ => return Err(Fault::Syntax),
     };
-    let taken = count.unwrap_or(1);
-    let popped = remove_all(call, |sorted| match reversed {
-        true => sorted.iter().rev().take(taken).map(owned).collect(),
-        false => sorted.iter().take(taken).map(owned).collect(),
-    })?;
+    let popped = pop_first(call, call.argument(0), from, count.unwrap_or(1))?;
     match popped.first() {
         Some((member, score)) if count.is_none() => {
             call.reply.array(2);
@@ -362,11 +379,11 @@ fn pop(call: &mut Call<'_, '_>, reversed: bool) -> Result<(), Fault> {
 }
 
 pub fn zpopmin(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    pop(call, false)
+    pop(call, End::Left)
 }
 
 pub fn zpopmax(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    pop(call, true)
+    pop(call, End::Right)
 }
 
 pub fn zmscore(call: &mut Call<'_, '_>) -> Result<(), Fault> {

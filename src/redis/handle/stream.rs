@@ -5,16 +5,18 @@
 
 use std::time::Duration;
 
-use super::stream_group::{deliver_new, pending_of};
+use super::{
+    blocking::ask_again,
+    stream_group::{deliver_new, pending_of},
+};
 use crate::{
     broker::keyspace::{
         place,
         stream::{Entry, Id, Stream},
-        waiters::Wants,
+        value::Kind,
     },
     redis::{
         call::Call,
-        client::{Blocked, Shape},
         fault::Fault,
         wire::{
             number::integer,
@@ -392,16 +394,10 @@ fn answer_or_wait(
         call.reply.null_array();
         return;
     };
-    let keys = reading.keys.iter().map(|&key| key.into()).collect();
-    let waiter = call.keys.wait(call.client.db, keys, Wants::News, call.client.outlet.clone());
-    let until = match call.client.again_until.take() {
-        Some(until) => until,
-        None => (!block.is_zero()).then(|| call.now.checked_add(block)).flatten(),
-    };
-    let keys = reading.keys.iter().map(|&key| key.into());
-    let meant = meant.iter().map(|id| id.as_slice().into());
-    let again = words_before.iter().map(|&word| word.into()).chain(keys).chain(meant).collect();
-    call.client.blocked = Some(Blocked { waiter, until, shape: Shape::Again(again) });
+    let meant = meant.iter().map(Vec::as_slice);
+    let again = words_before.iter().copied().chain(reading.keys.iter().copied()).chain(meant);
+    let again = again.map(Into::into).collect();
+    ask_again(call, reading.keys, (!block.is_zero()).then_some(block), (Kind::Stream, again));
 }
 
 /// Everything of a request up to the word before its keys, with its name.
