@@ -93,7 +93,10 @@ pub fn sscan(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 pub fn srandmember(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let count = match *call.rest(1) {
         [] => None,
-        [count] => Some(integer(count).ok_or(Fault::NotInteger)?),
+        [count] => match integer(count) {
+            Some(i64::MIN) => return Err(Fault::err(COUNT_OUT_OF_RANGE)),
+            count => Some(count.ok_or(Fault::NotInteger)?),
+        },
         _ => return Err(Fault::Syntax),
     };
     let set = call.keys.get::<Set>(call.client.db, call.argument(0))?;
@@ -116,6 +119,9 @@ pub fn srandmember(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     picked.iter().filter_map(|&at| members.get(at)).for_each(|member| call.reply.bulk(member));
     Ok(())
 }
+
+const COUNT_OUT_OF_RANGE: &str =
+    "value is out of range, value must between -9223372036854775807 and 9223372036854775807";
 
 /// Members that come more than once are counted by the asker, so there is an end to it.
 const PICKED_MAX: usize = 1_000_000;

@@ -19,8 +19,8 @@ pub(super) fn acquire(call: &mut Call<'_, '_>, given: Given<'_>) -> Result<(), F
         call.keys.change_or_make(call.client.db, given.key(0), |holders: &mut Sorted, slots| {
             let gone: Vec<Vec<u8>> = holders.in_range(until).map(|(holder, _)| holder.to_vec()).collect();
             for holder in &gone {
-            holders.remove(holder, slots);
-        }
+                holders.remove(holder, slots);
+            }
             let has_place = holders.score(holder).is_some() || (holders.len() as f64) < places;
             if has_place {
                 holders.set(holder, now_s, slots);
