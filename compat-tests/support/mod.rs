@@ -1,5 +1,5 @@
 //! What the compatibility runners share: tiers and timing, the broker under test, environments of other languages,
-//! known gaps, and two small clients for what no client library lets a test do.
+//! known gaps, and small clients for what no client library lets a test do.
 //!
 //! Included by each runner with `#[path]`; nothing here belongs to the product.
 
@@ -13,6 +13,7 @@ pub(crate) mod kafka;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod report;
+pub(crate) mod zmq;
 
 use std::time::{Duration, Instant};
 
