@@ -224,8 +224,8 @@ impl Bound {
         let bytes: usize = puts.iter().map(|(key, value)| key.len() + value.len() + OVERHEAD_BYTES).sum();
         let bytes_max = bytes + deletes.iter().map(|key| key.len() + OVERHEAD_BYTES).sum::<usize>();
         let state = Box::new(move |turn: &mut crate::store::Turn| {
-            puts.iter().for_each(|(key, value)| turn.put(Space::State, key, value));
             deletes.iter().for_each(|key| turn.delete(Space::State, key));
+            puts.iter().for_each(|(key, value)| turn.put(Space::State, key, value));
         });
         for (path, from, bytes) in epoch.files.iter().filter_map(|files| files.append.as_ref()) {
             self.folder()?.write(path, *from, bytes)?;

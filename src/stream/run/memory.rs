@@ -229,11 +229,11 @@ impl Commit for Memory {
         self.0.published.borrow_mut().extend(epoch.published);
         let publish: Vec<_> = epoch.files.iter().flat_map(|files| files.publish.clone()).collect();
         let mut state = self.0.state.borrow_mut();
-        for (key, value) in epoch.puts {
-            state.insert((epoch.job.0.clone(), key), value);
-        }
         for key in epoch.deletes {
             state.remove(&(epoch.job.0.clone(), key));
+        }
+        for (key, value) in epoch.puts {
+            state.insert((epoch.job.0.clone(), key), value);
         }
         drop(state);
         publish.iter().try_for_each(|(hidden, visible)| Folder::publish(self, hidden, visible))

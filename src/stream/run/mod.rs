@@ -111,7 +111,7 @@ pub struct EpochCommit {
     /// that lag can be seen.
     pub offsets: Vec<(String, i32, i64)>,
     pub watermarks: Vec<(OperatorId, i64)>,
-    /// Keys below the job's own prefix. [`STATE_KEY`] is what [`job::Job::restore`] wants back.
+    /// Keys below the job's own prefix, after the deletes: what is deleted may be there anew. [`STATE_KEY`] is what [`job::Job::restore`] wants back.
     pub puts: Vec<(Vec<u8>, Vec<u8>)>,
     pub deletes: Vec<Vec<u8>>,
     /// (topic, partition, records). A topic that does not exist yet is to be created.

@@ -274,6 +274,24 @@ fn a_partition_that_was_left_out_stays_so_through_a_restart() {
     assert!(memory.printed().is_empty(), "partition 1 still holds the watermark");
 }
 
+#[test]
+fn a_session_that_joins_others_is_still_there_after_a_restart() {
+    let sql = "CREATE TABLE t (k STRING, ms BIGINT, ts AS TO_TIMESTAMP_LTZ(ms, 3),
+          WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
+        WITH ('connector'='kafka','topic'='t','properties.bootstrap.servers'='x','format'='json',
+          'scan.startup.mode'='earliest-offset');
+        CREATE TABLE o (k STRING, n BIGINT) WITH ('connector'='print');
+        INSERT INTO o SELECT k, COUNT(*) FROM TABLE(SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), INTERVAL '4' SECOND))
+        GROUP BY k, window_start, window_end";
+    let memory = Memory::default();
+    // The third lies between the others, and what they were is deleted under the key that it has now.
+    for ms in [100_000, 105_000, 104_000, 200_000] {
+        memory.produce("t", 0, &[&format!(r#"{{"k":"a","ms":{ms}}}"#)]);
+        run(sql, &memory);
+    }
+    assert_eq!(memory.printed(), ["+I[a, 3]"]);
+}
+
 /// Records for two partitions, cut into batches in some way.
 fn batches() -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
     (prop::collection::vec(any::<u8>(), 0..60), prop::collection::vec(1usize..7, 60))

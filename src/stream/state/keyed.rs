@@ -21,7 +21,7 @@ pub trait StateRead {
     fn scan(&self, prefix: &[u8]) -> Result<Entries, EvalError>;
 }
 
-/// What an epoch changes in the store.
+/// What an epoch changes in the store: first the deletes, then the puts.
 #[derive(Debug, Default)]
 pub struct Changes {
     pub puts: Entries,
