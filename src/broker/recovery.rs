@@ -252,7 +252,7 @@ impl Broker {
         for (key, value) in store.scan(Space::State, returns::PREFIX)? {
             let (id, seq, noted) = returns::read(&key, &value).ok_or_else(|| unreadable(&key))?;
             match queues.get(&id) {
-                Some(queue) => queue.with_state(|state| state.counts.recover(seq, noted)),
+                Some(queue) => queue.with_state(|state| state.recover_noted(seq, noted)),
                 None => orphans.delete(Space::State, key.to_vec()),
             }
         }

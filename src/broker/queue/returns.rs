@@ -226,7 +226,7 @@ impl Counts {
     }
 
     /// What the log says.
-    pub fn recover(&mut self, seq: Seq, noted: Noted) {
+    pub(super) fn recover(&mut self, seq: Seq, noted: Noted) {
         self.known.insert(seq, noted);
     }
 

@@ -21,7 +21,7 @@ use super::{
     parcel::Parcel,
     positions::Positions,
     ready::Written,
-    returns::{Count, Counts},
+    returns::{Count, Counts, Noted},
     runs::Run,
 };
 use crate::broker::{
@@ -703,6 +703,13 @@ impl State {
     pub fn recover_delivered(&mut self, below: Seq) {
         self.grow_to(below.level());
         self.positions.recover_delivered(below);
+    }
+
+    /// Recovery found a note, whose message may be gone: then no other may come to its place, and be taken for it.
+    pub fn recover_noted(&mut self, seq: Seq, noted: Noted) {
+        self.grow_to(seq.level());
+        self.positions.recover_end(Seq(seq.0 + 1));
+        self.counts.recover(seq, noted);
     }
 
     /// Another version of the broker may have had more levels.

@@ -234,6 +234,42 @@ fn after_a_crash_a_level_with_nothing_but_dead_letters_keeps_nobody_waiting() {
 }
 
 #[test]
+fn a_message_is_not_taken_for_a_dead_letter_that_had_its_place_before_a_crash() {
+    // Every Change is a turn of its own.
+    let options = Options { turn_bytes_max: 1, ..Options::small_disk() };
+    let mut world = World::on(Store::manual(options.clone()), Clock::manual(1_700_000_000_000), false);
+    let crash = |world: &World| {
+        let store = Store::open_on(world.store.crash(1).unwrap(), options.clone()).unwrap();
+        World::on(store, world.clock.clone(), false)
+    };
+    let queue = source(&world);
+    let mut publisher = world.publisher();
+    // Nobody gets it, so that no reservation covers its place.
+    let expires = Traits { expiration_ms: Some(0), ..PERSISTENT };
+    world.put(&mut publisher, "source", expires, b"a");
+    world.flush(&mut publisher);
+    world.commit();
+    assert_eq!(queue.figures().dead, 1);
+    let other = world.queue("other", &[]);
+    bind(&world, &other);
+    world.clock.advance(Duration::from_millis(RETRY_MS.unsigned_abs()));
+    world.broker.on_deadlines(world.clock.now_ms());
+    // The power fails when it has moved, and the note that it is dead is still there.
+    let entries = |world: &World, queue: &Queue| {
+        world.store.scan(Space::Index, &[b"q", &queue.id.0.to_be_bytes()[..]].concat()).unwrap().len()
+    };
+    while entries(&world, &queue) > 0 {
+        assert!(world.store.step(world.clock.now()), "it has not moved");
+    }
+    drop(publisher);
+    world = crash(&world);
+    put(&world, &["b"]);
+    world = crash(&world);
+    let figures = world.vhost.find_queue("source").unwrap().figures();
+    assert_eq!((figures.dead, figures.ready), (0, 1));
+}
+
+#[test]
 fn a_deleted_queue_takes_its_dead_letters_along() {
     let world = World::new();
     let queue = source(&world);
