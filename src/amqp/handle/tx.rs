@@ -126,8 +126,8 @@ fn grouped(cx: &Context<'_>, channel: &Channel, settlements: Vec<Settlement>) ->
     settled
 }
 
-/// Settlements of one kind that follow one another are one. What goes back goes in the order in which it was delivered, as
-/// RabbitMQ has it.
+/// Settlements of one kind that follow one another are one. What goes back, or dies, goes in the order in which it was
+/// delivered, as RabbitMQ has it (rabbit_channel: `tx.commit`).
 fn joined(settlements: Vec<Settlement>) -> Vec<Settlement> {
     let mut joined: Vec<Settlement> = Vec::new();
     for settlement in settlements {
@@ -136,11 +136,7 @@ fn joined(settlements: Vec<Settlement>) -> Vec<Settlement> {
             Some(_) | None => joined.push(settlement),
         }
     }
-    for Settlement { deliveries, how } in &mut joined {
-        if matches!(how, How::Requeue(_)) {
-            deliveries.sort_by_key(|(tag, _)| *tag);
-        }
-    }
+    joined.iter_mut().for_each(|settlement| settlement.deliveries.sort_by_key(|(tag, _)| *tag));
     joined
 }
 

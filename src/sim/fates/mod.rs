@@ -65,7 +65,16 @@ enum How {
 #[derive(Debug, Default)]
 struct Deferred {
     publishes: Vec<(String, Letter)>,
-    settlements: Vec<(Vec<(u64, Held)>, How)>,
+    settlements: Vec<Settlement>,
+}
+
+/// Deliveries by their tags, and what a method says of them.
+#[derive(Debug)]
+struct Settlement {
+    held: BTreeMap<u64, Held>,
+    how: How,
+    /// `basic.reject`: what comes back by that is counted otherwise than what comes by `basic.nack`.
+    rejects: bool,
 }
 
 /// A request that waits for the log.

@@ -1,11 +1,25 @@
 //! What becomes of deliveries: acknowledged, rejected or given back, at once or with a transaction; channels and
 //! connections that end.
 
-use super::{Deferred, Fates, Held, How, Peer, Pending, model::Model, router};
+use std::collections::BTreeMap;
+
+use super::{Deferred, Fates, Held, How, Peer, Pending, Settlement, model::Model, router};
 use crate::{
     amqp::wire::{basic, channel, tx},
     sim::{fates::parts::Letter, world::World},
 };
+
+impl Deferred {
+    /// Settlements of one kind that follow one another are one, in the order of delivery.
+    fn hold_back(&mut self, next: Settlement) {
+        let kind =
+            |settlement: &Settlement| (settlement.how, settlement.how == How::Requeue && settlement.rejects);
+        match self.settlements.last_mut() {
+            Some(last) if kind(last) == kind(&next) => last.held.extend(next.held),
+            Some(_) | None => self.settlements.push(next),
+        }
+    }
+}
 
 impl Fates {
     pub(super) fn peer(&mut self, at: usize) -> &mut Peer {
@@ -26,23 +40,24 @@ impl Fates {
         };
         self.say(world, || format!("{at} settles {tag} {multiple} {how:?}"));
         let (peer, requeue) = (self.peer(at), how == How::Requeue);
+        let rejects = how != How::Acknowledge && !multiple && tag % 2 != 0;
         match how {
             How::Acknowledge => peer.client.put(&basic::Ack { delivery_tag: tag, multiple }),
-            How::Reject | How::Requeue | How::Lose if multiple || tag % 2 == 0 => {
-                peer.client.put(&basic::Nack { delivery_tag: tag, multiple, requeue });
+            How::Reject | How::Requeue | How::Lose if rejects => {
+                peer.client.put(&basic::Reject { delivery_tag: tag, requeue });
             }
             How::Reject | How::Requeue | How::Lose => {
-                peer.client.put(&basic::Reject { delivery_tag: tag, requeue });
+                peer.client.put(&basic::Nack { delivery_tag: tag, multiple, requeue });
             }
         }
         peer.client.exchange(world);
         self.model.ticket = world.submitted();
         let peer = self.peer(at);
         let taken = tags.into_iter().filter(|&t| t == tag || (multiple && t < tag));
-        let taken: Vec<(u64, Held)> = taken.filter_map(|t| peer.held.remove_entry(&t)).collect();
+        let held: BTreeMap<u64, Held> = taken.filter_map(|t| peer.held.remove_entry(&t)).collect();
         match &mut peer.tx {
-            Some(deferred) => deferred.settlements.push((taken, how)),
-            None => self.apply(world, at, taken.into_iter().map(|(_, held)| held), how),
+            Some(deferred) => deferred.hold_back(Settlement { held, how, rejects }),
+            None => self.apply(world, at, held.into_values(), how),
         }
     }
 
@@ -115,7 +130,7 @@ impl Fates {
         if world.chance(25) || deferred.publishes.iter().any(refuses) {
             let peer = self.peer(at);
             peer.client.put(&tx::Rollback {});
-            peer.held.extend(deferred.settlements.into_iter().flat_map(|(held, _)| held));
+            peer.held.extend(deferred.settlements.into_iter().flat_map(|settlement| settlement.held));
             self.ask(world, at, "tx");
             self.peer(at).tx = Some(Deferred::default());
             return;
@@ -150,8 +165,8 @@ impl Fates {
             }
         }
         let (mut claimed, mut settled) = (Vec::new(), Vec::new());
-        for (held, how) in deferred.settlements {
-            for part in by_queue(held.into_iter().map(|(_, held)| held)) {
+        for Settlement { held, how, .. } in deferred.settlements {
+            for part in by_queue(held.into_values()) {
                 // What its targets do not take must stay with it: that is not the commit's.
                 let kept = |model: &Model| {
                     part.first().is_some_and(|held| {
@@ -215,7 +230,7 @@ impl Fates {
         }
         let peer = self.peer(at);
         let deferred = peer.tx.take().unwrap_or_default();
-        peer.held.extend(deferred.settlements.into_iter().flat_map(|(held, _)| held));
+        peer.held.extend(deferred.settlements.into_iter().flat_map(|settlement| settlement.held));
         let held = std::mem::take(&mut peer.held);
         self.apply(world, at, held.into_values(), How::Lose);
     }
