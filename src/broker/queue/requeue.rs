@@ -148,13 +148,12 @@ impl Queue {
             });
             return;
         }
+        // What came back too often is let go, with its body, and dies in order; of the others it is not wanted yet.
         let (too_often, entries): (Vec<_>, Vec<_>) = self.with_state(|state| {
-            let too_often = |entry: &Entry| {
-                entry.message.is_paged() && state.is_too_often(entry.returns.more(how.failed()))
-            };
-            entries.into_iter().partition(too_often)
+            let too_often = |entry: &Entry| state.is_too_often(entry.returns.more(how.failed()));
+            let unread = entries.iter().any(|entry| entry.message.is_paged() && too_often(entry));
+            entries.into_iter().partition(|entry| unread && too_often(entry))
         });
-        // What came back too often is let go, with its body; of the others it is not wanted yet.
         if !too_often.is_empty() {
             self.with_bodies(consumer, too_often, move |queue, entries| {
                 queue.put_back(consumer, entries.into_iter(), how);

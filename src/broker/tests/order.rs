@@ -133,6 +133,25 @@ fn returns_are_counted_over_a_restart_and_limited() {
 }
 
 #[test]
+fn what_came_back_too_often_dies_in_its_order_though_some_of_it_must_be_read_first() {
+    let world = World::on(Store::manual(Options::small_disk()), Clock::manual(1_700_000_000_000), false);
+    let dead = world.queue("dead", &[]);
+    let more = vec![
+        ("x-delivery-limit", Value::I64(0)),
+        ("x-dead-letter-exchange", Value::LongStr("".into())),
+        ("x-dead-letter-routing-key", Value::LongStr("dead".into())),
+    ];
+    let queue = quorum(&world, more);
+    publish(&world, &[(0, "a"), (0, "b"), (0, "c")], true);
+    world.commit();
+    let mut entries: Vec<_> = (0..3).map(|_| take(&world, &queue)).collect();
+    assert_eq!(queue.forget_body(&mut entries[1]), crate::broker::queue::paging::Forgotten::Yes);
+    queue.requeue(None, entries.into_iter(), Return::Lost);
+    world.commit();
+    assert_eq!(texts(drain(&world, &dead)), ["a", "b", "c"]);
+}
+
+#[test]
 fn a_deleted_quorum_queue_leaves_no_counts_behind() {
     let world = World::new();
     let queue = quorum(&world, vec![]);
