@@ -7,6 +7,7 @@ mod deadlines;
 mod delayed_retry;
 mod figures;
 mod order;
+mod reserving;
 mod seams;
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use super::{
     profile::Profile,
     publish::{Body, Publisher, Routed},
     queue::{
-        ConnectionId, Entry, Queue, QueueOptions, consumers::ConsumerSpec, levels::WINDOW_BYTES,
+        ConnectionId, ConsumerId, Entry, Queue, QueueOptions, consumers::ConsumerSpec, levels::WINDOW_BYTES,
         returns::Return, state::Got,
     },
     receipt::Receipt,

@@ -55,8 +55,8 @@ impl State {
     }
 
     fn deadline_ms(&self) -> Option<i64> {
-        // While a delivery waits for the log, its end is what the queue waits for.
-        let waits = self.waits_since_ms.is_some();
+        // While it stands still, the log is what the queue waits for.
+        let waits = self.reserving.is_full();
         let head = match self.ready.front() {
             Some(entry) => Some(entry.expires_ms).filter(|&at| at != i64::MAX && !waits),
             None => self.lifetime.paged_head_ms.filter(|_| self.ready.paged()),

@@ -21,6 +21,7 @@ mod parcel;
 pub mod positions;
 pub mod ready;
 pub mod requeue;
+mod reserving;
 mod returned;
 pub mod returns;
 mod run;

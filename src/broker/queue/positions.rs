@@ -7,7 +7,7 @@ use super::Seq;
 
 /// How far ahead of the delivered messages the log is told that they may have been delivered.
 /// Small under test, so that a simulated queue gets there.
-const DELIVERED_AHEAD: u64 = if cfg!(test) { 8 } else { 8_192 };
+pub(super) const DELIVERED_AHEAD: u64 = if cfg!(test) { 8 } else { 8_192 };
 
 /// How far one level is.
 #[derive(Debug)]

@@ -21,6 +21,7 @@ use super::{
     parcel::Parcel,
     positions::Positions,
     ready::Written,
+    reserving::Reserving,
     returns::{Count, Counts, Noted},
     runs::Run,
 };
@@ -118,9 +119,7 @@ pub struct State {
     pub totals: Totals,
     pub(super) drops: Drops,
     pub(super) lifetime: Lifetime,
-    /// Since when a delivery waits for the log to know its reservation. A consumer was ready then: what was alive at
-    /// that time does not expire, and what it will take is not dropped to make room.
-    pub(super) waits_since_ms: Option<i64>,
+    pub(super) reserving: Reserving,
     pub(super) positions: Positions,
     loading: bool,
     flushing: bool,
@@ -170,7 +169,7 @@ impl State {
             totals: Totals::default(),
             drops: Drops::default(),
             lifetime: Lifetime::default(),
-            waits_since_ms: None,
+            reserving: Reserving::default(),
             positions: Positions::new(asked.order.levels()),
             loading: false,
             flushing: false,
@@ -220,7 +219,7 @@ impl State {
                     self.begin_run(gathered, &mut arrival, &mut persisted);
                 }
                 self.serve(now_ms, effects);
-                if self.waits_since_ms.is_none() {
+                if !self.reserving.is_full() {
                     self.drop_expired(now_ms);
                 }
                 if self.refuses(&message) {
@@ -316,18 +315,21 @@ impl State {
 
     fn serve_and_keep(&mut self, now_ms: i64, effects: &mut Effects) {
         self.serve(now_ms, effects);
-        if self.waits_since_ms.is_none() {
+        // Otherwise consumers could have more, which makes room.
+        if !self.reserving.is_full() {
             self.keep_limits(now_ms, effects);
         }
     }
 
     /// Serves consumers as far as they and the messages go.
     fn serve(&mut self, now_ms: i64, effects: &mut Effects) {
-        let alive_ms = self.waits_since_ms.take().unwrap_or(now_ms);
         let mut parcel = Parcel::of(self.ready.len());
-        while let Some(id) = self.consumers.next_turn() {
+        self.go_on_reserved(now_ms, &mut parcel, effects);
+        while !self.reserving.is_full()
+            && let Some(id) = self.consumers.next_turn()
+        {
             // What expires in this very millisecond may still go: with a TTL of 0 that is all it may.
-            self.drop_expired(alive_ms.saturating_sub(1));
+            self.drop_expired(now_ms.saturating_sub(1));
             let Some(front) = self.ready.front() else { break };
             let front = (front.seq, self.lasts(&front.message));
             let Some(consumer) = self.consumers.find(id) else { break };
@@ -341,15 +343,17 @@ impl State {
                 self.consumers.suspend(id);
                 continue;
             }
-            if self.must_reserve(front, effects) {
-                if let Some(consumer) = self.consumers.find(id) {
-                    give_back(consumer, 1);
-                }
-                self.waits_since_ms = Some(alive_ms);
-                break;
-            }
+            let acknowledges = !consumer.spec.no_ack;
+            let waits = self.must_reserve(front, effects) || !self.reserving.is_empty();
             let Some(entry) = self.ready.pop() else { break };
-            self.hand_over(now_ms, id, entry, &mut parcel);
+            if acknowledges {
+                self.unacked.add(&entry.message);
+            }
+            if waits {
+                self.reserving.push(id, entry);
+            } else {
+                self.hand_over(now_ms, id, entry, &mut parcel);
+            }
             self.consumers.rotate();
         }
         for (consumer, entry) in parcel.post() {
@@ -357,6 +361,19 @@ impl State {
         }
     }
 
+    /// What waited for the log goes, as far as that knows.
+    fn go_on_reserved(&mut self, now_ms: i64, parcel: &mut Parcel, effects: &mut Effects) {
+        while let Some(next) = self.reserving.next() {
+            let next = (next.seq, self.lasts(&next.message));
+            if self.must_reserve(next, effects) {
+                return;
+            }
+            let Some((id, entry)) = self.reserving.pop() else { return };
+            self.hand_over(now_ms, id, entry, parcel);
+        }
+    }
+
+    /// A consumer counts it as its own already.
     fn hand_over(&mut self, now_ms: i64, id: ConsumerId, entry: Entry, parcel: &mut Parcel) {
         self.positions.hand_over(entry.seq);
         let Some(consumer) = self.consumers.find(id) else { return };
@@ -367,7 +384,6 @@ impl State {
             self.runs.acknowledge(entry.seq);
         } else {
             self.totals.delivered += 1;
-            self.unacked.add(&entry.message);
         }
         parcel.put(&consumer.spec.outlet, consumer.spec.channel, id, entry);
     }
@@ -445,6 +461,7 @@ impl State {
     /// Bytes in memory more (or less) than were told last.
     pub(super) fn held_delta(&mut self) -> isize {
         let held = self.ready.held_bytes() + self.drops.held_bytes() + self.delayed.held_bytes();
+        let held = held + self.reserving.held_bytes();
         held.cast_signed() - std::mem::replace(&mut self.held_told, held).cast_signed()
     }
 
@@ -584,6 +601,10 @@ impl State {
 
     /// Removes a consumer; true when an auto-delete queue has lost its last one.
     pub fn cancel(&mut self, id: ConsumerId) -> bool {
+        // What comes back to others must not come behind what they were served after it.
+        if self.reserving.has(id) {
+            self.take_reserving();
+        }
         self.consumers.remove(id);
         self.had_consumer && self.consumers.is_empty()
     }
@@ -594,6 +615,8 @@ impl State {
         self.promote(now_ms);
         self.drop_expired(now_ms);
         let got = match self.ready.front().map(|entry| (entry.seq, self.lasts(&entry.message))) {
+            // What was served before must be seen before.
+            _ if !self.reserving.is_empty() => Got::Wait,
             None if self.ready.is_empty() => Got::Empty,
             None => Got::Wait,
             Some(front) if self.must_reserve(front, effects) => Got::Wait,
@@ -662,8 +685,24 @@ impl State {
         }
     }
 
+    /// What waits for the log is ready again: nobody has seen it.
+    fn take_reserving(&mut self) {
+        while let Some((id, entry)) = self.reserving.pop() {
+            if let Some(consumer) = self.consumers.find(id)
+                && !consumer.spec.no_ack
+            {
+                self.unacked.remove(&entry.message);
+                consumer.unacked = consumer.unacked.saturating_sub(1);
+                consumer.spec.credit.give_back(1);
+                self.consumers.resume(id);
+            }
+            self.ready.put_back(entry);
+        }
+    }
+
     /// Drops the ready messages, and those that are delayed; returns how many there were.
     pub fn purge(&mut self, effects: &mut Effects) -> usize {
+        self.take_reserving();
         let count = self.ready.len() + self.delayed.load().messages;
         let (seqs, middles) = self.ready.clear();
         for seq in seqs.into_iter().chain(self.delayed.clear()) {
@@ -717,12 +756,5 @@ impl State {
         self.ready.grow_to(level);
         self.runs.grow_to(level);
         self.positions.grow_to(level);
-    }
-}
-
-fn give_back(consumer: &mut super::consumers::Consumer, n: u32) {
-    if !consumer.spec.no_ack {
-        consumer.unacked = consumer.unacked.saturating_sub(n);
-        consumer.spec.credit.give_back(n);
     }
 }

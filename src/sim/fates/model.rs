@@ -113,31 +113,6 @@ impl Model {
         Some(&mut queue.copies[at])
     }
 
-    /// What has never been delivered waits for the log before it leaves: a message that comes back meanwhile, or dies into
-    /// the queue, and is the head then, goes first. Gives the copy, if that is what happened.
-    pub(super) fn overtake(&mut self, name: &str, letter: &Letter) -> Option<u64> {
-        let queue = self.queues.get_mut(name)?;
-        let level = |copy: &Copy| queue.level(&copy.letter);
-        let waiting = queue.copies.iter().enumerate();
-        // One that went behind the others is at a new place.
-        let waits = |copy: &Copy| copy.place == Place::Handed && (!copy.delivered || copy.by.is_some());
-        let (last, _) = waiting
-            .filter(|(_, copy)| waits(copy))
-            .max_by_key(|(_, copy)| (u8::MAX - level(copy), copy.made))?;
-        let left = queue.left;
-        queue.copies[last].place = Place::Ready;
-        queue.left = if left == 0 { HIGH_WEIGHT } else { left - 1 };
-        let overtakes = |front: &Copy| (front.delivered || front.by.is_some()) && front.letter == *letter;
-        if !self.front(name).is_some_and(overtakes) {
-            let queue = self.queue(name);
-            (queue.copies[last].place, queue.left) = (Place::Handed, left);
-            return None;
-        }
-        let front = self.take(name)?;
-        front.place = Place::Handed;
-        Some(front.made)
-    }
-
     /// Dead letters of one moment that come by several ways may change places: which way is the faster depends on what of
     /// a queue must be read first. Lets this one go before the first of the others.
     pub(super) fn change_places(&mut self, name: &str, letter: &Letter) -> Option<()> {

@@ -136,7 +136,6 @@ impl Fates {
                 let gone = self.model.on_time(&router(world));
                 gone.iter().for_each(|queue| self.forget(queue));
                 self.handed(&queue, &letter)
-                    .or_else(|| self.model.overtake(&queue, &letter))
                     .or_else(|| self.model.change_places(&queue, &letter).and(self.handed(&queue, &letter)))
             }),
             None if self.model.front(&queue).is_some_and(|copy| copy.letter == letter) => {
