@@ -353,6 +353,10 @@ impl Queue {
 
     fn follow_once(self: &Arc<Self>, effects: Effects) {
         self.core.memory.add(effects.held_delta);
+        // What is read may die as well, and goes with what has died.
+        if !effects.load.is_empty() {
+            self.load(effects.load);
+        }
         if effects.move_dead {
             dead_letter::move_all(self);
         }
@@ -363,9 +367,6 @@ impl Queue {
             if !outlet.stall(&Server::Queue(self.clone())) {
                 self.resume(&outlet);
             }
-        }
-        if !effects.load.is_empty() {
-            self.load(effects.load);
         }
     }
 
