@@ -172,7 +172,10 @@ impl Fates {
                 copies.sort_by_key(|copy| (matches!(copy.place, Place::Ended(_)), copy.made));
                 copies.truncate(there[n..].iter().filter(|other| found.is_twin(other)).count());
                 let copy = copies.into_iter().min_by_key(|copy| copy.made);
-                let copy = copy.unwrap_or_else(|| panic!("{found:?} of {name} comes back"));
+                let copy = copy.unwrap_or_else(|| {
+                    let known = queue.copies.iter().filter(|copy| copy.letter.id == found.letter.id);
+                    panic!("{found:?} of {name} comes back: {:?}", known.collect::<Vec<_>>())
+                });
                 let before = newest.insert(queue.level(&copy.letter), copy);
                 let behind = before.filter(|before| before.made > copy.made && !before.of_one_moment(copy));
                 assert!(behind.is_none(), "{found:?} comes back behind {behind:?} in {name}");
@@ -278,6 +281,8 @@ impl Fates {
             self.model.expire(&name, &router(world));
             assert_eq!(ready, self.model.ready(&name), "ready in {name}: {:?}", self.model.queues[&name]);
         }
+        // What is kept goes again before what has just died is in the log.
+        self.tick(world);
         self.rest(world);
     }
 }
