@@ -179,10 +179,20 @@ fn clients(call: &Call<'_, '_>, page: &mut String) {
 fn memory(call: &Call<'_, '_>, page: &mut String) {
     let memory = &call.door.broker.core.memory;
     line(page, "used_memory", memory.held_bytes());
+    line(page, "used_memory_human", human(memory.held_bytes()));
     line(page, "used_memory_dataset", call.keys.held_bytes());
     line(page, "maxmemory", memory.limit_bytes());
     line(page, "maxmemory_policy", "noeviction");
     line(page, "total_system_memory", process::memory_total_bytes());
+}
+
+/// Bytes as Redis shows them to people.
+fn human(bytes: usize) -> String {
+    let units = [(1 << 30, 'G'), (1 << 20, 'M'), (1 << 10, 'K')];
+    match units.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, letter)) => format!("{:.2}{letter}", bytes as f64 / unit as f64),
+        None => format!("{bytes}B"),
+    }
 }
 
 fn persistence(call: &Call<'_, '_>, page: &mut String) {
@@ -229,4 +239,15 @@ pub fn role(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     call.reply.integer(0);
     call.reply.array(0);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::human;
+
+    #[test]
+    fn bytes_are_shown_in_the_largest_unit_that_fits() {
+        let shown = [0, 1_023, 1_024, 1_536, 5 << 20, 3 << 30].map(human);
+        assert_eq!(shown, ["0B", "1023B", "1.00K", "1.50K", "5.00M", "3.00G"]);
+    }
 }
