@@ -199,29 +199,37 @@ impl Expr {
     /// This expression over the input of a projection, with the projection's expressions put in for its columns.
     #[must_use]
     pub fn over(&self, projection: &[Self]) -> Self {
-        let sub = |e: &Self| Box::new(e.over(projection));
-        let all = |list: &[Self]| list.iter().map(|e| e.over(projection)).collect::<Vec<_>>();
+        if let Node::Column { index, .. } = &self.node {
+            return projection.get(*index).cloned().unwrap_or_else(|| self.clone());
+        }
+        self.with_children(&mut |child| child.over(projection))
+    }
+
+    /// The same expression of other parts.
+    #[must_use]
+    pub fn with_children(&self, part: &mut dyn FnMut(&Self) -> Self) -> Self {
         let node = match &self.node {
-            Node::Column { index, .. } => {
-                return projection.get(*index).cloned().unwrap_or_else(|| self.clone());
-            }
-            Node::Literal(_) => self.node.clone(),
-            Node::And(a, b) => Node::And(sub(a), sub(b)),
-            Node::Arith(op, a, b) => Node::Arith(*op, sub(a), sub(b)),
-            Node::Call(builtin, args) => Node::Call(builtin, all(args)),
+            Node::Column { .. } | Node::Literal(_) => self.node.clone(),
+            Node::And(a, b) => Node::And(Box::new(part(a)), Box::new(part(b))),
+            Node::Arith(op, a, b) => Node::Arith(*op, Box::new(part(a)), Box::new(part(b))),
+            Node::Call(builtin, args) => Node::Call(builtin, args.iter().map(part).collect()),
             Node::Case { whens, otherwise } => Node::Case {
-                whens: whens.iter().map(|(c, r)| (c.over(projection), r.over(projection))).collect(),
-                otherwise: sub(otherwise),
+                whens: whens.iter().map(|(condition, result)| (part(condition), part(result))).collect(),
+                otherwise: Box::new(part(otherwise)),
             },
-            Node::Cast { expr, or_null } => Node::Cast { expr: sub(expr), or_null: *or_null },
-            Node::Coalesce(args) => Node::Coalesce(all(args)),
-            Node::Compare(op, a, b) => Node::Compare(*op, sub(a), sub(b)),
-            Node::Field { of, index, name } => Node::Field { of: sub(of), index: *index, name: name.clone() },
-            Node::Is { test, negated, expr } => Node::Is { test: *test, negated: *negated, expr: sub(expr) },
-            Node::Negate(e) => Node::Negate(sub(e)),
-            Node::Not(e) => Node::Not(sub(e)),
-            Node::Or(a, b) => Node::Or(sub(a), sub(b)),
-            Node::Shift(a, b) => Node::Shift(sub(a), sub(b)),
+            Node::Cast { expr, or_null } => Node::Cast { expr: Box::new(part(expr)), or_null: *or_null },
+            Node::Coalesce(args) => Node::Coalesce(args.iter().map(part).collect()),
+            Node::Compare(op, a, b) => Node::Compare(*op, Box::new(part(a)), Box::new(part(b))),
+            Node::Field { of, index, name } => {
+                Node::Field { of: Box::new(part(of)), index: *index, name: name.clone() }
+            }
+            Node::Is { test, negated, expr } => {
+                Node::Is { test: *test, negated: *negated, expr: Box::new(part(expr)) }
+            }
+            Node::Negate(e) => Node::Negate(Box::new(part(e))),
+            Node::Not(e) => Node::Not(Box::new(part(e))),
+            Node::Or(a, b) => Node::Or(Box::new(part(a)), Box::new(part(b))),
+            Node::Shift(a, b) => Node::Shift(Box::new(part(a)), Box::new(part(b))),
         };
         Self::new(node, self.data_type.clone())
     }

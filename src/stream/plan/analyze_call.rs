@@ -76,8 +76,14 @@ impl Scope {
         match (name.as_str(), parsed.as_slice()) {
             ("TIMESTAMPADD", [unit, count, of]) => add(unit, sub(count)?, sub(of)?, at),
             ("TIMESTAMPDIFF", [unit, from, to]) => {
-                let unit = unit_literal(unit)?;
-                call("TIMESTAMPDIFF", vec![sub(from)?, sub(to)?, unit], at)
+                let (from, to, unit) = (sub(from)?, sub(to)?, unit_literal(unit)?);
+                let is_ltz = |of: &Expr| matches!(of.data_type.kind, Type::TimestampLtz(_));
+                if is_ltz(&from) != is_ltz(&to) {
+                    // Flink's words.
+                    let message = "TIMESTAMP_LTZ only supports diff between the same type.";
+                    return Err(SqlError::invalid(at, message));
+                }
+                call("TIMESTAMPDIFF", vec![from, to, unit], at)
             }
             (DIFFERENCE, [a, b, Parsed::Interval(units)]) => {
                 difference(sub(a)?, sub(b)?, literals::interval_kind(units), at)

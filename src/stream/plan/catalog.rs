@@ -110,6 +110,16 @@ impl Table {
         }
     }
 
+    /// The same table whose watermark is another expression.
+    #[must_use]
+    pub fn with_watermark(&self, expr: Expr) -> Self {
+        let mut table = self.with_connector(self.connector.clone());
+        if let Some(watermark) = &mut table.watermark {
+            watermark.expr = expr;
+        }
+        table
+    }
+
     /// The primary key among the stored columns.
     #[must_use]
     pub fn stored_key(&self) -> Vec<usize> {

@@ -306,6 +306,48 @@ impl Logical {
         }
     }
 
+    /// The same, to be changed.
+    pub(super) fn inputs_mut(&mut self) -> Vec<&mut Self> {
+        match self {
+            Self::Aggregate(a) => vec![&mut a.input],
+            Self::Expand(expand) => vec![&mut expand.input],
+            Self::Filter { input, .. }
+            | Self::Normalize { input, .. }
+            | Self::Project { input, .. }
+            | Self::Watermark { input, .. } => vec![input],
+            Self::Join(join) => vec![&mut join.left, &mut join.right],
+            Self::Over(over) => vec![&mut over.input],
+            Self::Rank(rank) => vec![&mut rank.input],
+            Self::Scan(_) => Vec::new(),
+            Self::Sort(sort) => vec![&mut sort.input],
+            Self::UnionAll { inputs } => inputs.iter_mut().collect(),
+            Self::Unnest(unnest) => vec![&mut unnest.input],
+            Self::WindowAggregate(a) => vec![&mut a.input],
+            Self::WindowRows(rows) => vec![&mut rows.input],
+        }
+    }
+
+    /// The expressions that are this relation's own.
+    pub(super) fn exprs_mut(&mut self) -> Vec<&mut Expr> {
+        match self {
+            Self::Expand(expand) => expand.sets.iter_mut().flatten().collect(),
+            Self::Filter { condition, .. } => vec![condition],
+            Self::Join(join) => join.condition.iter_mut().collect(),
+            Self::Project { exprs, .. } => exprs.iter_mut().collect(),
+            Self::Unnest(unnest) => vec![&mut unnest.array],
+            Self::Aggregate(_)
+            | Self::Normalize { .. }
+            | Self::Over(_)
+            | Self::Rank(_)
+            | Self::Scan(_)
+            | Self::Sort(_)
+            | Self::UnionAll { .. }
+            | Self::Watermark { .. }
+            | Self::WindowAggregate(_)
+            | Self::WindowRows(_) => Vec::new(),
+        }
+    }
+
     /// How many relations and expressions this is made of.
     #[must_use]
     pub fn size(&self) -> usize {

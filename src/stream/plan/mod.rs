@@ -18,6 +18,7 @@ pub mod grouping;
 pub mod grouping_sets;
 pub mod join;
 pub mod literals;
+pub mod local_zone;
 pub mod logical;
 pub mod lower;
 pub mod membership;
@@ -110,6 +111,8 @@ struct Session {
     /// `SET 'pipeline.name'`, for the next job.
     name: Option<(String, Pos)>,
     settings: Settings,
+    /// `SET 'table.local-time-zone'`, if it is not UTC.
+    zone: Option<String>,
 }
 
 impl Session {
@@ -139,15 +142,14 @@ impl Session {
     fn set(&mut self, key: &str, value: &str, at: Pos) -> Result<(), SqlError> {
         match (key, value) {
             ("pipeline.name", _) => self.name = Some((value.to_owned(), at)),
-            ("execution.runtime-mode", "streaming" | "STREAMING")
-            | ("table.local-time-zone", "UTC")
-            | ("parallelism.default", "1") => {}
+            ("execution.runtime-mode", "streaming" | "STREAMING") | ("parallelism.default", "1") => {}
             ("execution.checkpointing.interval", _) => {
                 let ms = options::duration_ms(value)
                     .ok_or_else(|| SqlError::invalid(at, format!("SET '{key}': '{value}' is no duration")))?;
                 self.settings.checkpoint_ms = (ms > 0).then_some(ms);
             }
             ("table.dml-sync", "false") => {}
+            ("table.local-time-zone", name) => self.zone = local_zone::of_session(name, at)?,
             ("table.exec.state.ttl", _) => {
                 let ms = options::duration_ms(value)
                     .ok_or_else(|| SqlError::invalid(at, format!("SET '{key}': '{value}' is no duration")))?;
@@ -162,7 +164,11 @@ impl Session {
         let mut logical = Vec::new();
         let mut hints = around.clone();
         for insert in inserts {
-            logical.push(statement::insert(&self.catalog, insert)?);
+            let insert_plan = statement::insert(&self.catalog, insert)?;
+            logical.push(match &self.zone {
+                Some(zone) => local_zone::localized(insert_plan, zone, insert.target.at)?,
+                None => insert_plan,
+            });
             merge(&mut hints, &insert.hints)?;
         }
         let name = match self.name.take() {

@@ -80,6 +80,12 @@ fn what_is_not_here_yet_is_refused_before_a_job_starts() {
         1,
         "SET 'table.exec.mini-batch.enabled' = 'true'",
     );
+    not_yet(
+        "SET 'table.local-time-zone' = 'Europe/Berlin'; INSERT INTO s SELECT CAST(COUNT(*) AS INT) FROM t \
+         GROUP BY TUMBLE(PROCTIME(), INTERVAL '1' HOUR)",
+        60,
+        "a window of TIMESTAMP_LTZ in another time zone than UTC ('Europe/Berlin')",
+    );
     not_yet("CREATE FUNCTION f AS 'x'", 8, "CREATE FUNCTION");
     not_yet("CREATE TABLE x (a INT) WITH ('connector'='jdbc')", 42, "the connector 'jdbc'");
     not_yet("CREATE TABLE x (a INT) PARTITIONED BY (a) WITH ('connector'='print')", 24, "PARTITIONED BY");
@@ -154,6 +160,20 @@ fn mistakes_are_shown_where_they_are() {
         17,
         "Invalid metadata key 'offset' in column 'a' of table 'default_catalog.default_database.x'. The table source \
          supports the following metadata keys for reading:\nfile.modification-time\nfile.name\nfile.path\nfile.size",
+    );
+    for zone in ["EST", "UTC+8", "+08:00", "Z", "europe/berlin"] {
+        invalid(
+            &format!("SET 'table.local-time-zone' = '{zone}'"),
+            1,
+            "Invalid time zone. The value should be a Time Zone Database (TZDB) ID such as 'America/Los_Angeles' to \
+             include daylight saving time. Fixed offsets are supported using 'GMT-03:00' or 'GMT+03:00'. Or use 'UTC' \
+             without time zone and daylight saving time.",
+        );
+    }
+    invalid(
+        "INSERT INTO s SELECT TIMESTAMPDIFF(DAY, ts, CURRENT_TIMESTAMP) FROM t",
+        22,
+        "TIMESTAMP_LTZ only supports diff between the same type.",
     );
     invalid("INSERT INTO v SELECT a FROM t", 13, "Object 'v' not found");
     invalid(

@@ -1,5 +1,5 @@
-//! Dates and times: what the clock says, fields by their names, and texts. The session's time zone is UTC, and "now" is
-//! the job's domain time at the record.
+//! Dates and times: what the clock says, fields by their names, and texts. All is as in UTC: `plan/local_zone.rs` puts in
+//! what another zone makes of it. "Now" is the job's domain time at the record.
 
 use super::{
     Arg, Builtin, Call, Expr, Nulls, Ret, Type_,

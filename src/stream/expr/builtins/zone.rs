@@ -1,4 +1,5 @@
-//! Time zones: CONVERT_TZ. The rules are those of the IANA database that is built in.
+//! Time zones: CONVERT_TZ, and what a session in another zone than UTC asks of times. The rules are those of the IANA
+//! database that is built in.
 
 use jiff::{
     Timestamp, civil,
@@ -6,18 +7,56 @@ use jiff::{
 };
 
 use super::{
-    Arg, Builtin, Nulls, Ret, Type_,
+    Arg, Builtin, Call, EvalError, Expr, Nulls, Ret, Type_,
     date_pattern::{DatePattern, Java},
-    literal_text, strict_with, text,
+    int, literal_text, strict_row, strict_with, text,
 };
 use crate::stream::{
     datum::{Datum, Instant},
     expr::calendar::{Civil, DAY_MS},
+    plan::types::Type,
 };
 
-use Arg::Str;
+use Arg::{Int, Str, Timestamp as Time};
 
-pub(super) const TABLE: &[Builtin] = &[Builtin {
+/// (TIMESTAMP_LTZ, zone): the TIMESTAMP that a clock there shows.
+pub(crate) const CLOCK: &str = "$CLOCK";
+/// (TIMESTAMP, zone): the TIMESTAMP_LTZ at which a clock there shows it.
+pub(crate) const INSTANT: &str = "$INSTANT";
+/// (TIMESTAMP, TIMESTAMP_LTZ, zone): what was rounded on the clock, by as much as the clock was off before.
+pub(crate) const ROUNDED: &str = "$ROUNDED";
+/// (seconds, zone): the same of seconds since 1970.
+pub(crate) const CLOCK_SECONDS: &str = "$CLOCK_SECONDS";
+pub(crate) const INSTANT_SECONDS: &str = "$INSTANT_SECONDS";
+
+pub(super) const TABLE: &[Builtin] = &[
+    strict_row(CLOCK, &[&[Time, Str]], Ret::Of(|args| Type::Timestamp(digits(args))), |args, _| {
+        of_time(args, |zone, at, _| zone.clock(at))
+    }),
+    strict_row(INSTANT, &[&[Time, Str]], Ret::Of(|args| Type::TimestampLtz(digits(args))), |args, _| {
+        of_time(args, |zone, clock, _| zone.instant(clock))
+    }),
+    strict_row(
+        ROUNDED,
+        &[&[Time, Time, Str]],
+        Ret::Of(|args| Type::TimestampLtz(digits(args))),
+        |args, _| {
+            of_time(args, |zone, rounded, before| {
+                let off = before.map_or(0, |before| zone.clock(before).ms - before.ms);
+                Instant { ms: rounded.ms - off, nanos: rounded.nanos }
+            })
+        },
+    ),
+    strict_row(CLOCK_SECONDS, &[&[Int, Str]], Ret::Is(Type_::BigInt), |args, _| {
+        of_seconds(args, |zone, at| zone.clock(at))
+    }),
+    strict_row(INSTANT_SECONDS, &[&[Int, Str]], Ret::Is(Type_::BigInt), |args, _| {
+        of_seconds(args, |zone, clock| zone.instant(clock))
+    }),
+    CONVERT_TZ,
+];
+
+const CONVERT_TZ: Builtin = Builtin {
     name: "CONVERT_TZ",
     accepts: &[&[Str, Str, Str]],
     repeats: false,
@@ -39,13 +78,59 @@ pub(super) const TABLE: &[Builtin] = &[Builtin {
             Ok(Datum::str(pattern.format(shown)))
         })
     },
-}];
+};
+
+/// The zone that is the last argument, a literal that the plan puts there.
+fn last_zone(args: &[Expr]) -> Result<Zone, EvalError> {
+    let name = literal_text(args, args.len().saturating_sub(1)).unwrap_or_default();
+    Zone::named(name).ok_or_else(|| EvalError(format!("no time zone '{name}'")))
+}
+
+fn digits(args: &[Expr]) -> u8 {
+    match args.first().map(|a| &a.data_type.kind) {
+        Some(Type::Timestamp(digits) | Type::TimestampLtz(digits)) => *digits,
+        _ => 3,
+    }
+}
+
+fn of_time(args: &[Expr], moved: fn(&Zone, Instant, Option<Instant>) -> Instant) -> Result<Call, EvalError> {
+    let zone = last_zone(args)?;
+    let time = |args: &[Datum], index| match args.get(index) {
+        Some(Datum::Timestamp(at)) => Some(*at),
+        _ => None,
+    };
+    strict_with(move |a, _| {
+        Ok(time(a, 0).map_or(Datum::Null, |at| Datum::Timestamp(moved(&zone, at, time(a, 1)))))
+    })
+}
+
+fn of_seconds(args: &[Expr], moved: fn(&Zone, Instant) -> Instant) -> Result<Call, EvalError> {
+    let zone = last_zone(args)?;
+    strict_with(move |a, _| {
+        let seconds = int(a, 0);
+        // What is no time at all (UNIX_TIMESTAMP of nonsense) stays what it is.
+        let Some(ms) = seconds.checked_mul(1_000) else { return Ok(Datum::Int(seconds)) };
+        Ok(Datum::Int(moved(&zone, Instant::from_ms(ms)).ms.div_euclid(1_000)))
+    })
+}
 
 /// A time zone.
 #[derive(Debug, Clone)]
-pub(super) struct Zone(TimeZone);
+pub(crate) struct Zone(TimeZone);
 
 impl Zone {
+    /// Whether a session can be in the zone of that name: one of the database, GMT with an offset, or UTC.
+    /// (Flink: TableConfigUtils.validateTimeZone)
+    pub(crate) fn is_of_session(name: &str) -> bool {
+        if let Some(offset) = name.strip_prefix("GMT") {
+            return offset.is_empty() || offset_seconds(offset).is_some();
+        }
+        // Three letters are mostly what Java has known for longer than the database.
+        let legacy = matches!(name, "EST" | "HST" | "MST" | "ROC");
+        let found = TimeZoneDatabase::bundled().get(name).ok();
+        !legacy && (name == "UTC" || found.is_some_and(|zone| zone.iana_name() == Some(name)))
+    }
+
     /// As `java.util.TimeZone.getTimeZone`: what it does not know is GMT, an offset without `GMT` too.
     fn lenient(name: &str) -> Self {
         let known = if name.starts_with(['+', '-']) { None } else { Self::named(name) };
