@@ -5,16 +5,13 @@
     reason = "a value of another type cannot get here: the analysis has checked, and all of them are one case"
 )]
 
-use std::fmt;
-
 use base64::Engine as _;
-use serde::{
-    Deserializer as _,
-    de::{Deserialize, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use serde::de::{Deserialize as _, IgnoredAny};
 
-use super::{DecodeError, Field};
+use super::{
+    DecodeError, Field,
+    json_scan::{Malformed, Scanner},
+};
 use crate::stream::{
     datum::{Columns, Datum},
     expr::{calendar, cast, decimal},
@@ -30,6 +27,15 @@ pub struct JsonDecoder {
     fields: Vec<Field>,
 }
 
+/// What has been seen of one object.
+#[derive(Default)]
+struct Seen {
+    /// A bit for each field, for `fail-on-missing-field`.
+    found: u128,
+    /// The first field whose value is none of its type.
+    failed: Option<usize>,
+}
+
 impl JsonDecoder {
     #[must_use]
     pub fn new(options: JsonOptions, fields: Vec<Field>) -> Self {
@@ -38,23 +44,22 @@ impl JsonDecoder {
 
     /// Fills the columns; `false` for a message that is to be skipped.
     pub fn decode(&self, bytes: &[u8], columns: &mut Columns) -> Result<bool, DecodeError> {
-        let mut state = Reading { decoder: self, columns, found: 0, failed: None };
-        // Checked as a whole once: the parser would check every piece by itself, and those that are kept twice.
-        let parsed = match std::str::from_utf8(bytes) {
-            Ok(text) => serde_json::Deserializer::from_str(text).deserialize_map(&mut state),
-            Err(e) => Err(serde::de::Error::custom(e)),
+        // Checked as a whole once: every piece of it is a text then.
+        let read = match std::str::from_utf8(bytes) {
+            Ok(text) => self.object(text, columns).map_err(|Malformed| malformed(text)),
+            Err(e) => Err(e.to_string()),
         };
-        let Reading { found, failed, .. } = state;
-        let reason = match parsed {
-            Err(e) => e.to_string(),
-            Ok(()) => match failed {
-                Some(field) => format!("Fail to deserialize at field: {field}."),
-                None if self.options.fail_on_missing_field => match self.missing(found) {
-                    Some(field) => format!("Could not find field with name '{field}'."),
-                    None => return Ok(true),
-                },
+        let field = |index: usize| self.fields.get(index).map_or("", |field| field.name.as_str());
+        let reason = match read {
+            Err(reason) => reason,
+            Ok(Seen { failed: Some(index), .. }) => {
+                format!("Fail to deserialize at field: {}.", field(index))
+            }
+            Ok(Seen { found, .. }) if self.options.fail_on_missing_field => match self.missing(found) {
+                Some(index) => format!("Could not find field with name '{}'.", field(index)),
                 None => return Ok(true),
             },
+            Ok(_) => return Ok(true),
         };
         if self.options.ignore_parse_errors {
             return Ok(false);
@@ -63,93 +68,99 @@ impl JsonDecoder {
         Err(DecodeError(format!("Failed to deserialize JSON '{shown}'. {reason}")))
     }
 
-    fn missing(&self, found: u128) -> Option<&str> {
-        let absent = |(i, _): &(usize, &Field)| *i < 128 && found & (1 << i) == 0;
-        self.fields.iter().enumerate().find(absent).map(|(_, f)| f.name.as_str())
+    fn missing(&self, found: u128) -> Option<usize> {
+        (0..self.fields.len()).find(|index| *index < 128 && found & (1 << index) == 0)
     }
 
-    /// The field of that name; objects mostly have their fields in one order.
-    fn find(&self, name: &str, expected: usize) -> Option<usize> {
-        if self.fields.get(expected).is_some_and(|f| f.name == name) {
-            return Some(expected);
-        }
-        self.fields.iter().position(|f| f.name == name)
-    }
-}
-
-struct Reading<'a> {
-    decoder: &'a JsonDecoder,
-    columns: &'a mut Columns,
-    /// A bit for each field, for `fail-on-missing-field`.
-    found: u128,
-    failed: Option<String>,
-}
-
-impl<'de> Visitor<'de> for &mut Reading<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    /// What follows the object is not looked at, as Jackson does not.
+    fn object(&self, text: &str, columns: &mut Columns) -> Result<Seen, Malformed> {
+        let mut scanner = Scanner::new(text);
+        scanner.expect(b'{')?;
+        let mut seen = Seen::default();
         let mut expected = 0;
-        while let Some(field) = map.next_key_seed(Name { decoder: self.decoder, expected })? {
-            let Some(index) = field else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            expected = index + 1;
-            let raw: &RawValue = map.next_value()?;
-            let Some(field) = self.decoder.fields.get(index) else { continue };
-            if index < 128 {
-                self.found |= 1 << index;
-            }
-            let value = match convert(raw.get(), &field.kind, self.decoder.options) {
-                Ok(value) => value,
-                // Only the field is NULL then, the row stays.
-                Err(Bad) if self.decoder.options.ignore_parse_errors => Datum::Null,
-                Err(Bad) => {
-                    self.failed.get_or_insert_with(|| field.name.clone());
-                    continue;
+        let mut more = !scanner.take(b'}');
+        while more {
+            let index = self.name(&mut scanner, expected)?;
+            scanner.expect(b':')?;
+            if let Some((index, field)) = index.and_then(|index| Some((index, self.fields.get(index)?))) {
+                expected = index + 1;
+                if index < 128 {
+                    seen.found |= 1 << index;
                 }
-            };
-            if let Some(column) = self.columns.get_mut(field.slot) {
-                *column = value;
+                match read(&mut scanner, &field.kind, self.options)? {
+                    Ok(value) => {
+                        if let Some(column) = columns.get_mut(field.slot) {
+                            *column = value;
+                        }
+                    }
+                    // Only the field is NULL then, the row stays.
+                    Err(Bad) if self.options.ignore_parse_errors => {
+                        if let Some(column) = columns.get_mut(field.slot) {
+                            *column = Datum::Null;
+                        }
+                    }
+                    Err(Bad) => {
+                        seen.failed.get_or_insert(index);
+                    }
+                }
+            } else {
+                scanner.value()?;
             }
+            more = scanner.another(b'}')?;
         }
-        Ok(())
+        Ok(seen)
+    }
+
+    /// The field whose name comes next; objects mostly have their fields in one order.
+    fn name(&self, scanner: &mut Scanner<'_>, expected: usize) -> Result<Option<usize>, Malformed> {
+        if self
+            .fields
+            .get(expected)
+            .is_some_and(|field| is_plain(&field.name) && scanner.take_name(&field.name))
+        {
+            return Ok(Some(expected));
+        }
+        let name = quoted(scanner.string()?).map_err(|Bad| Malformed)?;
+        Ok(self.fields.iter().position(|field| field.name == name))
     }
 }
 
-/// Reads a key and says which field it is.
-struct Name<'a> {
-    decoder: &'a JsonDecoder,
-    expected: usize,
+/// Whether a name stands in JSON as it is.
+fn is_plain(name: &str) -> bool {
+    !name.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\'))
 }
 
-impl<'de> DeserializeSeed<'de> for Name<'_> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
+/// What is wrong with a text that is no object, and where.
+fn malformed(text: &str) -> String {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    match IgnoredAny::deserialize(&mut reader) {
+        Err(e) => e.to_string(),
+        Ok(IgnoredAny) => "It is no JSON object.".to_owned(),
     }
 }
 
-impl Visitor<'_> for Name<'_> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
+/// The value that comes next, if it is one of the type.
+fn read(
+    scanner: &mut Scanner<'_>,
+    kind: &Type,
+    options: JsonOptions,
+) -> Result<Result<Datum, Bad>, Malformed> {
+    if matches!(kind, Type::TinyInt | Type::SmallInt | Type::Int | Type::BigInt)
+        && let Some(number) = scanner.small_integer()
+    {
+        return Ok(if cast::wrap(number, kind) == number { Ok(Datum::Int(number)) } else { Err(Bad) });
     }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.decoder.find(name, self.expected))
-    }
+    Ok(convert(scanner.value()?, kind, options))
 }
 
 /// A text that is no value of its type.
 struct Bad;
+
+impl From<Malformed> for Bad {
+    fn from(Malformed: Malformed) -> Self {
+        Self
+    }
+}
 
 /// The value that a piece of JSON is for a type.
 fn convert(raw: &str, kind: &Type, options: JsonOptions) -> Result<Datum, Bad> {
@@ -277,55 +288,32 @@ fn integer(raw: &str, kind: &Type) -> Result<Datum, Bad> {
     if cast::wrap(n, kind) == n { Ok(Datum::Int(n)) } else { Err(Bad) }
 }
 
-fn items<T>(raw: &str, convert: impl FnMut(&str) -> Result<T, Bad>) -> Result<Vec<T>, Bad> {
-    struct Items<F, T>(F, Vec<T>);
-    impl<'de, T, F: FnMut(&str) -> Result<T, Bad>> Visitor<'de> for Items<F, T> {
-        type Value = Result<Vec<T>, Bad>;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a JSON array")
-        }
-        fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Self::Value, A::Error> {
-            while let Some(raw) = seq.next_element::<&RawValue>()? {
-                match (self.0)(raw.get()) {
-                    Ok(item) => self.1.push(item),
-                    Err(Bad) => {
-                        while seq.next_element::<IgnoredAny>()?.is_some() {}
-                        return Ok(Err(Bad));
-                    }
-                }
-            }
-            Ok(Ok(self.1))
-        }
+/// The elements of an array, up to one that is none of its type.
+fn items<T>(raw: &str, mut convert: impl FnMut(&str) -> Result<T, Bad>) -> Result<Vec<T>, Bad> {
+    let mut scanner = Scanner::new(raw);
+    let mut items = Vec::new();
+    scanner.expect(b'[')?;
+    let mut more = !scanner.take(b']');
+    while more {
+        items.push(convert(scanner.value()?)?);
+        more = scanner.another(b']')?;
     }
-    serde_json::Deserializer::from_str(raw).deserialize_seq(Items(convert, Vec::new())).map_err(|_| Bad)?
+    Ok(items)
 }
 
-fn entries<T>(raw: &str, convert: impl FnMut(&str, &str) -> Result<T, Bad>) -> Result<Vec<T>, Bad> {
-    struct Entries<F, T>(F, Vec<T>);
-    impl<'de, T, F: FnMut(&str, &str) -> Result<T, Bad>> Visitor<'de> for Entries<F, T> {
-        type Value = Result<Vec<T>, Bad>;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a JSON object")
-        }
-        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut bad = false;
-            while let Some(key) = map.next_key::<Key>()? {
-                let raw: &RawValue = map.next_value()?;
-                match (self.0)(&key.0, raw.get()) {
-                    Ok(entry) => self.1.push(entry),
-                    Err(Bad) => bad = true,
-                }
-            }
-            Ok(if bad { Err(Bad) } else { Ok(self.1) })
-        }
+/// The members of an object.
+fn entries<T>(raw: &str, mut convert: impl FnMut(&str, &str) -> Result<T, Bad>) -> Result<Vec<T>, Bad> {
+    let mut scanner = Scanner::new(raw);
+    let mut entries = Vec::new();
+    scanner.expect(b'{')?;
+    let mut more = !scanner.take(b'}');
+    while more {
+        let name = quoted(scanner.string()?)?;
+        scanner.expect(b':')?;
+        entries.push(convert(&name, scanner.value()?)?);
+        more = scanner.another(b'}')?;
     }
-    struct Key(String);
-    impl<'de> Deserialize<'de> for Key {
-        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            String::deserialize(deserializer).map(Key)
-        }
-    }
-    serde_json::Deserializer::from_str(raw).deserialize_map(Entries(convert, Vec::new())).map_err(|_| Bad)?
+    Ok(entries)
 }
 
 #[cfg(test)]

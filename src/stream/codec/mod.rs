@@ -5,6 +5,7 @@ pub mod csv;
 pub mod csv_encode;
 pub mod json;
 pub mod json_encode;
+mod json_scan;
 pub mod raw;
 pub mod split;
 
