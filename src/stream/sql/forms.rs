@@ -232,25 +232,18 @@ fn json_value(p: &mut Parser<'_>) -> Parsed<Vec<Expr>> {
     args.push(returning(p)?);
     let at = p.peek_token_ref().span;
     let nothing = || (text("NULL", at), null(at));
-    let (mut on_empty, mut on_error) = (nothing(), nothing());
-    loop {
-        let behaviour = if take_word(p, "NULL") {
-            nothing()
+    let behaviour = |p: &mut Parser<'_>| {
+        Ok(if take_word(p, "NULL") {
+            Some(nothing())
         } else if take_word(p, "ERROR") {
-            (text("ERROR", at), null(at))
+            Some((text("ERROR", at), null(at)))
         } else if take_word(p, "DEFAULT") {
-            (text("DEFAULT", at), p.parse_expr()?)
+            Some((text("DEFAULT", at), p.parse_expr()?))
         } else {
-            break;
-        };
-        p.expect_keyword_is(Keyword::ON)?;
-        if take_word(p, "EMPTY") {
-            on_empty = behaviour;
-        } else {
-            expect_word(p, "ERROR")?;
-            on_error = behaviour;
-        }
-    }
+            None
+        })
+    };
+    let (on_empty, on_error) = on_empty_on_error(p, nothing(), behaviour)?;
     args.extend([on_empty.0, on_empty.1, on_error.0, on_error.1]);
     Ok(args)
 }
@@ -270,32 +263,44 @@ fn json_query(p: &mut Parser<'_>) -> Parsed<Vec<Expr>> {
         let _ = take_word(p, "ARRAY");
         expect_word(p, "WRAPPER")?;
     }
-    let (mut on_empty, mut on_error) = ("NULL", "NULL");
-    loop {
-        let behaviour = if take_word(p, "NULL") {
-            "NULL"
+    let behaviour = |p: &mut Parser<'_>| {
+        Ok(if take_word(p, "NULL") {
+            Some("NULL")
         } else if take_word(p, "ERROR") {
-            "ERROR"
+            Some("ERROR")
         } else if take_word(p, "EMPTY") {
             if take_word(p, "OBJECT") {
-                "{}"
+                Some("{}")
             } else {
                 expect_word(p, "ARRAY")?;
-                "[]"
+                Some("[]")
             }
         } else {
-            break;
-        };
-        p.expect_keyword_is(Keyword::ON)?;
-        if take_word(p, "EMPTY") {
-            on_empty = behaviour;
-        } else {
-            expect_word(p, "ERROR")?;
-            on_error = behaviour;
-        }
-    }
+            None
+        })
+    };
+    let (on_empty, on_error) = on_empty_on_error(p, "NULL", behaviour)?;
     args.extend([text(wrapper, at), text(on_empty, at), text(on_error, at)]);
     Ok(args)
+}
+
+/// `… ON EMPTY` and `… ON ERROR`, in either order: what is made where there is nothing, and where something is wrong.
+fn on_empty_on_error<T: Clone>(
+    p: &mut Parser<'_>,
+    unsaid: T,
+    behaviour: impl Fn(&mut Parser<'_>) -> Parsed<Option<T>>,
+) -> Parsed<(T, T)> {
+    let (mut on_empty, mut on_error) = (unsaid.clone(), unsaid);
+    while let Some(said) = behaviour(p)? {
+        p.expect_keyword_is(Keyword::ON)?;
+        if take_word(p, "EMPTY") {
+            on_empty = said;
+        } else {
+            expect_word(p, "ERROR")?;
+            on_error = said;
+        }
+    }
+    Ok((on_empty, on_error))
 }
 
 /// (on null, key, value, key, value …).
