@@ -14,7 +14,7 @@ use crate::stream::{
     expr::Expr,
     sql::{
         Pos, SqlError,
-        ast::{Drop, DropKind, Name},
+        ast::{CreateTable, Drop, DropKind, Name},
     },
 };
 
@@ -25,7 +25,8 @@ pub const DATABASE: &str = "default_database";
 /// What a name stands for.
 #[derive(Debug, Clone)]
 pub enum Object {
-    Table(Arc<Table>),
+    /// With the statement that made it.
+    Table(Arc<Table>, Arc<CreateTable>),
     View(Arc<View>),
 }
 
@@ -201,10 +202,26 @@ impl Catalog {
             .ok_or_else(|| SqlError::invalid(name.at, format!("Object '{}' not found", path.0)))
     }
 
+    /// The object, and if it is a table, with the options of the name's hint put over its own.
+    pub fn find_with_options(&self, name: &Name) -> Result<Object, SqlError> {
+        match self.find(name)? {
+            Object::Table(_, statement) if !name.options.is_empty() => {
+                let mut statement = CreateTable::clone(statement);
+                for option in &name.options {
+                    statement.options.retain(|own| own.key != option.key);
+                    statement.options.push(option.clone());
+                }
+                let table = super::statement::table(self, &statement)?;
+                Ok(Object::Table(Arc::new(table), Arc::new(statement)))
+            }
+            found @ (Object::Table(..) | Object::View(_)) => Ok(found.clone()),
+        }
+    }
+
     pub fn drop(&mut self, statement: &Drop) -> Result<(), SqlError> {
         let path = self.path(&statement.name)?;
         let (what, found) = match (statement.kind, self.objects.get(&path.0)) {
-            (DropKind::Table, found) => ("Table", matches!(found, Some(Object::Table(_)))),
+            (DropKind::Table, found) => ("Table", matches!(found, Some(Object::Table(..)))),
             (DropKind::View, found) => ("View", matches!(found, Some(Object::View(_)))),
         };
         if found {

@@ -27,7 +27,11 @@ use super::{
 use crate::stream::{
     datum::Datum,
     expr::{Comparison, Expr, Node},
-    sql::{Pos, SqlError, ast::Name, reserved},
+    sql::{
+        Pos, SqlError,
+        ast::{Name, OptionDef},
+        options_hint, reserved,
+    },
 };
 
 /// A relation and what it is called.
@@ -205,21 +209,23 @@ impl Analyzer<'_> {
                 None => return Err(SqlError::syntax(name.span(), "expected a name")),
             }
         }
+        let options = options_hint::taken(&mut parts, name.span().into())?;
         if let [short] = parts.as_slice()
             && let Some((_, plan)) = self.named.iter().rev().find(|(n, _)| n == short)
         {
+            refuse_options(&options, short)?;
             let plan = plan.clone();
             return Ok((self.bounded(&plan, name.span())?, short.clone()));
         }
         let short = parts.last().cloned().unwrap_or_default();
-        let name = Name { at: name.span().into(), parts };
-        match self.catalog.find(&name)? {
+        let name = Name { at: name.span().into(), parts, options };
+        match self.catalog.find_with_options(&name)? {
             Object::View(view) => {
-                let view = view.clone();
+                refuse_options(&name.options, &view.path.to_string())?;
                 Ok((self.bounded(&view.plan, name.at)?, short))
             }
-            Object::Table(table) if table.connector.is_source() => Ok((Logical::table(table), short)),
-            Object::Table(table) => {
+            Object::Table(table, _) if table.connector.is_source() => Ok((Logical::table(&table), short)),
+            Object::Table(table, _) => {
                 let message = format!(
                     "Connector '{}' can only be used as a sink. It cannot be used as a source.",
                     table.connector.name()
@@ -287,6 +293,18 @@ impl Analyzer<'_> {
         let time_type = time_type.clone();
         let window = Window { shape, offset_ms };
         Ok(Logical::WindowRows(Box::new(WindowRows { input, window, time, time_type, partition })))
+    }
+}
+
+fn refuse_options(options: &[OptionDef], path: &str) -> Result<()> {
+    match options.first() {
+        None => Ok(()),
+        Some(option) => Err(SqlError::invalid(
+            option.at,
+            format!(
+                "View '{path}' cannot be enriched with new options. Hints can only be applied to tables."
+            ),
+        )),
     }
 }
 

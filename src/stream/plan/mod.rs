@@ -71,9 +71,9 @@ pub(super) fn columns_of(text: &str, name: &str) -> Result<Schema, SqlError> {
         for statement in sql::parse(text)? {
             session.statement(&statement)?;
         }
-        let name = Name { at: Pos::default(), parts: vec![name.to_owned()] };
+        let name = Name { at: Pos::default(), parts: vec![name.to_owned()], options: Vec::new() };
         Ok(match session.catalog.find(&name)? {
-            Object::Table(table) => table.schema(),
+            Object::Table(table, _) => table.schema(),
             Object::View(view) => view.plan.schema(),
         })
     })

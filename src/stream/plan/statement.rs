@@ -25,6 +25,16 @@ type Result<T> = std::result::Result<T, SqlError>;
 
 /// Works out a table and enters it.
 pub(super) fn create_table(catalog: &mut Catalog, statement: &CreateTable) -> Result<()> {
+    let table = Arc::new(table(catalog, statement)?);
+    catalog.create(
+        &statement.name,
+        statement.if_not_exists,
+        Object::Table(table, Arc::new(statement.clone())),
+    )
+}
+
+/// The table of a CREATE TABLE.
+pub(super) fn table(catalog: &Catalog, statement: &CreateTable) -> Result<Table> {
     let columns = columns(catalog, statement)?;
     let path = catalog.path(&statement.name)?;
     let mut table = Table {
@@ -67,7 +77,7 @@ pub(super) fn create_table(catalog: &mut Catalog, statement: &CreateTable) -> Re
         let message = format!("WATERMARK: the connector '{}' is a sink only", table.connector.name());
         return Err(SqlError::invalid(at, message));
     }
-    catalog.create(&statement.name, statement.if_not_exists, Object::Table(Arc::new(table)))
+    Ok(table)
 }
 
 fn columns(catalog: &Catalog, statement: &CreateTable) -> Result<Vec<Column>> {
@@ -216,8 +226,8 @@ pub(super) fn create_view(catalog: &mut Catalog, statement: &CreateView) -> Resu
 /// Works out an INSERT: the query, and its columns cast to the sink's.
 pub(super) fn insert(catalog: &Catalog, statement: &Insert) -> Result<LogicalInsert> {
     let at = statement.target.at;
-    let table = match catalog.find(&statement.target)? {
-        Object::Table(table) => table.clone(),
+    let table = match catalog.find_with_options(&statement.target)? {
+        Object::Table(table, _) => table,
         Object::View(view) => {
             return Err(SqlError::invalid(
                 at,

@@ -70,7 +70,7 @@ fn what_is_not_here_yet_is_refused_before_a_job_starts() {
     );
     not_yet("INSERT INTO s SELECT a FROM t MATCH_RECOGNIZE (PATTERN (A))", 31, "MATCH_RECOGNIZE");
     not_yet("INSERT OVERWRITE s SELECT a FROM t", 8, "INSERT OVERWRITE");
-    not_yet("INSERT INTO s SELECT a FROM t /*+ OPTIONS('k'='v') */", 31, "a query hint");
+    not_yet("INSERT INTO s SELECT /*+ STATE_TTL('t'='1d') */ a FROM t", 22, "a query hint");
     not_yet("INSERT INTO s SELECT PARSE_JSON(b) FROM t", 22, "the function PARSE_JSON");
     not_yet("INSERT INTO s SELECT a FROM t, LATERAL TABLE(f(a))", 32, "LATERAL");
     not_yet("SHOW TABLES", 1, "SHOW");
@@ -175,6 +175,18 @@ fn mistakes_are_shown_where_they_are() {
         22,
         "TIMESTAMP_LTZ only supports diff between the same type.",
     );
+    invalid(
+        "INSERT INTO s SELECT a FROM u /*+ OPTIONS('number-of-rows'='x') */ AS o",
+        29,
+        "Invalid value for option 'number-of-rows': 'x'; expected a number",
+    );
+    invalid(
+        "INSERT INTO s WITH c AS (SELECT a FROM u) SELECT a FROM c /*+ OPTIONS('k'='v') */",
+        57,
+        "View 'c' cannot be enriched with new options. Hints can only be applied to tables.",
+    );
+    syntax("INSERT INTO s SELECT a FROM u WHERE a > 1 /*+ OPTIONS('k'='v') */", 43, "Encountered \"/*+\"");
+    syntax("INSERT INTO s SELECT a FROM u /*+ OPTIONS('k') */", 29, "expected: =, found: )");
     invalid("INSERT INTO v SELECT a FROM t", 13, "Object 'v' not found");
     invalid(
         "INSERT INTO s SELECT a + b FROM t",

@@ -407,6 +407,19 @@ fn table(lines: &[String]) -> std::collections::BTreeSet<String> {
 }
 
 #[test]
+fn a_hint_gives_a_table_other_options_for_one_use() {
+    let memory = with_bids();
+    memory.produce("others", 0, &[r#"{"a":7}"#]);
+    let sql = format!(
+        "{TABLE}CREATE TABLE o (a INT) WITH ('connector'='print');
+         INSERT INTO o /*+ OPTIONS('print-identifier'='p') */
+         SELECT x.a FROM t /*+ OPTIONS('topic' = 'others') */ AS x
+         UNION ALL SELECT a FROM t /* no hint */ WHERE p = 100"
+    );
+    assert_eq!(finished(&sql, &memory), ["p> +I[7]", "p> +I[1]"]);
+}
+
+#[test]
 fn late_rows_go_to_their_topic_as_they_were() {
     let memory = with_bids();
     let sql = format!(

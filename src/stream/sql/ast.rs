@@ -35,6 +35,8 @@ pub enum StatementKind {
 pub struct Name {
     pub at: Pos,
     pub parts: Vec<String>,
+    /// Of a hint behind it: they replace the table's own, here.
+    pub options: Vec<OptionDef>,
 }
 
 #[derive(Debug, Clone)]

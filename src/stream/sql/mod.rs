@@ -8,6 +8,7 @@ pub mod ast;
 pub mod dialect;
 pub mod forms;
 pub mod hints;
+pub mod options_hint;
 pub mod parser;
 pub mod reserved;
 pub mod table;

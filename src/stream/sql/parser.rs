@@ -15,6 +15,7 @@ use super::{
     ast::{CreateView, Drop, DropKind, Insert, Name, Statement, StatementKind},
     dialect::{FlinkDialect, NOT_YET_MARK},
     hints::{Comment, Hints},
+    options_hint,
     table::{self, expect, expected, here, ident, is_word, peek_nth_word, peek_word, string, take_word},
 };
 use crate::stream::plan::from::PARTITION_BY;
@@ -138,7 +139,7 @@ struct Reader {
 impl Reader {
     fn new(tokens: Vec<TokenWithSpan>) -> Result<Self, SqlError> {
         refuse_early(&tokens)?;
-        let tokens = window_arguments(tokens)?;
+        let tokens = window_arguments(options_hint::placed(tokens)?)?;
         let comments = tokens.iter().filter_map(hint).collect();
         let end = tokens.last().map_or(Location { line: 1, column: 1 }, |t| t.span.end);
         let mut tokens = tokens;
@@ -362,10 +363,11 @@ pub(super) fn name(p: &mut Parser<'_>) -> Result<Name, SqlError> {
     while p.consume_token(&Token::Period) {
         parts.push(ident(p)?.0);
     }
+    let options = options_hint::taken(&mut parts, at)?;
     if parts.len() > 3 {
         return Err(SqlError::syntax(at, "a name has at most three parts: catalog, database, object"));
     }
-    Ok(Name { at, parts })
+    Ok(Name { at, parts, options })
 }
 
 pub(super) fn names(p: &mut Parser<'_>) -> Result<Vec<(String, Pos)>, SqlError> {
@@ -452,13 +454,6 @@ fn refuse_early(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     const FUNCTIONS: &[(&str, &str)] =
         &[("MATCH_RECOGNIZE", "MATCH_RECOGNIZE"), ("LATERAL", "LATERAL"), ("ML_PREDICT", "ML_PREDICT")];
     let mut solid = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).peekable();
-    for token in tokens {
-        if let Token::Whitespace(Whitespace::MultiLineComment(text)) = &token.token
-            && text.starts_with('+')
-        {
-            return Err(SqlError::not_yet(token.span, "a query hint"));
-        }
-    }
     while let Some(token) = solid.next() {
         let Some(next) = solid.peek() else { break };
         let called = next.token == Token::LParen || (is_word(token, "LATERAL") && is_word(next, "TABLE"));
