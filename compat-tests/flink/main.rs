@@ -1,9 +1,9 @@
 //! Flink itself, on this machine; only with `WARREN_COMPAT=all`.
 //!
-//! As the oracle of stream jobs: `fixtures/streams/*/*.golden`, `values.tsv` and `words.tsv` are made anew and compared
-//! with those of the tree; with `WARREN_REGENERATE=1` they are written. What Warren makes of the same queries is in
-//! `src/stream/run/fixtures.rs`, and needs no Java. As a client: its tutorials' jobs at the Kafka door, in `door.rs`; and
-//! Beam's, in `beam.rs`.
+//! As the oracle of stream jobs: `fixtures/streams/*/*.golden` and what Flink tells of itself there (`options.tsv`,
+//! `values.tsv`, `words.tsv`) are made anew and compared with those of the tree; with `WARREN_REGENERATE=1` they are
+//! written. What Warren makes of the same queries is in `src/stream/run/fixtures.rs`, and needs no Java. As a client: its
+//! tutorials' jobs at the Kafka door, in `door.rs`; and Beam's, in `beam.rs`.
 #![cfg(test)]
 
 #[path = "../support/mod.rs"]
@@ -79,8 +79,7 @@ fn copied(from: &Path, to: &Path) -> PathBuf {
 /// Whether Flink writes it; `differs.tsv` is what we make of its values.
 fn is_result(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "golden")
-        || path.ends_with("values.tsv")
-        || path.ends_with("words.tsv")
+        || ["options.tsv", "values.tsv", "words.tsv"].iter().any(|name| path.ends_with(name))
 }
 
 fn results(folder: &Path) -> BTreeMap<String, String> {
@@ -103,6 +102,11 @@ fn nexmark() {
 #[test]
 fn language() {
     made_anew("Golden", "language", Duration::from_secs(300));
+}
+
+#[test]
+fn options() {
+    made_anew("Options", "options", Duration::from_secs(60));
 }
 
 #[test]

@@ -160,6 +160,8 @@ impl Connector {
                 ));
             }
         };
+        // A number without a meaning yet, on Flink too.
+        options.number::<i32>("property-version")?;
         options.end()?;
         Ok(read)
     }
@@ -253,6 +255,7 @@ fn kafka(options: &mut Options<'_>, table: &CreateTable, columns: &[Column]) -> 
                     | "scan.bounded.specific-offsets"
                     | "scan.bounded.timestamp-millis"
                     | "scan.topic-partition-discovery.interval"
+                    | "sink.semantic"
                     | "sink.transaction-naming-strategy"
             )
     })?;
@@ -462,6 +465,7 @@ fn upsert_kafka(
                 "sink.buffer-flush.max-rows"
                     | "sink.buffer-flush.interval"
                     | "sink.transaction-naming-strategy"
+                    | "topic-pattern"
             )
     })?;
     let key = Some(KeyFormat { format: key_format, fields: key_fields, prefix });

@@ -58,15 +58,19 @@ pub(super) fn read(
     options.take("sink.rolling-policy.check-interval").map(duration_of).transpose()?;
     // Numbers for Flink's optimizer; they change no result.
     options.choice("source.report-statistics", (), &[("ALL", ()), ("NONE", ())])?;
+    // Every record moves the watermark here.
+    options.choice("scan.watermark.emit.strategy", (), &[("on-event", ()), ("on-periodic", ())])?;
     refuse_parallelism(options, "sink.parallelism")?;
     options.refuse_if(|key| {
         key.starts_with("partition.")
+            || key.starts_with("scan.watermark.")
             || key.starts_with("sink.partition-commit.")
             || matches!(
                 key,
                 "auto-compaction"
                     | "compaction.file-size"
                     | "compaction.parallelism"
+                    | "sink.rolling-policy.inactivity-interval"
                     | "sink.shuffle-by-partition.enable"
                     | "source.path.regex-pattern"
             )

@@ -15,7 +15,7 @@ pub struct Options<'a> {
 impl<'a> Options<'a> {
     #[must_use]
     pub fn new(connector: &'a str, at: Pos, options: &'a [OptionDef]) -> Self {
-        let supported = BTreeSet::from(["connector".to_owned(), "property-version".to_owned()]);
+        let supported = BTreeSet::from(["connector".to_owned()]);
         let rest = options.iter().filter(|o| o.key != "connector").collect();
         Self { connector, at, rest, supported }
     }
