@@ -171,7 +171,7 @@ def test_a_queue_tells_how_long_its_messages_are(warren):
     for name, arguments in kinds.items():
         channel.queue_declare(name, durable=True, arguments=arguments)
         for n in (1, 2, 3):
-            mode = pika.BasicProperties(delivery_mode=1 if n == 1 else 2)
+            mode = pika.BasicProperties(delivery_mode=1 if n == 1 else 2, timestamp=1_500_000_000 + n)
             channel.basic_publish("", name, b"x" * 10 * n, mode)
         if name != "stream":
             channel.basic_get(name)
@@ -180,13 +180,19 @@ def test_a_queue_tells_how_long_its_messages_are(warren):
         "message_bytes": 60, "message_bytes_ready": 50, "message_bytes_unacknowledged": 10, "message_bytes_ram": 60,
         "messages_ram": 3, "message_bytes_persistent": 50, "messages_persistent": 2, "messages_ready_ram": 2,
         "messages_unacknowledged_ram": 1, "messages_paged_out": 0, "message_bytes_paged_out": 0,
+        "head_message_timestamp": 1_500_000_002,
     }
     assert {key: seen["classic"][key] for key in lengths} == lengths
     quorum = seen["quorum"]
     assert (quorum["message_bytes"], quorum["message_bytes_persistent"], quorum["messages_persistent"]) == (60, 60, 3)
+    assert (quorum["messages_ram"], quorum["message_bytes_ram"]) == (0, 0)
     assert seen["stream"]["messages"] == 3
-    for missing, kind in [("messages_ready_ram", "quorum"), ("message_bytes", "stream"), ("messages_ram", "stream")]:
-        assert missing not in seen[kind]
+    absent = {
+        "quorum": ("messages_ready_ram", "head_message_timestamp"),
+        "stream": ("message_bytes", "messages_ram", "head_message_timestamp"),
+    }
+    for kind, names in absent.items():
+        assert not set(names) & set(seen[kind])
 
 
 def test_the_consumer_that_is_served_is_named_where_only_one_is(warren):

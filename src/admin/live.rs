@@ -423,10 +423,12 @@ fn delayed(figures: &DelayedFigures) -> DelayedRow {
     }
 }
 
-/// What consumers hold counts as in memory, though a channel that holds much lets go of bodies.
+/// What consumers hold counts as in memory, though a channel that holds much lets go of bodies. Of quorum queues RabbitMQ
+/// says that nothing is (3.10.8).
 fn lengths(figures: &QueueFigures, quorum: bool) -> QueueLengths {
     let unacked = Load { messages: figures.unacked, body_bytes: figures.unacked_bytes };
-    let (in_memory, dead_bytes) = (figures.in_memory.plus(unacked), figures.dead_bytes);
+    let in_memory = if quorum { Load::default() } else { figures.in_memory.plus(unacked) };
+    let dead_bytes = figures.dead_bytes;
     QueueLengths {
         message_bytes: (figures.all.body_bytes + dead_bytes) as u64,
         message_bytes_unacknowledged: figures.unacked_bytes as u64,
@@ -437,6 +439,7 @@ fn lengths(figures: &QueueFigures, quorum: bool) -> QueueLengths {
         classic: (!quorum).then(|| ClassicLengths {
             messages_ready_ram: figures.in_memory.messages as u64,
             messages_unacknowledged_ram: figures.unacked as u64,
+            head_message_timestamp: figures.head_timestamp,
             ..ClassicLengths::default()
         }),
     }

@@ -233,6 +233,8 @@ pub struct DelayedRow {
 pub struct ClassicLengths {
     pub messages_ready_ram: u64,
     pub messages_unacknowledged_ram: u64,
+    /// Seconds, as the publisher of the message that leaves next says; of one that is in memory.
+    pub head_message_timestamp: Option<u64>,
     /// Transient messages on disk: a transient message is never there.
     pub messages_paged_out: u64,
     pub message_bytes_paged_out: u64,

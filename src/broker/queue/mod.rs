@@ -57,7 +57,7 @@ use super::{
     vhost::Vhost,
 };
 use crate::{
-    data::value::Table,
+    data::{field::Properties, value::Table},
     store::{Change, Place},
 };
 
@@ -162,6 +162,8 @@ pub struct QueueFigures {
     pub persistent: Load,
     /// Of what is ready: what is in memory with its body.
     pub in_memory: Load,
+    /// The property `timestamp` of the message that leaves next, as long as that is in memory.
+    pub head_timestamp: Option<u64>,
     pub unacked_bytes: usize,
     pub held_bytes: usize,
     /// Dead letters that wait for a target to take them, and their bodies.
@@ -646,6 +648,7 @@ impl Queue {
                 (_, true) => all.less(state.ready.transient()).less(unacked.transient),
             },
             in_memory: state.ready.in_memory(),
+            head_timestamp: state.ready.front().and_then(|head| timestamp(&head.message)),
             unacked_bytes: unacked.all.body_bytes,
             held_bytes: state.ready.held_bytes(),
             dead: state.drops.kept.len(),
@@ -714,6 +717,11 @@ impl Queue {
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
     }
+}
+
+/// What its publisher says when it was made, in seconds, if the message is in memory.
+fn timestamp(message: &Message) -> Option<u64> {
+    if message.is_paged() { None } else { Properties::decode(message.properties()).ok()?.timestamp }
 }
 
 impl Drop for Queue {

@@ -97,3 +97,27 @@ fn the_tag_of_the_consumer_that_is_served_is_told_where_one_is() {
         assert_eq!(queue.active_consumer_tag().as_deref(), expected);
     }
 }
+
+#[test]
+fn the_timestamp_of_what_leaves_next_is_told_while_that_is_in_memory() {
+    let world = World::new();
+    let queue = world.queue("q", &[]);
+    let mut publisher = world.publisher();
+    for timestamp in [Some(1_500_000_001), None, Some(1_500_000_003)] {
+        let mut properties = bytes::BytesMut::new();
+        crate::data::field::Properties { timestamp, ..Default::default() }.encode(&mut properties);
+        let publish = Publish { exchange: "", routing_key: "q", properties: &properties, traits: PERSISTENT };
+        let now_ms = world.clock.now_ms();
+        publisher.publish(now_ms, &publish, || None, &mut Body::Copied(b"x")).unwrap();
+    }
+    assert_eq!(queue.figures().head_timestamp, None);
+    world.flush(&mut publisher);
+    world.commit();
+    let heads = [(); 3].map(|()| {
+        let head = queue.figures().head_timestamp;
+        let _ = take(&queue, &world);
+        head
+    });
+    assert_eq!(heads, [Some(1_500_000_001), None, Some(1_500_000_003)]);
+    assert_eq!(queue.figures().head_timestamp, None);
+}

@@ -58,6 +58,7 @@ pub(super) fn queues(context: &Context<'_>) -> Result {
         "message_bytes_ram",
         "message_bytes_persistent",
         "message_bytes_paged_out",
+        "head_message_timestamp",
         "messages_dlx",
         "message_bytes_dlx",
         "consumers",
