@@ -78,7 +78,8 @@ fn numbers(numbers: &[(&str, i64)]) -> Table {
 /// Messages of priorities 0 to 9.
 fn batch(draft: &mut Draft, persistent: bool) -> Arc<Blob> {
     for n in 0..BATCH {
-        let traits = Traits { persistent, priority: u8::try_from(n % 10).unwrap(), expiration_ms: None };
+        let traits =
+            Traits { persistent, priority: Some(u8::try_from(n % 10).unwrap()), expiration_ms: None };
         let publish = Publish { exchange: "", routing_key: "queue", properties: &[0, 0], traits };
         draft.open(&publish, 1, 100);
         draft.body(&[b'x'; 100]);

@@ -195,11 +195,7 @@ fn judge(properties: &Properties<'_>, user: &str) -> Result<Traits, Reply> {
         let given = String::from_utf8_lossy(properties.expiration.unwrap_or_default());
         refused(format!("invalid expiration '{given}': {reason}"))
     })?;
-    Ok(Traits {
-        persistent: properties.persistent(),
-        priority: properties.priority.unwrap_or(0),
-        expiration_ms,
-    })
+    Ok(Traits { persistent: properties.persistent(), priority: properties.priority, expiration_ms })
 }
 
 /// The keys of `CC` and of `BCC`, which is taken out: nobody is to see it.

@@ -126,8 +126,8 @@ pub enum Held {
     Queue { queue: Arc<Queue>, consumer: Option<ConsumerId>, entry: Entry },
     /// Of a list.
     List { list: Arc<ListQueue>, consumer: Option<ConsumerId>, seq: Seq },
-    /// Of a stream: acknowledging it makes room for another.
-    Stream { credit: Arc<Semaphore> },
+    /// Of a stream: settling it makes room for another.
+    Stream { topic: Arc<Topic>, credit: Arc<Semaphore> },
 }
 
 /// What unacknowledged deliveries hold in memory, and up to where they were asked to hold less.
@@ -431,7 +431,7 @@ impl Channel {
             freed += held.bytes();
             let (queue, consumer, entry) = match held {
                 Held::Queue { queue, consumer, entry } => (queue, consumer, entry),
-                Held::Stream { credit } => {
+                Held::Stream { credit, .. } => {
                     credit.add_permits(1);
                     continue;
                 }

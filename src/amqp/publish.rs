@@ -273,11 +273,7 @@ fn look<'a>(
     }
     let expiration_ms = properties.expiration.map(to_live_ms).transpose()?;
     let copies = copies::of(&properties)?;
-    let traits = Traits {
-        persistent: properties.persistent(),
-        priority: properties.priority.unwrap_or(0),
-        expiration_ms,
-    };
+    let traits = Traits { persistent: properties.persistent(), priority: properties.priority, expiration_ms };
     Ok((properties, traits, copies))
 }
 

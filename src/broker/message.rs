@@ -29,6 +29,8 @@ const DIED: u8 = 2;
 const OWN_KEY_ONLY: u8 = 4;
 /// More routing keys that nobody is to see follow the body.
 const HIDDEN_KEYS: u8 = 8;
+/// It has no priority; then the octet is 0.
+const NO_PRIORITY: u8 = 16;
 /// Where the flags lie.
 const FLAGS_AT: usize = 4;
 /// Where the time of publishing lies.
@@ -42,8 +44,8 @@ const FIXED_BYTES: usize = 4 + 1 + 8 + 8 + 1;
 pub struct Traits {
     /// `delivery_mode` 2: survives a restart in a durable queue.
     pub persistent: bool,
-    /// Priority as published; queues clamp it.
-    pub priority: u8,
+    /// Priority as published, if it was; queues clamp it.
+    pub priority: Option<u8>,
     /// Per-message TTL in milliseconds (`expiration`).
     pub expiration_ms: Option<u64>,
 }
@@ -82,10 +84,12 @@ impl Draft {
         self.bytes.reserve(rest + 4);
         self.starts.push(length_u32(start));
         self.bytes.extend_from_slice(&length_u32(rest).to_be_bytes());
-        self.bytes.push(if publish.traits.persistent { PERSISTENT } else { 0 });
+        let persistent = if publish.traits.persistent { PERSISTENT } else { 0 };
+        let unprioritised = if publish.traits.priority.is_some() { 0 } else { NO_PRIORITY };
+        self.bytes.push(persistent | unprioritised);
         self.bytes.extend_from_slice(&now_ms.to_be_bytes());
         self.bytes.extend_from_slice(&publish.traits.expiration_ms.unwrap_or(u64::MAX).to_be_bytes());
-        self.bytes.push(publish.traits.priority);
+        self.bytes.push(publish.traits.priority.unwrap_or(0));
         put_short(&mut self.bytes, exchange);
         put_short(&mut self.bytes, routing_key);
         self.bytes.extend_from_slice(&length_u32(publish.properties.len()).to_be_bytes());
@@ -511,9 +515,11 @@ impl Message {
         self.traits & OWN_KEY_ONLY != 0
     }
 
+    /// As published, if it was.
     #[must_use]
-    pub fn priority(&self) -> u8 {
-        self.priority
+    #[inline]
+    pub fn priority(&self) -> Option<u8> {
+        (self.traits & NO_PRIORITY == 0).then_some(self.priority)
     }
 
     /// When it was published, milliseconds since the epoch.
@@ -586,7 +592,7 @@ mod tests {
     fn draft() -> Draft {
         let mut draft = Draft::default();
         for (key, body) in [("hello", &b"Hello World!"[..]), ("", b"")] {
-            let traits = Traits { persistent: body.is_empty(), priority: 3, expiration_ms: Some(60) };
+            let traits = Traits { persistent: body.is_empty(), priority: Some(3), expiration_ms: Some(60) };
             draft.open(
                 &Publish { exchange: "ex", routing_key: key, properties: b"\0\0", traits },
                 7,
@@ -607,7 +613,7 @@ mod tests {
         );
         assert_eq!(
             (m.persistent(), m.priority(), m.published_ms(), m.expiration_ms()),
-            (false, 3, 7, Some(60))
+            (false, Some(3), 7, Some(60))
         );
         let m = blob.message(1).unwrap();
         assert_eq!((m.routing_key(), m.body(), m.persistent()), ("", &b""[..], true));
@@ -617,12 +623,12 @@ mod tests {
     #[test]
     fn a_key_that_no_short_string_holds_is_cut_and_nothing_else_is() {
         let (key, mut draft) = (format!("{}€", "k".repeat(254)), Draft::default());
-        let traits = Traits { persistent: true, priority: 0, expiration_ms: None };
+        let traits = Traits { persistent: true, priority: None, expiration_ms: None };
         draft.open(&Publish { exchange: "ex", routing_key: &key, properties: b"\0\0", traits }, 7, 4);
         draft.body(b"body");
         let blob = draft.seal();
         let m = blob.message(0).unwrap();
-        assert_eq!((m.routing_key(), m.body()), (&key[..254], &b"body"[..]));
+        assert_eq!((m.routing_key(), m.body(), m.priority()), (&key[..254], &b"body"[..], None));
     }
 
     #[test]
@@ -633,7 +639,10 @@ mod tests {
         drop(blob);
         message.forget();
         assert!(weak.upgrade().is_none() && message.is_paged() && message.body_bytes().is_empty());
-        assert_eq!((message.body_len(), message.priority(), message.held_bytes()), (12, 3, HANDLE_BYTES));
+        assert_eq!(
+            (message.body_len(), message.priority(), message.held_bytes()),
+            (12, Some(3), HANDLE_BYTES)
+        );
     }
 
     #[test]
@@ -647,7 +656,7 @@ mod tests {
 
     #[test]
     fn a_gathered_message_is_the_one_that_is_published_unless_its_properties_were_rewritten() {
-        let traits = Traits { persistent: true, priority: 9, expiration_ms: Some(60) };
+        let traits = Traits { persistent: true, priority: Some(9), expiration_ms: Some(60) };
         let publish = Publish { exchange: "ex", routing_key: "key", properties: b"\x80\0\x01a", traits };
         let gather = || {
             let mut gathered = Draft::gather(publish.exchange, publish.routing_key, publish.properties);

@@ -78,6 +78,11 @@ pub struct Profile {
     /// Quorum queues tell deliveries (`x-acquired-count`) from failed ones (`x-delivery-count`), and only failed ones
     /// count against the limit: `basic.reject` and lost consumers, not `basic.nack`.
     pub delivery_failures_counted: bool,
+    /// What a stream delivered can only be acknowledged; since 3.13 it does not matter how it is settled.
+    pub stream_rejects_refused: bool,
+    /// `x-stream-filter-size-bytes`, `x-stream-filter` and `x-stream-match-unfiltered` are arguments of streams, and no other
+    /// queue's; before, nobody looks at them where they mean nothing.
+    pub stream_filter_arguments: bool,
     /// Quorum queues take `x-consumer-timeout` and `x-delayed-retry-*`, and policies have those keys.
     pub quorum_retry_arguments: bool,
 }
@@ -132,6 +137,8 @@ pub static V3_12: Profile = Profile {
     quorum_priorities: QuorumPriorities::None,
     single_active_follows_priority: false,
     delivery_failures_counted: false,
+    stream_rejects_refused: true,
+    stream_filter_arguments: false,
     quorum_retry_arguments: false,
 };
 
@@ -139,6 +146,7 @@ pub static V3_12: Profile = Profile {
 pub static V3_13: Profile = Profile {
     version: "3.13.7",
     unknown_exchange_type_closes_connection: false,
+    stream_rejects_refused: false,
     access_named: true,
     x_last_death: true,
     ..V3_12
@@ -164,6 +172,7 @@ pub static V4_2: Profile = Profile {
     client_x_death_trusted: false,
     delivery_count_from_first_get: false,
     quorum_priorities: QuorumPriorities::TwoWeighted,
+    stream_filter_arguments: true,
     single_active_follows_priority: true,
     ..V3_13
 };

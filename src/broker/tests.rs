@@ -149,7 +149,7 @@ fn arguments(numbers: &[(&str, i64)], texts: &[(&str, &str)]) -> Table {
     Table(numbers.chain(texts).collect())
 }
 
-const PERSISTENT: Traits = Traits { persistent: true, priority: 0, expiration_ms: None };
+const PERSISTENT: Traits = Traits { persistent: true, priority: None, expiration_ms: None };
 
 fn durable_fanout() -> ExchangeOptions {
     ExchangeOptions {

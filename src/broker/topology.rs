@@ -351,7 +351,7 @@ impl Vhost {
             exchange: &exchange.name,
             routing_key,
             properties: &encoded,
-            traits: Traits { persistent: properties.persistent(), priority: 0, expiration_ms: None },
+            traits: Traits { persistent: properties.persistent(), priority: None, expiration_ms: None },
         };
         let mut publisher = Publisher::new(self.clone());
         publisher.send_on(now_ms, exchange, &publish, &[], headers, body);

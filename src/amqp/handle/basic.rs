@@ -11,7 +11,7 @@ use super::{
 use crate::{
     amqp::{
         channel::{Channel, Consumer, Held, How, Mode, Settlement},
-        fault::Fault,
+        fault::{Fault, Resource},
         session::{Context, Waiting, queue_name},
         wire::basic::{Ack, Get, GetEmpty, GetOk, Method, Nack, Qos, QosOk, RecoverOk, Reject},
     },
@@ -171,6 +171,16 @@ fn settle(
     if let Mode::Tx(tx) = &mut channel.mode {
         tx.settlements.push(Settlement { deliveries, how });
         return Ok(());
+    }
+    let rejected = |(_, held): &(u64, Held)| match held {
+        Held::Stream { topic, .. } if how != How::Acknowledge => Some(topic.clone()),
+        Held::Queue { .. } | Held::List { .. } | Held::Stream { .. } => None,
+    };
+    if cx.profile().stream_rejects_refused
+        && let Some(topic) = deliveries.iter().find_map(rejected)
+    {
+        let on = Resource::queue(&topic.name, &cx.session.vhost.name);
+        return Err(Fault::UnsupportedByStream { what: "basic.nack and basic.reject", on });
     }
     if how == How::Acknowledge {
         cx.session.broker.core.meters.acknowledged.add(deliveries.len() as u64);

@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use super::delivery_count;
 use crate::{
     amqp::{
-        channel::{Channel, Feed, Held, Mode, Phase},
+        channel::{Channel, Feed, Held, Mode, Phase, StreamFeed},
         channels::Channels,
         confirms::Answer,
         session::{Alarm, Context, Waiting},
@@ -178,7 +178,9 @@ fn deliver(
         let held = match &consumer.feed {
             Feed::Queue(queue) => Held::Queue { queue: queue.clone(), consumer: Some(id), entry },
             Feed::List(list) => Held::List { list: list.clone(), consumer: Some(id), seq: entry.seq },
-            Feed::Stream(stream) => Held::Stream { credit: stream.credit.clone() },
+            Feed::Stream(StreamFeed { topic, credit, .. }) => {
+                Held::Stream { topic: topic.clone(), credit: credit.clone() }
+            }
             // They are acknowledged by themselves.
             Feed::Replies(_) => return,
         };

@@ -199,9 +199,24 @@ fn unbind(cx: &mut Context<'_>, channel: &Channel, method: &Unbind<'_>) -> Resul
         }
         // What is not there is not bound.
         Err(Fault::NotFound(_)) => cx.reply(None, channel.number, false, &UnbindOk {}),
+        // Nor does it matter whose queue it is that is not bound.
+        Err(Fault::Locked(_)) if !is_bound(cx, channel, method)? => {
+            cx.reply(None, channel.number, false, &UnbindOk {});
+        }
         Err(fault) => return Err(fault),
     }
     Ok(())
+}
+
+/// Whether a queue that is another connection's has that binding.
+fn is_bound(cx: &Context<'_>, channel: &Channel, method: &Unbind<'_>) -> Result<bool, Fault> {
+    let name = stripped(&queue_name(channel, method.queue)?);
+    let vhost = &cx.session.vhost;
+    let (queue, exchange) = (vhost.find_queue(&name), vhost.find_exchange(&stripped(method.exchange)));
+    let Some((queue, exchange)) = queue.zip(exchange) else { return Ok(false) };
+    let (target, routing_key) = (Target::Queue(queue), method.routing_key.into());
+    let id = Binding { target, routing_key, arguments: method.arguments.clone() }.id();
+    Ok(exchange.bindings().iter().any(|binding| binding.id() == id))
 }
 
 fn purge(cx: &mut Context<'_>, channel: &Channel, method: &Purge<'_>) -> Result<(), Fault> {

@@ -56,10 +56,12 @@ const STREAM: &[&str] = &[
     "x-queue-type",
     "x-max-age",
     "x-stream-max-segment-size-bytes",
-    "x-stream-filter-size-bytes",
     "x-initial-cluster-size",
     "x-queue-leader-locator",
 ];
+
+/// What 4.0 adds.
+const STREAM_FILTER: &[&str] = &["x-stream-filter-size-bytes"];
 
 /// The arguments of queues of that kind.
 pub(super) fn of_queues(kind: QueueKind, profile: &Profile) -> impl Iterator<Item = &'static str> {
@@ -67,6 +69,7 @@ pub(super) fn of_queues(kind: QueueKind, profile: &Profile) -> impl Iterator<Ite
         QueueKind::Classic => (CLASSIC, [].as_slice()),
         QueueKind::Quorum if profile.quorum_retry_arguments => (QUORUM, QUORUM_RETRY),
         QueueKind::Quorum => (QUORUM, [].as_slice()),
+        QueueKind::Stream if profile.stream_filter_arguments => (STREAM, STREAM_FILTER),
         QueueKind::Stream => (STREAM, [].as_slice()),
     };
     // Until 3.13 classic queues did not know where a leader is.
@@ -78,7 +81,8 @@ const CLASSIC_CONSUMER: &[&str] = &["x-priority"];
 /// Mirrored queues went with 4.0.
 const CLASSIC_CONSUMER_MIRRORED: &[&str] = &["x-priority", "x-cancel-on-ha-failover"];
 const QUORUM_CONSUMER_RETRY: &[&str] = &["x-priority", "x-consumer-timeout"];
-const STREAM_CONSUMER: &[&str] = &["x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"];
+const STREAM_CONSUMER: &[&str] = &["x-stream-offset"];
+const STREAM_CONSUMER_FILTER: &[&str] = &["x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"];
 
 /// The arguments of consumers of queues of that kind.
 pub(super) fn of_consumers(kind: QueueKind, profile: &Profile) -> &'static [&'static str] {
@@ -86,6 +90,7 @@ pub(super) fn of_consumers(kind: QueueKind, profile: &Profile) -> &'static [&'st
         QueueKind::Quorum if profile.quorum_retry_arguments => QUORUM_CONSUMER_RETRY,
         QueueKind::Classic if !profile.queue_type_assumed => CLASSIC_CONSUMER_MIRRORED,
         QueueKind::Classic | QueueKind::Quorum => CLASSIC_CONSUMER,
+        QueueKind::Stream if profile.stream_filter_arguments => STREAM_CONSUMER_FILTER,
         QueueKind::Stream => STREAM_CONSUMER,
     }
 }

@@ -50,8 +50,11 @@ fn message(sent: &Sent<'_>, headers: &Table) -> Message {
         ..Properties::default()
     }
     .encode(&mut properties);
-    let traits =
-        Traits { persistent: true, priority: 0, expiration_ms: sent.expiration.map(|s| s.parse().unwrap()) };
+    let traits = Traits {
+        persistent: true,
+        priority: None,
+        expiration_ms: sent.expiration.map(|s| s.parse().unwrap()),
+    };
     let (exchange, routing_key) = (sent.exchange, sent.routing_key);
     let mut draft = Draft::default();
     draft.open(&Publish { exchange, routing_key, properties: &properties, traits }, 0, 0);

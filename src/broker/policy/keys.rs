@@ -126,20 +126,19 @@ fn check_delayed_retry(definition: &Table) -> Result<(), String> {
     }
 }
 
-/// Keys that mean nothing to queues of a type: a policy with one of them does not count for these.
+/// Keys that mean nothing to queues of a type: a policy with one of them does not count for these. Not every key of another
+/// type is among them. (capabilities, unsupported_policies)
 #[must_use]
 pub fn unsupported(kind: QueueKind) -> &'static [&'static str] {
     match kind.word() {
         "quorum" => &[
+            "initial-cluster-size",
             "max-age",
             "queue-master-locator",
             "queue-mode",
-            "queue-version",
-            "stream-filter-size-bytes",
             "stream-max-segment-size-bytes",
         ],
         "stream" => &[
-            "consumer-timeout",
             "dead-letter-exchange",
             "dead-letter-routing-key",
             "dead-letter-strategy",
@@ -152,7 +151,7 @@ pub fn unsupported(kind: QueueKind) -> &'static [&'static str] {
             "overflow",
             "queue-master-locator",
             "queue-mode",
-            "queue-version",
+            "target-group-size",
         ],
         _ => &[
             "dead-letter-strategy",
@@ -161,7 +160,6 @@ pub fn unsupported(kind: QueueKind) -> &'static [&'static str] {
             "max-age",
             "max-in-memory-bytes",
             "max-in-memory-length",
-            "stream-filter-size-bytes",
             "stream-max-segment-size-bytes",
             "target-group-size",
         ],

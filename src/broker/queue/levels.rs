@@ -27,7 +27,7 @@ const LEVEL_WINDOW_BYTES_MIN: usize = WINDOW_BYTES / 64;
 /// Two high messages go for each normal one (rabbit_fifo_q).
 const HIGH_WEIGHT: u8 = 2;
 
-/// Above this a message is high where there are two levels.
+/// Above this a message is high where there are two levels; in a quorum queue it is what has no priority (4.3).
 const NORMAL_MAX: u8 = 4;
 
 /// In which order messages leave.
@@ -39,7 +39,7 @@ pub enum Order {
     Priorities { max: u8 },
     /// A quorum queue until 4.2: high and normal.
     TwoWeighted,
-    /// A quorum queue since 4.3.
+    /// A quorum queue since 4.3: 32 levels, and what has no priority is in the fifth.
     Quorum32,
 }
 
@@ -68,12 +68,12 @@ impl Order {
     /// The level of a message with that priority.
     #[must_use]
     #[inline]
-    pub fn level(self, priority: u8) -> usize {
+    pub fn level(self, priority: Option<u8>) -> usize {
         match self {
             Self::Fifo => 0,
-            Self::Priorities { max } => priority.min(max).into(),
-            Self::TwoWeighted => usize::from(priority > NORMAL_MAX),
-            Self::Quorum32 => priority.min(31).into(),
+            Self::Priorities { max } => priority.unwrap_or(0).min(max).into(),
+            Self::TwoWeighted => usize::from(priority.is_some_and(|priority| priority > NORMAL_MAX)),
+            Self::Quorum32 => priority.unwrap_or(NORMAL_MAX).min(31).into(),
         }
     }
 }

@@ -31,10 +31,7 @@ impl Limits {
     #[inline]
     pub fn exceeded(&self, messages: usize, body_bytes: impl Fn() -> usize) -> bool {
         match self.overflow {
-            OverflowMode::DropHead => {
-                self.max_length.is_some_and(|max| messages as u64 > max)
-                    || self.max_length_bytes.is_some_and(|max| body_bytes() as u64 > max)
-            }
+            OverflowMode::DropHead => self.are_too_small(messages, body_bytes),
             OverflowMode::RejectPublish | OverflowMode::RejectPublishDlx => false,
         }
     }
@@ -50,6 +47,25 @@ impl Limits {
                     || self.max_length_bytes.is_some_and(|max| body_bytes() as u64 > max)
             }
         }
+    }
+
+    /// Whether a quorum queue that has this refuses more. It takes what is too much first, as RabbitMQ's does; that goes on
+    /// to refuse a channel's publishes until it is four fifths full, and this one takes them as soon as there is room.
+    /// (rabbit_fifo: is_over_limit, is_below_soft_limit.)
+    #[must_use]
+    #[inline]
+    pub fn refuses_more(&self, messages: usize, body_bytes: impl Fn() -> usize) -> bool {
+        match self.overflow {
+            OverflowMode::DropHead => false,
+            OverflowMode::RejectPublish | OverflowMode::RejectPublishDlx => {
+                self.are_too_small(messages, body_bytes)
+            }
+        }
+    }
+
+    fn are_too_small(&self, messages: usize, body_bytes: impl Fn() -> usize) -> bool {
+        self.max_length.is_some_and(|max| messages as u64 > max)
+            || self.max_length_bytes.is_some_and(|max| body_bytes() as u64 > max)
     }
 
     /// When a message published at `now_ms` expires; `i64::MAX` = never.

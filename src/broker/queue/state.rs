@@ -261,7 +261,10 @@ impl State {
 
     #[inline]
     fn refuses_body(&self, body_bytes: usize) -> bool {
-        self.limits.refuses(self.messages(), || self.body_bytes() + body_bytes)
+        match self.quorum {
+            true => self.limits.refuses_more(self.messages(), || self.body_bytes()),
+            false => self.limits.refuses(self.messages(), || self.body_bytes() + body_bytes),
+        }
     }
 
     /// Whether there is too much of what counts, and the oldest ready messages go.

@@ -135,7 +135,7 @@ fn many_that_are_stuck_go_on_at_once_when_the_first_of_them_get_through() {
 #[test]
 fn kept_letters_count_against_the_length_of_their_queue() {
     let world = World::new();
-    let queue = world.queue_with("source", &[("x-max-length", 2)], &QUORUM);
+    let queue = world.queue_with("source", &[("x-max-length", 1)], &QUORUM);
     kill(&world, &queue, &["a", "b"]);
     put(&world, &["c"]);
     assert_eq!((queue.figures().dead, queue.figures().ready), (2, 0));
@@ -218,7 +218,7 @@ fn after_a_crash_a_level_with_nothing_but_dead_letters_keeps_nobody_waiting() {
     let world = World::on(Store::manual(Options::small_disk()), Clock::manual(1_700_000_000_000), false);
     source(&world);
     let mut publisher = world.publisher();
-    world.put(&mut publisher, "source", Traits { priority: 9, ..PERSISTENT }, b"high");
+    world.put(&mut publisher, "source", Traits { priority: Some(9), ..PERSISTENT }, b"high");
     world.flush(&mut publisher);
     world.commit();
     let queue = world.vhost.find_queue("source").unwrap();

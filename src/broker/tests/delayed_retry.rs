@@ -195,7 +195,7 @@ fn what_is_delayed_counts_for_the_length_but_cannot_be_dropped() {
 fn a_queue_that_refuses_publishes_is_full_of_what_is_delayed() {
     let world = world();
     let texts_of = [TYPE, ALL, ("x-overflow", "reject-publish")];
-    let queue = world.queue_with("q", &[("x-delayed-retry-min", 100), ("x-max-length", 1)], &texts_of);
+    let queue = world.queue_with("q", &[("x-delayed-retry-min", 100), ("x-max-length", 0)], &texts_of);
     publish(&world, &["a"]);
     let a = take(&world, &queue).unwrap();
     queue.requeue(None, [a].into_iter(), Return::GivenBack);

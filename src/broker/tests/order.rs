@@ -19,7 +19,7 @@ fn quorum(world: &World, more: Vec<(&str, Value)>) -> Arc<Queue> {
 fn publish(world: &World, messages: &[(u8, &str)], persistent: bool) {
     let mut publisher = world.publisher();
     for &(priority, body) in messages {
-        let traits = Traits { persistent, priority, expiration_ms: None };
+        let traits = Traits { persistent, priority: Some(priority), expiration_ms: None };
         world.put(&mut publisher, "q", traits, body.as_bytes());
     }
     world.flush(&mut publisher);

@@ -277,6 +277,8 @@ impl Model {
         let Settings { max_length, max_bodies, reject, ttl_ms, dlx, quorum, .. } = self.effective(name);
         let max = max_length.into_iter().chain(max_bodies).min().unwrap_or(usize::MAX);
         if let Some(dead_letters) = reject {
+            // A quorum queue takes one more.
+            let max = if quorum { max.saturating_add(1) } else { max };
             let full = |model: &Self| model.ready(name) + model.queues[name].kept.mades.len() >= max;
             if full(self) {
                 self.serve(name);

@@ -10,7 +10,7 @@ use crate::broker::queue::returns::Count;
 
 fn entry(seq: u64, priority: u8) -> Entry {
     let mut draft = Draft::default();
-    let traits = Traits { priority, ..Traits::default() };
+    let traits = Traits { priority: Some(priority), ..Traits::default() };
     let publish = Publish { exchange: "", routing_key: "q", properties: &[0, 0], traits };
     draft.open(&publish, 0, WINDOW_BYTES / 4);
     draft.body(&vec![0; WINDOW_BYTES / 4]);
@@ -22,7 +22,7 @@ fn entry(seq: u64, priority: u8) -> Entry {
 fn batch(priorities: &[u8]) -> Vec<Message> {
     let mut draft = Draft::default();
     for &priority in priorities {
-        let traits = Traits { priority, ..Traits::default() };
+        let traits = Traits { priority: Some(priority), ..Traits::default() };
         draft.open(&Publish { exchange: "", routing_key: "q", properties: &[0, 0], traits }, 0, 1);
         draft.body(&[0]);
     }
@@ -122,7 +122,7 @@ fn a_normal_message_does_not_overtake_a_high_one_that_is_older() {
     let messages = batch(&[5, 5, 5, 0, 5]);
     let mut ready = Levels::new(Order::TwoWeighted);
     for (seq, message) in messages.into_iter().enumerate() {
-        let level = Seq::first_of(usize::from(message.priority() > NORMAL_MAX)).0;
+        let level = Seq::first_of(Order::TwoWeighted.level(message.priority())).0;
         ready.push(Entry { message, ..entry(level + seq as u64, 0) });
     }
     let order: Vec<_> = drain(&mut ready).into_iter().map(|seq| Seq(seq).in_level()).collect();
@@ -235,7 +235,7 @@ proptest! {
         for operation in operations {
             match operation {
                 Operation::Publish { count, priority, durable } => {
-                    let level = order.level(priority);
+                    let level = order.level(Some(priority));
                     let first = Seq::first_of(level).0 + model.next[level];
                     model.next[level] += u64::from(count);
                     model.runs.insert(Seq(first), (count.into(), priority, durable));
