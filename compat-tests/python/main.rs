@@ -137,6 +137,7 @@ fn kafka_rows() {
             "test_kafka_semantics.py",
             "test_kafka_sessions.py",
             "test_kafka_quotas.py",
+            "test_kafka_shares.py",
         ],
     );
 }
