@@ -182,3 +182,71 @@ def test_retention_is_one_setting_seen_from_both_sides(kafka_address, connection
     refused(channel, 406, text, lambda: channel.queue_declare(made, durable=True, arguments=other))
     admin.delete_topics([made])
     admin.close()
+
+
+def partitions_of(kafka_address, name):
+    admin = KafkaAdminClient(bootstrap_servers=kafka_address)
+    (described,) = admin.describe_topics([name])
+    admin.close()
+    return len(described["partitions"])
+
+
+def of(definitions, name):
+    """What of a vhost's definitions belongs to the super stream."""
+    mine = {kind: [row for row in definitions[kind] if row["name"].startswith(name)] for kind in ("queues", "exchanges")}
+    return mine | {"bindings": [row for row in definitions["bindings"] if row["source"] == name]}
+
+
+def test_definitions_bring_it_back_as_one_topic(kafka_address, channel, api, super_stream):
+    before = of(api("GET", "definitions/%2F")[1], super_stream)
+    assert [row["name"] for row in before["queues"]] == [f"{super_stream}-{n}" for n in range(3)]
+    assert api("DELETE", f"stream/super-streams/%2F/{super_stream}")[0] == 204
+    for _ in range(2):
+        assert api("POST", "definitions/%2F", before)[0] == 204
+        assert of(api("GET", "definitions/%2F")[1], super_stream) == before
+        assert partitions_of(kafka_address, super_stream) == 3
+    retention = api("GET", f"queues/%2F/{super_stream}-1")[1]["arguments"]
+    assert retention == {"x-queue-type": "stream", "x-max-age": "1h"}
+    channel.confirm_delivery()
+    channel.basic_publish(super_stream, "2", b"two", mandatory=True)
+    assert [(r.partition, r.value) for r in consume(kafka_address, super_stream, 1)] == [(2, b"two")]
+
+
+def test_rabbitmqs_definitions_of_one_make_one_topic(kafka_address, api, name):
+    arguments = {"x-queue-type": "stream", "x-queue-leader-locator": "balanced", "x-max-length-bytes": 5_000_000}
+    document = {
+        "queues": [
+            {"name": f"{name}-{n}", "vhost": "/", "durable": True, "auto_delete": False, "arguments": arguments}
+            for n in range(2)
+        ],
+        "exchanges": [
+            {"name": name, "vhost": "/", "type": "direct", "durable": True, "auto_delete": False, "internal": False,
+             "arguments": {"x-super-stream": True}}
+        ],
+        "bindings": [
+            {"source": name, "vhost": "/", "destination": f"{name}-{n}", "destination_type": "queue",
+             "routing_key": str(n), "arguments": {"x-stream-partition-order": n}}
+            for n in range(2)
+        ],
+    }
+    assert api("POST", "definitions", document)[0] == 204
+    assert partitions_of(kafka_address, name) == 2
+    _, bindings = api("GET", f"exchanges/%2F/{name}/bindings/source")
+    assert sorted((b["destination"], b["routing_key"]) for b in bindings) == [(f"{name}-{n}", str(n)) for n in range(2)]
+    assert api("DELETE", f"stream/super-streams/%2F/{name}")[0] == 204
+
+
+def test_a_topic_that_kafka_made_comes_with_its_exchange(kafka_address, channel, api, name):
+    admin = KafkaAdminClient(bootstrap_servers=kafka_address)
+    admin.create_topics(
+        [NewTopic(name, num_partitions=2, replication_factor=1, topic_configs={"retention.ms": "7200000"})]
+    )
+    channel.exchange_declare(name, "direct", durable=True, arguments={"x-super-stream": True})
+    before = of(api("GET", "definitions/%2F")[1], name)
+    assert [row["arguments"] for row in before["queues"]] == [{"x-queue-type": "stream", "x-max-age": "7200s"}] * 2
+    admin.delete_topics([name])
+    channel.exchange_delete(name)
+    assert api("POST", "definitions/%2F", before)[0] == 204
+    assert partitions_of(kafka_address, name) == 2
+    assert api("DELETE", f"stream/super-streams/%2F/{name}")[0] == 204
+    admin.close()

@@ -170,11 +170,10 @@ pub(crate) fn definitions(vhost: &Vhost) -> Vec<Value> {
             "arguments": super::json::table(&queue.options.arguments),
         }));
     }
-    for topic in vhost.topics().iter().flat_map(Topic::declared_streams) {
-        let Some(arguments) = &topic.stream_arguments else { continue };
+    for (name, arguments) in vhost.defined_streams() {
         rows.push(json!({
-            "name": &*topic.name, "vhost": &*vhost.name, "durable": true, "auto_delete": false,
-            "arguments": super::json::table(arguments),
+            "name": &*name, "vhost": &*vhost.name, "durable": true, "auto_delete": false,
+            "arguments": super::json::table(&arguments),
         }));
     }
     rows.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));

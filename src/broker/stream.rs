@@ -157,14 +157,28 @@ fn as_configured(name: &str, received: &Table, config: &TopicConfig) -> Result<(
         let is = number(config_name);
         if asked != is {
             let current = is.filter(|n| *n >= 0).map(|n| match arg {
-                // RabbitMQ counts ages in seconds at least.
-                "x-max-age" => Value::LongStr(format!("{}s", n / 1_000).into()),
+                "x-max-age" => stream_age(n),
                 _ => Value::I64(n),
             });
             arguments::argument(arg, Subject::queue(name), Some(value), current.as_ref())?;
         }
     }
     Ok(())
+}
+
+/// The arguments of a stream that keeps what the topic keeps.
+pub(super) fn arguments_of(config: &TopicConfig) -> Table {
+    let limit = |name| config.value(name).and_then(|value| value.parse::<i64>().ok()).filter(|n| *n >= 0);
+    let age = limit("retention.ms").map(|ms| ("x-max-age", stream_age(ms)));
+    let bytes = limit("retention.bytes").map(|bytes| ("x-max-length-bytes", Value::I64(bytes)));
+    let kind = ("x-queue-type", Value::LongStr("stream".into()));
+    let all = std::iter::once(kind).chain(age).chain(bytes);
+    Table(all.map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// RabbitMQ counts ages in seconds at least.
+fn stream_age(ms: i64) -> Value {
+    Value::LongStr(format!("{}s", ms / 1_000).into())
 }
 
 const COMPARED: [&str; 6] = [

@@ -4,7 +4,7 @@
 //! core they are topic `t` and its partitions. What no binding takes goes where Kafka's partitioner would put it, so
 //! that a key leads to the same partition over both protocols. Kafka never makes the exchange.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use uuid::Uuid;
 
@@ -23,11 +23,19 @@ pub(super) const ARGUMENT: &str = "x-super-stream";
 /// The binding's argument: which partition it is.
 const ORDER: &str = "x-stream-partition-order";
 
+impl ExchangeOptions {
+    /// Whether the exchange stands for the topic of its name.
+    #[must_use]
+    pub fn is_super_stream(&self) -> bool {
+        self.kind == "direct" && self.arguments.field(ARGUMENT) == Some(&Value::Bool(true))
+    }
+}
+
 impl Exchange {
     /// Whether it stands for the topic of its name.
     #[must_use]
     pub fn is_super_stream(&self) -> bool {
-        self.options.kind == "direct" && self.options.arguments.field(ARGUMENT) == Some(&Value::Bool(true))
+        self.options.is_super_stream()
     }
 }
 
@@ -50,6 +58,25 @@ impl Topic {
 }
 
 impl Vhost {
+    /// The streams that definitions name, with their arguments, by name: those that AMQP declared, and of Kafka's topics
+    /// those that an exchange which lasts leads to, with what they keep.
+    #[must_use]
+    pub fn defined_streams(&self) -> BTreeMap<Arc<str>, Table> {
+        let topics = self.topics();
+        let declared = topics.iter().flat_map(Topic::declared_streams);
+        let mut all: BTreeMap<Arc<str>, Table> = declared
+            .filter_map(|stream| Some((stream.name.clone(), stream.stream_arguments.clone()?)))
+            .collect();
+        for exchange in self.exchanges().iter().filter(|exchange| exchange.options.durable) {
+            for binding in exchange.bindings() {
+                if let Target::Topic(stream) = binding.target {
+                    all.entry(stream.name.clone()).or_insert_with(|| stream::arguments_of(&stream.config()));
+                }
+            }
+        }
+        all
+    }
+
     /// A partition by the name that RabbitMQ gives it: `t-3`.
     pub(super) fn find_partition(&self, name: &str) -> Option<Arc<Topic>> {
         let (topic, number) = name.rsplit_once('-')?;

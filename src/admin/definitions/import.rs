@@ -3,6 +3,8 @@
 //! Like there, it is no transaction: what was imported before something that is refused stays. What exists already and
 //! is the same is no error; a queue or exchange that exists and differs is left as it is.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -11,6 +13,7 @@ use crate::{
         vhosts,
     },
     broker::{Broker, Pending, parameters::ParameterRefusal, policy::Sort, refusal::Refusal, vhost::Vhost},
+    data::value::{Table, Value as AmqpValue},
 };
 
 /// Why definitions are refused: RabbitMQ's reason.
@@ -42,9 +45,9 @@ type Outcome = Result<Pending, ImportError>;
 /// [`ImportError`] for the first thing that is refused.
 pub fn import(broker: &Broker, document: &Value, into: Option<&str>) -> Outcome {
     let Value::Object(document) = document else { return Err(json!("not_a_json_object").into()) };
-    let importer = Importer { broker, into };
+    let importer = Importer { broker, document, into };
     let mut last = None;
-    let steps: [(&str, Step<'_>); 10] = [
+    let steps: [(&str, Step<'_>); 11] = [
         ("users", Importer::user),
         ("vhosts", Importer::vhost),
         ("permissions", Importer::permission),
@@ -52,6 +55,7 @@ pub fn import(broker: &Broker, document: &Value, into: Option<&str>) -> Outcome 
         ("parameters", Importer::parameter),
         ("global_parameters", Importer::global_parameter),
         ("policies", Importer::policy),
+        ("exchanges", Importer::super_stream),
         ("queues", Importer::queue),
         ("exchanges", Importer::exchange),
         ("bindings", Importer::binding),
@@ -76,6 +80,7 @@ fn rows<'a>(document: &'a Map<String, Value>, name: &str) -> impl Iterator<Item 
 
 struct Importer<'a> {
     broker: &'a Broker,
+    document: &'a Map<String, Value>,
     into: Option<&'a str>,
 }
 
@@ -139,6 +144,54 @@ impl Importer<'_> {
     fn policy(&self, row: &Body) -> Outcome {
         let value = Value::Object(policies::fields(&row.0));
         self.set_parameter(row, Sort::User.component(), &value)
+    }
+
+    /// An exchange that stands for a super stream comes with its partitions, so that they are one topic. RabbitMQ lists
+    /// exchange, streams and bindings one by one; whose keys are not the numbers of partitions is imported so.
+    fn super_stream(&self, row: &Body) -> Outcome {
+        let (vhost, name) = (self.vhost_of(row)?, row.text_or_empty("name"));
+        let options = exchanges::options(row).map_err(|reply| ImportError(reply.reason()))?;
+        let is_taken = vhost.find_exchange(&name).is_some() || queues::find(&vhost, &name).is_some();
+        if is_taken || !options.is_super_stream() || !options.durable {
+            return Ok(None);
+        }
+        let Some((partitions, arguments)) = self.partitions(&vhost, &name) else { return Ok(None) };
+        let declared = vhost.declare_super_stream(&name, partitions, &arguments);
+        declared.map_err(|refusal| json!(refused::text(&refusal, &vhost.name)).into())
+    }
+
+    /// The partitions of a super stream that is to be made: streams `name-0`, `name-1`, … with the same arguments, each
+    /// bound with its number.
+    fn partitions(&self, vhost: &Vhost, name: &str) -> Option<(u32, Table)> {
+        let is_here = |row: &&Map<String, Value>| {
+            self.into.is_some() || row.get("vhost").and_then(Value::as_str) == Some(&*vhost.name)
+        };
+        let here = |kind| rows(self.document, kind).filter(is_here);
+        let text =
+            |row: &Map<String, Value>, field: &str| row.get(field).and_then(Value::as_str).map(str::to_owned);
+        let keys: HashMap<_, _> = here("bindings")
+            .filter(|row| text(row, "source").as_deref() == Some(name))
+            .filter_map(|row| Some((text(row, "destination")?, text(row, "routing_key")?)))
+            .collect();
+        let queues: HashMap<_, _> = here("queues")
+            .filter_map(|row| Some((text(row, "name").filter(|queue| keys.contains_key(queue))?, row)))
+            .collect();
+        let mut partitions = 0_u32;
+        let mut arguments = None;
+        for number in 0_u32.. {
+            let partition = format!("{name}-{number}");
+            let Some(row) = queues.get(&partition) else { break };
+            let own = Body((*row).clone()).arguments().ok()?;
+            let is_stream = own.field("x-queue-type") == Some(&AmqpValue::LongStr("stream".into()));
+            let is_new = queues::find(vhost, &partition).is_none();
+            let is_like_others = arguments.get_or_insert_with(|| own.clone()) == &own;
+            let is_numbered = keys.get(&partition) == Some(&number.to_string());
+            if !(is_stream && is_new && is_like_others && is_numbered) {
+                return None;
+            }
+            partitions += 1;
+        }
+        Some((partitions, arguments?))
     }
 
     fn queue(&self, row: &Body) -> Outcome {
