@@ -105,6 +105,11 @@ pub(crate) fn compiled(class_path: &str, programs: &[PathBuf]) -> Result<String,
     Ok(format!("{class_path}:{}", directory.display()))
 }
 
+/// Whether the machine has a program, and what it says to these arguments; `package` is where it would come from.
+pub(crate) fn has(program: &str, arguments: &[&str], package: &str) -> Result<String, Missing> {
+    output(Command::new(program).args(arguments), &format!("{program} ({package})"))
+}
+
 /// `compat-tests/c/<name>.c`, compiled, if the machine has a library's header.
 pub(crate) fn c(name: &str, header: &str, libraries: &[&str]) -> Result<PathBuf, Missing> {
     let version = output(Command::new("cc").arg("--version"), "cc (any C compiler)")?;

@@ -30,8 +30,13 @@ impl Done {
 
 /// Runs a command to its end, or ends it after the limit.
 pub(crate) fn within(command: &mut Command, limit: Duration) -> Done {
+    fed(command, Stdio::null(), limit)
+}
+
+/// As [`within`], with something to read.
+pub(crate) fn fed(command: &mut Command, input: Stdio, limit: Duration) -> Done {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let mut child = spawned(command, directory.path());
+    let mut child = spawned(command, input, directory.path());
     let started = now();
     let mut interrupted = false;
     let status = loop {
@@ -59,10 +64,10 @@ pub(crate) fn within(command: &mut Command, limit: Duration) -> Done {
 }
 
 /// What it says goes into two files of the directory.
-fn spawned(command: &mut Command, directory: &Path) -> Child {
+fn spawned(command: &mut Command, input: Stdio, directory: &Path) -> Child {
     let file = |name| File::create(directory.join(name)).expect("a temporary file");
     command
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(file("out"))
         .stderr(file("err"))
         .spawn()
@@ -85,7 +90,7 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        Self { child: spawned(command, directory.path()), directory }
+        Self { child: spawned(command, Stdio::null(), directory.path()), directory }
     }
 
     /// Fails the test, with what the program said, when it has ended.
