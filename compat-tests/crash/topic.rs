@@ -126,7 +126,7 @@ fn read(address: SocketAddr, from: usize) -> Vec<u64> {
     let mut found = Vec::new();
     while next < end {
         let fetched = client.fetch(TOPIC, next).expect("the broker is up");
-        assert_eq!((fetched.error, fetched.high_watermark), (0, end));
+        assert_eq!((fetched.error, fetched.high_watermark), (0, end), "a fetch at {next}, from {from} on");
         let before = next;
         for Record { offset, value, .. } in fetched.records {
             // A batch may begin before the offset that was asked for.

@@ -10,6 +10,7 @@ pub(crate) mod broker;
 pub(crate) mod environment;
 pub(crate) mod gaps;
 pub(crate) mod kafka;
+pub(crate) mod link;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod report;
