@@ -124,9 +124,12 @@ def windows_of(rows):
     return made
 
 
-def test_windows_are_exactly_once_through_kills(warren):
+@pytest.mark.parametrize("shards", [1, 2])
+def test_windows_are_exactly_once_through_kills(warren, tmp_path, shards):
     """State, timers and watermarks come back with the offsets: windows close once, with all their rows."""
-    warren.sql(WINDOWED)
+    job = tmp_path / "job.sql"
+    job.write_text(f"SET 'parallelism.default' = '{shards}';\n" + WINDOWED.read_text())
+    warren.sql(job)
     seed = int(os.environ.get("WARREN_SEED", time.time_ns() % 1_000_000))
     print(f"WARREN_SEED={seed}")
     chance = random.Random(seed)
@@ -160,7 +163,35 @@ def test_windows_are_exactly_once_through_kills(warren):
     inputs.close()
     assert len(expected) > 10
     got = [json.loads(record.value) for record in outputs(warren.kafka, len(expected), topic="sums")]
+    if shards > 1:
+        # Of one window the keys come shard by shard.
+        assert [row["until"] for row in got] == [row["until"] for row in expected]
+        got.sort(key=lambda row: (row["until"], row["k"]))
+        expected.sort(key=lambda row: (row["until"], row["k"]))
     assert got == expected
+
+
+def test_a_job_goes_on_with_another_number_of_shards(warren, tmp_path):
+    """Windows that are open, with their timers, belong to the shard that has their key now."""
+    job = tmp_path / "job.sql"
+    producer = KafkaProducer(bootstrap_servers=warren.kafka, acks="all")
+    keys = "abcdefgh"
+
+    def send(at):
+        for key in keys:
+            producer.send("clicks", json.dumps({"k": key, "v": 1, "at": at}).encode())
+        producer.flush()
+
+    for number, shards in enumerate([1, 3, 2]):
+        job.write_text(f"SET 'parallelism.default' = '{shards}';\n" + WINDOWED.read_text())
+        command = [os.environ["WARREN_BIN"], "sql", "run", "--replace", str(job)]
+        command += ["--url", f"http://{warren.doors['admin']}"]
+        subprocess.run(command, check=True, timeout=30, stdout=subprocess.DEVNULL)
+        send(1_000 * number)
+    send(20_000)
+    producer.close()
+    got = [json.loads(record.value) for record in outputs(warren.kafka, len(keys), topic="sums")]
+    assert sorted((row["k"], row["n"]) for row in got) == [(key, 3) for key in keys]
 
 
 def test_a_job_pauses_goes_on_and_begins_again(warren):

@@ -34,7 +34,8 @@ pub fn by_key(key: &[u8], partitions: u32) -> u32 {
 }
 
 /// The 32-bit MurmurHash2 with Kafka's seed.
-fn murmur2(data: &[u8]) -> u32 {
+#[must_use]
+pub fn murmur2(data: &[u8]) -> u32 {
     const SEED: u32 = 0x9747_b28c;
     const M: u32 = 0x5bd1_e995;
     let length = u32::try_from(data.len()).unwrap_or(u32::MAX);

@@ -165,12 +165,12 @@ pub struct Outputs {
 }
 
 /// A place in [`Outputs`] to go back to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    appends: usize,
-    published: usize,
-    printed: usize,
-    written: usize,
+    pub appends: usize,
+    pub published: usize,
+    pub printed: usize,
+    pub written: usize,
     rows_out: u64,
     late_rows: u64,
 }

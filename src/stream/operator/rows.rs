@@ -38,6 +38,15 @@ pub fn first_key(row: &Row, count: usize, key: &mut Vec<u8>) {
     row.columns.iter().take(count).for_each(|value| put_key(key, value));
 }
 
+/// The same for the values of expressions.
+pub fn put_values(row: &Row, exprs: &[Code], now: Now, key: &mut Vec<u8>) -> Result<(), EvalError> {
+    key.clear();
+    for code in exprs {
+        put_key(key, &code.eval(row, now)?);
+    }
+    Ok(())
+}
+
 /// The milliseconds of a time attribute.
 pub fn time_of(row: &Row, column: usize) -> Result<i64, EvalError> {
     if let Datum::Timestamp(at) = row.column(column) {

@@ -191,7 +191,7 @@ impl Operator for WindowAggregate {
     }
 
     fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        self.slices.open(store, self.keys + usize::from(self.time.is_attached()))?;
+        self.slices.open(store, self.keys + usize::from(self.time.is_attached()), self.keys)?;
         self.open.open(store)?;
         self.known.extend(self.slices.times());
         Ok(())

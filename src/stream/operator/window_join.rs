@@ -134,9 +134,9 @@ impl Operator for WindowJoin {
     }
 
     fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        let values = self.on.key_values() + 1;
-        self.left.open(store, values)?;
-        self.right.open(store, values)
+        let values = self.on.key_values();
+        self.left.open(store, values + 1, values)?;
+        self.right.open(store, values + 1, values)
     }
 
     fn flush(&mut self, _now_ms: i64, changes: &mut Changes) {

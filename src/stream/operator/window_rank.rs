@@ -77,7 +77,7 @@ impl Operator for WindowRank {
     }
 
     fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        self.windows.open(store, self.partition.len())
+        self.windows.open(store, self.partition.len(), self.partition.len())
     }
 
     fn flush(&mut self, _now_ms: i64, changes: &mut Changes) {

@@ -28,8 +28,9 @@ impl JobPlan {
             builder.insert(insert);
         }
         builder.mark_needed();
-        let checkpoint_ms = settings.checkpoint_ms;
-        Self { name, nodes: builder.nodes, dlq: None, late_topic: None, sync: false, checkpoint_ms }
+        let Settings { checkpoint_ms, parallelism, .. } = settings;
+        let nodes = builder.nodes;
+        Self { name, nodes, dlq: None, late_topic: None, sync: false, checkpoint_ms, parallelism }
     }
 
     /// Names the job's whole plan: two texts with one fingerprint do the same.

@@ -9,6 +9,7 @@ pub mod analyze_expr;
 pub mod catalog;
 pub mod connector;
 pub mod datagen;
+pub mod exchange;
 pub mod explain;
 pub mod filesystem;
 pub mod format;
@@ -46,7 +47,7 @@ use super::sql::{
 };
 use catalog::{Catalog, Object};
 use logical::Schema;
-use physical::{JobPlan, Settings};
+use physical::{JobPlan, PARALLELISM_MAX, Settings};
 
 /// What a text asks for, in its order.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,7 +143,14 @@ impl Session {
     fn set(&mut self, key: &str, value: &str, at: Pos) -> Result<(), SqlError> {
         match (key, value) {
             ("pipeline.name", _) => self.name = Some((value.to_owned(), at)),
-            ("execution.runtime-mode", "streaming" | "STREAMING") | ("parallelism.default", "1") => {}
+            ("execution.runtime-mode", "streaming" | "STREAMING") => {}
+            ("parallelism.default", _) => {
+                let count = value.parse().ok().filter(|count| (1..=PARALLELISM_MAX).contains(count));
+                self.settings.parallelism = count.ok_or_else(|| {
+                    let message = format!("SET '{key}': '{value}' is not between 1 and {PARALLELISM_MAX}");
+                    SqlError::invalid(at, message)
+                })?;
+            }
             ("execution.checkpointing.interval", _) => {
                 let ms = options::duration_ms(value)
                     .ok_or_else(|| SqlError::invalid(at, format!("SET '{key}': '{value}' is no duration")))?;

@@ -41,6 +41,8 @@ pub struct JobPlan {
     /// `execution.checkpointing.interval`: how often files in `csv` are done, as on Flink. All else is committed with
     /// each epoch.
     pub checkpoint_ms: Option<i64>,
+    /// How many shards run it side by side.
+    pub parallelism: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -212,13 +214,24 @@ pub struct Sink {
 }
 
 /// What SET has said about a job.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// `execution.checkpointing.interval`.
     pub checkpoint_ms: Option<i64>,
+    /// `parallelism.default`.
+    pub parallelism: usize,
     /// `table.exec.state.ttl`.
     pub ttl_ms: Option<i64>,
 }
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { checkpoint_ms: None, parallelism: 1, ttl_ms: None }
+    }
+}
+
+/// More shards than this are refused.
+pub const PARALLELISM_MAX: usize = 64;
 
 impl JobPlan {
     /// The exchanges that it publishes to.

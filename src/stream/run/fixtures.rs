@@ -3,10 +3,10 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use super::{golden::finished, memory::Memory};
+use super::{golden::finished_in, memory::Memory};
 
 /// The rows that are still there once every change has been made, sorted.
-fn left(printed: &[String]) -> Vec<String> {
+pub(super) fn left(printed: &[String]) -> Vec<String> {
     let mut rows: BTreeMap<&str, i64> = BTreeMap::new();
     for line in printed {
         let (kind, row) = line.split_at(2);
@@ -38,12 +38,16 @@ fn hold_to_flink(folder: &str, queries_min: usize) {
         }
         let sql = format!("{tables}{}", read(&format!("{query}.sql")));
         let golden = read(&format!("{query}.golden"));
-        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| left(&finished(&sql, &memory))));
-        let found = run.unwrap_or_else(|_| vec!["it does not run".to_owned()]);
-        let expected: Vec<&str> = golden.lines().collect();
-        if found != expected {
-            let first = found.iter().zip(&expected).find(|(found, expected)| found != expected);
-            wrong.push(format!("{query}: {} rows, Flink has {}; {first:?}", found.len(), expected.len()));
+        for shards in [1, 3] {
+            let run = || left(&finished_in(&sql, &memory, shards));
+            let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+            let found = run.unwrap_or_else(|_| vec!["it does not run".to_owned()]);
+            let expected: Vec<&str> = golden.lines().collect();
+            if found != expected {
+                let first = found.iter().zip(&expected).find(|(found, expected)| found != expected);
+                let (rows, of) = (found.len(), expected.len());
+                wrong.push(format!("{query} in {shards} shards: {rows} rows, Flink has {of}; {first:?}"));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -2,10 +2,11 @@
 
 use super::{
     Commit as _, JobId,
+    fixtures::left,
     job::{Job, Step, drive},
     memory::Memory,
 };
-use crate::stream::{compile, state::Phase};
+use crate::stream::{compile, plan::physical::JobPlan, state::Phase};
 
 /// What the queries read: watermark = ts - 1 s, with late rows at 3 s and 10 s.
 const BIDS: &[&str] = &[
@@ -32,11 +33,17 @@ pub(super) fn with_bids() -> Memory {
 
 /// Runs the text as one job until its bounded input has been read.
 pub(super) fn finished(sql: &str, memory: &Memory) -> Vec<String> {
+    finished_in(sql, memory, 1)
+}
+
+/// The same in so many shards.
+pub(super) fn finished_in(sql: &str, memory: &Memory, shards: usize) -> Vec<String> {
     let before = memory.printed().len();
     let mut jobs = compile(sql).unwrap_or_else(|e| panic!("{sql}\n{e}"));
     assert_eq!(jobs.len(), 1, "{sql}");
-    let id = JobId(format!("job{before}"));
-    let mut job = Job::restore(id, jobs.remove(0), None, memory).unwrap();
+    let id = JobId(format!("job{before}-{shards}"));
+    let plan = JobPlan { parallelism: shards, ..jobs.remove(0) };
+    let mut job = Job::restore(id, plan, None, memory).unwrap();
     drive(&mut job, memory, &mut memory.clone(), 1_000_000, &|| false).unwrap();
     assert_eq!(job.phase(), &Phase::Finished, "{sql}");
     memory.printed().split_off(before)
@@ -46,6 +53,16 @@ pub(super) fn finished(sql: &str, memory: &Memory) -> Vec<String> {
 fn check(columns: &str, query: &str, expected: &[&str]) {
     let sql = format!("{TABLE}CREATE TABLE o ({columns}) WITH ('connector'='print'); INSERT INTO o {query}");
     assert_eq!(finished(&sql, &with_bids()), expected, "{query}");
+    check_shards(&sql, expected);
+}
+
+/// With several shards the rows are the same, but for the order of what comes of one watermark.
+fn check_shards(sql: &str, expected: &[&str]) {
+    let expected: Vec<String> = expected.iter().map(|line| (*line).to_owned()).collect();
+    for shards in [2, 3] {
+        let found = finished_in(sql, &with_bids(), shards);
+        assert_eq!(left(&found), left(&expected), "{shards} shards: {sql}");
+    }
 }
 
 /// The same where Flink's order follows from hashing.
@@ -56,6 +73,7 @@ fn check_sorted(columns: &str, query: &str, expected: &[&str]) {
     let mut expected: Vec<&str> = expected.to_vec();
     expected.sort_unstable();
     assert_eq!(found, expected, "{query}");
+    check_shards(&sql, &expected);
 }
 
 #[test]

@@ -2,10 +2,18 @@
 
 use std::collections::VecDeque;
 
+use super::{
+    State,
+    shard::{Shard, Share},
+    shards::{Arrived, Ran},
+};
 use crate::stream::{
     expr::{EvalError, Now},
     operator::{self, Cx, Msg, Operator, Outputs},
-    plan::physical::{JobPlan, NodeKind, OperatorId},
+    plan::{
+        exchange::Exchange,
+        physical::{JobPlan, NodeKind, OperatorId},
+    },
     state::keyed::{Changes, StateRead},
     time::watermark::WATERMARK_MIN,
 };
@@ -16,6 +24,8 @@ pub struct Graph {
     waiting: VecDeque<(usize, usize, Msg)>,
     out: Vec<Msg>,
     stateful: bool,
+    /// If it is one of several.
+    shard: Option<Shard>,
 }
 
 struct GraphNode {
@@ -66,13 +76,25 @@ pub struct OperatorStatus {
     pub watermark_ms: Option<i64>,
 }
 
+impl OperatorStatus {
+    /// The same operator in another shard.
+    pub fn add(&mut self, other: &Self) {
+        self.counts.rows_in += other.counts.rows_in;
+        self.counts.rows_out += other.counts.rows_out;
+        self.counts.late += other.counts.late;
+        self.counts.failed += other.counts.failed;
+        self.keys += other.keys;
+    }
+}
+
 impl Graph {
     /// `fresh` says which operators the store knows nothing of.
-    pub fn open(
+    pub(super) fn open(
         plan: &JobPlan,
-        store: &dyn StateRead,
+        store: State<'_>,
         fresh: &dyn Fn(OperatorId) -> bool,
     ) -> Result<Self, EvalError> {
+        let share = store.share;
         let mut nodes = Vec::new();
         let mut stateful = false;
         for node in &plan.nodes {
@@ -80,8 +102,11 @@ impl Graph {
             let mut operator = operator::open(node.id, &node.kind, is_fresh)?;
             if let Some(operator) = &mut operator {
                 stateful |= operator.is_stateful();
-                if !is_fresh {
-                    operator.open(store)?;
+                let whole = node.kind.exchange(0) == Exchange::One;
+                // What needs all rows is in the first shard.
+                if !is_fresh && (!whole || share.index == 0) {
+                    let share = if whole { Share::WHOLE } else { share };
+                    operator.open(&State { share, ..store })?;
                 }
             }
             nodes.push(GraphNode {
@@ -102,7 +127,8 @@ impl Graph {
                 }
             }
         }
-        Ok(Self { nodes, waiting: VecDeque::new(), out: Vec::new(), stateful })
+        let shard = (share.count > 1).then(|| Shard::open(plan, share)).transpose()?;
+        Ok(Self { nodes, waiting: VecDeque::new(), out: Vec::new(), stateful, shard })
     }
 
     /// What a source's watermark was at the last commit. All operators have dealt with it; to be called for the sources
@@ -151,9 +177,10 @@ impl Graph {
         self.nodes.iter().filter_map(|n| n.operator.as_ref()?.next_proc_timer()).min()
     }
 
-    /// Lets the operators do what is due by domain time; whether any of them had something to do.
+    /// Lets the operators, all or those of a stage, do what is due by domain time; whether any of them had something to do.
     pub fn on_proc_time(
         &mut self,
+        stage: Option<usize>,
         now: Now,
         outputs: &mut Outputs,
         store: &dyn StateRead,
@@ -161,7 +188,8 @@ impl Graph {
         let mut any = false;
         for index in 0..self.nodes.len() {
             let due = |node: &GraphNode| node.operator.as_ref().and_then(|o| o.next_proc_timer());
-            if self.nodes.get(index).and_then(due).is_none_or(|at| at > now.ms) {
+            let in_stage = stage.is_none_or(|stage| self.stage_of(index) == stage);
+            if !in_stage || self.nodes.get(index).and_then(due).is_none_or(|at| at > now.ms) {
                 continue;
             }
             any = true;
@@ -169,7 +197,7 @@ impl Graph {
             let result = self.with_operator(index, now, &mut out, outputs, store, |operator, cx| {
                 operator.on_proc_timer(now.ms, cx)
             });
-            self.settle(index, out, result)?;
+            self.settle(index, out, result, now)?;
             self.drain(now, outputs, store)?;
         }
         Ok(any)
@@ -227,15 +255,77 @@ impl Graph {
                 Msg::Idle(_) => {}
             }
         }
-        self.hand_on(source, msg);
+        self.hand_on(source, msg, now)?;
         self.drain(now, outputs, store)
+    }
+
+    /// Which of the shards it is.
+    pub(super) fn index(&self) -> usize {
+        self.shard.as_ref().map_or(0, |shard| shard.share().index)
+    }
+
+    pub(super) fn stage_of(&self, node: usize) -> usize {
+        self.shard.as_ref().map_or(0, |shard| shard.stage_of(node))
+    }
+
+    /// Works off what has come into a stage, in order: first what is left of the stages before, and then, when its time
+    /// has come, what is due by the clock.
+    pub(super) fn work_off(
+        &mut self,
+        stage: usize,
+        arrived: Vec<Arrived>,
+        now: Now,
+        store: State<'_>,
+    ) -> Ran {
+        let mut ran = Ran::default();
+        let mut outputs = Outputs::default();
+        let mut timed = false;
+        for Arrived { seq, node, port, msg } in arrived {
+            if seq > 0 && !std::mem::replace(&mut timed, true) {
+                self.clock(stage, now, &mut outputs, store, &mut ran);
+            }
+            let mark = outputs.mark();
+            if let Some(shard) = &mut self.shard {
+                shard.seq = seq;
+            }
+            let result = match port {
+                None => self.push(node, msg, now, &mut outputs, &store),
+                Some(port) => {
+                    self.waiting.push_back((node, port, msg));
+                    self.drain(now, &mut outputs, &store)
+                }
+            };
+            ran.note(seq, mark, &mut outputs);
+            if let Err(error) = result {
+                ran.failed = ran.failed.or(Some((seq, error)));
+                break;
+            }
+        }
+        if !timed {
+            self.clock(stage, now, &mut outputs, store, &mut ran);
+        }
+        ran.outputs = outputs;
+        ran.sent = self.shard.as_mut().map(|shard| std::mem::take(&mut shard.sent)).unwrap_or_default();
+        ran
+    }
+
+    fn clock(&mut self, stage: usize, now: Now, outputs: &mut Outputs, store: State<'_>, ran: &mut Ran) {
+        let mark = outputs.mark();
+        if let Some(shard) = &mut self.shard {
+            shard.seq = 0;
+        }
+        match self.on_proc_time(Some(stage), now, outputs, &store) {
+            Ok(any) => ran.timed |= any,
+            Err(error) => ran.failed = ran.failed.take().or(Some((0, error))),
+        }
+        ran.note(0, mark, outputs);
     }
 
     fn drain(&mut self, now: Now, outputs: &mut Outputs, store: &dyn StateRead) -> Result<(), EvalError> {
         while let Some((index, port, msg)) = self.waiting.pop_front() {
             let mut out = std::mem::take(&mut self.out);
             let result = self.work(index, port, msg, now, &mut out, outputs, store);
-            self.settle(index, out, result)?;
+            self.settle(index, out, result, now)?;
         }
         Ok(())
     }
@@ -245,13 +335,13 @@ impl Graph {
         &mut self,
         index: usize,
         mut out: Vec<Msg>,
-        result: Result<(), EvalError>,
+        mut result: Result<(), EvalError>,
+        now: Now,
     ) -> Result<(), EvalError> {
         if result.is_ok() {
-            for msg in out.drain(..) {
-                self.hand_on(index, msg);
-            }
-        } else {
+            result = out.drain(..).try_for_each(|msg| self.hand_on(index, msg, now));
+        }
+        if result.is_err() {
             self.waiting.clear();
         }
         out.clear();
@@ -343,12 +433,23 @@ impl Graph {
         result
     }
 
-    fn hand_on(&mut self, from: usize, msg: Msg) {
-        let Some((last, others)) = self.nodes.get(from).and_then(|n| n.readers.split_last()) else { return };
-        for (node, port) in others {
-            self.waiting.push_back((*node, *port, msg.clone()));
-        }
-        self.waiting.push_back((last.0, last.1, msg));
+    fn hand_on(&mut self, from: usize, msg: Msg, now: Now) -> Result<(), EvalError> {
+        let Self { nodes, waiting, shard, .. } = self;
+        let Some((last, others)) = nodes.get(from).and_then(|n| n.readers.split_last()) else {
+            return Ok(());
+        };
+        let mut hand = |to: (usize, usize), msg: Msg| {
+            let stays = match shard {
+                None => Some(msg),
+                Some(shard) => shard.send(from, to, msg, now)?,
+            };
+            if let Some(msg) = stays {
+                waiting.push_back((to.0, to.1, msg));
+            }
+            Ok(())
+        };
+        others.iter().try_for_each(|to| hand(*to, msg.clone()))?;
+        hand(*last, msg)
     }
 }
 

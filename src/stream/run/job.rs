@@ -10,9 +10,12 @@ use super::{
     Commit, EPOCH_ROWS_MAX, EpochCommit, JobId, Log, OutRecord, STATE_KEY, State,
     graph::{Counts, Graph, OperatorStatus},
     input::{Cursor, Input, InputKind, Key},
+    later::Later,
     partitioner::partition_of,
     parts::{Parts, open_parts},
-    poll::{Budget, Poison, Poll, Stop, no_record},
+    poll::{Budget, Feed, Poison, Poll, Stop, no_record},
+    shard::Share,
+    shards::{Epoch, Shards},
 };
 use crate::stream::{
     expr::{EvalError, Now},
@@ -26,7 +29,7 @@ use crate::stream::{
 pub struct Job {
     id: JobId,
     plan: JobPlan,
-    graph: Graph,
+    shards: Shards,
     inputs: Vec<Input>,
     /// One for each table of files that is written.
     parts: Vec<Parts>,
@@ -35,7 +38,7 @@ pub struct Job {
     /// The last committed state, to go back to.
     saved: Option<JobState>,
     /// What the operators had done at that commit.
-    counted: Vec<Counts>,
+    counted: Vec<Vec<Counts>>,
     /// Records that failed behind operators with state: the epoch is made again up to them.
     poisoned: Vec<Poison>,
     /// Something changed that no epoch has committed yet.
@@ -59,7 +62,7 @@ impl Job {
     /// A new job, or one as its last committed state says.
     pub fn restore(id: JobId, plan: JobPlan, saved: Option<&[u8]>, log: &dyn Log) -> Result<Self, EvalError> {
         let saved = saved.map(JobState::decode).transpose().map_err(EvalError)?;
-        let (graph, inputs) = open(&id, &plan, saved.as_ref(), log)?;
+        let (shards, inputs) = open(&id, &plan, saved.as_ref(), log)?;
         let parts = open_parts(&id, &plan, saved.as_ref());
         // What a commit has made ready is published, though the process may have died before.
         let dirty = saved.is_none() || parts.iter().any(Parts::is_pending);
@@ -67,7 +70,7 @@ impl Job {
         Ok(Self {
             id,
             plan,
-            graph,
+            shards,
             inputs,
             parts,
             epoch,
@@ -83,8 +86,8 @@ impl Job {
 
     /// Back to the last commit: operators and positions as the store has them.
     fn rewind(&mut self, log: &dyn Log) -> Result<(), EvalError> {
-        (self.graph, self.inputs) = open(&self.id, &self.plan, self.saved.as_ref(), log)?;
-        self.graph.count_on(&self.counted);
+        (self.shards, self.inputs) = open(&self.id, &self.plan, self.saved.as_ref(), log)?;
+        self.shards.count_on(&self.counted);
         self.parts = open_parts(&self.id, &self.plan, self.saved.as_ref());
         Ok(())
     }
@@ -92,7 +95,7 @@ impl Job {
     /// What each operator has done since the job was opened.
     #[must_use]
     pub fn operators(&self) -> Vec<OperatorStatus> {
-        self.graph.status()
+        self.shards.status()
     }
 
     #[must_use]
@@ -217,16 +220,49 @@ impl Job {
             // Before anything is read: once it is there again, the job can be resumed.
             log.exchange(exchange).map_err(|reason| Stop::At(no_record(&EvalError(reason))))?;
         }
-        let store = State { log, job: &self.id };
+        let mut later = (self.shards.count() > 1).then(Later::default);
+        let read = self.read(log, now, over, outputs, wake_at_ms, later.as_mut());
+        if let Some(later) = later {
+            let Self { id, plan, shards, inputs, .. } = self;
+            let (dlq, late_topic) = (plan.dlq.as_deref(), plan.late_topic.as_deref());
+            let epoch = Epoch { log, job: id, now, dlq, late_topic };
+            self.dirty |= shards.work(&later, inputs, &epoch, outputs)?;
+        }
+        if read? {
+            (self.phase, self.dirty) = (Phase::Finished, true);
+        }
+        let timeouts = self.inputs.iter().filter_map(|i| i.watermarks.next_timeout_ms());
+        let looks = self.inputs.iter().filter_map(Input::next_look_ms);
+        let timers = self.shards.next_proc_timer().into_iter().chain(timeouts).chain(looks);
+        *wake_at_ms = wake_at_ms.iter().copied().chain(timers).min();
+        Ok(())
+    }
+
+    /// Reads what there is: through the graph, or into `later`. Whether that is all there will ever be.
+    fn read(
+        &mut self,
+        log: &dyn Log,
+        now: Now,
+        over: &dyn Fn() -> bool,
+        outputs: &mut Outputs,
+        wake_at_ms: &mut Option<i64>,
+        later: Option<&mut Later>,
+    ) -> Result<bool, Stop> {
+        let store = State { log, job: &self.id, share: Share::WHOLE };
+        let rows_max = EPOCH_ROWS_MAX * self.shards.count();
+        let mut feed = Feed { graph: self.shards.first(), later };
         let mut budget = Budget {
-            rows: EPOCH_ROWS_MAX,
+            rows: rows_max,
+            rows_max,
             over,
             dlq: self.plan.dlq.as_deref().map(Arc::from),
             late_topic: self.plan.late_topic.as_deref().map(Arc::from),
             poisoned: &self.poisoned,
         };
-        self.dirty |=
-            self.graph.on_proc_time(now, outputs, &store).map_err(|e| Stop::Fatal(no_record(&e)))?;
+        let fatal = |e: EvalError| Stop::Fatal(no_record(&e));
+        if feed.later.is_none() {
+            self.dirty |= feed.graph.on_proc_time(None, now, outputs, &store).map_err(fatal)?;
+        }
         for input in &mut self.inputs {
             let known = input.cursors.len();
             input.discover(log, now).map_err(Stop::At)?;
@@ -236,24 +272,20 @@ impl Job {
             // Also without a watermark: a restart must find the same partitions left out.
             self.dirty |= left_out != input.watermarks.left_out();
             if let Some(watermark) = risen {
-                self.graph
-                    .push(input.node, Msg::Watermark(watermark), now, outputs, &store)
-                    .map_err(|e| Stop::Fatal(no_record(&e)))?;
+                feed.push(input.node, Msg::Watermark(watermark), now, outputs, &store).map_err(fatal)?;
             }
         }
         for input in &mut self.inputs {
             let idle = input.watermarks.is_idle();
             if std::mem::replace(&mut input.idle, idle) != idle {
-                self.graph
-                    .push(input.node, Msg::Idle(idle), now, outputs, &store)
-                    .map_err(|e| Stop::Fatal(no_record(&e)))?;
+                feed.push(input.node, Msg::Idle(idle), now, outputs, &store).map_err(fatal)?;
             }
         }
         loop {
             let rows_before = budget.rows;
-            for input in &mut self.inputs {
+            for (source, input) in self.inputs.iter_mut().enumerate() {
                 // The sources take turns, so that one with a backlog does not hold up the others.
-                let turn = Poll { input, graph: &mut self.graph, outputs, now, store: &store };
+                let turn = Poll { source, input, feed: &mut feed, outputs, now, store: &store };
                 self.dirty |= turn.poll(log, &mut budget, wake_at_ms)?;
             }
             let read = rows_before - budget.rows;
@@ -262,25 +294,17 @@ impl Job {
                 break;
             }
         }
-        if self.inputs.iter().all(Input::ended) {
-            for input in &self.inputs {
-                self.graph
-                    .push(input.node, Msg::Watermark(WATERMARK_MAX), now, outputs, &store)
-                    .map_err(|e| Stop::Fatal(no_record(&e)))?;
-            }
-            (self.phase, self.dirty) = (Phase::Finished, true);
+        let ended = self.inputs.iter().all(Input::ended);
+        for input in self.inputs.iter().filter(|_| ended) {
+            feed.push(input.node, Msg::Watermark(WATERMARK_MAX), now, outputs, &store).map_err(fatal)?;
         }
-        let timeouts = self.inputs.iter().filter_map(|i| i.watermarks.next_timeout_ms());
-        let looks = self.inputs.iter().filter_map(Input::next_look_ms);
-        let timers = self.graph.next_proc_timer().into_iter().chain(timeouts).chain(looks);
-        *wake_at_ms = wake_at_ms.iter().copied().chain(timers).min();
-        Ok(())
+        Ok(ended)
     }
 
     fn commit(&mut self, log: &dyn Log, outputs: Outputs, now_ms: i64) -> EpochCommit {
         self.epoch += 1;
         let mut changes = Changes::default();
-        self.graph.flush(now_ms, &mut changes);
+        self.shards.flush(now_ms, &mut changes);
         let ends = self.phase == Phase::Finished;
         let files = self.parts.iter_mut().map(|parts| parts.commit(&outputs.written, now_ms, ends)).collect();
         let state = JobState {
@@ -306,7 +330,7 @@ impl Job {
             }
         }
         self.saved = Some(state);
-        self.counted = self.graph.counts();
+        self.counted = self.shards.counts();
         EpochCommit {
             job: self.id.clone(),
             epoch: self.epoch,
@@ -329,11 +353,11 @@ fn open(
     plan: &JobPlan,
     saved: Option<&JobState>,
     log: &dyn Log,
-) -> Result<(Graph, Vec<Input>), EvalError> {
+) -> Result<(Shards, Vec<Input>), EvalError> {
     let fresh = |id: crate::stream::plan::physical::OperatorId| {
         saved.is_none_or(|s| !s.operators.contains(&id.to_string()))
     };
-    let mut graph = Graph::open(plan, &State { log, job: id }, &fresh)?;
+    let mut shards = Shards::open(plan, log, id, &fresh)?;
     let mut inputs = Vec::new();
     for index in Graph::sources(plan) {
         let Some(node) = plan.nodes.get(index) else { continue };
@@ -341,10 +365,10 @@ fn open(
         let id = node.id.to_string();
         let state = saved.and_then(|s| s.sources.iter().find(|s| s.id == id));
         let input = Input::open(index, node, source, state)?;
-        graph.restore_watermark(index, input.watermarks.merged());
+        shards.restore_watermark(index, input.watermarks.merged());
         inputs.push(input);
     }
-    Ok((graph, inputs))
+    Ok((shards, inputs))
 }
 
 /// Commits epochs until there is nothing to do; what that came to.

@@ -10,9 +10,12 @@ pub mod folder;
 pub mod graph;
 pub mod input;
 pub mod job;
+mod later;
 pub mod partitioner;
 pub mod parts;
 mod poll;
+pub mod shard;
+pub mod shards;
 pub mod sync;
 pub mod table;
 pub mod worker;
@@ -34,10 +37,13 @@ mod model;
 #[cfg(test)]
 mod nested;
 #[cfg(test)]
+mod sharded;
+#[cfg(test)]
 mod tests;
 
 use bytes::Bytes;
 use folder::Folder;
+use shard::Share;
 
 pub use super::operator::{OutMessage, OutRecord, Printed};
 use super::{
@@ -49,7 +55,7 @@ use super::{
     },
 };
 
-/// Rows in one epoch, at most. A batch is read on in the next one.
+/// Rows in one epoch, at most, for each shard. A batch is read on in the next one.
 pub const EPOCH_ROWS_MAX: usize = 1_024;
 /// How long an epoch may gather before it commits, by the liveness clock.
 pub const EPOCH_MS_MAX: u64 = 5;
@@ -57,7 +63,7 @@ pub const EPOCH_MS_MAX: u64 = 5;
 pub const READ_BYTES_MAX: usize = 1 << 20;
 
 /// What a job reads. All positions are of committed records.
-pub trait Log {
+pub trait Log: Sync {
     /// A key of the job's state.
     fn state(&self, job: &JobId, key: &[u8]) -> Result<Option<Vec<u8>>, String>;
 
@@ -141,9 +147,12 @@ pub const STATE_KEY: &[u8] = b"job";
 pub struct JobId(pub String);
 
 /// A job's state in the store.
+#[derive(Clone, Copy)]
 pub(crate) struct State<'a> {
     pub(crate) log: &'a dyn Log,
     pub(crate) job: &'a JobId,
+    /// Whose of it.
+    pub(crate) share: Share,
 }
 
 impl StateRead for State<'_> {
@@ -153,5 +162,9 @@ impl StateRead for State<'_> {
 
     fn scan(&self, prefix: &[u8]) -> Result<Entries, EvalError> {
         self.log.states(self.job, prefix).map_err(EvalError)
+    }
+
+    fn owns(&self, key: &[u8]) -> bool {
+        self.share.owns(key)
     }
 }

@@ -39,9 +39,11 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
     })
 }
 
-/// How a run is disturbed: sizes of batches, rows in an epoch, whether the job is opened anew after each commit.
-fn disturbance() -> impl Strategy<Value = (Vec<usize>, usize, bool)> {
-    (prop::collection::vec(1usize..6, 1..4), 1usize..7, any::<bool>())
+/// How a run is disturbed: sizes of batches, rows in an epoch, whether the job is opened anew after each commit, and in
+/// how many shards each time.
+fn disturbance() -> impl Strategy<Value = (Vec<usize>, usize, bool, Vec<usize>)> {
+    let sizes = prop::collection::vec(1usize..6, 1..4);
+    (sizes, 1usize..7, any::<bool>(), prop::collection::vec(1usize..4, 1..4))
 }
 
 fn json(row: &Row) -> String {
@@ -80,10 +82,18 @@ fn filled(partitions: &[Vec<Row>], batches: &[usize]) -> Memory {
 }
 
 /// What the job prints.
-fn printed(sql: &str, memory: &Memory, rows_per_epoch: usize, restarts: bool) -> Vec<String> {
-    let plan = compile(sql).unwrap_or_else(|e| panic!("{sql}\n{e}")).remove(0);
-    let open = || {
+fn printed(
+    sql: &str,
+    memory: &Memory,
+    rows_per_epoch: usize,
+    restarts: bool,
+    shards: &[usize],
+) -> Vec<String> {
+    let mut plan = compile(sql).unwrap_or_else(|e| panic!("{sql}\n{e}")).remove(0);
+    let mut shards = shards.iter().cycle();
+    let mut open = || {
         let saved = memory.state("job");
+        plan.parallelism = *shards.next().unwrap();
         Job::restore(JobId("job".to_owned()), plan.clone(), saved.as_deref(), memory).unwrap()
     };
     let (mut job, mut commit) = (open(), memory.clone());
@@ -105,7 +115,7 @@ fn printed(sql: &str, memory: &Memory, rows_per_epoch: usize, restarts: bool) ->
 }
 
 fn calm(sql: &str, rows: &[Row]) -> Vec<String> {
-    printed(sql, &filled(&[rows.to_vec()], &[1_000]), usize::MAX, false)
+    printed(sql, &filled(&[rows.to_vec()], &[1_000]), usize::MAX, false, &[1])
 }
 
 /// The rows that are left once every change has been made, sorted.
@@ -252,19 +262,32 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, rng_seed: proptest::test_runner::RngSeed::Fixed(11), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn batches_epochs_and_restarts_do_not_show(rows in rows(), (batches, per_epoch, restarts) in disturbance()) {
+    fn batches_epochs_and_restarts_do_not_show(rows in rows(), (batches, per_epoch, restarts, shards) in disturbance()) {
         for (columns, query) in QUERIES {
             let sql = sql(columns, query);
-            let disturbed = printed(&sql, &filled(std::slice::from_ref(&rows), &batches), per_epoch, restarts);
+            let disturbed = printed(&sql, &filled(std::slice::from_ref(&rows), &batches), per_epoch, restarts, &shards);
             prop_assert_eq!(left(&disturbed), left(&calm(&sql, &rows)), "{}", query);
         }
     }
 
+    /// What comes of each row, and of its key, is even in the same order.
     #[test]
-    fn groups_are_what_the_model_says(rows in rows(), (batches, per_epoch, restarts) in disturbance()) {
+    fn shards_do_not_show(rows in rows(), (batches, per_epoch, restarts, _) in disturbance(), shards in 2usize..5) {
+        for (columns, query) in &QUERIES[..2] {
+            let sql = sql(columns, query);
+            let run = |shards| {
+                let memory = filled(std::slice::from_ref(&rows), &batches);
+                printed(&sql, &memory, per_epoch, restarts, &[shards])
+            };
+            prop_assert_eq!(run(shards), run(1), "{}", query);
+        }
+    }
+
+    #[test]
+    fn groups_are_what_the_model_says(rows in rows(), (batches, per_epoch, restarts, shards) in disturbance()) {
         let sql = sql(&format!("k STRING, {RESULTS}"), &format!("SELECT k, {AGGREGATES} FROM t GROUP BY k"));
         let memory = filled(std::slice::from_ref(&rows), &batches);
-        let found = left(&printed(&sql, &memory, per_epoch, restarts));
+        let found = left(&printed(&sql, &memory, per_epoch, restarts, &shards));
         let groups = grouped(&rows, |row| vec![row.0]);
         let expected: Vec<String> =
             groups.iter().map(|(key, rows)| format!("[k{key}, {}]", aggregates(rows))).collect();
@@ -272,19 +295,19 @@ proptest! {
     }
 
     #[test]
-    fn windows_are_what_the_model_says(rows in rows(), (batches, per_epoch, restarts) in disturbance()) {
+    fn windows_are_what_the_model_says(rows in rows(), (batches, per_epoch, restarts, shards) in disturbance()) {
         for (size, slide) in [(10, 10), (10, 5), (12, 4)] {
             let function =
                 format!("HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '{slide}' SECOND, INTERVAL '{size}' SECOND)");
             let memory = filled(std::slice::from_ref(&rows), &batches);
-            let found = left(&printed(&windowed(&function), &memory, per_epoch, restarts));
+            let found = left(&printed(&windowed(&function), &memory, per_epoch, restarts, &shards));
             prop_assert_eq!(found, model_of_windows(&rows, size, slide), "{}", function);
         }
     }
 
     /// Without late rows it does not matter which partition a row comes through.
     #[test]
-    fn partitions_do_not_show(rows in rows(), partitions in 1usize..4, per_epoch in 1usize..7) {
+    fn partitions_do_not_show(rows in rows(), partitions in 1usize..4, per_epoch in 1usize..7, shards in 1usize..4) {
         let mut sorted = rows;
         sorted.sort_by_key(|row| row.2);
         let mut parts = vec![Vec::new(); partitions];
@@ -294,7 +317,7 @@ proptest! {
             "SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), INTERVAL '4' SECOND)",
         ] {
             let sql = windowed(function);
-            let found = left(&printed(&sql, &filled(&parts, &[3]), per_epoch, false));
+            let found = left(&printed(&sql, &filled(&parts, &[3]), per_epoch, false, &[shards]));
             prop_assert_eq!(found, left(&calm(&sql, &sorted)), "{}", function);
         }
     }

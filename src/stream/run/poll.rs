@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use super::{
-    EPOCH_ROWS_MAX, Log, OutRecord, READ_BYTES_MAX, State,
+    Log, OutRecord, READ_BYTES_MAX, State,
     graph::Graph,
     input::{Cursor, FILES, Input, InputKind, Key, failure_at},
+    later::Later,
 };
 use crate::{
     data::record::{Batch, BatchError, Record},
@@ -45,6 +46,7 @@ pub(super) struct Poison {
 /// What is left of an epoch.
 pub(super) struct Budget<'a> {
     pub(super) rows: usize,
+    pub(super) rows_max: usize,
     pub(super) over: &'a dyn Fn() -> bool,
     pub(super) dlq: Option<Arc<str>>,
     pub(super) late_topic: Option<Arc<str>>,
@@ -54,21 +56,48 @@ pub(super) struct Budget<'a> {
 impl Budget<'_> {
     /// Never before the first row: a late clock must not keep a job from moving at all.
     pub(super) fn spent(&self) -> bool {
-        let begun = self.rows < EPOCH_ROWS_MAX;
+        let begun = self.rows < self.rows_max;
         self.rows == 0 || (begun && self.rows.is_multiple_of(ROWS_PER_LOOK) && (self.over)())
     }
 }
 
-/// One source's turn.
-pub(super) struct Poll<'a> {
-    pub(super) input: &'a mut Input,
+/// Where goes what is read: through the only graph at once; or it is gathered for several.
+pub(super) struct Feed<'a> {
     pub(super) graph: &'a mut Graph,
+    pub(super) later: Option<&'a mut Later>,
+}
+
+impl Feed<'_> {
+    pub(super) fn push(
+        &mut self,
+        source: usize,
+        msg: Msg,
+        now: Now,
+        outputs: &mut Outputs,
+        store: &State<'_>,
+    ) -> Result<(), EvalError> {
+        match &mut self.later {
+            None => self.graph.push(source, msg, now, outputs, store),
+            Some(later) => {
+                later.msg(source, msg);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// One source's turn.
+pub(super) struct Poll<'a, 'f> {
+    /// Which of the inputs it is.
+    pub(super) source: usize,
+    pub(super) input: &'a mut Input,
+    pub(super) feed: &'a mut Feed<'f>,
     pub(super) outputs: &'a mut Outputs,
     pub(super) now: Now,
     pub(super) store: &'a State<'a>,
 }
 
-impl Poll<'_> {
+impl Poll<'_, '_> {
     /// Reads of every partition what is at hand, up to a batch. Whether a position moved.
     pub(super) fn poll(
         mut self,
@@ -120,6 +149,9 @@ impl Poll<'_> {
         cursor.place.log_append_time = header.attributes.is_log_append_time();
         if !header.attributes.is_control() {
             let payload = batch.payload(BATCH_BYTES_MAX).map_err(unreadable)?;
+            if let Some(later) = &mut self.feed.later {
+                later.turn(self.source, key, &cursor.place, Some(&payload));
+            }
             for record in &payload {
                 let record = record.map_err(|e| Stop::At(failure_at(key, cursor.position, e.to_string())))?;
                 if record.offset < cursor.position {
@@ -162,6 +194,9 @@ impl Poll<'_> {
         let Some(mut rest) = cursor.pending.pop_front() else { return Ok(()) };
         let read_to = cursor.position + i64::try_from(rest.len()).unwrap_or(0);
         let last = cursor.end.is_some_and(|end| read_to >= end);
+        if let Some(later) = &mut self.feed.later {
+            later.turn(self.source, key, &cursor.place, None);
+        }
         loop {
             let InputKind::Files(files) = &self.input.kind else { return Ok(()) };
             let Some(piece) = files.splitter.next(&rest, last) else { break };
@@ -190,6 +225,10 @@ impl Poll<'_> {
         budget: &Budget<'_>,
     ) -> Result<(), Stop> {
         let poison = budget.poisoned.iter().find(|p| p.key == *key && p.offset == record.offset);
+        if let (None, Some(later)) = (poison, &mut self.feed.later) {
+            later.record(record);
+            return Ok(());
+        }
         let (reason, skips) = match poison {
             Some(poison) => (poison.reason.clone(), poison.skips),
             None => {
@@ -197,7 +236,7 @@ impl Poll<'_> {
                 match self.try_record(key, place, record, budget) {
                     Ok(()) => return Ok(()),
                     Err(Broken::Unread(reason)) => (reason, true),
-                    Err(Broken::Row(reason) | Broken::Time(reason)) if !self.graph.is_stateful() => {
+                    Err(Broken::Row(reason) | Broken::Time(reason)) if !self.feed.graph.is_stateful() => {
                         self.outputs.back_to(mark);
                         (reason, true)
                     }
@@ -212,11 +251,14 @@ impl Poll<'_> {
                 }
             }
         };
-        self.graph.fail(self.input.node);
+        self.feed.graph.fail(self.input.node);
         match &budget.dlq {
             Some(dlq) if skips => {
-                let added = vec![("x-error", reason)];
-                self.outputs.appends.push((dlq.clone(), set_aside(key, record, added, self.now.ms)));
+                let aside = set_aside(key, record, vec![("x-error", reason)], self.now.ms);
+                match &mut self.feed.later {
+                    None => self.outputs.appends.push((dlq.clone(), aside)),
+                    Some(later) => later.aside(dlq, aside),
+                }
                 Ok(())
             }
             _ => Err(Stop::At(failure_at(key, record.offset, reason))),
@@ -239,23 +281,20 @@ impl Poll<'_> {
         let Some(row) = reader.read(record, place).map_err(|e| Broken::Unread(e.0))? else { return Ok(()) };
         let watermark = reader.watermark(&row, self.now).map_err(|e| Broken::Unread(e.0))?;
         self.outputs.late = None;
-        self.graph
+        self.feed
             .push(self.input.node, Msg::Row(row), self.now, self.outputs, self.store)
             .map_err(|e| Broken::Row(e.0))?;
-        if let (Some(Late { by_ms, watermark_ms }), Some(topic)) =
-            (self.outputs.late.take(), &budget.late_topic)
-        {
-            let added = vec![("x-late-by-ms", by_ms.to_string()), ("x-watermark", watermark_ms.to_string())];
-            self.outputs.appends.push((topic.clone(), set_aside(key, record, added, self.now.ms)));
+        if let (Some(late), Some(topic)) = (self.outputs.late.take(), &budget.late_topic) {
+            self.outputs.appends.push((topic.clone(), late_record(key, record, late, self.now.ms)));
         }
         let risen = watermark.and_then(|w| self.input.watermarks.on_record(clock, w, self.now.ms));
         if watermark.is_some() && std::mem::take(&mut self.input.idle) {
-            self.graph
+            self.feed
                 .push(self.input.node, Msg::Idle(false), self.now, self.outputs, self.store)
                 .map_err(|e| Broken::Time(e.0))?;
         }
         if let Some(risen) = risen {
-            self.graph
+            self.feed
                 .push(self.input.node, Msg::Watermark(risen), self.now, self.outputs, self.store)
                 .map_err(|e| Broken::Time(e.0))?;
         }
@@ -267,9 +306,13 @@ impl Poll<'_> {
         if self.input.cursors.get(key).is_some_and(|cursor| !cursor.ended()) {
             return Ok(());
         }
+        if let Some(later) = &mut self.feed.later {
+            later.end(self.source, key);
+            return Ok(());
+        }
         match self.input.watermarks.on_end(key) {
             Some(risen) => self
-                .graph
+                .feed
                 .push(self.input.node, Msg::Watermark(risen), self.now, self.outputs, self.store)
                 .map_err(|e| Stop::Fatal(no_record(&e))),
             None => Ok(()),
@@ -293,10 +336,17 @@ impl Poll<'_> {
             {
                 return Err(Stop::At(failure_at(&key, cursor.position, poison.reason.clone())));
             }
+            if let Some(later) = &mut self.feed.later {
+                let watermark = watermark.map_err(|e| Stop::Fatal(no_record(&e)))?;
+                later.row(self.source, cursor.position, row, watermark);
+                cursor.position += 1;
+                budget.rows -= 1;
+                continue;
+            }
             let mark = self.outputs.mark();
-            let pushed = self.graph.push(self.input.node, Msg::Row(row), self.now, self.outputs, self.store);
+            let pushed = self.feed.push(self.input.node, Msg::Row(row), self.now, self.outputs, self.store);
             if let Err(EvalError(reason)) = pushed {
-                if self.graph.is_stateful() {
+                if self.feed.graph.is_stateful() {
                     let poison = Poison { key, offset: cursor.position, reason, skips: false };
                     return Err(Stop::Poisoned(poison));
                 }
@@ -310,7 +360,7 @@ impl Poll<'_> {
             let pushed = risen.and_then(|risen| match risen {
                 Some(risen) => {
                     let msg = Msg::Watermark(risen);
-                    self.graph.push(self.input.node, msg, self.now, self.outputs, self.store)
+                    self.feed.push(self.input.node, msg, self.now, self.outputs, self.store)
                 }
                 None => Ok(()),
             });
@@ -332,8 +382,15 @@ enum Broken {
     Unread(String),
 }
 
+/// A record that was late itself, as it goes to the late ones.
+pub(super) fn late_record(key: &Key, record: &Record<'_>, late: Late, now_ms: i64) -> OutRecord {
+    let Late { by_ms, watermark_ms } = late;
+    let added = vec![("x-late-by-ms", by_ms.to_string()), ("x-watermark", watermark_ms.to_string())];
+    set_aside(key, record, added, now_ms)
+}
+
 /// The record as it was, and why it is where it is now.
-fn set_aside(key: &Key, record: &Record<'_>, why: Vec<(&str, String)>, now_ms: i64) -> OutRecord {
+pub(super) fn set_aside(key: &Key, record: &Record<'_>, why: Vec<(&str, String)>, now_ms: i64) -> OutRecord {
     let mut headers: Vec<(String, Option<Vec<u8>>)> =
         record.headers().map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect();
     let from = [

@@ -19,6 +19,10 @@ pub trait StateRead {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EvalError>;
     /// All keys with this prefix, in order.
     fn scan(&self, prefix: &[u8]) -> Result<Entries, EvalError>;
+    /// Whether the state of that key is for whoever asks: it is not when another shard of the job has it.
+    fn owns(&self, _key: &[u8]) -> bool {
+        true
+    }
 }
 
 /// What an epoch changes in the store: first the deletes, then the puts.
@@ -343,7 +347,7 @@ impl<V: StateValue> Keyed<V> {
         for (key, _) in store.scan(&self.prefix)? {
             keys.insert(key_of(key.get(self.prefix.len()..).ok_or_else(damaged)?)?);
         }
-        for key in keys {
+        for key in keys.into_iter().filter(|key| store.owns(key)) {
             let slot = self.read(&key, store)?;
             if let Some(ttl) = &mut self.ttl {
                 ttl.due.insert((slot.written_ms, key.clone()));

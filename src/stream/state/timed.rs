@@ -29,8 +29,13 @@ impl<V: StateValue> Timed<V> {
         Self { prefix, times: BTreeMap::new(), dirty: Vec::new(), taken: Vec::new() }
     }
 
-    /// Reads what the store has; a key is so many values.
-    pub fn open(&mut self, store: &dyn StateRead, key_values: usize) -> Result<(), EvalError> {
+    /// Reads what the store has; a key is so many values, and by the first `own_values` of them it belongs to a shard.
+    pub fn open(
+        &mut self,
+        store: &dyn StateRead,
+        key_values: usize,
+        own_values: usize,
+    ) -> Result<(), EvalError> {
         let found = store.scan(&self.prefix)?;
         let mut rest = found.as_slice();
         while let Some((first, _)) = rest.first() {
@@ -40,6 +45,10 @@ impl<V: StateValue> Timed<V> {
             let length = self.prefix.len() + time_key(at).len() + key.len();
             let same = rest.iter().take_while(|(k, _)| k.get(..length) == first.get(..length)).count();
             let (own, others) = rest.split_at_checked(same).ok_or_else(damaged)?;
+            if !store.owns(split(key, own_values)?.0) {
+                rest = others;
+                continue;
+            }
             let whole = own.iter().find(|(k, _)| k.len() == length).map(|(_, v)| v.as_slice());
             let parts: Vec<(&[u8], &[u8])> = own
                 .iter()
@@ -149,7 +158,10 @@ impl Timers {
         for (key, _) in store.scan(&self.prefix)? {
             let mut key = key.get(self.prefix.len()..).ok_or_else(damaged)?;
             let at = take_time(&mut key)?;
-            self.due.insert((at, key.into()));
+            // Without a key it concerns all keys, and so all shards.
+            if key.is_empty() || store.owns(key) {
+                self.due.insert((at, key.into()));
+            }
         }
         Ok(())
     }
