@@ -4,15 +4,13 @@ use super::{
     Cx, Operator,
     aggregate::{Aggregates, Group},
     rows::{first_key, update},
+    stored,
 };
 use crate::stream::{
     datum::{Columns, Row, RowKind},
     expr::EvalError,
     plan::physical::{self, OperatorId},
-    state::{
-        encode,
-        keyed::{Changes, Keyed, StateRead, StateValue, prefix_of},
-    },
+    state::keyed::{Keyed, StateValue, prefix_of},
 };
 
 pub struct GroupAggregate {
@@ -31,7 +29,7 @@ impl GroupAggregate {
         Self {
             keys: plan.keys,
             aggregates: Aggregates::open(&plan.calls, plan.retracts),
-            groups: Keyed::new(prefix_of(id, b'g'), fresh, plan.ttl_ms),
+            groups: Keyed::new(prefix_of(id, b'g'), plan.keys, fresh, plan.ttl_ms),
             before: plan.before,
             repeats: plan.ttl_ms.is_some(),
             scratch: Vec::new(),
@@ -71,20 +69,5 @@ impl Operator for GroupAggregate {
         Ok(())
     }
 
-    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        let keys = self.keys;
-        self.groups.open(store, |key| Ok(encode::split(key, keys)?.0.into()))
-    }
-
-    fn flush(&mut self, now_ms: i64, changes: &mut Changes) {
-        self.groups.flush(now_ms, changes);
-    }
-
-    fn is_stateful(&self) -> bool {
-        true
-    }
-
-    fn keys_in_memory(&self) -> usize {
-        self.groups.len()
-    }
+    stored!(groups);
 }

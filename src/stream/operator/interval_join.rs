@@ -4,6 +4,7 @@
 use super::{
     Cx, Msg, Operator,
     rows::{On, arrival_key, time_of},
+    stored,
 };
 use crate::stream::{
     datum::{Columns, Row},
@@ -11,7 +12,7 @@ use crate::stream::{
     plan::physical::{self, OperatorId},
     state::{
         encode::{put_all, put_int, take_all, take_int, take_time, time_key},
-        keyed::{Bucket, Changes, Encoded, Keyed, StateRead, prefix_of},
+        keyed::{Bucket, Encoded, Keyed, prefix_of},
         timed::Timers,
     },
 };
@@ -55,11 +56,17 @@ impl Encoded for Held {
 }
 
 impl Side {
-    fn open(id: OperatorId, tags: [u8; 2], time: usize, reach: (i64, i64), outer: bool, fresh: bool) -> Self {
+    fn open(
+        (id, tags, values): (OperatorId, [u8; 2], usize),
+        time: usize,
+        reach: (i64, i64),
+        outer: bool,
+        fresh: bool,
+    ) -> Self {
         let [rows, due] = tags;
         Self {
             time,
-            rows: Keyed::new(prefix_of(id, rows), fresh, None),
+            rows: Keyed::new(prefix_of(id, rows), values, fresh, None),
             due: Timers::new(prefix_of(id, due)),
             before: reach.0,
             after: reach.1,
@@ -72,11 +79,17 @@ impl IntervalJoin {
     pub fn open(id: OperatorId, plan: &physical::IntervalJoin, fresh: bool) -> Result<Self, EvalError> {
         // left - right lies between `at_least` and `at_most`.
         let (least, most) = (plan.at_least, plan.at_most);
-        let kind = plan.on.kind;
+        let (kind, values) = (plan.on.kind, plan.on.left_key.len());
         Ok(Self {
             on: On::open(&plan.on)?,
-            left: Side::open(id, *b"lm", plan.left_time, (most, -least), kind.keeps_left(), fresh),
-            right: Side::open(id, *b"rs", plan.right_time, (-least, most), kind.keeps_right(), fresh),
+            left: Side::open((id, *b"lm", values), plan.left_time, (most, -least), kind.keeps_left(), fresh),
+            right: Side::open(
+                (id, *b"rs", values),
+                plan.right_time,
+                (-least, most),
+                kind.keeps_right(),
+                fresh,
+            ),
             event: plan.event,
             scratch: Vec::new(),
         })
@@ -185,23 +198,5 @@ impl Operator for IntervalJoin {
         self.left.before.max(self.left.after).max(0)
     }
 
-    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        self.left.due.open(store)?;
-        self.right.due.open(store)
-    }
-
-    fn flush(&mut self, now_ms: i64, changes: &mut Changes) {
-        for side in [&mut self.left, &mut self.right] {
-            side.rows.flush(now_ms, changes);
-            side.due.flush(changes);
-        }
-    }
-
-    fn is_stateful(&self) -> bool {
-        true
-    }
-
-    fn keys_in_memory(&self) -> usize {
-        self.left.rows.len() + self.right.rows.len()
-    }
+    stored!(left.rows, left.due, right.rows, right.due);
 }

@@ -4,6 +4,7 @@
 use super::{
     Cx, Operator,
     rows::{On, bytes_of},
+    stored,
 };
 use crate::stream::{
     datum::{Columns, Row, RowKind},
@@ -13,8 +14,8 @@ use crate::stream::{
         physical::{self, OperatorId},
     },
     state::{
-        encode::{self, put_int, take_all_of, take_int},
-        keyed::{Bucket, Changes, Encoded, Keyed, StateRead, prefix_of},
+        encode::{put_int, take_all_of, take_int},
+        keyed::{Bucket, Encoded, Keyed, prefix_of},
     },
 };
 
@@ -56,11 +57,12 @@ struct Met {
 
 impl Join {
     pub fn open(id: OperatorId, plan: &physical::Join, fresh: bool) -> Result<Self, EvalError> {
+        let values = plan.on.left_key.len();
         Ok(Self {
             kind: plan.on.kind,
             on: On::open(&plan.on)?,
-            left: Keyed::new(prefix_of(id, b'l'), fresh, plan.ttl_ms),
-            right: Keyed::new(prefix_of(id, b'r'), fresh, plan.ttl_ms),
+            left: Keyed::new(prefix_of(id, b'l'), values, fresh, plan.ttl_ms),
+            right: Keyed::new(prefix_of(id, b'r'), values, fresh, plan.ttl_ms),
             scratch: Vec::new(),
         })
     }
@@ -201,23 +203,5 @@ impl Operator for Join {
         }
     }
 
-    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        let values = self.on.key_values();
-        let key_of = |key: &[u8]| Ok(encode::split(key, values)?.0.into());
-        self.left.open(store, key_of)?;
-        self.right.open(store, key_of)
-    }
-
-    fn flush(&mut self, now_ms: i64, changes: &mut Changes) {
-        self.left.flush(now_ms, changes);
-        self.right.flush(now_ms, changes);
-    }
-
-    fn is_stateful(&self) -> bool {
-        true
-    }
-
-    fn keys_in_memory(&self) -> usize {
-        self.left.len() + self.right.len()
-    }
+    stored!(left, right);
 }

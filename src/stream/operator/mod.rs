@@ -39,7 +39,7 @@ use super::{
         physical::{NodeKind, OperatorId},
         window::WindowShape,
     },
-    state::keyed::{Changes, StateRead},
+    state::keyed::{StateRead, Stored},
 };
 
 /// What flows from operator to operator.
@@ -111,24 +111,32 @@ pub trait Operator: Send {
         0
     }
 
-    /// Reads what must be in memory, once, before the first row.
-    fn open(&mut self, _store: &dyn StateRead) -> Result<(), EvalError> {
-        Ok(())
+    /// Its state, which an epoch changes. [`stored`] writes this method and the next.
+    fn stored(&self) -> Vec<&dyn Stored> {
+        Vec::new()
     }
 
-    /// Writes what has changed since the last commit.
-    fn flush(&mut self, _now_ms: i64, _changes: &mut Changes) {}
-
-    /// Whether there is state that an epoch changes.
-    fn is_stateful(&self) -> bool {
-        false
+    fn stored_mut(&mut self) -> Vec<&mut dyn Stored> {
+        Vec::new()
     }
 
-    /// Keys of its state that are in memory.
-    fn keys_in_memory(&self) -> usize {
-        0
-    }
+    /// Its state has been read.
+    fn opened(&mut self) {}
 }
+
+/// Names the fields of an operator that are its state, in the order in which they are written.
+macro_rules! stored {
+    ($($($field:ident).+),+) => {
+        fn stored(&self) -> Vec<&dyn $crate::stream::state::keyed::Stored> {
+            vec![$(&self.$($field).+),+]
+        }
+
+        fn stored_mut(&mut self) -> Vec<&mut dyn $crate::stream::state::keyed::Stored> {
+            vec![$(&mut self.$($field).+),+]
+        }
+    };
+}
+use stored;
 
 /// A record to be appended to a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]

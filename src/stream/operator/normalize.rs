@@ -3,12 +3,13 @@
 use super::{
     Cx, Operator,
     rows::{Kept, key_of, update},
+    stored,
 };
 use crate::stream::{
     datum::{Row, RowKind},
     expr::EvalError,
     plan::physical::{self, OperatorId},
-    state::keyed::{Changes, Keyed, StateRead, Whole, prefix_of},
+    state::keyed::{Keyed, Whole, prefix_of},
 };
 
 pub struct Normalize {
@@ -26,7 +27,7 @@ impl Normalize {
             key: plan.key.clone(),
             before: plan.before,
             repeats: plan.ttl_ms.is_some(),
-            rows: Keyed::new(prefix_of(id, b'n'), fresh, plan.ttl_ms),
+            rows: Keyed::new(prefix_of(id, b'n'), plan.key.len(), fresh, plan.ttl_ms),
             scratch: Vec::new(),
         }
     }
@@ -50,19 +51,5 @@ impl Operator for Normalize {
         Ok(())
     }
 
-    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        self.rows.open(store, |key| Ok(key.into()))
-    }
-
-    fn flush(&mut self, now_ms: i64, changes: &mut Changes) {
-        self.rows.flush(now_ms, changes);
-    }
-
-    fn is_stateful(&self) -> bool {
-        true
-    }
-
-    fn keys_in_memory(&self) -> usize {
-        self.rows.len()
-    }
+    stored!(rows);
 }

@@ -5,6 +5,7 @@ use super::{
     Cx, Msg, Operator,
     aggregate::{Aggregates, Group},
     rows::{Kept, arrival_key, key_of, take_at, time_of},
+    stored,
 };
 use crate::stream::{
     datum::{Columns, Datum, Row},
@@ -16,7 +17,7 @@ use crate::stream::{
     },
     state::{
         encode::time_key,
-        keyed::{Bucket, Changes, Keyed, StateRead, prefix_of},
+        keyed::{Bucket, Keyed, prefix_of},
         timed::Timers,
     },
 };
@@ -58,6 +59,7 @@ impl Over {
             OverCall::Aggregate(_) => Kind::Aggregate,
             OverCall::DenseRank | OverCall::Rank | OverCall::RowNumber => Kind::RowNumber,
         });
+        let values = plan.partition.len();
         Self {
             partition: plan.partition.clone(),
             time: plan.time,
@@ -65,9 +67,9 @@ impl Over {
             frame: plan.frame,
             aggregates: Aggregates::open(&aggregates, false),
             calls: calls.collect(),
-            waiting: Keyed::new(prefix_of(id, b'p'), fresh, None),
-            reached: Keyed::new(prefix_of(id, b'h'), fresh, None),
-            groups: Keyed::new(prefix_of(id, b'g'), fresh, None),
+            waiting: Keyed::new(prefix_of(id, b'p'), values, fresh, None),
+            reached: Keyed::new(prefix_of(id, b'h'), values, fresh, None),
+            groups: Keyed::new(prefix_of(id, b'g'), values, fresh, None),
             due: Timers::new(prefix_of(id, b't')),
             scratch: Vec::new(),
         }
@@ -209,22 +211,5 @@ impl Operator for Over {
         Ok(())
     }
 
-    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        self.due.open(store)
-    }
-
-    fn flush(&mut self, now_ms: i64, changes: &mut Changes) {
-        self.waiting.flush(now_ms, changes);
-        self.reached.flush(now_ms, changes);
-        self.groups.flush(now_ms, changes);
-        self.due.flush(changes);
-    }
-
-    fn is_stateful(&self) -> bool {
-        true
-    }
-
-    fn keys_in_memory(&self) -> usize {
-        self.waiting.len() + self.reached.len() + self.groups.len()
-    }
+    stored!(waiting, reached, groups, due);
 }

@@ -4,6 +4,7 @@
 use super::{
     Cx, Operator,
     rows::{Kept, compare, key_of, time_of, update},
+    stored,
 };
 use crate::stream::{
     datum::{Columns, Datum, Row, RowKind},
@@ -14,7 +15,7 @@ use crate::stream::{
     },
     state::{
         encode,
-        keyed::{Changes, Encoded, Keyed, StateRead, StateValue, Whole, prefix_of},
+        keyed::{Changes, Encoded, Keyed, StateValue, Whole, prefix_of},
     },
 };
 
@@ -130,7 +131,7 @@ impl Top {
             numbered: plan.numbered,
             before: plan.before,
             retracts: plan.retracts,
-            ranked: Keyed::new(prefix_of(id, b'k'), fresh, plan.ttl_ms),
+            ranked: Keyed::new(prefix_of(id, b'k'), plan.partition.len(), fresh, plan.ttl_ms),
             scratch: Vec::new(),
         }
     }
@@ -197,22 +198,7 @@ impl Operator for Top {
         Ok(())
     }
 
-    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        let values = self.partition.len();
-        self.ranked.open(store, |key| Ok(encode::split(key, values)?.0.into()))
-    }
-
-    fn flush(&mut self, now_ms: i64, changes: &mut Changes) {
-        self.ranked.flush(now_ms, changes);
-    }
-
-    fn is_stateful(&self) -> bool {
-        true
-    }
-
-    fn keys_in_memory(&self) -> usize {
-        self.ranked.len()
-    }
+    stored!(ranked);
 }
 
 /// ROW_NUMBER() = 1 in the order of time.
@@ -237,7 +223,7 @@ impl Deduplicate {
             event: matches!(plan.kind, RankKind::Deduplicate { event: true, .. }),
             before: plan.before,
             repeats: plan.ttl_ms.is_some(),
-            rows: Keyed::new(prefix_of(id, b'd'), fresh, plan.ttl_ms),
+            rows: Keyed::new(prefix_of(id, b'd'), plan.partition.len(), fresh, plan.ttl_ms),
             scratch: Vec::new(),
         }
     }
@@ -274,19 +260,5 @@ impl Operator for Deduplicate {
         Ok(())
     }
 
-    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        self.rows.open(store, |key| Ok(key.into()))
-    }
-
-    fn flush(&mut self, now_ms: i64, changes: &mut Changes) {
-        self.rows.flush(now_ms, changes);
-    }
-
-    fn is_stateful(&self) -> bool {
-        true
-    }
-
-    fn keys_in_memory(&self) -> usize {
-        self.rows.len()
-    }
+    stored!(rows);
 }

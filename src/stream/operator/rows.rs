@@ -163,12 +163,6 @@ impl On {
         Ok(meets)
     }
 
-    /// How many values a key has.
-    #[must_use]
-    pub fn key_values(&self) -> usize {
-        self.left_key.len()
-    }
-
     /// The two rows side by side, if they meet.
     pub fn meeting(&self, left: &[Datum], right: &[Datum], now: Now) -> Result<Option<Columns>, EvalError> {
         let columns: Columns = left.iter().chain(right).cloned().collect();

@@ -5,6 +5,7 @@ use super::{
     Cx, Operator,
     aggregate::{Aggregates, Group},
     rows::{first_key, time_of},
+    stored,
     window_aggregate::emit,
 };
 use crate::stream::state::encode::{damaged, take_time, time_key};
@@ -17,7 +18,7 @@ use crate::stream::{
     },
     state::{
         encode::take_all_of,
-        keyed::{Changes, Keyed, StateRead, StateValue, prefix_of},
+        keyed::{Changes, Keyed, StateValue, prefix_of},
         timed::Timers,
     },
 };
@@ -60,7 +61,7 @@ impl SessionAggregate {
             time: plan.time,
             keys: plan.keys,
             aggregates: Aggregates::open(&plan.calls, false),
-            sessions: Keyed::new(prefix_of(id, b's'), fresh, None),
+            sessions: Keyed::new(prefix_of(id, b's'), plan.keys, fresh, None),
             ends: Timers::new(prefix_of(id, b't')),
             scratch: Vec::new(),
         }
@@ -139,22 +140,7 @@ impl Operator for SessionAggregate {
         if self.is_event_time() { None } else { self.ends.first() }
     }
 
-    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        self.ends.open(store)
-    }
-
-    fn flush(&mut self, now_ms: i64, changes: &mut Changes) {
-        self.sessions.flush(now_ms, changes);
-        self.ends.flush(changes);
-    }
-
-    fn is_stateful(&self) -> bool {
-        true
-    }
-
-    fn keys_in_memory(&self) -> usize {
-        self.sessions.len()
-    }
+    stored!(sessions, ends);
 }
 
 impl StateValue for Sessions {

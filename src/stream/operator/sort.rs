@@ -13,7 +13,7 @@ use crate::stream::{
         physical::{self, OperatorId},
     },
     state::{
-        keyed::{Bucket, Changes, Keyed, StateRead, prefix_of},
+        keyed::{Bucket, Keyed, Stored, prefix_of},
         timed::Timers,
     },
 };
@@ -37,7 +37,7 @@ impl Sort {
             order: plan.order.clone(),
             time: plan.order.first().map_or(0, |key| key.column),
             event: plan.event,
-            waiting: Keyed::new(prefix_of(id, b'p'), fresh, None),
+            waiting: Keyed::new(prefix_of(id, b'p'), 0, fresh, None),
             due: Timers::new(prefix_of(id, b't')),
         }
     }
@@ -72,21 +72,11 @@ impl Operator for Sort {
         Ok(())
     }
 
-    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        self.waiting.open(store, |_| Ok(ALL.into()))?;
-        self.due.open(store)
+    fn stored(&self) -> Vec<&dyn Stored> {
+        if self.event { vec![&self.waiting, &self.due] } else { Vec::new() }
     }
 
-    fn flush(&mut self, now_ms: i64, changes: &mut Changes) {
-        self.waiting.flush(now_ms, changes);
-        self.due.flush(changes);
-    }
-
-    fn is_stateful(&self) -> bool {
-        self.event
-    }
-
-    fn keys_in_memory(&self) -> usize {
-        self.waiting.len()
+    fn stored_mut(&mut self) -> Vec<&mut dyn Stored> {
+        if self.event { vec![&mut self.waiting, &mut self.due] } else { Vec::new() }
     }
 }

@@ -4,6 +4,7 @@
 use super::{
     Cx, Msg, Operator,
     rows::{On, arrival_key, time_of},
+    stored,
 };
 use crate::stream::{
     datum::{Columns, Row, RowKind},
@@ -14,7 +15,7 @@ use crate::stream::{
     },
     state::{
         encode::{damaged, put_all, put_int, take_all, take_int, take_time, time_key},
-        keyed::{Bucket, Changes, Encoded, Keyed, StateRead, prefix_of},
+        keyed::{Bucket, Encoded, Keyed, prefix_of},
         timed::Timers,
     },
 };
@@ -68,13 +69,14 @@ impl Encoded for Version {
 
 impl TemporalJoin {
     pub fn open(id: OperatorId, plan: &physical::TemporalJoin, fresh: bool) -> Result<Self, EvalError> {
+        let values = plan.on.left_key.len();
         Ok(Self {
             kind: plan.on.kind,
             on: On::open(&plan.on)?,
             left_time: plan.left_time,
             right_time: plan.right_time,
-            left: Keyed::new(prefix_of(id, b'l'), fresh, None),
-            right: Keyed::new(prefix_of(id, b'r'), fresh, None),
+            left: Keyed::new(prefix_of(id, b'l'), values, fresh, None),
+            right: Keyed::new(prefix_of(id, b'r'), values, fresh, None),
             due: Timers::new(prefix_of(id, b't')),
             old: Timers::new(prefix_of(id, b'o')),
             scratch: Vec::new(),
@@ -162,23 +164,5 @@ impl Operator for TemporalJoin {
         Ok(())
     }
 
-    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        self.due.open(store)?;
-        self.old.open(store)
-    }
-
-    fn flush(&mut self, now_ms: i64, changes: &mut Changes) {
-        self.left.flush(now_ms, changes);
-        self.right.flush(now_ms, changes);
-        self.due.flush(changes);
-        self.old.flush(changes);
-    }
-
-    fn is_stateful(&self) -> bool {
-        true
-    }
-
-    fn keys_in_memory(&self) -> usize {
-        self.left.len() + self.right.len()
-    }
+    stored!(left, right, due, old);
 }

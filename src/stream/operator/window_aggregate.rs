@@ -9,6 +9,7 @@ use super::{
     Cx, Operator,
     aggregate::{Aggregates, Group},
     rows::{first_key, time_of},
+    stored,
 };
 use crate::stream::{
     datum::{Columns, Datum, Instant, Row},
@@ -19,7 +20,7 @@ use crate::stream::{
     },
     state::{
         encode::{put, take_all_of},
-        keyed::{Changes, StateRead, prefix_of},
+        keyed::prefix_of,
         timed::{Timed, Timers},
     },
 };
@@ -47,7 +48,7 @@ impl WindowAggregate {
             time: plan.time,
             keys: plan.keys,
             aggregates: Aggregates::open(&plan.calls, plan.retracts),
-            slices: Timed::new(prefix_of(id, b'w')),
+            slices: Timed::new(prefix_of(id, b'w'), plan.keys, usize::from(plan.time.is_attached())),
             open: Timers::new(prefix_of(id, b't')),
             known: BTreeSet::new(),
             recent: i64::MIN,
@@ -190,23 +191,9 @@ impl Operator for WindowAggregate {
         if self.is_event_time() { None } else { self.open.first() }
     }
 
-    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        self.slices.open(store, self.keys + usize::from(self.time.is_attached()), self.keys)?;
-        self.open.open(store)?;
+    stored!(slices, open);
+
+    fn opened(&mut self) {
         self.known.extend(self.slices.times());
-        Ok(())
-    }
-
-    fn flush(&mut self, _now_ms: i64, changes: &mut Changes) {
-        self.slices.flush(changes);
-        self.open.flush(changes);
-    }
-
-    fn is_stateful(&self) -> bool {
-        true
-    }
-
-    fn keys_in_memory(&self) -> usize {
-        self.slices.len()
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     Cx, Msg, Operator,
     rows::{Kept, On, arrival_key, time_of},
+    stored,
 };
 use crate::stream::{
     datum::{Columns, Row},
@@ -15,7 +16,7 @@ use crate::stream::{
     },
     state::{
         encode::put_int,
-        keyed::{Bucket, Changes, StateRead, prefix_of},
+        keyed::{Bucket, prefix_of},
         timed::Timed,
     },
 };
@@ -32,13 +33,14 @@ pub struct WindowJoin {
 
 impl WindowJoin {
     pub fn open(id: OperatorId, plan: &physical::WindowJoin) -> Result<Self, EvalError> {
+        let values = plan.on.left_key.len();
         Ok(Self {
             kind: plan.on.kind,
             on: On::open(&plan.on)?,
             left_end: plan.left_end,
             right_end: plan.right_end,
-            left: Timed::new(prefix_of(id, b'l')),
-            right: Timed::new(prefix_of(id, b'r')),
+            left: Timed::new(prefix_of(id, b'l'), values, 1),
+            right: Timed::new(prefix_of(id, b'r'), values, 1),
             scratch: Vec::new(),
         })
     }
@@ -133,22 +135,5 @@ impl Operator for WindowJoin {
         Ok(())
     }
 
-    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        let values = self.on.key_values();
-        self.left.open(store, values + 1, values)?;
-        self.right.open(store, values + 1, values)
-    }
-
-    fn flush(&mut self, _now_ms: i64, changes: &mut Changes) {
-        self.left.flush(changes);
-        self.right.flush(changes);
-    }
-
-    fn is_stateful(&self) -> bool {
-        true
-    }
-
-    fn keys_in_memory(&self) -> usize {
-        self.left.len() + self.right.len()
-    }
+    stored!(left, right);
 }

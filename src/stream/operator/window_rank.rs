@@ -4,6 +4,7 @@ use super::{
     Cx, Msg, Operator,
     rank::{Ranked, numbered},
     rows::{key_of, time_of},
+    stored,
 };
 use crate::stream::{
     datum::Row,
@@ -12,10 +13,7 @@ use crate::stream::{
         logical::SortKey,
         physical::{self, OperatorId},
     },
-    state::{
-        keyed::{Changes, StateRead, prefix_of},
-        timed::Timed,
-    },
+    state::{keyed::prefix_of, timed::Timed},
 };
 
 pub struct WindowRank {
@@ -40,7 +38,7 @@ impl WindowRank {
             start: small(plan.start),
             end: small(plan.end),
             numbered: plan.numbered || plan.end == 1,
-            windows: Timed::new(prefix_of(id, b'w')),
+            windows: Timed::new(prefix_of(id, b'w'), plan.partition.len(), 0),
             scratch: Vec::new(),
         }
     }
@@ -76,19 +74,5 @@ impl Operator for WindowRank {
         Ok(())
     }
 
-    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        self.windows.open(store, self.partition.len(), self.partition.len())
-    }
-
-    fn flush(&mut self, _now_ms: i64, changes: &mut Changes) {
-        self.windows.flush(changes);
-    }
-
-    fn is_stateful(&self) -> bool {
-        true
-    }
-
-    fn keys_in_memory(&self) -> usize {
-        self.windows.len()
-    }
+    stored!(windows);
 }

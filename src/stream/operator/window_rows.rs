@@ -3,6 +3,7 @@
 use super::{
     Cx, Msg, Operator,
     rows::{Kept, arrival_key, key_of, time_of},
+    stored,
 };
 use crate::stream::{
     datum::{Datum, Instant, Row},
@@ -13,7 +14,7 @@ use crate::stream::{
     },
     state::{
         encode::{damaged, take_time, time_key},
-        keyed::{Bucket, Changes, Keyed, StateRead, prefix_of},
+        keyed::{Bucket, Keyed, prefix_of},
         timed::Timers,
     },
 };
@@ -69,7 +70,7 @@ impl SessionRows {
             gap_ms,
             time: plan.time,
             partition: plan.partition.clone(),
-            rows: Keyed::new(prefix_of(id, b'r'), fresh, None),
+            rows: Keyed::new(prefix_of(id, b'r'), plan.partition.len(), fresh, None),
             ends: Timers::new(prefix_of(id, b't')),
             scratch: Vec::new(),
         }
@@ -138,20 +139,5 @@ impl Operator for SessionRows {
         Ok(())
     }
 
-    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        self.ends.open(store)
-    }
-
-    fn flush(&mut self, now_ms: i64, changes: &mut Changes) {
-        self.rows.flush(now_ms, changes);
-        self.ends.flush(changes);
-    }
-
-    fn is_stateful(&self) -> bool {
-        true
-    }
-
-    fn keys_in_memory(&self) -> usize {
-        self.rows.len()
-    }
+    stored!(rows, ends);
 }

@@ -101,12 +101,14 @@ impl Graph {
             let is_fresh = fresh(node.id);
             let mut operator = operator::open(node.id, &node.kind, is_fresh)?;
             if let Some(operator) = &mut operator {
-                stateful |= operator.is_stateful();
+                stateful |= !operator.stored().is_empty();
                 let whole = node.kind.exchange(0) == Exchange::One;
                 // What needs all rows is in the first shard.
                 if !is_fresh && (!whole || share.index == 0) {
                     let share = if whole { Share::WHOLE } else { share };
-                    operator.open(&State { share, ..store })?;
+                    let store = State { share, ..store };
+                    operator.stored_mut().into_iter().try_for_each(|stored| stored.open(&store))?;
+                    operator.opened();
                 }
             }
             nodes.push(GraphNode {
@@ -164,7 +166,7 @@ impl Graph {
             return;
         }
         for operator in self.nodes.iter_mut().filter_map(|n| n.operator.as_mut()) {
-            operator.flush(now_ms, changes);
+            operator.stored_mut().into_iter().for_each(|stored| stored.flush(now_ms, changes));
         }
     }
 
@@ -227,7 +229,7 @@ impl Graph {
             id: node.id,
             name: node.name,
             counts: node.counts,
-            keys: node.operator.as_ref().map_or(0, |o| o.keys_in_memory()),
+            keys: node.operator.iter().flat_map(|o| o.stored()).map(|stored| stored.keys()).sum(),
             watermark_ms: (node.merged != WATERMARK_MIN).then_some(node.merged),
         };
         self.nodes.iter().map(status).collect()

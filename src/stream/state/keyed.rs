@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map};
 
-use super::encode::{damaged, take_time, time_key};
+use super::encode::{damaged, split, take_time, time_key};
 use crate::stream::{expr::EvalError, plan::physical::OperatorId};
 
 /// More keys than this do not stay in memory once they are written.
@@ -30,6 +30,18 @@ pub trait StateRead {
 pub struct Changes {
     pub puts: Entries,
     pub deletes: Vec<Vec<u8>>,
+}
+
+/// A part of an operator's state.
+pub trait Stored {
+    /// Reads what must be in memory, once, before the first row.
+    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError>;
+
+    /// Writes what has changed since the last commit.
+    fn flush(&mut self, now_ms: i64, changes: &mut Changes);
+
+    /// Keys in memory.
+    fn keys(&self) -> usize;
 }
 
 /// What can be written as one value.
@@ -223,6 +235,8 @@ struct Slot<V> {
 /// Values by key.
 pub struct Keyed<V> {
     prefix: Vec<u8>,
+    /// How many values a key is.
+    values: usize,
     slots: HashMap<Box<[u8]>, Slot<V>>,
     dirty: Vec<Box<[u8]>>,
     /// Whether what is not here is not in the store either.
@@ -239,11 +253,12 @@ struct Ttl {
 }
 
 impl<V: StateValue> Keyed<V> {
-    /// `fresh` says that the store has nothing of this operator.
+    /// For keys of so many values. `fresh` says that the store has nothing of this operator.
     #[must_use]
-    pub fn new(prefix: Vec<u8>, fresh: bool, ttl_ms: Option<i64>) -> Self {
+    pub fn new(prefix: Vec<u8>, values: usize, fresh: bool, ttl_ms: Option<i64>) -> Self {
         Self {
             prefix,
+            values,
             slots: HashMap::new(),
             dirty: Vec::new(),
             complete: fresh,
@@ -334,18 +349,35 @@ impl<V: StateValue> Keyed<V> {
         Ok(slot)
     }
 
-    /// Learns which stored keys will expire. `key_of` says how much of a stored key is the key.
-    pub fn open(
-        &mut self,
-        store: &dyn StateRead,
-        key_of: impl Fn(&[u8]) -> Result<Box<[u8]>, EvalError>,
-    ) -> Result<(), EvalError> {
+    fn expire(&mut self, now_ms: i64) {
+        let Some(ttl) = &mut self.ttl else { return };
+        let before = now_ms.saturating_sub(ttl.ms);
+        while let Some((written_ms, key)) = ttl.due.pop_first() {
+            if written_ms > before {
+                ttl.due.insert((written_ms, key));
+                break;
+            }
+            if let Some(slot) = self.slots.get_mut(&key) {
+                slot.value.clear();
+                if !slot.dirty {
+                    slot.dirty = true;
+                    self.dirty.push(key);
+                }
+            }
+        }
+    }
+}
+
+impl<V: StateValue> Stored for Keyed<V> {
+    /// Learns which stored keys will expire.
+    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
         if self.ttl.is_none() || self.complete {
             return Ok(());
         }
         let mut keys: BTreeSet<Box<[u8]>> = BTreeSet::new();
         for (key, _) in store.scan(&self.prefix)? {
-            keys.insert(key_of(key.get(self.prefix.len()..).ok_or_else(damaged)?)?);
+            let key = key.get(self.prefix.len()..).ok_or_else(damaged)?;
+            keys.insert(split(key, self.values)?.0.into());
         }
         for key in keys.into_iter().filter(|key| store.owns(key)) {
             let slot = self.read(&key, store)?;
@@ -359,7 +391,7 @@ impl<V: StateValue> Keyed<V> {
     }
 
     /// Forgets what has not been written for the TTL, writes what has changed; then memory may be given back.
-    pub fn flush(&mut self, now_ms: i64, changes: &mut Changes) {
+    fn flush(&mut self, now_ms: i64, changes: &mut Changes) {
         self.expire(now_ms);
         for key in self.dirty.drain(..) {
             let Some(slot) = self.slots.get_mut(&key) else { continue };
@@ -381,33 +413,8 @@ impl<V: StateValue> Keyed<V> {
         }
     }
 
-    fn expire(&mut self, now_ms: i64) {
-        let Some(ttl) = &mut self.ttl else { return };
-        let before = now_ms.saturating_sub(ttl.ms);
-        while let Some((written_ms, key)) = ttl.due.pop_first() {
-            if written_ms > before {
-                ttl.due.insert((written_ms, key));
-                break;
-            }
-            if let Some(slot) = self.slots.get_mut(&key) {
-                slot.value.clear();
-                if !slot.dirty {
-                    slot.dirty = true;
-                    self.dirty.push(key);
-                }
-            }
-        }
-    }
-
-    /// Keys in memory.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    fn keys(&self) -> usize {
         self.slots.len()
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
     }
 }
 
@@ -497,7 +504,7 @@ mod tests {
         #[test]
         fn buckets_are_what_a_plain_map_would_be(acts in prop::collection::vec(act(), 0..60)) {
             let mut store = Plain::default();
-            let mut state: Keyed<Bucket<i64>> = Keyed::new(b"p".to_vec(), true, None);
+            let mut state: Keyed<Bucket<i64>> = Keyed::new(b"p".to_vec(), 1, true, None);
             let mut model: BTreeMap<(i64, u8), i64> = BTreeMap::new();
             let mut committed = model.clone();
             for act in acts {
@@ -521,7 +528,7 @@ mod tests {
                         committed = model.clone();
                     }
                     Act::Reopen => {
-                        state = Keyed::new(b"p".to_vec(), false, None);
+                        state = Keyed::new(b"p".to_vec(), 1, false, None);
                         model = committed.clone();
                     }
                 }
@@ -543,24 +550,25 @@ mod tests {
     #[test]
     fn what_nobody_writes_is_forgotten_after_the_ttl() {
         let mut store = Plain::default();
-        let mut state: Keyed<Whole<i64>> = Keyed::new(b"p".to_vec(), true, Some(100));
-        state.value(b"a", 0, &store).unwrap().value = Some(1);
-        state.value(b"b", 60, &store).unwrap().value = Some(2);
+        let (a, b) = (bytes(1), bytes(2));
+        let mut state: Keyed<Whole<i64>> = Keyed::new(b"p".to_vec(), 1, true, Some(100));
+        state.value(&a, 0, &store).unwrap().value = Some(1);
+        state.value(&b, 60, &store).unwrap().value = Some(2);
         let mut changes = Changes::default();
         state.flush(60, &mut changes);
         store.take(changes);
         // Opened anew it knows what will expire.
-        let mut state: Keyed<Whole<i64>> = Keyed::new(b"p".to_vec(), false, Some(100));
-        state.open(&store, |key| Ok(key.into())).unwrap();
-        assert_eq!(state.peek(b"a", 99, &store).unwrap().value, Some(1));
-        assert_eq!(state.peek(b"a", 100, &store).unwrap().value, None);
+        let mut state: Keyed<Whole<i64>> = Keyed::new(b"p".to_vec(), 1, false, Some(100));
+        state.open(&store).unwrap();
+        assert_eq!(state.peek(&a, 99, &store).unwrap().value, Some(1));
+        assert_eq!(state.peek(&a, 100, &store).unwrap().value, None);
         let mut changes = Changes::default();
         state.flush(120, &mut changes);
-        assert_eq!(changes.deletes, [b"pa"]);
+        assert_eq!(changes.deletes, [[b"p", a.as_slice()].concat()]);
         store.take(changes);
-        assert_eq!(state.peek(b"b", 120, &store).unwrap().value, Some(2));
+        assert_eq!(state.peek(&b, 120, &store).unwrap().value, Some(2));
         let mut changes = Changes::default();
         state.flush(160, &mut changes);
-        assert_eq!(changes.deletes, [b"pb"]);
+        assert_eq!(changes.deletes, [[b"p", b.as_slice()].concat()]);
     }
 }

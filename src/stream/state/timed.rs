@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     encode::{damaged, split, take_time, time_key},
-    keyed::{Changes, StateRead, StateValue},
+    keyed::{Changes, StateRead, StateValue, Stored},
 };
 use crate::stream::expr::EvalError;
 
 /// Values by time and key. All keys of a time are taken together.
 pub struct Timed<V> {
     prefix: Vec<u8>,
+    /// How many values a key is, and how many stand behind it.
+    values: usize,
+    more_values: usize,
     times: BTreeMap<i64, HashMap<Box<[u8]>, Slot<V>>>,
     dirty: Vec<(i64, Box<[u8]>)>,
     /// Taken out since the last flush, to be deleted.
@@ -24,42 +27,10 @@ struct Slot<V> {
 }
 
 impl<V: StateValue> Timed<V> {
+    /// For keys of so many values, by which they belong to a shard, and some more.
     #[must_use]
-    pub fn new(prefix: Vec<u8>) -> Self {
-        Self { prefix, times: BTreeMap::new(), dirty: Vec::new(), taken: Vec::new() }
-    }
-
-    /// Reads what the store has; a key is so many values, and by the first `own_values` of them it belongs to a shard.
-    pub fn open(
-        &mut self,
-        store: &dyn StateRead,
-        key_values: usize,
-        own_values: usize,
-    ) -> Result<(), EvalError> {
-        let found = store.scan(&self.prefix)?;
-        let mut rest = found.as_slice();
-        while let Some((first, _)) = rest.first() {
-            let mut key = first.get(self.prefix.len()..).ok_or_else(damaged)?;
-            let at = take_time(&mut key)?;
-            let (key, _) = split(key, key_values)?;
-            let length = self.prefix.len() + time_key(at).len() + key.len();
-            let same = rest.iter().take_while(|(k, _)| k.get(..length) == first.get(..length)).count();
-            let (own, others) = rest.split_at_checked(same).ok_or_else(damaged)?;
-            if !store.owns(split(key, own_values)?.0) {
-                rest = others;
-                continue;
-            }
-            let whole = own.iter().find(|(k, _)| k.len() == length).map(|(_, v)| v.as_slice());
-            let parts: Vec<(&[u8], &[u8])> = own
-                .iter()
-                .filter(|(k, _)| k.len() > length)
-                .map(|(k, v)| (k.get(length..).unwrap_or_default(), v.as_slice()))
-                .collect();
-            let slot = Slot { value: V::load(whole, &parts)?, dirty: false, stored: true };
-            self.times.entry(at).or_default().insert(key.into(), slot);
-            rest = others;
-        }
-        Ok(())
+    pub fn new(prefix: Vec<u8>, values: usize, more_values: usize) -> Self {
+        Self { prefix, values, more_values, times: BTreeMap::new(), dirty: Vec::new(), taken: Vec::new() }
     }
 
     /// The value of a key at a time, empty if there is none, to be changed.
@@ -105,7 +76,46 @@ impl<V: StateValue> Timed<V> {
         taken.iter_mut().map(|(_, key, value)| (key.clone(), value)).collect()
     }
 
-    pub fn flush(&mut self, changes: &mut Changes) {
+    /// The times there are between these, both included.
+    pub fn times_within(&self, from: i64, to: i64) -> impl Iterator<Item = i64> {
+        self.times.range(from..=to.max(from)).map(|(at, _)| *at)
+    }
+
+    /// The times there are.
+    pub fn times(&self) -> impl Iterator<Item = i64> {
+        self.times.keys().copied()
+    }
+}
+
+impl<V: StateValue> Stored for Timed<V> {
+    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
+        let found = store.scan(&self.prefix)?;
+        let mut rest = found.as_slice();
+        while let Some((first, _)) = rest.first() {
+            let mut key = first.get(self.prefix.len()..).ok_or_else(damaged)?;
+            let at = take_time(&mut key)?;
+            let (key, _) = split(key, self.values + self.more_values)?;
+            let length = self.prefix.len() + time_key(at).len() + key.len();
+            let same = rest.iter().take_while(|(k, _)| k.get(..length) == first.get(..length)).count();
+            let (own, others) = rest.split_at_checked(same).ok_or_else(damaged)?;
+            if !store.owns(split(key, self.values)?.0) {
+                rest = others;
+                continue;
+            }
+            let whole = own.iter().find(|(k, _)| k.len() == length).map(|(_, v)| v.as_slice());
+            let parts: Vec<(&[u8], &[u8])> = own
+                .iter()
+                .filter(|(k, _)| k.len() > length)
+                .map(|(k, v)| (k.get(length..).unwrap_or_default(), v.as_slice()))
+                .collect();
+            let slot = Slot { value: V::load(whole, &parts)?, dirty: false, stored: true };
+            self.times.entry(at).or_default().insert(key.into(), slot);
+            rest = others;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, _now_ms: i64, changes: &mut Changes) {
         let key_of = |prefix: &[u8], at: i64, key: &[u8]| [prefix, time_key(at).as_slice(), key].concat();
         for (at, key, mut value) in self.taken.drain(..) {
             value.clear();
@@ -119,25 +129,8 @@ impl<V: StateValue> Timed<V> {
         }
     }
 
-    /// Keys in memory.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    fn keys(&self) -> usize {
         self.times.values().map(HashMap::len).sum()
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.times.is_empty()
-    }
-
-    /// The times there are between these, both included.
-    pub fn times_within(&self, from: i64, to: i64) -> impl Iterator<Item = i64> {
-        self.times.range(from..=to.max(from)).map(|(at, _)| *at)
-    }
-
-    /// The times there are.
-    pub fn times(&self) -> impl Iterator<Item = i64> {
-        self.times.keys().copied()
     }
 }
 
@@ -152,18 +145,6 @@ impl Timers {
     #[must_use]
     pub fn new(prefix: Vec<u8>) -> Self {
         Self { prefix, due: BTreeSet::new(), changed: BTreeMap::new() }
-    }
-
-    pub fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        for (key, _) in store.scan(&self.prefix)? {
-            let mut key = key.get(self.prefix.len()..).ok_or_else(damaged)?;
-            let at = take_time(&mut key)?;
-            // Without a key it concerns all keys, and so all shards.
-            if key.is_empty() || store.owns(key) {
-                self.due.insert((at, key.into()));
-            }
-        }
-        Ok(())
     }
 
     pub fn add(&mut self, at: i64, key: &[u8]) {
@@ -194,8 +175,22 @@ impl Timers {
     pub fn first(&self) -> Option<i64> {
         self.due.first().map(|(at, _)| *at)
     }
+}
 
-    pub fn flush(&mut self, changes: &mut Changes) {
+impl Stored for Timers {
+    fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
+        for (key, _) in store.scan(&self.prefix)? {
+            let mut key = key.get(self.prefix.len()..).ok_or_else(damaged)?;
+            let at = take_time(&mut key)?;
+            // Without a key it concerns all keys, and so all shards.
+            if key.is_empty() || store.owns(key) {
+                self.due.insert((at, key.into()));
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, _now_ms: i64, changes: &mut Changes) {
         for ((at, key), there) in std::mem::take(&mut self.changed) {
             let full = [self.prefix.as_slice(), &time_key(at), &key].concat();
             if there {
@@ -206,13 +201,8 @@ impl Timers {
         }
     }
 
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.due.len()
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.due.is_empty()
+    /// Those that have a timer are counted where their values are.
+    fn keys(&self) -> usize {
+        0
     }
 }
