@@ -18,7 +18,7 @@ fn consumed(
 fn publish(world: &World, messages: &[(u8, &str)]) {
     let mut publisher = world.publisher();
     for &(priority, body) in messages {
-        world.put(&mut publisher, "q", Traits { priority, ..PERSISTENT }, body.as_bytes());
+        world.put(&mut publisher, "q", Traits { priority: Some(priority), ..PERSISTENT }, body.as_bytes());
         world.flush(&mut publisher);
     }
 }

@@ -133,11 +133,8 @@ impl MessageSink {
             app_id: text(slots.app_id, "app-id")?.map(str::as_bytes),
             cluster_id: None,
         };
-        let traits = Traits {
-            persistent: properties.persistent(),
-            priority: properties.priority.unwrap_or(0),
-            expiration_ms,
-        };
+        let traits =
+            Traits { persistent: properties.persistent(), priority: properties.priority, expiration_ms };
         let mut list = BytesMut::new();
         properties.encode(&mut list);
         Ok(OutMessage {

@@ -47,7 +47,7 @@ fn a_row_says_its_routing_key_and_its_properties() {
     );
     assert_eq!(
         (first.traits.persistent, first.traits.priority, first.traits.expiration_ms),
-        (true, 9, Some(5_000))
+        (true, Some(9), Some(5_000))
     );
     let properties = Properties::decode(&first.properties).unwrap();
     let headers = properties.header_table().unwrap();
