@@ -111,7 +111,7 @@ pub trait Operator: Send {
         0
     }
 
-    /// Its state, which an epoch changes. [`stored`] writes this method and the next.
+    /// Its state, which an epoch changes. `stored!` writes this method and the next.
     fn stored(&self) -> Vec<&dyn Stored> {
         Vec::new()
     }
