@@ -16,7 +16,7 @@ use super::{
     },
 };
 use crate::broker::{
-    keyspace::{Access, waiters::Db},
+    keyspace::{Access, state::WrongType, value::Held, waiters::Db},
     refusal,
 };
 
@@ -78,6 +78,18 @@ impl<'a, 'k> Call<'a, 'k> {
     /// The argument is no number.
     pub fn float(&self, at: usize) -> Result<f64, Fault> {
         float(self.argument(at)).ok_or(Fault::NotFloat)
+    }
+
+    /// What a key holds. A request that waited and is done again goes on waiting for what it can use: to it a value of
+    /// another type is none.
+    ///
+    /// # Errors
+    /// The value is of another type.
+    pub fn awaited<T: Held>(&self, key: &[u8]) -> Result<Option<&T>, Fault> {
+        match self.keys.get::<T>(self.client.db, key) {
+            Err(WrongType) if self.client.again_until.is_some() => Ok(None),
+            found => Ok(found?),
+        }
     }
 
     #[must_use]

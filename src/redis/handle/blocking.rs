@@ -11,6 +11,7 @@ use super::{
 use crate::{
     broker::{
         keyspace::{
+            sorted::Sorted,
             value::Kind,
             waiters::{ServedWith, Wants},
         },
@@ -125,6 +126,9 @@ fn pop_scored(call: &mut Call<'_, '_>, name: &'static [u8], from: End) -> Result
     let (last, keys) = call.arguments.split_last().ok_or(Fault::Syntax)?;
     let timeout = timeout(last)?;
     for key in keys {
+        if call.awaited::<Sorted>(key)?.is_none() {
+            continue;
+        }
         if let Some((member, score)) = sorted_set::pop_first(call, key, from, 1)?.pop() {
             call.reply.array(3);
             call.reply.bulk(key);

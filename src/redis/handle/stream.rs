@@ -411,7 +411,7 @@ pub fn xread(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let reading = Reading::of(call.arguments, false)?;
     let (mut found, mut meant) = (Vec::new(), Vec::new());
     for (&key, id) in reading.keys.iter().zip(reading.ids) {
-        let stream = call.keys.get::<Stream>(call.client.db, key)?;
+        let stream = call.awaited::<Stream>(key)?;
         let after = match *id {
             b"$" => stream.map_or(Id::MIN, |stream| stream.last),
             b">" => {

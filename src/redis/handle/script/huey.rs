@@ -4,7 +4,10 @@ use std::ops::Bound;
 
 use super::Given;
 use crate::{
-    broker::keyspace::sorted::{Scores, Sorted},
+    broker::keyspace::{
+        journal::Slots,
+        sorted::{Scores, Sorted},
+    },
     redis::{call::Call, fault::Fault, wire::number::float},
 };
 
@@ -17,10 +20,7 @@ pub(super) fn acquire(call: &mut Call<'_, '_>, given: Given<'_>) -> Result<(), F
     let until = Scores { min: Bound::Unbounded, max: Bound::Included(gone) };
     let acquired =
         call.keys.change_or_make(call.client.db, given.key(0), |holders: &mut Sorted, slots| {
-            let gone: Vec<Vec<u8>> = holders.in_range(until).map(|(holder, _)| holder.to_vec()).collect();
-            for holder in &gone {
-                holders.remove(holder, slots);
-            }
+            take(holders, until, slots);
             let has_place = holders.score(holder).is_some() || (holders.len() as f64) < places;
             if has_place {
                 holders.set(holder, now_s, slots);
@@ -55,15 +55,18 @@ pub(super) fn pop_due(call: &mut Call<'_, '_>, given: Given<'_>) -> Result<(), F
     let schedule = given.key(0);
     let now = float(given.argument(0)).ok_or(Fault::NotFloat)?;
     let due_by = Scores { min: Bound::Unbounded, max: Bound::Included(now) };
-    let due = call.keys.change(call.client.db, schedule, |sorted: &mut Sorted, slots| {
-        let due: Vec<Vec<u8>> = sorted.in_range(due_by).map(|(task, _)| task.to_vec()).collect();
-        for task in &due {
-            sorted.remove(task, slots);
-        }
-        due
-    })?;
-    let due = due.unwrap_or_default();
+    let take = |sorted: &mut Sorted, slots: &mut Slots<'_>| take(sorted, due_by, slots);
+    let due = call.keys.change(call.client.db, schedule, take)?.unwrap_or_default();
     call.reply.array(due.len());
     due.iter().for_each(|task| call.reply.bulk(task));
     Ok(())
+}
+
+/// Takes out whoever has such a score.
+fn take(sorted: &mut Sorted, scores: Scores, slots: &mut Slots<'_>) -> Vec<Vec<u8>> {
+    let members: Vec<Vec<u8>> = sorted.in_range(scores).map(|(member, _)| member.to_vec()).collect();
+    for member in &members {
+        sorted.remove(member, slots);
+    }
+    members
 }
