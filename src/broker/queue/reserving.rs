@@ -6,7 +6,13 @@
 
 use std::collections::VecDeque;
 
-use super::{ConsumerId, Entry, levels::WINDOW_BYTES, positions::DELIVERED_AHEAD};
+use super::{
+    ConsumerId, Entry, Seq,
+    levels::WINDOW_BYTES,
+    parcel::Parcel,
+    positions::DELIVERED_AHEAD,
+    state::{Effects, State},
+};
 
 /// In the order in which they were served.
 #[derive(Debug, Default)]
@@ -49,5 +55,61 @@ impl Reserving {
     /// Whether a message waits to go to that consumer.
     pub(super) fn has(&self, id: ConsumerId) -> bool {
         self.entries.iter().any(|(of, _)| *of == id)
+    }
+}
+
+impl State {
+    /// Whether the next message must wait until the log knows that it may have been delivered.
+    pub(super) fn must_reserve(&mut self, (seq, lasts): (Seq, bool), effects: &mut Effects) -> bool {
+        if !lasts {
+            return false;
+        }
+        let reservation = self.positions.reserve(seq);
+        effects.reserve.extend(reservation.ask);
+        reservation.wait
+    }
+
+    /// The log knows the reservation.
+    pub fn reserved(&mut self, to: Seq) {
+        self.positions.reserved(to);
+    }
+
+    /// What the log should say at a clean end: messages below have been delivered.
+    #[must_use]
+    pub fn delivered_to(&self) -> Vec<Seq> {
+        self.positions.delivered_to()
+    }
+
+    /// The levels of whose deliveries the log knows, or will.
+    #[must_use]
+    pub fn noted(&self) -> Vec<usize> {
+        self.positions.noted()
+    }
+
+    /// What waited for the log goes, as far as that knows.
+    pub(super) fn go_on_reserved(&mut self, now_ms: i64, parcel: &mut Parcel, effects: &mut Effects) {
+        while let Some(next) = self.reserving.next() {
+            let next = (next.seq, self.lasts(&next.message));
+            if self.must_reserve(next, effects) {
+                return;
+            }
+            let Some((id, entry)) = self.reserving.pop() else { return };
+            self.hand_over(now_ms, id, entry, parcel);
+        }
+    }
+
+    /// What waits for the log is ready again: nobody has seen it.
+    pub(super) fn take_reserving(&mut self) {
+        while let Some((id, entry)) = self.reserving.pop() {
+            if let Some(consumer) = self.consumers.find(id)
+                && !consumer.spec.no_ack
+            {
+                self.unacked.remove(&entry.message);
+                consumer.unacked = consumer.unacked.saturating_sub(1);
+                consumer.spec.credit.give_back(1);
+                self.consumers.resume(id);
+            }
+            self.ready.put_back(entry);
+        }
     }
 }

@@ -290,7 +290,7 @@ impl State {
 
     /// Whether the message must be in the log.
     #[inline]
-    fn lasts(&self, message: &Message) -> bool {
+    pub(super) fn lasts(&self, message: &Message) -> bool {
         self.durable && (self.quorum || message.persistent())
     }
 
@@ -364,20 +364,8 @@ impl State {
         }
     }
 
-    /// What waited for the log goes, as far as that knows.
-    fn go_on_reserved(&mut self, now_ms: i64, parcel: &mut Parcel, effects: &mut Effects) {
-        while let Some(next) = self.reserving.next() {
-            let next = (next.seq, self.lasts(&next.message));
-            if self.must_reserve(next, effects) {
-                return;
-            }
-            let Some((id, entry)) = self.reserving.pop() else { return };
-            self.hand_over(now_ms, id, entry, parcel);
-        }
-    }
-
     /// A consumer counts it as its own already.
-    fn hand_over(&mut self, now_ms: i64, id: ConsumerId, entry: Entry, parcel: &mut Parcel) {
+    pub(super) fn hand_over(&mut self, now_ms: i64, id: ConsumerId, entry: Entry, parcel: &mut Parcel) {
         self.positions.hand_over(entry.seq);
         let Some(consumer) = self.consumers.find(id) else { return };
         self.totals.waited_ms += u64::try_from(now_ms - entry.message.published_ms()).unwrap_or(0);
@@ -400,33 +388,6 @@ impl State {
             entry.redelivered = true;
             self.ready.put_back(entry);
         }
-    }
-
-    /// Whether the next message must wait until the log knows that it may have been delivered.
-    fn must_reserve(&mut self, (seq, lasts): (Seq, bool), effects: &mut Effects) -> bool {
-        if !lasts {
-            return false;
-        }
-        let reservation = self.positions.reserve(seq);
-        effects.reserve.extend(reservation.ask);
-        reservation.wait
-    }
-
-    /// The log knows the reservation.
-    pub fn reserved(&mut self, to: Seq) {
-        self.positions.reserved(to);
-    }
-
-    /// What the log should say at a clean end: messages below have been delivered.
-    #[must_use]
-    pub fn delivered_to(&self) -> Vec<Seq> {
-        self.positions.delivered_to()
-    }
-
-    /// The levels of whose deliveries the log knows, or will.
-    #[must_use]
-    pub fn noted(&self) -> Vec<usize> {
-        self.positions.noted()
     }
 
     fn page_out(&mut self) {
@@ -463,8 +424,10 @@ impl State {
 
     /// Bytes in memory more (or less) than were told last.
     pub(super) fn held_delta(&mut self) -> isize {
-        let held = self.ready.held_bytes() + self.drops.held_bytes() + self.delayed.held_bytes();
-        let held = held + self.reserving.held_bytes();
+        let held = self.ready.held_bytes()
+            + self.drops.held_bytes()
+            + self.delayed.held_bytes()
+            + self.reserving.held_bytes();
         held.cast_signed() - std::mem::replace(&mut self.held_told, held).cast_signed()
     }
 
@@ -558,31 +521,31 @@ impl State {
 
     /// One run has been read back from the log (or could not be: `None`, and its messages are lost to this process).
     pub fn loaded(&mut self, first: Seq, blob: Option<&Arc<Blob>>) {
+        let limits = &self.limits;
+        // With the time at which it expires.
+        let read = |ordinal: u32| {
+            let message = blob?.message(ordinal)?;
+            let expires_ms = limits.expires_ms(message.published_ms(), message.expiration_ms());
+            Some((message, expires_ms))
+        };
         if let Some(run) = self.runs.of_mut(first) {
             let n = |seq: Seq| u32::try_from(seq.0 - run.first.0).unwrap_or(u32::MAX);
-            let limits = &self.limits;
-            self.ready.restore(run.first, run.end(), |seq| {
-                let message = blob?.message(run.ordinals.at(n(seq)))?;
-                let expires_ms = limits.expires_ms(message.published_ms(), message.expiration_ms());
-                Some((message, expires_ms))
-            });
+            self.ready.restore(run.first, run.end(), |seq| read(run.ordinals.at(n(seq))));
         }
         let Some(from) = self.ready.middle(first.level()).map(|middle| middle.from) else { return };
         if self.runs.next(from, 0).first() != Some(&first) {
             return; // purged meanwhile
         }
         let Some(run) = self.runs.of(first) else { return };
-        let (positions, counts, limits, delayed) =
-            (&self.positions, &self.counts, &self.limits, &self.delayed);
+        let (positions, counts, delayed) = (&self.positions, &self.counts, &self.delayed);
         let wanted = |n: &u32| {
             let seq = Seq(run.first.0 + u64::from(*n));
             run.has(*n) && seq >= from && !counts.is_dead(seq) && !delayed.is_apart(seq)
         };
         let count = (0..run.count).filter(wanted).count();
         let entries = (0..run.count).filter(wanted).filter_map(|n| {
-            let message = blob?.message(run.ordinals.at(n))?;
+            let (message, expires_ms) = read(run.ordinals.at(n))?;
             let seq = Seq(run.first.0 + u64::from(n));
-            let expires_ms = limits.expires_ms(message.published_ms(), message.expiration_ms());
             let returns = counts.of(seq);
             let redelivered = returns.acquired > 0 || positions.may_be_redelivered(seq);
             Some(Entry { seq, message, expires_ms, redelivered, returns })
@@ -685,21 +648,6 @@ impl State {
             let given = u32::try_from(given.all.messages).unwrap_or(u32::MAX);
             consumer.unacked = consumer.unacked.saturating_sub(given);
             self.consumers.resume(id);
-        }
-    }
-
-    /// What waits for the log is ready again: nobody has seen it.
-    fn take_reserving(&mut self) {
-        while let Some((id, entry)) = self.reserving.pop() {
-            if let Some(consumer) = self.consumers.find(id)
-                && !consumer.spec.no_ack
-            {
-                self.unacked.remove(&entry.message);
-                consumer.unacked = consumer.unacked.saturating_sub(1);
-                consumer.spec.credit.give_back(1);
-                self.consumers.resume(id);
-            }
-            self.ready.put_back(entry);
         }
     }
 
