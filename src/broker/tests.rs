@@ -33,10 +33,20 @@ use super::{
 use crate::{
     clock::Clock,
     data::value::{Table, Value},
-    store::{Options, Space, Store},
+    store::{Durability, Options, Space, Store},
 };
 
 const ME: ConnectionId = ConnectionId(1);
+
+/// A store in memory with small turns and segments: a short history meets the end of many.
+fn narrow() -> Options {
+    Options {
+        turn_bytes_max: 4 << 10,
+        segment_bytes: 32 << 10,
+        first_segment_bytes: 16 << 10,
+        ..Options::new("", Durability::Fsync)
+    }
+}
 
 struct World {
     store: Store,

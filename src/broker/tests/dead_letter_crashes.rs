@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 use crate::{
     broker::queue::{Seq, runs::Run},
-    store::{Durability, Space, Ticket},
+    store::{Space, Ticket},
 };
 
 #[derive(Debug, Clone)]
@@ -49,15 +49,6 @@ const AT_LEAST_ONCE: [(&str, &str); 3] = [
     ("x-overflow", "reject-publish"),
 ];
 
-fn options() -> Options {
-    Options {
-        turn_bytes_max: 4 << 10,
-        segment_bytes: 32 << 10,
-        first_segment_bytes: 16 << 10,
-        ..Options::new("", Durability::Fsync)
-    }
-}
-
 struct History {
     /// The target is narrow, and the source keeps what it refuses.
     at_least_once: bool,
@@ -71,7 +62,7 @@ struct History {
 
 impl History {
     fn new(at_least_once: bool) -> Self {
-        let world = World::on(Store::manual(options()), Clock::manual(1_700_000_000_000), false);
+        let world = World::on(Store::manual(narrow()), Clock::manual(1_700_000_000_000), false);
         if at_least_once {
             world.queue_with("dead", &[("x-max-length", 3)], &[("x-overflow", "reject-publish")]);
             world.queue_with("source", &[], &[&DLX[..], &AT_LEAST_ONCE].concat());
@@ -144,7 +135,7 @@ impl History {
     fn crash(&mut self, seed: u64) {
         let durable = self.world.store.durable_to();
         let image = self.world.store.crash(seed).unwrap();
-        let store = Store::open_on(image, options()).unwrap();
+        let store = Store::open_on(image, narrow()).unwrap();
         self.world = World::on(store, self.world.clock.clone(), false);
         let must: BTreeSet<u32> =
             self.published.iter().filter(|(ticket, _)| *ticket <= durable).map(|(_, id)| *id).collect();

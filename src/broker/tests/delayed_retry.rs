@@ -5,29 +5,17 @@ use std::{collections::BTreeMap, time::Duration};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::{
-    broker::{
-        policy::{Policy, Sort},
-        profile::V4_3,
-        queue::returns::Count,
-    },
-    store::Durability,
+use crate::broker::{
+    policy::{Policy, Sort},
+    profile::V4_3,
+    queue::returns::Count,
 };
 
 const TYPE: (&str, &str) = ("x-queue-type", "quorum");
 const ALL: (&str, &str) = ("x-delayed-retry-type", "all");
 
 fn world() -> World {
-    World::of(&V4_3, (Store::manual(options()), false), Clock::manual(1_700_000_000_000), None)
-}
-
-fn options() -> Options {
-    Options {
-        turn_bytes_max: 4 << 10,
-        segment_bytes: 32 << 10,
-        first_segment_bytes: 16 << 10,
-        ..Options::new("", Durability::Fsync)
-    }
+    World::of(&V4_3, (Store::manual(narrow()), false), Clock::manual(1_700_000_000_000), None)
 }
 
 /// `q`, which delays every return by 100 to 250 ms.
@@ -426,7 +414,7 @@ impl History {
         // What the log does not know of returns may come earlier.
         let unknown = self.world.store.durable_to() < self.world.store.submitted_to();
         let image = self.world.store.crash(seed).unwrap();
-        let store = Store::open_on(image, options()).unwrap();
+        let store = Store::open_on(image, narrow()).unwrap();
         self.world = World::of(&V4_3, (store, false), self.world.clock.clone(), None);
         for entry in self.held.drain(..) {
             self.due_ms.insert(id(&entry), i64::MIN);
