@@ -231,6 +231,32 @@ fn the_memory_alarm_clears_once_a_backlog_is_durable_though_nothing_is_published
     assert_eq!(drain(&world, &queue).len(), 200);
 }
 
+/// What was read too early would be lost if it became the middle's meanwhile.
+#[test]
+fn only_what_is_in_the_log_is_read_back() {
+    for written in 10..60 {
+        let world = World::new();
+        let queue = world.queue("q", &[]);
+        let mut publisher = world.publisher();
+        let mut publish = |count| {
+            for _ in 0..count {
+                world.put(&mut publisher, "q", PERSISTENT, &[0; 100]);
+                world.flush(&mut publisher);
+            }
+        };
+        publish(written);
+        world.commit();
+        publish(10);
+        queue.with_state(|state| {
+            while state.ready.pop().is_some() {
+                let wanted = state.wanted();
+                assert!(wanted.iter().all(|first| state.runs.of(*first).is_some_and(|run| run.durable)));
+            }
+            assert!(written < 40 || !state.wanted().is_empty());
+        });
+    }
+}
+
 #[test]
 fn a_length_limit_in_bytes_counts_bodies_only_after_a_restart_too() {
     let world = World::new();

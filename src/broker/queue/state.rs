@@ -438,7 +438,7 @@ impl State {
     }
 
     /// Runs to be read back: of what was put back without its body first.
-    fn wanted(&mut self) -> Vec<Seq> {
+    pub(in crate::broker) fn wanted(&mut self) -> Vec<Seq> {
         let mut firsts: Vec<Seq> = Vec::new();
         for seq in self.ready.returned_wanted(LOAD_BYTES_MAX) {
             match self.runs.of_mut(seq).map(|run| run.first) {
@@ -450,7 +450,11 @@ impl State {
         if firsts.is_empty()
             && let Some(from) = self.ready.wanted()
         {
-            return self.runs.next(from, LOAD_BYTES_MAX);
+            // What lies behind the middle is in memory, and perhaps not in the log yet. By the time that such a read has
+            // failed it may have become the middle's, and its messages would be lost.
+            let end = self.ready.middle(from.level()).map_or(from, |middle| middle.end);
+            firsts = self.runs.next(from, LOAD_BYTES_MAX);
+            firsts.retain(|first| *first < end);
         }
         firsts
     }
