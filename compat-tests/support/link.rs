@@ -82,7 +82,8 @@ fn forward(mut from: TcpStream, mut to: TcpStream, rest_us: &AtomicU64) {
             us => pause(Duration::from_micros(us)),
         }
     }
-    for end in [from, to] {
+    // Whoever closes a connection, and waits for its end, knows that the other side has been told.
+    for end in [to, from] {
         // The other direction may have done so.
         let _ = end.shutdown(Shutdown::Both);
     }

@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -65,6 +65,12 @@ impl Zmq {
                 }
             }
         }
+    }
+
+    /// Closes the connection; then the other side knows.
+    pub(crate) fn close(mut self) -> io::Result<()> {
+        self.stream.get_mut().shutdown(Shutdown::Write)?;
+        self.stream.read_to_end(&mut Vec::new()).map(drop)
     }
 
     /// A frame's flags, but for that of its length, and its body.

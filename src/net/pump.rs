@@ -55,6 +55,10 @@ pub trait Connection: Send + 'static {
     /// Something of the output may have been written.
     fn on_written(&mut self) {}
 
+    /// The peer has closed its side. What it sent before is still handled, and what is ready for it is still written; but
+    /// nobody may be there to take it.
+    fn on_peer_closed(&mut self) {}
+
     /// When `on_deadline` wants to be called.
     fn deadline(&self) -> Option<Instant>;
 
@@ -175,6 +179,9 @@ where
             self.connection.on_deadline(now);
         }
         let read = self.read(now, cx)?;
+        if read == Read::Closed {
+            self.connection.on_peer_closed();
+        }
         let held_back = !self.connection.reading();
         self.connection.poll(now, &mut self.input, cx);
         // The socket was not asked in this round, so nothing would wake us for what has come meanwhile.

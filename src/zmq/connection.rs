@@ -101,6 +101,12 @@ impl pump::Connection for Connection {
         }
     }
 
+    fn on_peer_closed(&mut self) {
+        if let Phase::Open(session) = &mut self.phase {
+            session.on_peer_closed();
+        }
+    }
+
     fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Handshake { until, .. } => Some(*until),

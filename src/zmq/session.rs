@@ -459,6 +459,10 @@ impl Session {
         self.handle.on_written(written);
     }
 
+    pub fn on_peer_closed(&mut self) {
+        self.handle.on_peer_closed();
+    }
+
     /// The server goes down.
     pub fn wind_down(&mut self, output: &mut Output, now: Instant) {
         self.closing = true;

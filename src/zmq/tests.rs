@@ -270,6 +270,21 @@ fn a_message_goes_to_one_pull_and_back_if_it_was_not_written() {
 }
 
 #[test]
+fn what_comes_after_a_pull_has_closed_its_side_goes_to_the_next() {
+    let world = World::new();
+    let (mut push, mut first) = (world.peer("PUSH"), world.peer("PULL"));
+    push.send(&["a"]);
+    push.told();
+    first.connection.on_peer_closed();
+    assert_eq!(first.hear(), "");
+    push.send(&["b"]);
+    push.told();
+    first.hear();
+    first.end();
+    assert_eq!(world.peer("PULL").told(), "a b ");
+}
+
+#[test]
 fn what_a_queue_refuses_is_kept_and_the_peer_not_read_until_there_is_room() {
     let mut world = World::new();
     world.mapping.queue_messages_max = 2;

@@ -89,6 +89,9 @@ pub trait Handle: Send {
         let _ = written;
     }
 
+    /// The peer has closed its side: what is not written yet would reach nobody.
+    fn on_peer_closed(&mut self) {}
+
     /// What it publishes by, if it does: alarms concern it, and it waits when that does.
     fn publishing(&self) -> Option<&Publishing> {
         None

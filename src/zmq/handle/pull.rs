@@ -23,7 +23,7 @@ struct Pull {
     consumer: ConsumerId,
     /// What is not written yet, with where it ends in the output.
     unwritten: VecDeque<(u64, Entry)>,
-    /// Nothing more is written; what came too late.
+    /// Once nothing more is given out: what came too late for that.
     late: Option<Vec<Entry>>,
 }
 
@@ -129,6 +129,11 @@ impl Handle for Pull {
             let written: Vec<_> = self.unwritten.drain(..count).map(|(_, entry)| entry).collect();
             self.queue.settle(Some(self.consumer), written.iter(), true);
         }
+    }
+
+    fn on_peer_closed(&mut self) {
+        let unwritten = self.unwritten.drain(..).map(|(_, entry)| entry);
+        self.late.get_or_insert_default().extend(unwritten);
     }
 
     fn wind_down(&mut self, _: &mut Context<'_>) {
