@@ -2,13 +2,16 @@
 //!
 //! A batch has a run for each level, and messages are shown in the order in which they were published, whatever their
 //! levels. So a batch waits for all of its runs, and for the batches before it, though the runs of a transaction or of
-//! dead letters may come into the log behind later ones.
+//! dead letters may come into the log behind later ones. Each batch is seen, and what is too much dropped, before the
+//! next one comes, as RabbitMQ applies one command after the other.
+//!
+//! What a consumer gives back, and goes behind the others, is that consumer's until it is there.
 
 use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
-use super::{Entry, Seq};
+use super::{ConsumerId, Entry, Seq};
 
 #[derive(Debug)]
 struct Awaited {
@@ -23,12 +26,32 @@ pub(super) struct Arrival {
     runs: SmallVec<[Awaited; 1]>,
     /// In the order in which they were published.
     pub(super) entries: Vec<Entry>,
+    pub(super) holder: Holder,
+}
+
+/// Whose messages they are until they have arrived.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) enum Holder {
+    /// They are published.
+    #[default]
+    Nobody,
+    /// One consumer (`None`: `basic.get`) gives them back.
+    Consumer(Option<ConsumerId>),
 }
 
 impl Arrival {
+    /// What a consumer gives back.
+    pub(super) fn back(consumer: Option<ConsumerId>) -> Self {
+        Self { holder: Holder::Consumer(consumer), ..Self::default() }
+    }
+
     /// One more of its runs.
     pub(super) fn expect(&mut self, first: Seq, end: Seq) {
         self.runs.push(Awaited { first, end, arrived: false });
+    }
+
+    fn is_there(&self) -> bool {
+        self.runs.iter().all(|run| run.arrived)
     }
 
     /// Whether its messages are of several levels.
@@ -56,20 +79,24 @@ impl Arriving {
         }
     }
 
-    /// A run will never be in the log: its messages are nowhere.
-    pub(super) fn refused(&mut self, first: Seq) {
-        for Arrival { runs, entries } in &mut self.0 {
-            if let Some(at) = runs.iter().position(|run| run.first == first) {
-                let Awaited { end, .. } = runs.remove(at);
-                entries.retain(|entry| entry.seq < first || entry.seq >= end);
-                return;
-            }
-        }
+    /// A run will never be in the log: its messages are nowhere. Gives them, and whose they were.
+    pub(super) fn refused(&mut self, first: Seq) -> Option<(Holder, Vec<Entry>)> {
+        let awaits = |arrival: &&mut Arrival| arrival.runs.iter().any(|run| run.first == first);
+        let Arrival { runs, entries, holder } = self.0.iter_mut().find(awaits)?;
+        let at = runs.iter().position(|run| run.first == first)?;
+        let Awaited { end, .. } = runs.remove(at);
+        let lost = entries.extract_if(.., |entry| first <= entry.seq && entry.seq < end).collect();
+        Some((*holder, lost))
     }
 
     /// The next batch, if all of it is there.
     pub(super) fn next(&mut self) -> Option<Arrival> {
-        self.0.pop_front_if(|arrival| arrival.runs.iter().all(|run| run.arrived))
+        self.0.pop_front_if(|arrival| arrival.is_there())
+    }
+
+    /// Whether another batch is there.
+    pub(super) fn has_next(&self) -> bool {
+        self.0.front().is_some_and(Arrival::is_there)
     }
 
     pub(super) fn clear(&mut self) {

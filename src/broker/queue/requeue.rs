@@ -91,13 +91,13 @@ impl State {
     /// hears of each run that must go into the log; gives what must be noted with it.
     fn put_behind(
         &mut self,
-        queue: QueueId,
+        (queue, consumer): (QueueId, Option<ConsumerId>),
         blob: &Arc<Blob>,
         entries: &[Entry],
         how: Return,
         mut persisted: impl FnMut(Seq),
     ) -> Vec<Note> {
-        let (mut gathering, mut arrival) = (Gathering::default(), Arrival::default());
+        let (mut gathering, mut arrival) = (Gathering::default(), Arrival::back(consumer));
         let mut notes = Vec::with_capacity(2 * entries.len());
         if self.ready.order().aligned() {
             self.positions.align();
@@ -191,16 +191,13 @@ impl Queue {
         if state.gone || entries.is_empty() {
             return;
         }
-        let notes = state.put_behind(self.id, &blob, entries, how, |first| {
+        let notes = state.put_behind((self.id, consumer), &blob, entries, how, |first| {
             changes.push(Box::new(PublishRun::new(self.clone(), first, blob.clone(), count)));
         });
         changes.push(Box::new(NotesOf(notes)));
         let seqs = entries.iter().map(|entry| entry.seq).collect();
         changes.push(Box::new(Moved::locked(self.clone(), &state, seqs)));
         self.core.store.submit(Box::new(All(changes)));
-        let mut given = Unacked::default();
-        entries.iter().for_each(|entry| given.add(&entry.message));
-        state.given_back(consumer, given);
         self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
         drop(state);
         self.follow(effects);

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::{
     ConsumerId, Entry, Seq,
-    arriving::{Arrival, Arriving},
+    arriving::{Arrival, Arriving, Holder},
     consumers::{ConsumerSpec, Consumers, Strategy},
     deadline::{Earlier, Lifetime},
     delayed::{Delayed, DelayedRetry},
@@ -497,7 +497,9 @@ impl State {
 
     /// The log takes no more: what was on its way is nowhere.
     pub fn run_refused(&mut self, now_ms: i64, first: Seq, effects: &mut Effects) {
-        self.arriving.refused(first);
+        if let Some((holder, lost)) = self.arriving.refused(first) {
+            lost.iter().for_each(|entry| self.relieve(holder, entry));
+        }
         self.show_arrived(now_ms, effects);
     }
 
@@ -509,13 +511,29 @@ impl State {
             shown = true;
             let one_by_one = arrival.mixed() && self.ready.order() == Order::TwoWeighted;
             for entry in arrival.entries {
+                self.relieve(arrival.holder, &entry);
                 self.ready.push(entry);
                 if one_by_one {
                     self.serve_and_keep(now_ms, effects);
                 }
             }
+            if self.arriving.has_next() {
+                self.serve_and_keep(now_ms, effects);
+            }
         }
         shown
+    }
+
+    /// Who gave it back has room again.
+    fn relieve(&mut self, holder: Holder, entry: &Entry) {
+        match holder {
+            Holder::Nobody => {}
+            Holder::Consumer(consumer) => {
+                let mut given = Unacked::default();
+                given.add(&entry.message);
+                self.given_back(consumer, given);
+            }
+        }
     }
 
     /// What was asked for has been read, or not: more may be asked for.

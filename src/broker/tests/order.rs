@@ -1,7 +1,10 @@
 //! Priorities, returns and who is served, with the store behind them.
 
 use super::*;
-use crate::broker::queue::returns::Count;
+use crate::broker::{
+    queue::returns::Count,
+    txn::channel::{Fate, Settled},
+};
 
 fn declare(world: &World, name: &str, arguments: Vec<(&str, Value)>) -> Arc<Queue> {
     let arguments = Table(arguments.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
@@ -39,6 +42,16 @@ fn take(world: &World, queue: &Arc<Queue>) -> Entry {
         }
     }
     panic!("nothing is there");
+}
+
+fn delivered(outlet: &Outlet) -> Vec<Entry> {
+    let mut events = Vec::new();
+    outlet.drain(&mut events, std::task::Waker::noop());
+    let entry = |event| match event {
+        Event::Deliver { entry, .. } => Some(entry),
+        _ => None,
+    };
+    events.into_iter().filter_map(entry).collect()
 }
 
 #[test]
@@ -243,12 +256,57 @@ fn without_a_delivery_limit_what_a_consumer_gives_back_goes_behind_the_others() 
         let (a, b) = (take(&world, &queue), take(&world, &queue));
         queue.requeue(None, [b].into_iter(), how);
         queue.requeue(None, [a].into_iter(), how);
-        assert_eq!(queue.figures().unacked, 0);
         world.commit();
+        assert_eq!(queue.figures().unacked, 0);
         assert_eq!(texts(drain(&world, &queue)), expected, "{how:?}");
         world.commit();
         assert_eq!(world.store.scan(Space::Index, b"q").unwrap().len(), 0);
     }
+}
+
+/// In RabbitMQ it is one command that puts the message behind the others and gives its consumer room.
+#[test]
+fn what_goes_behind_the_others_is_its_consumers_until_it_is_there() {
+    let world = World::new();
+    let queue = quorum(&world, vec![("x-delivery-limit", Value::I32(-1))]);
+    let outlet = Arc::<Outlet>::default();
+    let spec = ConsumerSpec { prefetch_count: 1, ..consumer(&outlet, false) };
+    let consumer = queue.consume(spec).unwrap();
+    publish(&world, &[(9, "high"), (0, "normal")], true);
+    world.commit();
+    let high = delivered(&outlet);
+    queue.requeue(Some(consumer), high.into_iter(), Return::GivenBack);
+    assert_eq!((delivered(&outlet).len(), queue.figures().unacked), (0, 1));
+    world.commit();
+    let again = delivered(&outlet);
+    assert_eq!(again.iter().map(|entry| entry.message.body()).collect::<Vec<_>>(), [b"high"]);
+}
+
+/// A commit's own Change comes into the log behind what it gives back, which has come to the queue behind its publishes.
+#[test]
+fn batches_that_wait_for_each_other_come_one_after_the_other() {
+    let world = World::new();
+    let more = vec![("x-delivery-limit", Value::I32(-1)), ("x-max-length", Value::I64(1))];
+    let queue = quorum(&world, more);
+    let outlet = Arc::<Outlet>::default();
+    let spec = ConsumerSpec { prefetch_count: 3, ..consumer(&outlet, false) };
+    let consumer = queue.consume(spec).unwrap();
+    publish(&world, &[(9, "back")], true);
+    world.commit();
+    let entries = delivered(&outlet);
+    let mut publisher = world.publisher();
+    publisher.hold_back();
+    for body in [b"1", b"2", b"3", b"4"] {
+        world.put(&mut publisher, "q", PERSISTENT, body);
+    }
+    let fate = Fate::Requeued(Return::GivenBack);
+    let settled = Settled { queue: queue.clone(), consumer: Some(consumer), entries, fate };
+    publisher.commit(world.clock.now_ms(), vec![settled]);
+    world.commit();
+    // Two have room; of the others the first is one too many, before anything comes back.
+    let seen: Vec<_> = delivered(&outlet).iter().map(|entry| entry.message.body().to_vec()).collect();
+    assert_eq!(texts(seen), ["1", "2", "back"]);
+    assert_eq!(texts(drain(&world, &queue)), ["4"]);
 }
 
 #[test]

@@ -120,7 +120,7 @@ impl Model {
     }
 
     /// Messages that a client gave back are in the queue anew, behind the others; the log holds them at one place.
-    pub(super) fn put_behind(&mut self, name: &str, mades: &[u64]) {
+    pub(super) fn put_behind(&mut self, name: &str, mades: &[u64], holder: Option<(usize, String)>) {
         let group = self.new_group(false);
         let mut anew = VecDeque::new();
         for &made in mades {
@@ -138,7 +138,7 @@ impl Model {
             self.queue(name).copies.push(copy);
         }
         *self.died.entry("behind").or_default() += anew.len() as u64;
-        self.arriving(name, anew.into());
+        self.arriving(name, anew.into(), holder);
     }
 
     /// What is kept goes before anything else is looked at.

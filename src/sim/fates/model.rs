@@ -31,9 +31,18 @@ pub(super) struct Model {
     made: u64,
     returned: u64,
     /// What quorum queues wait for, in order.
-    arriving: VecDeque<(String, Vec<u64>)>,
+    arriving: VecDeque<Arrival>,
     /// How many died, by reason: a simulation in which nothing dies proves nothing.
     pub(super) died: BTreeMap<&'static str, u64>,
+}
+
+/// A batch on its way into the log.
+#[derive(Debug)]
+struct Arrival {
+    queue: String,
+    mades: Vec<u64>,
+    /// The consumer, of that client, that gives them back: it has no room before they are there.
+    holder: Option<(usize, String)>,
 }
 
 /// Two high messages of a quorum queue go for each normal one (4.0).
@@ -242,7 +251,7 @@ impl Model {
     pub(super) fn enter(&mut self, name: &str, letters: Vec<Letter>, by: Option<usize>) -> Vec<Option<u64>> {
         let taken: Vec<_> = letters.into_iter().map(|letter| self.enter_one(name, letter, by)).collect();
         if self.queues[name].settings.quorum {
-            self.arriving(name, taken.iter().flatten().copied().collect());
+            self.arriving(name, taken.iter().flatten().copied().collect(), None);
         }
         self.serve(name);
         self.keep(name);
@@ -251,8 +260,9 @@ impl Model {
 
     /// What went to quorum queues is in the log, in its order: it is there now, one after the other.
     pub(super) fn arrive(&mut self, route: Router<'_>) {
-        while let Some((name, mades)) = self.arriving.pop_front() {
+        while let Some(Arrival { queue: name, mades, holder }) = self.arriving.pop_front() {
             for made in mades {
+                self.released(holder.as_ref(), 1);
                 let Some(copy) = self.copy(&name, made) else { continue };
                 copy.place = Place::Ready;
                 self.serve(&name);
@@ -265,8 +275,16 @@ impl Model {
     }
 
     /// A batch is on its way into the log; the queue shows it then.
-    pub(super) fn arriving(&mut self, name: &str, mades: Vec<u64>) {
-        self.arriving.push_back((name.to_owned(), mades));
+    pub(super) fn arriving(&mut self, name: &str, mades: Vec<u64>, holder: Option<(usize, String)>) {
+        self.arriving.push_back(Arrival { queue: name.to_owned(), mades, holder });
+    }
+
+    /// A consumer of that client has room for so many more.
+    pub(super) fn released(&mut self, holder: Option<&(usize, String)>, count: usize) {
+        let Some((client, tag)) = holder else { return };
+        if let Some(consumer) = self.consumers.iter_mut().find(|c| c.client == *client && c.tag == *tag) {
+            consumer.held -= count;
+        }
     }
 
     pub(super) fn forget_arriving(&mut self) {

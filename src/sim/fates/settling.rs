@@ -79,13 +79,16 @@ impl Fates {
         let groups = by_queue(held);
         self.by_turns |= groups.len() > 1;
         for group in groups {
-            let Some((queue, mades)) = self.released(at, group) else { continue };
+            let behind = how == How::Requeue && self.puts_behind(&group);
+            let holder = holder(at, &group);
+            if !behind {
+                self.model.released(holder.as_ref(), group.len());
+            }
+            let Some((queue, mades)) = self.there(&group) else { continue };
             match how {
                 How::Acknowledge => mades.iter().for_each(|&made| self.model.end(&queue, made)),
                 How::Reject => mades.iter().for_each(|&made| self.model.let_go(&queue, made, "rejected")),
-                How::Requeue if self.model.queues[&queue].puts_behind() => {
-                    self.model.put_behind(&queue, &mades);
-                }
+                How::Requeue if behind => self.model.put_behind(&queue, &mades, holder),
                 How::Requeue | How::Lose => {
                     mades.iter().for_each(|&made| self.model.give_back(&queue, made));
                 }
@@ -94,14 +97,8 @@ impl Fates {
         }
     }
 
-    /// Their consumer has room again; gives the queue and the copies, if the queue is still there.
-    fn released(&mut self, at: usize, group: Vec<Held>) -> Option<(String, Vec<u64>)> {
-        let consumer = group.first()?.consumer.clone();
-        let mut consumers = self.model.consumers.iter_mut();
-        if let Some(known) = consumers.find(|c| c.client == at && Some(&c.tag) == consumer.as_ref()) {
-            known.held -= group.len();
-        }
-        self.there(&group)
+    fn puts_behind(&self, group: &[Held]) -> bool {
+        self.there(group).is_some_and(|(queue, _)| self.model.queues[&queue].puts_behind())
     }
 
     /// The queue and the copies, if the queue is still there.
@@ -192,7 +189,8 @@ impl Fates {
         // It is in the log: quorum queues show what came, and consumers that have settled something have room again.
         self.model.arrive(&route);
         for part in settled {
-            if let Some((queue, _)) = self.released(at, part) {
+            self.model.released(holder(at, &part).as_ref(), part.len());
+            if let Some((queue, _)) = self.there(&part) {
                 self.model.touch(&queue, &route);
             }
         }
@@ -243,6 +241,11 @@ impl Fates {
             self.model.touch(queue, &router(world));
         }
     }
+}
+
+/// The consumer that holds them, if it was none but `basic.get`.
+fn holder(at: usize, group: &[Held]) -> Option<(usize, String)> {
+    Some((at, group.first()?.consumer.clone()?))
 }
 
 /// Those of one queue and consumer together, however they lie between each other.
