@@ -68,8 +68,8 @@ impl Machine {
     fn epoch(&self) -> i32 {
         match self {
             Self::Classic(classic) => classic.generation_id,
-            Self::Consumer(consumer) => consumer.group_epoch,
-            Self::Share(share) => share.group_epoch,
+            Self::Consumer(consumer) => consumer.epochs.group,
+            Self::Share(share) => share.epochs.group,
         }
     }
 
@@ -85,7 +85,7 @@ impl Machine {
     fn classic(&mut self, limits: &Limits) -> Option<&mut Classic> {
         match self {
             Self::Consumer(consumer) if consumer.members.is_empty() => {
-                *self = Self::Classic(Classic::after(limits.clone(), consumer.group_epoch));
+                *self = Self::Classic(Classic::after(limits.clone(), consumer.epochs.group));
             }
             Self::Classic(_) | Self::Consumer(_) | Self::Share(_) => {}
         }
@@ -117,10 +117,10 @@ impl Machine {
             return;
         };
         let replaced = consumer.replaced_by(&request);
-        let epoch = consumer.group_epoch;
+        let epoch = consumer.epochs.group;
         let result = consumer.classic_join(at, request, effects);
         let stays_classic = result.is_ok() && replaced.is_some() && consumer.is_classic_except(&[]);
-        let is_stale = consumer.group_epoch != epoch || consumer.group_state() != GroupState::Stable;
+        let is_stale = consumer.epochs.group != epoch || consumer.group_state() != GroupState::Stable;
         effects.replies.push(Reply::Join(token, result));
         if stays_classic && may_downgrade(at, limits, consumer) {
             self.downgrade(at, limits, is_stale, effects);
@@ -251,7 +251,7 @@ impl Machine {
         if stays_classic && may_downgrade(at, limits, consumer) {
             self.downgrade(at, limits, true, effects);
         } else {
-            consumer.bump(effects);
+            consumer.epochs.bump(effects);
         }
     }
 

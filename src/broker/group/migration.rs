@@ -99,7 +99,7 @@ impl Consumer {
 /// has what it has. (Kafka gives everybody its target instead; if the group becomes a consumer group again before a
 /// member has come, that member's partitions are somebody else's, too.)
 pub(super) fn downgrade(at: Moment<'_>, limits: &Limits, consumer: &Consumer) -> Classic {
-    let mut classic = Classic::after(limits.clone(), consumer.group_epoch);
+    let mut classic = Classic::after(limits.clone(), consumer.epochs.group);
     classic.protocol_type = Some(embedded::PROTOCOL_TYPE.to_owned());
     for (id, member) in &consumer.members {
         classic.adopt(at.now, id, member);

@@ -100,7 +100,7 @@ impl Consumer {
         request: SyncRequest,
     ) -> SyncResult {
         let id = self.classic_member(&request.member_id, request.group_instance_id.as_deref())?;
-        let assignment_epoch = self.assignment_epoch;
+        let assignment_epoch = self.epochs.assignment;
         let member = self.members.get_mut(&id).ok_or(GroupError::UnknownMemberId)?;
         let Some(classic) = &member.classic else { return Err(GroupError::UnknownMemberId) };
         let protocol = classic.protocols.first().ok_or(GroupError::InconsistentGroupProtocol)?;
@@ -139,7 +139,7 @@ impl Consumer {
     ) -> Result<(), GroupError> {
         let id = self.classic_member(member_id, instance)?;
         let waits = self.members.get(&id).is_some_and(|m| self.waits_for_others(m));
-        let assignment_epoch = self.assignment_epoch;
+        let assignment_epoch = self.epochs.assignment;
         let member = self.members.get_mut(&id).ok_or(GroupError::UnknownMemberId)?;
         let Some(classic) = &member.classic else { return Err(GroupError::UnknownMemberId) };
         if member.epoch != generation_id {

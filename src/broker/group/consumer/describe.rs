@@ -35,9 +35,9 @@ impl Consumer {
     pub fn group_state(&self) -> GroupState {
         if self.members.is_empty() {
             GroupState::Empty
-        } else if self.group_epoch > self.assignment_epoch {
+        } else if self.epochs.group > self.epochs.assignment {
             GroupState::Assigning
-        } else if self.members.values().all(|m| m.is_reconciled_to(self.assignment_epoch)) {
+        } else if self.members.values().all(|m| m.is_reconciled_to(self.epochs.assignment)) {
             GroupState::Stable
         } else {
             GroupState::Reconciling
@@ -61,8 +61,8 @@ impl Consumer {
         };
         ConsumerDescription {
             state: self.group_state(),
-            group_epoch: self.group_epoch,
-            assignment_epoch: self.assignment_epoch,
+            group_epoch: self.epochs.group,
+            assignment_epoch: self.epochs.assignment,
             assignor: self.assignor().name(),
             members: self.members.iter().map(member).collect(),
         }

@@ -226,8 +226,8 @@ impl History {
         }
         let epoch = match &self.bench.machine {
             Machine::Classic(classic) => classic.generation_id,
-            Machine::Consumer(consumer) => consumer.group_epoch,
-            Machine::Share(share) => share.group_epoch,
+            Machine::Consumer(consumer) => consumer.epochs.group,
+            Machine::Share(share) => share.epochs.group,
         };
         assert!(epoch >= self.epoch, "the group's epoch fell from {} to {epoch}", self.epoch);
         self.epoch = epoch;

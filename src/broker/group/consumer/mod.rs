@@ -39,6 +39,7 @@ use uuid::Uuid;
 use super::{
     assignor::{Assignor, Partitions, Subject},
     classic::Effects,
+    epochs::Epochs,
     error::{GroupError, Refused},
     member::{MemberId, Protocol},
     offsets::TopicPartition,
@@ -201,16 +202,13 @@ impl Timers {
 /// A consumer group.
 #[derive(Debug, Clone, Default)]
 pub struct Consumer {
-    pub(super) group_epoch: i32,
-    pub(super) assignment_epoch: i32,
+    pub(super) epochs: Epochs,
     pub(super) members: BTreeMap<MemberId, Member>,
     pub(super) static_members: HashMap<String, MemberId>,
     /// Who has each partition: it is in that member's `assigned` or `revoking`.
     owners: HashMap<TopicPartition, MemberId>,
     /// The names of everything subscribed to, whether it exists or not.
     subscribed: BTreeSet<String>,
-    /// What of it exists, with its partitions, as of the group epoch.
-    seen: BTreeMap<Uuid, i32>,
     patterns: Patterns,
     assigned_at: Option<Instant>,
 }
@@ -219,7 +217,7 @@ impl Consumer {
     /// A group that takes another's place, whose last generation is known.
     #[must_use]
     pub fn new(group_epoch: i32) -> Self {
-        Self { group_epoch, assignment_epoch: group_epoch, ..Self::default() }
+        Self { epochs: Epochs::after(group_epoch), ..Self::default() }
     }
 
     /// ConsumerGroupHeartbeat, but for one that leaves.
@@ -332,24 +330,13 @@ impl Consumer {
             self.subscribed = names.collect();
         }
         let infos = self.subscribed.iter().filter_map(|name| at.topics.by_name(name));
-        let seen: BTreeMap<Uuid, i32> = infos.map(|info| (info.id, info.partitions)).collect();
-        if changed || seen != self.seen {
-            self.seen = seen;
-            self.bump(effects);
-        }
-    }
-
-    pub(in crate::broker::group) fn bump(&mut self, effects: &mut Effects) {
-        self.group_epoch = self.group_epoch.saturating_add(1);
-        effects.persist = true;
+        self.epochs.see(infos, changed, effects);
     }
 
     /// Computes the next target assignment, if the group has changed since the last.
     fn maybe_assign(&mut self, at: Moment<'_>, effects: &mut Effects) {
         let interval = at.terms.assignment_interval;
-        if self.assignment_epoch >= self.group_epoch
-            || self.assigned_at.is_some_and(|last| at.now < last + interval)
-        {
+        if self.epochs.is_assigned() || self.assigned_at.is_some_and(|last| at.now < last + interval) {
             return;
         }
         let subject = |(id, member): (&MemberId, &Member)| Subject {
@@ -358,21 +345,20 @@ impl Consumer {
             topics: self
                 .ids_of(at.topics, member)
                 .into_iter()
-                .filter(|t| self.seen.contains_key(t))
+                .filter(|t| self.epochs.seen.contains_key(t))
                 .collect(),
             had: member.target.clone(),
         };
         let subjects: Vec<Subject> = self.members.iter().map(subject).collect();
-        let targets = self.assignor().assign(&subjects, &self.seen);
+        let targets = self.assignor().assign(&subjects, &self.epochs.seen);
         for ((id, member), target) in self.members.iter_mut().zip(targets) {
             if member.target != target {
                 member.target = target;
                 effects.members.insert(id.clone());
             }
         }
-        self.assignment_epoch = self.group_epoch;
         self.assigned_at = Some(at.now);
-        effects.persist = true;
+        self.epochs.assigned(effects);
     }
 
     /// The assignor that most members ask for.

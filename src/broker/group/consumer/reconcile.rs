@@ -20,11 +20,11 @@ impl Consumer {
         owned: Option<&Partitions>,
     ) -> Option<Member> {
         let member = self.members.get(id)?;
-        if !subscription_changed && member.is_reconciled_to(self.assignment_epoch) {
+        if !subscription_changed && member.is_reconciled_to(self.epochs.assignment) {
             return None;
         }
         let next = match member.state {
-            MemberState::Stable if member.epoch != self.assignment_epoch => self.next(at, id, member, owned),
+            MemberState::Stable if member.epoch != self.epochs.assignment => self.next(at, id, member, owned),
             MemberState::UnrevokedPartitions if !owns_any(owned, &member.revoking) => {
                 self.next(at, id, member, owned)
             }
@@ -58,11 +58,11 @@ impl Consumer {
         // What it is itself giving back is free for it: it has said that it is done.
         let is_free = |at: &_| self.owners.get(at).is_none_or(|owner| owner == id);
         let (free, taken): (Vec<_>, Vec<_>) = missing.into_iter().partition(is_free);
-        kept.extend(free.into_iter().map(|at| (at, self.assignment_epoch)));
+        kept.extend(free.into_iter().map(|at| (at, self.epochs.assignment)));
         Member {
             state: if taken.is_empty() { MemberState::Stable } else { MemberState::UnreleasedPartitions },
             previous_epoch: member.epoch,
-            epoch: self.assignment_epoch,
+            epoch: self.epochs.assignment,
             assigned: kept,
             revoking: Owned::new(),
             ..member.clone()

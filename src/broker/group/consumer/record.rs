@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::{ClassicMember, Consumer, Member, MemberState, Owned, Partitions, Timers};
 use crate::broker::{
     group::{
-        epochs,
+        epochs::Epochs,
         member::{MemberId, Protocol},
     },
     topic::keys::{Reader, Writer},
@@ -26,13 +26,12 @@ const KIND: u8 = 0xc1;
 
 impl Consumer {
     pub(in crate::broker::group) fn encode(&self) -> Vec<u8> {
-        epochs::encode(KIND, self.group_epoch, self.assignment_epoch, &self.seen)
+        self.epochs.encode(KIND)
     }
 
     /// `None`: it is no consumer group, or damaged. Its members come one by one.
     pub(in crate::broker::group) fn decode(value: &Bytes) -> Option<Self> {
-        let (group_epoch, assignment_epoch, seen) = epochs::decode(KIND, value)?;
-        Some(Self { group_epoch, assignment_epoch, seen, ..Self::default() })
+        Some(Self { epochs: Epochs::decode(KIND, value)?, ..Self::default() })
     }
 
     pub(in crate::broker::group) fn encode_member(&self, id: &MemberId) -> Option<Vec<u8>> {

@@ -408,7 +408,7 @@ fn leaving_gives_everything_back_and_a_full_group_takes_nobody() {
     }
     assert_eq!(bench.beat(steady("a", 1)), (7, None), "it had not been told to give anything back");
     assert_eq!(bench.beat(steady("a", -1)), (-1, None));
-    assert_eq!((bench.machine.state(), bench.consumer().group_epoch), (GroupState::Empty, 8));
+    assert_eq!((bench.machine.state(), bench.consumer().epochs.group), (GroupState::Empty, 8));
     assert_eq!(bench.refused(steady("a", -1)).0, UnknownMemberId);
 }
 

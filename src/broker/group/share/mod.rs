@@ -21,6 +21,7 @@ use super::{
     assignor::{Assignor, Partitions, Subject},
     classic::Effects,
     consumer::{Beat, LEAVING, Moment},
+    epochs::Epochs,
     error::{GroupError, Refused},
     member::MemberId,
     offsets::TopicPartition,
@@ -59,10 +60,8 @@ pub(super) struct ShareMember {
 /// A share group.
 #[derive(Debug, Clone, Default)]
 pub struct Share {
-    pub(super) group_epoch: i32,
-    pub(super) assignment_epoch: i32,
+    pub(super) epochs: Epochs,
     pub(super) members: BTreeMap<MemberId, ShareMember>,
-    seen: BTreeMap<Uuid, i32>,
 }
 
 /// ShareGroupDescribe, and the admin API.
@@ -89,7 +88,7 @@ impl Share {
     /// A group that takes another's place, whose last generation is known.
     #[must_use]
     pub fn new(group_epoch: i32) -> Self {
-        Self { group_epoch, assignment_epoch: group_epoch, ..Self::default() }
+        Self { epochs: Epochs::after(group_epoch), ..Self::default() }
     }
 
     /// ShareGroupHeartbeat.
@@ -130,7 +129,7 @@ impl Share {
         self.members.insert(id.clone(), member);
         self.refresh(at, changed, effects);
         self.maybe_assign(at, effects);
-        let assignment_epoch = self.assignment_epoch;
+        let assignment_epoch = self.epochs.assignment;
         let member = self.members.get_mut(&id).ok_or_else(|| unknown(at, &id))?;
         member.reach(assignment_epoch);
         let told = before.as_ref().map(|before| &before.assigned);
@@ -144,20 +143,11 @@ impl Share {
     fn refresh(&mut self, at: Moment<'_>, changed: bool, effects: &mut Effects) {
         let names: BTreeSet<&String> = self.members.values().flat_map(|m| &m.topics).collect();
         let infos = names.into_iter().filter_map(|name| at.topics.by_name(name));
-        let seen: BTreeMap<Uuid, i32> = infos.map(|info| (info.id, info.partitions)).collect();
-        if changed || seen != self.seen {
-            self.seen = seen;
-            self.bump(effects);
-        }
-    }
-
-    fn bump(&mut self, effects: &mut Effects) {
-        self.group_epoch = self.group_epoch.saturating_add(1);
-        effects.persist = true;
+        self.epochs.see(infos, changed, effects);
     }
 
     fn maybe_assign(&mut self, at: Moment<'_>, effects: &mut Effects) {
-        if self.assignment_epoch >= self.group_epoch {
+        if self.epochs.is_assigned() {
             return;
         }
         let subject = |(id, member): (&MemberId, &ShareMember)| Subject {
@@ -172,15 +162,14 @@ impl Share {
             had: member.target.clone(),
         };
         let subjects: Vec<Subject> = self.members.iter().map(subject).collect();
-        let targets = simple(&subjects, &self.seen);
+        let targets = simple(&subjects, &self.epochs.seen);
         for ((id, member), target) in self.members.iter_mut().zip(targets) {
             if member.target != target {
                 member.target = target;
                 effects.members.insert(id.clone());
             }
         }
-        self.assignment_epoch = self.group_epoch;
-        effects.persist = true;
+        self.epochs.assigned(effects);
     }
 
     /// Takes members out. Whether there were any.
@@ -193,7 +182,7 @@ impl Share {
             }
         }
         if any {
-            self.bump(effects);
+            self.epochs.bump(effects);
         }
         any
     }
@@ -225,8 +214,8 @@ impl Share {
         };
         ShareDescription {
             state: self.group_state(),
-            group_epoch: self.group_epoch,
-            assignment_epoch: self.assignment_epoch,
+            group_epoch: self.epochs.group,
+            assignment_epoch: self.epochs.assignment,
             members: self.members.iter().map(member).collect(),
         }
     }

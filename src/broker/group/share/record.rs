@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{Share, ShareMember};
 use crate::broker::{
-    group::{epochs, member::MemberId},
+    group::{epochs::Epochs, member::MemberId},
     topic::keys::{Reader, Writer},
 };
 
@@ -20,13 +20,12 @@ const KIND: u8 = 0xc2;
 
 impl Share {
     pub(in crate::broker::group) fn encode(&self) -> Vec<u8> {
-        epochs::encode(KIND, self.group_epoch, self.assignment_epoch, &self.seen)
+        self.epochs.encode(KIND)
     }
 
     /// `None`: it is no share group, or damaged. Its members come one by one.
     pub(in crate::broker::group) fn decode(value: &Bytes) -> Option<Self> {
-        let (group_epoch, assignment_epoch, seen) = epochs::decode(KIND, value)?;
-        Some(Self { group_epoch, assignment_epoch, seen, ..Self::default() })
+        Some(Self { epochs: Epochs::decode(KIND, value)?, ..Self::default() })
     }
 
     pub(in crate::broker::group) fn encode_member(&self, id: &MemberId) -> Option<Vec<u8>> {
