@@ -22,12 +22,19 @@ const CONSUMER: i8 = 1;
 
 pub async fn handle(call: Call, request: ConsumerGroupDescribeRequest) -> ConsumerGroupDescribeResponse {
     let authorized_operations = authorized::group(request.include_authorized_operations);
-    let describe = |group_id: String| match call.groups().describe_consumer(&call.group(&group_id)) {
-        Some(Some(description)) => {
-            DescribedGroup { authorized_operations, ..known(&call, group_id, description) }
+    let describe = |group_id: String| {
+        let found = call.groups().describe_consumer(&call.group(&group_id));
+        match of_kind("consumer", &group_id, found) {
+            Ok(description) => {
+                DescribedGroup { authorized_operations, ..known(&call, group_id, description) }
+            }
+            Err(text) => DescribedGroup {
+                error_code: ErrorCode::GroupIdNotFound.code(),
+                error_message: Some(text),
+                group_id,
+                ..DescribedGroup::default()
+            },
         }
-        Some(None) => unknown(format!("Group {group_id} is not a consumer group."), group_id),
-        None => unknown(format!("Group {group_id} not found."), group_id),
     };
     ConsumerGroupDescribeResponse {
         groups: request.group_ids.into_iter().map(describe).collect(),
@@ -60,18 +67,19 @@ fn known(call: &Call, group_id: String, description: ConsumerDescription) -> Des
     }
 }
 
-fn assignment(call: &Call, partitions: &Partitions) -> Assignment {
+/// What a member has, or is to have.
+pub(super) fn assignment(call: &Call, partitions: &Partitions) -> Assignment {
     let topic_partitions = by_named_topic(call, partitions, |topic_id, topic_name, partitions| {
         TopicPartitions { topic_id, topic_name, partitions }
     });
     Assignment { topic_partitions }
 }
 
-fn unknown(text: String, group_id: String) -> DescribedGroup {
-    DescribedGroup {
-        error_code: ErrorCode::GroupIdNotFound.code(),
-        error_message: Some(text),
-        group_id,
-        ..DescribedGroup::default()
+/// The group, if there is one and it is of that kind; else what Kafka says.
+pub(super) fn of_kind<T>(kind: &str, group_id: &str, found: Option<Option<T>>) -> Result<T, String> {
+    match found {
+        Some(Some(description)) => Ok(description),
+        Some(None) => Err(format!("Group {group_id} is not a {kind} group.")),
+        None => Err(format!("Group {group_id} not found.")),
     }
 }

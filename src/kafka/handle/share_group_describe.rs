@@ -1,26 +1,35 @@
 //! ShareGroupDescribe (API key 77), version 1: share groups with their members' assignments (KIP-932).
 
-use super::{authorized, consumer_group_heartbeat::by_named_topic};
+use super::{
+    authorized,
+    consumer_group_describe::{assignment, of_kind},
+};
 use crate::{
     broker::group::share::{ASSIGNOR, ShareDescription, ShareMemberDescription},
     kafka::{
         call::Call,
         fault::ErrorCode,
         wire::share_group_describe::{
-            Assignment, DescribedGroup, Member, ShareGroupDescribeRequest, ShareGroupDescribeResponse,
-            TopicPartitions,
+            DescribedGroup, Member, ShareGroupDescribeRequest, ShareGroupDescribeResponse,
         },
     },
 };
 
 pub async fn handle(call: Call, request: ShareGroupDescribeRequest) -> ShareGroupDescribeResponse {
     let authorized_operations = authorized::group(request.include_authorized_operations);
-    let describe = |group_id: String| match call.groups().describe_share(&call.group(&group_id)) {
-        Some(Some(description)) => {
-            DescribedGroup { authorized_operations, ..known(&call, group_id, description) }
+    let describe = |group_id: String| {
+        let found = call.groups().describe_share(&call.group(&group_id));
+        match of_kind("share", &group_id, found) {
+            Ok(description) => {
+                DescribedGroup { authorized_operations, ..known(&call, group_id, description) }
+            }
+            Err(text) => DescribedGroup {
+                error_code: ErrorCode::GroupIdNotFound.code(),
+                error_message: Some(text),
+                group_id,
+                ..DescribedGroup::default()
+            },
         }
-        Some(None) => unknown(format!("Group {group_id} is not a share group."), group_id),
-        None => unknown(format!("Group {group_id} not found."), group_id),
     };
     ShareGroupDescribeResponse {
         groups: request.group_ids.into_iter().map(describe).collect(),
@@ -36,11 +45,7 @@ fn known(call: &Call, group_id: String, description: ShareDescription) -> Descri
         client_id: m.client_id,
         client_host: m.client_host,
         subscribed_topic_names: m.topics.into_iter().collect(),
-        assignment: Assignment {
-            topic_partitions: by_named_topic(call, &m.assignment, |topic_id, topic_name, partitions| {
-                TopicPartitions { topic_id, topic_name, partitions }
-            }),
-        },
+        assignment: assignment(call, &m.assignment),
     };
     DescribedGroup {
         group_id,
@@ -49,15 +54,6 @@ fn known(call: &Call, group_id: String, description: ShareDescription) -> Descri
         assignment_epoch: description.assignment_epoch,
         assignor_name: ASSIGNOR.to_owned(),
         members: description.members.into_iter().map(member).collect(),
-        ..DescribedGroup::default()
-    }
-}
-
-fn unknown(text: String, group_id: String) -> DescribedGroup {
-    DescribedGroup {
-        error_code: ErrorCode::GroupIdNotFound.code(),
-        error_message: Some(text),
-        group_id,
         ..DescribedGroup::default()
     }
 }

@@ -1,8 +1,6 @@
 //! ShareGroupDescribe (API key 77), version 1 (KIP-932).
 
-use uuid::Uuid;
-
-use super::message;
+use super::{consumer_group_describe::Assignment, message};
 
 message! {
     message 77, flexible 0;
@@ -37,15 +35,5 @@ message! {
         client_host: String,                                   0..;
         subscribed_topic_names: Vec<String>,                   0..;
         assignment: Assignment,                                0..;
-    }
-
-    pub struct Assignment {
-        topic_partitions: Vec<TopicPartitions>,                0..;
-    }
-
-    pub struct TopicPartitions {
-        topic_id: Uuid,                                        0..;
-        topic_name: String,                                    0..;
-        partitions: Vec<i32>,                                  0..;
     }
 }
