@@ -1,296 +1,31 @@
-//! A group's configuration (config resource GROUP): THE table of group configs, and the values a group sets.
+//! A group's configuration (config resource GROUP): the values it sets, over the broker's.
 //!
 //! A group need not exist to have a configuration; what it does not set is the broker's (KIP-848, KIP-932). Configs of
 //! Kafka's streams groups are not here: there are no such groups.
 
+mod defaults;
+mod keys;
+mod offset_reset;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+pub use defaults::{Defaults, Lending, Timeouts};
+pub use keys::{GROUP_CONFIGS, GroupConfigError, GroupConfigKey};
+pub use offset_reset::OffsetReset;
 
 use super::{
     GroupKey, Groups,
-    consumer::{Migration, ShareMembership, Terms},
+    consumer::{ShareMembership, Terms},
     share::partition::ShareTerms,
 };
 use crate::{
     broker::topic::{
-        config::ConfigType,
-        keys::{self, Reader, Writer},
+        keys::{Reader, Writer, group_config},
         writes::Writes,
     },
     store::{Space, Ticket},
 };
-
-/// One group config.
-#[derive(Debug, Clone, Copy)]
-pub struct GroupConfigKey {
-    pub name: &'static str,
-    pub config_type: ConfigType,
-    /// The broker config that sets its default, if there is one.
-    pub synonym: Option<&'static str>,
-    pub documentation: &'static str,
-    /// The broker's value, and the least and the largest it allows (Kafka's texts name those bounds).
-    rule: fn(&Defaults) -> Rule,
-}
-
-/// What the broker says of a config.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Rule {
-    /// In milliseconds.
-    Between {
-        default: i64,
-        min: (i64, &'static str),
-        max: (i64, &'static str),
-    },
-    /// As Kafka lists them.
-    OneOf {
-        default: &'static str,
-        values: &'static [&'static str],
-    },
-    Boolean {
-        default: bool,
-    },
-    /// `latest` (the default), `earliest`, or `by_duration:` and a duration in ISO 8601.
-    OffsetReset,
-}
-
-/// Where a share group begins in a partition that it has not read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OffsetReset {
-    Earliest,
-    Latest,
-    /// The records of so long ago, in milliseconds.
-    ByDuration(i64),
-}
-
-impl OffsetReset {
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "earliest" => Some(Self::Earliest),
-            "latest" => Some(Self::Latest),
-            other => duration_ms(other.strip_prefix("by_duration:")?).map(Self::ByDuration),
-        }
-    }
-}
-
-/// `PnDTnHnMn.nS` in milliseconds; never negative.
-fn duration_ms(text: &str) -> Option<i64> {
-    let text = text.strip_prefix('P')?;
-    let (days, time) = text.split_once('T').map_or((text, ""), |(days, time)| (days, time));
-    let mut total = 0.0;
-    let mut any = false;
-    for (part, units) in
-        [(days, &[('D', 86_400_000.0)][..]), (time, &[('H', 3_600_000.0), ('M', 60_000.0), ('S', 1_000.0)])]
-    {
-        let mut rest = part;
-        for (unit, ms) in units {
-            if let Some((number, after)) = rest.split_once(*unit) {
-                let number: f64 =
-                    number.parse().ok().filter(|n: &f64| n.is_finite() && !n.is_sign_negative())?;
-                total += number * ms;
-                (rest, any) = (after, true);
-            }
-        }
-        if !rest.is_empty() {
-            return None;
-        }
-    }
-    let fits = any && total < 9.0e15;
-    #[expect(clippy::cast_possible_truncation, reason = "within 53 bits, as was just checked")]
-    fits.then_some(total as i64)
-}
-
-/// The broker's defaults and bounds (`group.consumer.*` of Kafka).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Defaults {
-    pub consumer: Timeouts,
-    pub consumer_members_max: usize,
-    pub share: Timeouts,
-    pub share_members_max: usize,
-    pub lending: Lending,
-    pub migration: Migration,
-}
-
-/// A newer group's timeouts, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    pub session_ms: i64,
-    pub session_ms_min: i64,
-    pub session_ms_max: i64,
-    pub heartbeat_ms: i64,
-    pub heartbeat_ms_min: i64,
-    pub heartbeat_ms_max: i64,
-    /// Kafka's default is 1 s, ours 0, as with `group.initial.rebalance.delay.ms`: nobody waits for his partitions.
-    pub assignment_ms: i64,
-    pub assignment_ms_max: i64,
-}
-
-/// What share groups may lend, and how long (`group.share.*` of Kafka).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lending {
-    pub lock_ms: i64,
-    pub lock_ms_min: i64,
-    pub lock_ms_max: i64,
-    pub delivery_count_limit: i64,
-    pub delivery_count_limit_min: i64,
-    pub delivery_count_limit_max: i64,
-    pub records_max: i64,
-    pub records_max_min: i64,
-    pub records_max_max: i64,
-}
-
-impl Default for Lending {
-    fn default() -> Self {
-        Self {
-            lock_ms: 30_000,
-            lock_ms_min: 15_000,
-            lock_ms_max: 60_000,
-            delivery_count_limit: 5,
-            delivery_count_limit_min: 2,
-            delivery_count_limit_max: 10,
-            records_max: 2_000,
-            records_max_min: 100,
-            records_max_max: 4_000,
-        }
-    }
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            session_ms: 45_000,
-            session_ms_min: 45_000,
-            session_ms_max: 60_000,
-            heartbeat_ms: 5_000,
-            heartbeat_ms_min: 5_000,
-            heartbeat_ms_max: 15_000,
-            assignment_ms: 0,
-            assignment_ms_max: 15_000,
-        }
-    }
-}
-
-impl Default for Defaults {
-    fn default() -> Self {
-        Self {
-            consumer: Timeouts::default(),
-            consumer_members_max: 10_000,
-            share: Timeouts::default(),
-            share_members_max: 200,
-            lending: Lending::default(),
-            migration: Migration::Bidirectional,
-        }
-    }
-}
-
-use ConfigType::{Boolean, Int, String as Str};
-
-/// All group configs, by name.
-#[rustfmt::skip]
-pub const GROUP_CONFIGS: &[GroupConfigKey] = &[
-    GroupConfigKey {
-        name: "consumer.assignment.interval.ms", config_type: Int, synonym: Some("group.consumer.assignment.interval.ms"),
-        documentation: "How long a target assignment stands at least before the next is computed.",
-        rule: |d| Rule::Between {
-            default: d.consumer.assignment_ms,
-            min: (0, "group.consumer.min.assignment.interval.ms"),
-            max: (d.consumer.assignment_ms_max, "group.consumer.max.assignment.interval.ms"),
-        },
-    },
-    GroupConfigKey {
-        name: "consumer.heartbeat.interval.ms", config_type: Int, synonym: Some("group.consumer.heartbeat.interval.ms"),
-        documentation: "How often the members of a consumer group heartbeat.",
-        rule: |d| Rule::Between {
-            default: d.consumer.heartbeat_ms,
-            min: (d.consumer.heartbeat_ms_min, "group.consumer.min.heartbeat.interval.ms"),
-            max: (d.consumer.heartbeat_ms_max, "group.consumer.max.heartbeat.interval.ms"),
-        },
-    },
-    GroupConfigKey {
-        name: "consumer.session.timeout.ms", config_type: Int, synonym: Some("group.consumer.session.timeout.ms"),
-        documentation: "How long a member of a consumer group may be silent before it is fenced.",
-        rule: |d| Rule::Between {
-            default: d.consumer.session_ms,
-            min: (d.consumer.session_ms_min, "group.consumer.min.session.timeout.ms"),
-            max: (d.consumer.session_ms_max, "group.consumer.max.session.timeout.ms"),
-        },
-    },
-    GroupConfigKey {
-        name: "share.auto.offset.reset", config_type: Str, synonym: None,
-        documentation: "Where a share group begins in a partition: earliest, latest, or by_duration:<ISO 8601>.",
-        rule: |_| Rule::OffsetReset,
-    },
-    GroupConfigKey {
-        name: "share.delivery.count.limit", config_type: Int, synonym: Some("group.share.delivery.count.limit"),
-        documentation: "How often a record is delivered to a share group at most.",
-        rule: |d| Rule::Between {
-            default: d.lending.delivery_count_limit,
-            min: (d.lending.delivery_count_limit_min, "group.share.min.delivery.count.limit"),
-            max: (d.lending.delivery_count_limit_max, "group.share.max.delivery.count.limit"),
-        },
-    },
-    GroupConfigKey {
-        name: "share.heartbeat.interval.ms", config_type: Int, synonym: Some("group.share.heartbeat.interval.ms"),
-        documentation: "How often the members of a share group heartbeat.",
-        rule: |d| Rule::Between {
-            default: d.share.heartbeat_ms,
-            min: (d.share.heartbeat_ms_min, "group.share.min.heartbeat.interval.ms"),
-            max: (d.share.heartbeat_ms_max, "group.share.max.heartbeat.interval.ms"),
-        },
-    },
-    GroupConfigKey {
-        name: "share.isolation.level", config_type: Str, synonym: None,
-        documentation: "Whether records of open and aborted transactions are delivered.",
-        rule: |_| Rule::OneOf { default: "read_uncommitted", values: &["read_committed", "read_uncommitted"] },
-    },
-    GroupConfigKey {
-        name: "share.partition.max.record.locks", config_type: Int, synonym: Some("group.share.partition.max.record.locks"),
-        documentation: "How many records of a partition may be on their way at once.",
-        rule: |d| Rule::Between {
-            default: d.lending.records_max,
-            min: (d.lending.records_max_min, "group.share.min.partition.max.record.locks"),
-            max: (d.lending.records_max_max, "group.share.max.partition.max.record.locks"),
-        },
-    },
-    GroupConfigKey {
-        name: "share.record.lock.duration.ms", config_type: Int, synonym: Some("group.share.record.lock.duration.ms"),
-        documentation: "How long a record is lent before it is available again.",
-        rule: |d| Rule::Between {
-            default: d.lending.lock_ms,
-            min: (d.lending.lock_ms_min, "group.share.min.record.lock.duration.ms"),
-            max: (d.lending.lock_ms_max, "group.share.max.record.lock.duration.ms"),
-        },
-    },
-    GroupConfigKey {
-        name: "share.renew.acknowledge.enable", config_type: Boolean, synonym: None,
-        documentation: "Whether a member may renew the lock of what it has been lent.",
-        rule: |_| Rule::Boolean { default: true },
-    },
-    GroupConfigKey {
-        name: "share.session.timeout.ms", config_type: Int, synonym: Some("group.share.session.timeout.ms"),
-        documentation: "How long a member of a share group may be silent before it is fenced.",
-        rule: |d| Rule::Between {
-            default: d.share.session_ms,
-            min: (d.share.session_ms_min, "group.share.min.session.timeout.ms"),
-            max: (d.share.session_ms_max, "group.share.max.session.timeout.ms"),
-        },
-    },
-];
-
-/// Why a value is refused, in Kafka's words (INVALID_CONFIG).
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum GroupConfigError {
-    #[error("Unknown group config name: {0}")]
-    Unknown(String),
-    #[error("Invalid value {value} for configuration {name}: Not a number of type INT")]
-    Type { name: &'static str, value: String },
-    #[error("Invalid value {value} for configuration {name}: {must}")]
-    Value { name: &'static str, value: String, must: String },
-    #[error("{name} must be {than} or equal to {bound}")]
-    Bound { name: &'static str, than: &'static str, bound: &'static str },
-    #[error("{0} must be greater than {1}")]
-    Session(&'static str, &'static str),
-}
 
 /// A session must outlast a heartbeat.
 const SESSIONS: [(&str, &str); 2] = [
@@ -317,8 +52,7 @@ impl GroupConfig {
         for (name, value) in values {
             let key =
                 GroupConfigKey::named(name).ok_or_else(|| GroupConfigError::Unknown(name.to_owned()))?;
-            key.check(value, defaults)?;
-            config.set.insert(key.name, value.trim().to_owned());
+            config.set.insert(key.name, key.check(value, defaults)?);
         }
         for (session, heartbeat) in SESSIONS {
             if config.ms(session, defaults) <= config.ms(heartbeat, defaults) {
@@ -385,7 +119,7 @@ impl GroupConfig {
 
     #[must_use]
     pub fn may_renew(&self, defaults: &Defaults) -> bool {
-        self.value("share.renew.acknowledge.enable", defaults).eq_ignore_ascii_case("true")
+        self.value("share.renew.acknowledge.enable", defaults) == "true"
     }
 
     /// What a consumer group is held to.
@@ -424,61 +158,6 @@ impl GroupConfig {
     }
 }
 
-impl GroupConfigKey {
-    fn named(name: &str) -> Option<&'static Self> {
-        GROUP_CONFIGS.iter().find(|key| key.name == name)
-    }
-
-    /// The broker's value.
-    #[must_use]
-    pub fn default(&self, defaults: &Defaults) -> String {
-        match (self.rule)(defaults) {
-            Rule::Between { default, .. } => default.to_string(),
-            Rule::OneOf { default, .. } => default.to_owned(),
-            Rule::Boolean { default } => default.to_string(),
-            Rule::OffsetReset => "latest".to_owned(),
-        }
-    }
-
-    fn check(&self, value: &str, defaults: &Defaults) -> Result<(), GroupConfigError> {
-        let name = self.name;
-        match (self.rule)(defaults) {
-            Rule::Between { min, max, .. } => {
-                let refuse = || GroupConfigError::Type { name, value: value.to_owned() };
-                let number = i64::from(value.trim().parse::<i32>().map_err(|_| refuse())?);
-                if number < min.0 {
-                    return Err(GroupConfigError::Bound { name, than: "greater than", bound: min.1 });
-                }
-                if number > max.0 {
-                    return Err(GroupConfigError::Bound { name, than: "less than", bound: max.1 });
-                }
-                Ok(())
-            }
-            Rule::OneOf { values, .. } if values.contains(&value.trim()) => Ok(()),
-            Rule::Boolean { .. } if ["true", "false"].contains(&value.trim().to_lowercase().as_str()) => {
-                Ok(())
-            }
-            Rule::Boolean { .. } => {
-                let must = "Expected value to be either true or false".to_owned();
-                Err(GroupConfigError::Value { name, value: value.to_owned(), must })
-            }
-            Rule::OneOf { values, .. } => {
-                let must = format!("String must be one of: {}", values.join(", "));
-                Err(GroupConfigError::Value { name, value: value.to_owned(), must })
-            }
-            Rule::OffsetReset if OffsetReset::parse(value.trim()).is_some() => Ok(()),
-            Rule::OffsetReset => {
-                // Kafka says it twice.
-                let must = format!(
-                    "Invalid value `{value}` for configuration {name}. The value must be either 'earliest', 'latest' or of \
-                     the format 'by_duration:<PnDTnHnMn.nS>'."
-                );
-                Err(GroupConfigError::Value { name, value: value.to_owned(), must })
-            }
-        }
-    }
-}
-
 impl Groups {
     /// What a group sets itself (nothing, for one that nobody has configured).
     #[must_use]
@@ -509,9 +188,9 @@ impl Groups {
         let config = change(&configs.get(key).cloned().unwrap_or_default())?;
         if config.is_empty() {
             configs.remove(key);
-            writes.delete(Space::State, keys::group_config(key));
+            writes.delete(Space::State, group_config(key));
         } else {
-            writes.put(Space::State, keys::group_config(key), config.encode());
+            writes.put(Space::State, group_config(key), config.encode());
             configs.insert(key.clone(), Arc::new(config));
         }
         // Under the lock, so that two alterations reach the log in the order in which they were made.
@@ -560,22 +239,6 @@ mod tests {
             refused.map_err(|e| e.to_string()),
             Err("consumer.session.timeout.ms must be greater than consumer.heartbeat.interval.ms".to_owned())
         );
-    }
-
-    #[test]
-    fn a_share_group_begins_where_it_is_told() {
-        fn check(value: &str, expected: Option<OffsetReset>) {
-            let config = GroupConfig::new([("share.auto.offset.reset", value)], &Defaults::default());
-            assert_eq!(config.ok().map(|c| c.share_offset_reset(&Defaults::default())), expected, "{value}");
-        }
-        check("earliest", Some(OffsetReset::Earliest));
-        check("latest", Some(OffsetReset::Latest));
-        check("by_duration:P1DT2H3M4.5S", Some(OffsetReset::ByDuration(93_784_500)));
-        check("by_duration:PT0S", Some(OffsetReset::ByDuration(0)));
-        for wrong in ["by_duration:P", "by_duration:PT-1S", "by_duration:1D", "none", "by_duration:PT1S2"] {
-            check(wrong, None);
-        }
-        assert_eq!(GroupConfig::default().share_offset_reset(&Defaults::default()), OffsetReset::Latest);
     }
 
     #[test]
