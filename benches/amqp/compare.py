@@ -9,6 +9,7 @@ CPU time per message, and the latencies that PerfTest tells. What the rows are: 
 """
 
 import argparse
+import json
 import os
 import re
 import statistics
@@ -229,11 +230,24 @@ def latencies(lines):
     return [statistics.median(column) for column in columns]
 
 
+def append(path, name, row, results):
+    """What the runs of a row found, as ../results.py reads it."""
+    sides = {
+        server: {"values": [rate for rate, _, _ in runs], "cpu_us_per_message": statistics.median(cost for _, cost, _ in runs)}
+        for server, runs in results.items()
+        if runs
+    }
+    line = {"figure": name, "unit": "msg/s", "command": f"PerfTest {row.flags}", "sides": sides}
+    with path.open("a") as out:
+        print(json.dumps(line), file=out)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--perftest", required=True, help="PerfTest's directory")
     parser.add_argument("--secs", type=int, default=6, help="seconds of a run (6)")
     parser.add_argument("--runs", type=int, default=2, help="runs on each server (2)")
+    parser.add_argument("--out", type=Path, help="append a line of JSON for each row to this file, for ../results.py")
     parser.add_argument("arguments", nargs="+", metavar="NAME=HOST:PORT:PID | ROW")
     args = parser.parse_args()
     servers = []
@@ -255,6 +269,8 @@ def main():
                 except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
                     print(f"{name} {server.name}: {error}", file=sys.stderr)
                 time.sleep(0.5)
+        if args.out:
+            append(args.out, name, row, results)
         for server in servers:
             found = results[server.name]
             if not found:

@@ -8,6 +8,7 @@ times, and prints medians: requests answered per second, and the server's CPU ti
 """
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -47,6 +48,16 @@ def run(server, test, pipelined, options):
     return requests / (time.monotonic() - started), (cpu_us(pid) - before) / requests
 
 
+def append(path, name, command, seen):
+    """What the runs of a row found, as ../results.py reads it."""
+    sides = {}
+    for server, runs in seen.items():
+        rates, costs = zip(*runs)
+        sides[server] = {"values": rates, "cpu_us_per_message": statistics.median(costs)}
+    with open(path, "a") as out:
+        print(json.dumps({"figure": name, "unit": "msg/s", "command": command, "sides": sides}), file=out)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("servers", nargs="+", metavar="NAME=HOST:PORT:PID")
@@ -56,6 +67,7 @@ def main():
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--bytes", type=int, default=100)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--out", help="append a line of JSON for each row to this file, for ../results.py")
     options = parser.parse_args()
     servers = dict(given.split("=", 1) for given in options.servers)
     servers = {name: address.split(":") for name, address in servers.items()}
@@ -69,6 +81,8 @@ def main():
             cells = [map(statistics.median, zip(*seen[name])) for name in servers]
             row = "".join(f"{rate:18.0f}{cpu:9.2f}" for rate, cpu in map(tuple, cells))
             print(f"{test:12}{pipelined:4}" + row, flush=True)
+            if options.out:
+                append(options.out, f"{test}_P{pipelined}", f"redis-benchmark -t {test} -P {pipelined}", seen)
 
 
 if __name__ == "__main__":
