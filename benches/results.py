@@ -214,14 +214,15 @@ def page(figures, about, failed):
 
 def ten(figures):
     """The README's table."""
-    lines = [row("", "unit", "peer", "Warren", "factor"), "|---|---|---|---|---|"]
+    head = ["", "unit", "peer"] + [cell for side in WARREN.values() for cell in (side, "factor")]
+    lines = [row(*head), "|---" * len(head) + "|"]
     by_name = {figure.name: figure for figure in figures}
-    for name, text in TEN.items():
-        figure = by_name.get(name)
-        if figure and figure.peer and "warren" in figure.sides:
-            peer = f"{NAMES[figure.peer]} {number(figure.sides[figure.peer].median)}"
-            ours = figure.sides["warren"].median
-            lines.append(row(text, figure.unit, peer, number(ours), number(figure.factor("warren"))))
+    for figure, text in ((by_name[name], text) for name, text in TEN.items() if name in by_name):
+        cells = [text, figure.unit, f"{NAMES[figure.peer]} {number(figure.sides[figure.peer].median)}"]
+        for side in WARREN:
+            found = figure.sides.get(side)
+            cells += [number(found.median if found else None), number(figure.factor(side))]
+        lines.append(row(*cells))
     return lines
 
 
