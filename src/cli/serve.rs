@@ -130,9 +130,6 @@ impl Server {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        if config.lab.enabled {
-            tracing::warn!("this version has no lab yet: lab.enabled changes nothing");
-        }
         let started = clock.now();
         let opening = tokio::task::spawn_blocking({
             let (config, clock, runtime) = (config.clone(), clock.clone(), tokio::runtime::Handle::current());

@@ -30,7 +30,6 @@ pub struct Config {
     pub memory: Memory,
     pub users: Users,
     pub log: Log,
-    pub lab: Lab,
 }
 
 /// What concerns every door.
@@ -255,13 +254,6 @@ pub enum LogFormat {
     Compact,
     #[default]
     Full,
-}
-
-/// Control over time, faults and state, for tests.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Lab {
-    pub enabled: bool,
 }
 
 impl Default for Server {
