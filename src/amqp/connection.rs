@@ -23,7 +23,7 @@ use std::{
 };
 
 use super::{
-    Settings,
+    Door, Settings,
     channel::{Content, Phase as ChannelPhase, Publish},
     fault::{Fault, Level, Reply},
     handle,
@@ -116,18 +116,12 @@ struct Heartbeat {
 impl Connection {
     /// A connection that a client has just opened.
     #[must_use]
-    pub fn new(
-        broker: Arc<Broker>,
-        settings: Arc<Settings>,
-        peer: SocketAddr,
-        local: SocketAddr,
-        now: Instant,
-    ) -> Self {
-        broker.core.meters.connections_opened.add(1);
-        let until = now + settings.handshake_timeout;
+    pub fn new(door: &Door, peer: SocketAddr, local: SocketAddr, now: Instant) -> Self {
+        door.broker.core.meters.connections_opened.add(1);
+        let until = now + door.settings.handshake_timeout;
         Self {
-            broker,
-            settings,
+            broker: door.broker.clone(),
+            settings: door.settings.clone(),
             peer,
             local,
             output: Output::default(),

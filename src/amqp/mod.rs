@@ -1,7 +1,7 @@
 //! The AMQP door: AMQP 0-9-1 as RabbitMQ speaks it.
 //!
-//! `wire/` turns bytes into methods and back, `connection.rs` holds the protocol's state without a socket or a timer,
-//! `handle/` calls the core, `fault.rs` has every reply text. Nothing here knows another door.
+//! [`connection`] holds the protocol's state without a socket or a timer, [`handle`] calls the core, one class per file,
+//! [`wire`] turns bytes into methods and back, [`fault`] has every reply text. Nothing here knows another door.
 
 pub mod channel;
 pub mod channels;
@@ -17,15 +17,14 @@ pub mod prefetch;
 pub mod publish;
 pub mod ranges;
 pub mod session;
-pub mod wire;
-
 #[cfg(test)]
 mod tests;
+pub mod wire;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use self::login::Credentials;
-use crate::broker::profile::Profile;
+use crate::broker::{Broker, profile::Profile};
 
 /// The limits and names of the door.
 #[derive(Debug, Clone)]
@@ -68,5 +67,18 @@ impl Settings {
             consumer_tick: Duration::from_secs(60),
             cluster_name: "rabbit@localhost".to_owned(),
         }
+    }
+}
+
+/// What all connections of the door share.
+pub struct Door {
+    pub broker: Arc<Broker>,
+    pub settings: Arc<Settings>,
+}
+
+impl Door {
+    #[must_use]
+    pub fn new(broker: Arc<Broker>, settings: Settings) -> Arc<Self> {
+        Arc::new(Self { broker, settings: Arc::new(settings) })
     }
 }

@@ -216,21 +216,14 @@ impl World {
                 doors.spawn(http::serve(bound, router, self.shutdown.clone(), self.grace()));
             }
             Door::Amqp => {
-                let (broker, settings) =
-                    (self.broker.clone(), Arc::new(settings::amqp(&self.config, self.broker.core.profile)));
+                let settings = settings::amqp(&self.config, self.broker.core.profile);
+                let shared = amqp::Door::new(self.broker.clone(), settings);
                 let clock = self.clock.clone();
                 let open = move |ends: Ends| {
-                    amqp::connection::Connection::new(
-                        broker.clone(),
-                        settings.clone(),
-                        ends.peer,
-                        ends.local,
-                        clock.now(),
-                    )
+                    amqp::connection::Connection::new(&shared, ends.peer, ends.local, clock.now())
                 };
-                doors.spawn(
-                    bound.serve(self.listening(door, sockets_max(self.config.amqp.connections_max)), open),
-                );
+                let sockets_max = sockets_max(self.config.amqp.connections_max);
+                doors.spawn(bound.serve(self.listening(door, sockets_max), open));
             }
             Door::Kafka => {
                 let shared = kafka::Door::new(

@@ -116,7 +116,7 @@ impl Client {
     pub(super) fn connect(world: &World) -> Self {
         let address = ([127, 0, 0, 1], 5672).into();
         let now = world.clock.now();
-        let connection = Connection::new(world.broker.clone(), world.amqp.clone(), address, address, now);
+        let connection = Connection::new(&world.amqp, address, address, now);
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         let mut client = Self {
             connection,

@@ -34,7 +34,7 @@ pub(super) struct World {
     pub(super) clock: Clock,
     pub(super) store: Store,
     pub(super) broker: Arc<Broker>,
-    pub(super) amqp: Arc<amqp::Settings>,
+    pub(super) amqp: Arc<amqp::Door>,
     options: Options,
     /// What the bodies of this run are like: large ones make queues page.
     pub(super) padding_max: usize,
@@ -50,7 +50,7 @@ impl World {
         let clock = Clock::manual(START_MS);
         let store = Store::manual(options.clone());
         let broker = recover(&store, &clock, &mut rng);
-        let amqp = Arc::new(crate::amqp::Settings::of(broker.core.profile));
+        let amqp = door(&broker);
         Self { rng, clock, store, broker, amqp, options, padding_max, life: 0 }
     }
 
@@ -132,6 +132,7 @@ impl World {
         self.store = Store::open_on(image, self.options.clone()).expect("what a crash leaves can be opened");
         let before = Arc::downgrade(&self.broker.core);
         self.broker = recover(&self.store, &self.clock, &mut self.rng);
+        self.amqp = door(&self.broker);
         assert_eq!(before.strong_count(), 0, "something holds the broker that was, for ever");
     }
 }
@@ -141,6 +142,10 @@ impl Drop for World {
     fn drop(&mut self) {
         self.store.abandon();
     }
+}
+
+fn door(broker: &Arc<Broker>) -> Arc<amqp::Door> {
+    amqp::Door::new(broker.clone(), amqp::Settings::of(broker.core.profile))
 }
 
 /// Small segments and turns, so that a short run meets the end of many.

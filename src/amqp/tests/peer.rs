@@ -15,7 +15,7 @@ use bytes::BytesMut;
 use super::bytes::{login, open};
 use crate::{
     amqp::{
-        Settings,
+        Door, Settings,
         connection::Connection,
         wire::{
             Method,
@@ -80,8 +80,9 @@ impl World {
     /// A connection that has said nothing.
     pub(super) fn stranger(&self) -> Peer {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let (now, settings) = (self.clock.now(), Arc::new(Settings::of(self.broker.core.profile)));
-        let connection = Connection::new(self.broker.clone(), settings, address, address, now);
+        let now = self.clock.now();
+        let door = Door::new(self.broker.clone(), Settings::of(self.broker.core.profile));
+        let connection = Connection::new(&door, address, address, now);
         let woken = Arc::<Woken>::default();
         Peer { connection, input: BytesMut::new(), now, woken, clock: self.clock.clone(), ended: false }
     }
