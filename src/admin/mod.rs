@@ -1,38 +1,22 @@
 //! The admin door: RabbitMQ's management HTTP API for what exists, our own `/api/streams`, and the metrics page.
 //!
-//! [`routes::ROUTES`] is the table of everything it answers. What it shows of the broker comes through
-//! [`source::Source`], what it changes goes to the `Broker`; sockets and limits are `net::http`'s.
+//! [`routes::ROUTES`] is the table of everything it answers, [`handle`] answers one subject per file, [`fault`] has the
+//! core's refusals in the API's words. What it shows of the broker comes through [`source::Source`], what it changes goes to
+//! the `Broker`; sockets and limits are `net::http`'s.
 
 pub mod body;
-pub mod definitions;
+pub mod fault;
 pub mod guard;
+pub mod handle;
 pub mod json;
 pub mod listing;
 pub mod live;
 pub mod rates;
-pub mod refused;
 pub mod request;
 pub mod routes;
 pub mod source;
-
-mod bindings;
-mod clients;
-mod exchanges;
-mod groups;
-mod health;
-mod limits;
-mod messages;
-mod node;
-mod overview;
-mod parameters;
-mod permissions;
-mod policies;
-mod queues;
-mod streams;
-mod super_streams;
-mod topology;
-mod users;
-mod vhosts;
+#[cfg(test)]
+mod tests;
 
 use std::{
     net::SocketAddr,
@@ -177,6 +161,3 @@ async fn metrics_page(Extract(state): Extract<Arc<State>>, method: Method, uri: 
     };
     reply.into_response()
 }
-
-#[cfg(test)]
-mod tests;

@@ -13,7 +13,7 @@ use axum::{
 use serde_json::{Value, json};
 
 use crate::{
-    admin::{State, refused, source::Principal},
+    admin::{State, fault, source::Principal},
     broker::{Pending, auth::User, refusal::Access, vhost::Vhost},
 };
 
@@ -46,7 +46,7 @@ impl Request {
     /// The route's vhost itself, for what changes something in it.
     pub fn open_vhost(&self) -> Result<Arc<Vhost>, Reply> {
         let name = self.parameter(0);
-        let vhost = self.state.broker.vhost(name).map_err(|_| refused::not_found("vhost_not_found"))?;
+        let vhost = self.state.broker.vhost(name).map_err(|_| fault::not_found("vhost_not_found"))?;
         let enters = self.user().is_some_and(|user| user.enters(name));
         if enters || self.principal.is_administrator() {
             Ok(vhost)

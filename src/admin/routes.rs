@@ -5,11 +5,12 @@
 use axum::http::Method;
 
 use crate::admin::{
-    bindings, clients, definitions, exchanges, groups, health, limits, messages, node, overview, parameters,
-    permissions, policies, queues,
+    handle::{
+        bindings, clients, definitions, exchanges, groups, health, limits, messages, node, overview,
+        parameters, permissions, policies, queues, streams, super_streams, topology, users, vhosts,
+    },
     request::{Change, Reply, Request},
     source::Later,
-    streams, super_streams, topology, users, vhosts,
 };
 
 /// One line of the table.

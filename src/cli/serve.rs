@@ -285,7 +285,7 @@ impl World {
 /// Imports definitions, and waits until they last: doors open on what the file says.
 async fn load_definitions(broker: &Arc<Broker>, path: &std::path::Path) -> Result<(), StartError> {
     let failed = |reason: String| StartError::Definitions { path: path.display().to_string(), reason };
-    let pending = admin::definitions::load(broker, path).map_err(failed)?;
+    let pending = admin::handle::definitions::load(broker, path).map_err(failed)?;
     if let Some(ticket) = pending {
         broker.core.store.durable(ticket).await.map_err(|error| failed(error.to_string()))?;
     }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::{
     admin::{
         body::fits,
-        refused,
+        fault,
+        json::table,
         request::{Change, Done, Reply, Request},
     },
     broker::{
@@ -49,7 +50,7 @@ pub(crate) fn unlocked(vhost: &Vhost, name: &str) -> Result<Named, Reply> {
     let found = find(vhost, name).ok_or_else(Reply::not_found)?;
     match &found {
         Named::Queue(queue) if queue.options.exclusive.is_some() => {
-            Err(refused::reply(&Refusal::Locked(name.to_owned()), &vhost.name))
+            Err(fault::reply(&Refusal::Locked(name.to_owned()), &vhost.name))
         }
         Named::Queue(_) | Named::Stream(_) | Named::List(_) => Ok(found),
     }
@@ -110,7 +111,7 @@ pub(crate) fn put(request: &Request) -> Change {
         request.allow(Access::Read, &vhost.name, name)?;
         request.allow(Access::Write, &vhost.name, &String::from_utf8_lossy(exchange))?;
     }
-    Done::put(declare(&vhost, name, given).map_err(|refusal| refused::reply(&refusal, &vhost.name))?)
+    Done::put(declare(&vhost, name, given).map_err(|refusal| fault::reply(&refusal, &vhost.name))?)
 }
 
 /// `DELETE /api/queues/:vhost/:queue`, with `if-empty` and `if-unused`.
@@ -124,7 +125,7 @@ pub(crate) fn delete(request: &Request) -> Change {
         Named::Stream(topic) => vhost.delete_stream_queue(&topic).map(|pending| (0, pending)),
         Named::List(list) => list.delete(asked("if-unused"), asked("if-empty")),
     };
-    let (_, pending) = deleted.map_err(|refusal| refused::reply(&refusal, &vhost.name))?;
+    let (_, pending) = deleted.map_err(|refusal| fault::reply(&refusal, &vhost.name))?;
     Done::nothing(pending)
 }
 
@@ -167,13 +168,13 @@ pub(crate) fn definitions(vhost: &Vhost) -> Vec<Value> {
         rows.push(json!({
             "name": &*queue.name, "vhost": &*vhost.name, "durable": true,
             "auto_delete": queue.options.auto_delete,
-            "arguments": super::json::table(&queue.options.arguments),
+            "arguments": table(&queue.options.arguments),
         }));
     }
     for (name, arguments) in vhost.defined_streams() {
         rows.push(json!({
             "name": &*name, "vhost": &*vhost.name, "durable": true, "auto_delete": false,
-            "arguments": super::json::table(&arguments),
+            "arguments": table(&arguments),
         }));
     }
     rows.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));

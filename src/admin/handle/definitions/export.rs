@@ -3,7 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::{
-    admin::{State, bindings, exchanges, json::json_of, parameters, permissions, policies, queues, users},
+    admin::{
+        State,
+        handle::{bindings, exchanges, parameters, permissions, policies, queues, users},
+        json::json_of,
+    },
     broker::{policy::Sort, vhost::Vhost},
 };
 

@@ -7,8 +7,8 @@ use crate::{
     admin::{
         State,
         body::Body,
+        handle::overview::with_stats,
         listing::{list, one},
-        overview::with_stats,
         request::{Change, Done, Reply, Request},
         source::VhostRow,
     },

@@ -9,7 +9,10 @@ use serde_json::Value;
 pub use import::{ImportError, import};
 
 use crate::{
-    admin::request::{Change, Done, Reply, Request},
+    admin::{
+        fault,
+        request::{Change, Done, Reply, Request},
+    },
     broker::Broker,
 };
 
@@ -37,7 +40,7 @@ pub(crate) fn post_vhost(request: &Request) -> Change {
     let document = document(request)?;
     let name = request.parameter(0);
     if request.state.broker.vhost(name).is_err() {
-        return Err(super::refused::not_found("vhost_not_found"));
+        return Err(fault::not_found("vhost_not_found"));
     }
     done(import(&request.state.broker, &document, Some(name)))
 }

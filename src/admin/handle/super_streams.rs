@@ -2,7 +2,7 @@
 
 use crate::{
     admin::{
-        refused,
+        fault,
         request::{Change, Done, Reply, Request},
     },
     broker::refusal::Access,
@@ -29,7 +29,7 @@ pub(crate) fn put(request: &Request) -> Change {
     }
     request.allow(Access::Configure, &vhost.name, name)?;
     let declared = vhost.declare_super_stream(name, partitions, &arguments);
-    Done::put((true, declared.map_err(|refusal| refused::reply(&refusal, &vhost.name))?))
+    Done::put((true, declared.map_err(|refusal| fault::reply(&refusal, &vhost.name))?))
 }
 
 /// `DELETE /api/stream/super-streams/:vhost/:name`.

@@ -9,10 +9,12 @@ use serde_json::{Map, Value, json};
 use crate::{
     admin::{
         body::{Body, base64},
-        exchanges::real_name,
+        fault,
+        handle::{
+            exchanges::real_name,
+            queues::{self, Named},
+        },
         json::{table, table_of},
-        queues::{self, Named},
-        refused,
         request::{Reply, Request},
         source::Later,
     },
@@ -76,7 +78,7 @@ fn publish_one(request: &Request) -> Result<(bool, Arc<Outlet>), Reply> {
         publisher.publish_copies(now_ms, &publish, (&asked.keys, &asked.hidden), headers, body)
     };
     let routed = routed.map_err(|refusal| {
-        let text = refused::text(&refusal, &vhost.name);
+        let text = fault::text(&refusal, &vhost.name);
         let code = if text.starts_with("no ") { "404 NOT_FOUND" } else { "403 ACCESS_REFUSED" };
         Reply::bad_request(&format!("{code} - {text}"))
     })?;
@@ -304,7 +306,7 @@ impl Drop for Taken {
 fn the_queue(vhost: &Vhost, name: &str) -> Result<Arc<Queue>, Reply> {
     match queues::find(vhost, name) {
         Some(Named::Queue(queue)) if queue.options.exclusive.is_some() => {
-            let text = refused::text(&Refusal::Locked(name.to_owned()), &vhost.name);
+            let text = fault::text(&Refusal::Locked(name.to_owned()), &vhost.name);
             Err(Reply::bad_request(&format!("405 RESOURCE_LOCKED - {text}")))
         }
         Some(Named::Queue(queue)) => Ok(queue),
@@ -316,7 +318,7 @@ fn the_queue(vhost: &Vhost, name: &str) -> Result<Arc<Queue>, Reply> {
             "540 NOT_IMPLEMENTED - getting over HTTP not supported by list queue '{name}' in vhost '{}'",
             vhost.name
         ))),
-        None => Err(refused::not_found(&format!("NOT_FOUND - no queue '{name}' in vhost '{}'", vhost.name))),
+        None => Err(fault::not_found(&format!("NOT_FOUND - no queue '{name}' in vhost '{}'", vhost.name))),
     }
 }
 

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::{
     admin::{
         body::{Body, fits},
+        fault,
         json::table,
-        refused,
         request::{Change, Done, Reply, Request},
     },
     broker::{exchange::ExchangeOptions, refusal::Access, vhost::Vhost},
@@ -42,7 +42,7 @@ pub(crate) fn put(request: &Request) -> Change {
         request.allow(Access::Write, &vhost.name, alternate)?;
     }
     let declared = vhost.declare_exchange(name, options);
-    let pending = declared.map_err(|refusal| refused::reply(&refusal, &vhost.name))?;
+    let pending = declared.map_err(|refusal| fault::reply(&refusal, &vhost.name))?;
     Done::put((!existed, pending))
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn delete(request: &Request) -> Change {
     }
     request.allow(Access::Configure, &vhost.name, name)?;
     let deleted = vhost.delete_exchange(name, request.query.value("if-unused") == Some("true"));
-    Done::nothing(deleted.map_err(|refusal| refused::reply(&refusal, &vhost.name))?)
+    Done::nothing(deleted.map_err(|refusal| fault::reply(&refusal, &vhost.name))?)
 }
 
 /// Exchanges as definitions have them: those that last and that somebody declared.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     admin::{
         body::{Body, base64},
+        handle::limits::user_limits,
         listing::{list, one},
         request::{Change, Done, Reply, Request},
     },
@@ -89,7 +90,7 @@ pub(crate) fn set(broker: &Broker, name: &str, body: &Body) -> Result<(bool, Pen
     }
     let mut limits = None;
     if let Some(Value::Object(given)) = body.0.get("limits") {
-        limits = Some(super::limits::user_limits(given).map_err(Value::String)?);
+        limits = Some(user_limits(given).map_err(Value::String)?);
     }
     let (password, scram) = match given {
         Given::Clear(password) => (Password::new(&password), Some(scram::credentials(&password))),

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::{
     admin::{
+        fault,
         json::{json_of, value_of},
         listing::{list, one},
-        refused,
         request::{Change, Done, Reply, Request},
     },
     broker::{Broker, parameters::Parameter},
@@ -72,7 +72,7 @@ pub(crate) fn put(request: &Request) -> Change {
     let (component, vhost, name) = (request.parameter(0), request.parameter(1), request.parameter(2));
     may_set(request, component)?;
     let set = request.state.broker.set_parameter(vhost, component, name, &value);
-    Done::put(set.map_err(|refusal| refused::parameter(&refusal))?)
+    Done::put(set.map_err(|refusal| fault::parameter(&refusal))?)
 }
 
 /// `DELETE /api/parameters/:component/:vhost/:name`.
@@ -80,7 +80,7 @@ pub(crate) fn delete(request: &Request) -> Change {
     let (component, vhost, name) = (request.parameter(0), request.parameter(1), request.parameter(2));
     may_set(request, component)?;
     let cleared = request.state.broker.clear_parameter(vhost, component, name);
-    Done::deleted(Some(cleared.map_err(|refusal| refused::parameter(&refusal))?))
+    Done::deleted(Some(cleared.map_err(|refusal| fault::parameter(&refusal))?))
 }
 
 /// Limits and operator policies are not for policymakers, by whatever path.

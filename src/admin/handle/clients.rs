@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::admin::{
     State,
+    handle::overview::{plain, with_stats},
     listing::{list, one},
-    overview::{plain, with_stats},
     request::{Reply, Request},
     source::{ChannelRow, ConnectionRow, Principal},
 };

@@ -9,8 +9,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     admin::{
-        bindings, body::Body, exchanges, json::value_of, permissions, policies, queues, refused, users,
-        vhosts,
+        body::Body,
+        fault,
+        handle::{bindings, exchanges, permissions, policies, queues, users, vhosts},
+        json::value_of,
     },
     broker::{Broker, Pending, parameters::ParameterRefusal, policy::Sort, refusal::Refusal, vhost::Vhost},
     data::value::{Table, Value as AmqpValue},
@@ -119,7 +121,7 @@ impl Importer<'_> {
         let set = self.broker.set_parameter(&vhost.name, component, &name, &value_of(value));
         set.map(|(_, pending)| pending).map_err(|refusal| match refusal {
             ParameterRefusal::Invalid(text) => {
-                json!(format!("{} ({}/{name})", refused::validation(&text), vhost.name)).into()
+                json!(format!("{} ({}/{name})", fault::validation(&text), vhost.name)).into()
             }
             ParameterRefusal::NoVhost => json!(["no_such_vhost", &*vhost.name]).into(),
             ParameterRefusal::NotFound => json!("not_found").into(),
@@ -157,7 +159,7 @@ impl Importer<'_> {
         }
         let Some((partitions, arguments)) = self.partitions(&vhost, &name) else { return Ok(None) };
         let declared = vhost.declare_super_stream(&name, partitions, &arguments);
-        declared.map_err(|refusal| json!(refused::text(&refusal, &vhost.name)).into())
+        declared.map_err(|refusal| json!(fault::text(&refusal, &vhost.name)).into())
     }
 
     /// The partitions of a super stream that is to be made: streams `name-0`, `name-1`, … with the same arguments, each
@@ -205,7 +207,7 @@ impl Importer<'_> {
             arguments: row.arguments().map_err(|reply| ImportError(reply.reason()))?,
         };
         let declared = queues::declare(&vhost, &name, given);
-        Ok(declared.map_err(|refusal| json!(refused::text(&refusal, &vhost.name)))?.1)
+        Ok(declared.map_err(|refusal| json!(fault::text(&refusal, &vhost.name)))?.1)
     }
 
     fn exchange(&self, row: &Body) -> Outcome {
@@ -215,13 +217,13 @@ impl Importer<'_> {
         }
         let options = exchanges::options(row).map_err(|reply| ImportError(reply.reason()))?;
         let declared = vhost.declare_exchange(&name, options);
-        declared.map_err(|refusal| json!(refused::text(&refusal, &vhost.name)).into())
+        declared.map_err(|refusal| json!(fault::text(&refusal, &vhost.name)).into())
     }
 
     fn binding(&self, row: &Body) -> Outcome {
         let vhost = self.vhost_of(row)?;
         let text = |name: &str| row.text_or_empty(name);
-        let refuse = |refusal: Refusal| ImportError(json!(refused::text(&refusal, &vhost.name)));
+        let refuse = |refusal: Refusal| ImportError(json!(fault::text(&refusal, &vhost.name)));
         let target =
             bindings::target(&vhost, &text("destination_type"), &text("destination")).map_err(refuse)?;
         let arguments = row.arguments().map_err(|reply| ImportError(reply.reason()))?;

@@ -4,9 +4,9 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     admin::{
+        fault,
         json::{table, value_of},
         listing::{list, one},
-        refused,
         request::{Change, Done, Reply, Request},
     },
     broker::{
@@ -54,7 +54,7 @@ fn put(request: &Request, sort: Sort) -> Change {
     let vhost = request.open_policies()?;
     let value = value_of(&Value::Object(fields(&body.0)));
     let set = request.state.broker.set_parameter(&vhost, sort.component(), request.parameter(1), &value);
-    Done::put(set.map_err(|refusal| refused::parameter(&refusal))?)
+    Done::put(set.map_err(|refusal| fault::parameter(&refusal))?)
 }
 
 /// The fields that make a policy.
@@ -70,7 +70,7 @@ pub(crate) fn fields(map: &Map<String, Value>) -> Map<String, Value> {
 fn delete(request: &Request, sort: Sort) -> Change {
     let vhost = request.open_policies()?;
     let cleared = request.state.broker.clear_parameter(&vhost, sort.component(), request.parameter(1));
-    Done::deleted(Some(cleared.map_err(|refusal| refused::parameter(&refusal))?))
+    Done::deleted(Some(cleared.map_err(|refusal| fault::parameter(&refusal))?))
 }
 
 impl Request {
@@ -78,7 +78,7 @@ impl Request {
     pub(crate) fn open_policies(&self) -> Result<String, Reply> {
         let name = self.parameter(0);
         if self.state.broker.vhost(name).is_err() {
-            return Err(refused::not_found("vhost_not_found"));
+            return Err(fault::not_found("vhost_not_found"));
         }
         if self.sees(name) {
             Ok(name.to_owned())

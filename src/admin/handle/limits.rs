@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     admin::{
+        fault,
         json::{table_of, value_of},
         listing::list,
-        refused,
         request::{Change, Done, Reply, Request},
     },
     broker::{
@@ -48,8 +48,7 @@ pub(crate) fn put_vhost_limit(request: &Request) -> Change {
     let vhost = request.open_vhost()?;
     let value = value_of(body.0.get("value").unwrap_or(&Value::Null));
     let one = Table(vec![(request.parameter(1).to_owned(), value)]);
-    let set =
-        VhostLimits::from_table(&one).map_err(|text| Reply::bad_request(&refused::validation(&text)))?;
+    let set = VhostLimits::from_table(&one).map_err(|text| Reply::bad_request(&fault::validation(&text)))?;
     let mut limits = vhost.settings.limits.read().clone().unwrap_or_default();
     limits.0.extend(set.0);
     Done::nothing(vhost.set_limits(limits).1)

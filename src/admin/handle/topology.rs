@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::admin::{
     State,
+    handle::overview::{plain, with_rates, with_stats},
     listing::{list, one},
-    overview::{plain, with_rates, with_stats},
     request::{Reply, Request},
     source::{ExchangeRow, QueueRow},
 };

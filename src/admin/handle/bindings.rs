@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 
 use crate::{
     admin::{
-        exchanges::real_name,
+        fault,
+        handle::{
+            exchanges::real_name,
+            queues::{self, Named},
+        },
         json::{properties_key, quote, table},
         listing::{list, one},
-        queues::{self, Named},
-        refused,
         request::{Change, Done, Reply, Request},
         source::BindingRow,
     },
@@ -59,7 +61,7 @@ struct Ends {
 fn ends(request: &Request) -> Result<Ends, Reply> {
     request.vhost()?;
     let vhost = request.state.broker.vhost(request.parameter(0)).map_err(|_| Reply::not_found())?;
-    let refuse = |refusal| refused::reply(&refusal, &vhost.name);
+    let refuse = |refusal| fault::reply(&refusal, &vhost.name);
     let source = vhost.exchange(real_name(request.parameter(1))).map_err(refuse)?;
     let target = target(&vhost, request.parameter(2), real_name(request.parameter(3))).map_err(refuse)?;
     Ok(Ends { source, target, vhost })
@@ -110,7 +112,7 @@ pub(crate) fn post(request: &Request) -> Change {
     let properties = properties_key(&key, &arguments);
     let location = format!("{}/{}", quote(target.name()), quote(&properties));
     let bound = bind(&vhost, &source.name, target, &key, arguments);
-    let pending = bound.map_err(|refusal| refused::reply(&refusal, &vhost.name))?;
+    let pending = bound.map_err(|refusal| fault::reply(&refusal, &vhost.name))?;
     Ok(Done { pending, reply: Reply::created_at(location) })
 }
 
@@ -128,7 +130,7 @@ pub(crate) fn delete(request: &Request) -> Change {
     let binding = found.ok_or_else(Reply::not_found)?;
     allow(request, &vhost, &source, &target, &binding.routing_key)?;
     let unbound = vhost.unbind(&source.name, &binding.id());
-    Done::nothing(unbound.map_err(|refusal| refused::reply(&refusal, &vhost.name))?)
+    Done::nothing(unbound.map_err(|refusal| fault::reply(&refusal, &vhost.name))?)
 }
 
 fn allow(
