@@ -1,6 +1,6 @@
 module warren.invalid/compat-zmq
 
-go 1.26.0
+go 1.22
 
 require github.com/go-zeromq/zmq4 v0.17.0
 
