@@ -1,7 +1,7 @@
 //! `x-local-random`: each message goes to one of the classic queues bound, chosen by chance (RabbitMQ 4.0). All queues
 //! are local to the one node there is.
 
-use super::{Binding, Envelope, Route, Target, members::Members};
+use super::{Binding, Route, Target, random::Random};
 use crate::{
     broker::refusal::Refusal,
     data::{
@@ -10,52 +10,32 @@ use crate::{
     },
 };
 
-#[derive(Debug, Default)]
-struct LocalRandom(Members);
-
 /// A local random exchange without bindings.
 ///
 /// # Errors
 /// None.
 pub fn open(_: &Table) -> Result<Box<dyn Route>, Refusal> {
-    Ok(Box::<LocalRandom>::default())
+    Ok(Random::of(check))
 }
 
-impl Route for LocalRandom {
-    fn check(&self, binding: &Binding) -> Result<(), Refusal> {
-        if !binding.routing_key.is_empty() {
-            let key = &binding.routing_key;
-            return Err(Refusal::Binding(format!("Non empty binding '{key}' key not permitted")));
+/// Classic queues only, and by no key.
+fn check(binding: &Binding) -> Result<(), Refusal> {
+    if !binding.routing_key.is_empty() {
+        let key = &binding.routing_key;
+        return Err(Refusal::Binding(format!("Non empty binding '{key}' key not permitted")));
+    }
+    let kind = match &binding.target {
+        Target::Exchange(_) => return Err(Refusal::Binding("Destination not found".to_owned())),
+        Target::Topic(_) => "stream".to_owned(),
+        Target::Queue(queue) => {
+            let kind = queue.options.arguments.field("x-queue-type").and_then(Value::octets);
+            kind.map_or_else(|| "classic".to_owned(), term::text)
         }
-        let kind = match &binding.target {
-            Target::Exchange(_) => return Err(Refusal::Binding("Destination not found".to_owned())),
-            Target::Topic(_) => "stream".to_owned(),
-            Target::Queue(queue) => {
-                let kind = queue.options.arguments.field("x-queue-type").and_then(Value::octets);
-                kind.map_or_else(|| "classic".to_owned(), term::text)
-            }
-        };
-        if kind == "classic" {
-            return Ok(());
-        }
-        Err(Refusal::Binding(format!("Queue type rabbit_{kind}_queue not valid for this exchange type")))
+    };
+    if kind == "classic" {
+        return Ok(());
     }
-
-    fn bind(&mut self, binding: &Binding) {
-        self.0.insert(binding);
-    }
-
-    fn unbind(&mut self, binding: &Binding, _: bool) {
-        self.0.remove(binding);
-    }
-
-    fn route(&self, _: &Envelope<'_>, targets: &mut Vec<Target>) {
-        targets.extend(self.0.any().cloned());
-    }
-
-    fn by_key(&self) -> bool {
-        false
-    }
+    Err(Refusal::Binding(format!("Queue type rabbit_{kind}_queue not valid for this exchange type")))
 }
 
 #[cfg(test)]

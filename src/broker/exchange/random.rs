@@ -3,28 +3,42 @@
 use super::{Binding, Envelope, Route, Target, members::Members};
 use crate::{broker::refusal::Refusal, data::value::Table};
 
-#[derive(Debug, Default)]
-struct Random(Members);
+/// One of the bindings by chance, of those that its check lets in.
+#[derive(Debug)]
+pub(super) struct Random {
+    members: Members,
+    check: fn(&Binding) -> Result<(), Refusal>,
+}
+
+impl Random {
+    pub(super) fn of(check: fn(&Binding) -> Result<(), Refusal>) -> Box<dyn Route> {
+        Box::new(Self { members: Members::default(), check })
+    }
+}
 
 /// A random exchange without bindings.
 ///
 /// # Errors
 /// None.
 pub fn open(_: &Table) -> Result<Box<dyn Route>, Refusal> {
-    Ok(Box::<Random>::default())
+    Ok(Random::of(|_| Ok(())))
 }
 
 impl Route for Random {
+    fn check(&self, binding: &Binding) -> Result<(), Refusal> {
+        (self.check)(binding)
+    }
+
     fn bind(&mut self, binding: &Binding) {
-        self.0.insert(binding);
+        self.members.insert(binding);
     }
 
     fn unbind(&mut self, binding: &Binding, _: bool) {
-        self.0.remove(binding);
+        self.members.remove(binding);
     }
 
     fn route(&self, _: &Envelope<'_>, targets: &mut Vec<Target>) {
-        targets.extend(self.0.any().cloned());
+        targets.extend(self.members.any().cloned());
     }
 
     fn by_key(&self) -> bool {
