@@ -1,6 +1,9 @@
 //! Hashes.
 
-use super::generic::{Scan, tell_scan};
+use super::{
+    generic::{Scan, tell_scan},
+    parts,
+};
 use crate::{
     broker::keyspace::fields::Hash,
     data::long_double::LongDouble,
@@ -87,18 +90,11 @@ pub fn hvals(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 }
 
 pub fn hdel(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let (db, key, fields) = (call.db(), call.argument(0), call.rest(1));
-    let removed = call.keys.change(db, key, |hash: &mut Hash, slots| {
-        fields.iter().filter(|field| hash.remove(field, slots)).count()
-    })?;
-    call.reply.count(removed.unwrap_or(0));
-    Ok(())
+    parts::remove(call, Hash::remove)
 }
 
 pub fn hlen(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let hash = call.keys.get::<Hash>(call.client.db, call.argument(0))?;
-    call.reply.count(hash.map_or(0, Hash::len));
-    Ok(())
+    parts::count(call, Hash::len)
 }
 
 pub fn hexists(call: &mut Call<'_, '_>) -> Result<(), Fault> {

@@ -1,6 +1,8 @@
 //! Lists. What waits for an element is in `blocking.rs`.
 
 pub use super::blocking::{blmove, blmpop, blpop, brpop, brpoplpush};
+
+use super::parts;
 use crate::{
     broker::list::{End, List, Search, Side},
     redis::{call::Call, client::end, fault::Fault, wire::number::integer},
@@ -136,9 +138,7 @@ pub(super) fn pop_of_any(call: &mut Call<'_, '_>, asked: &ManyKeys<'_>) -> Resul
 }
 
 pub fn llen(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let len = call.keys.get::<List>(call.client.db, call.argument(0))?.map_or(0, List::len);
-    call.reply.count(len);
-    Ok(())
+    parts::count(call, List::len)
 }
 
 pub fn lrange(call: &mut Call<'_, '_>) -> Result<(), Fault> {

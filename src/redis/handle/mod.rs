@@ -8,6 +8,7 @@ pub mod generic;
 pub mod hash;
 pub mod inspect;
 pub mod list;
+mod parts;
 pub mod pubsub;
 pub mod script;
 pub mod server;

@@ -1,6 +1,9 @@
 //! Sets.
 
-use super::generic::{Scan, tell_scan};
+use super::{
+    generic::{Scan, tell_scan},
+    parts,
+};
 use crate::{
     broker::keyspace::fields::Set,
     redis::{call::Call, fault::Fault, wire::number::integer},
@@ -16,12 +19,7 @@ pub fn sadd(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 }
 
 pub fn srem(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let (db, key, members) = (call.db(), call.argument(0), call.rest(1));
-    let removed = call.keys.change(db, key, |set: &mut Set, slots| {
-        members.iter().filter(|member| set.remove(member, slots)).count()
-    })?;
-    call.reply.count(removed.unwrap_or(0));
-    Ok(())
+    parts::remove(call, Set::remove)
 }
 
 pub fn smembers(call: &mut Call<'_, '_>) -> Result<(), Fault> {
@@ -46,9 +44,7 @@ pub fn smismember(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 }
 
 pub fn scard(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let set = call.keys.get::<Set>(call.client.db, call.argument(0))?;
-    call.reply.count(set.map_or(0, Set::len));
-    Ok(())
+    parts::count(call, Set::len)
 }
 
 /// `SPOP key [count]`: the oldest ones, which is as good as any.

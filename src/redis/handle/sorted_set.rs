@@ -2,7 +2,10 @@
 
 use std::ops::Bound;
 
-use super::generic::{Scan, tell_scan};
+use super::{
+    generic::{Scan, tell_scan},
+    parts,
+};
 use crate::{
     broker::{
         keyspace::sorted::{Scores, Sorted},
@@ -126,18 +129,11 @@ pub fn zincrby(call: &mut Call<'_, '_>) -> Result<(), Fault> {
 }
 
 pub fn zrem(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let (db, key, members) = (call.db(), call.argument(0), call.rest(1));
-    let removed = call.keys.change(db, key, |sorted: &mut Sorted, slots| {
-        members.iter().filter(|member| sorted.remove(member, slots)).count()
-    })?;
-    call.reply.count(removed.unwrap_or(0));
-    Ok(())
+    parts::remove(call, Sorted::remove)
 }
 
 pub fn zcard(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let sorted = call.keys.get::<Sorted>(call.client.db, call.argument(0))?;
-    call.reply.count(sorted.map_or(0, Sorted::len));
-    Ok(())
+    parts::count(call, Sorted::len)
 }
 
 pub fn zscore(call: &mut Call<'_, '_>) -> Result<(), Fault> {

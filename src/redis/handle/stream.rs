@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{
     blocking::ask_again,
+    parts,
     stream_group::{deliver_new, pending_of},
 };
 use crate::{
@@ -201,9 +202,7 @@ fn mirror(call: &Call<'_, '_>, id: Id, fields: &[&[u8]]) -> Result<(), Fault> {
 }
 
 pub fn xlen(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-    let stream = call.keys.get::<Stream>(call.client.db, call.argument(0))?;
-    call.reply.count(stream.map_or(0, Stream::len));
-    Ok(())
+    parts::count(call, Stream::len)
 }
 
 /// An entry: its id and its fields.
