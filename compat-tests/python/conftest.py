@@ -151,6 +151,23 @@ def queue(channel):
 
 
 @pytest.fixture
+def exchange(channel, name):
+    """Declares an exchange of a type; deleted with the test."""
+    made = []
+
+    def declare(kind, suffix="", **options):
+        channel.exchange_declare(name + suffix, kind, **options)
+        made.append(name + suffix)
+        return name + suffix
+
+    yield declare
+    if channel.connection.is_open:
+        cleaner = channel if channel.is_open else channel.connection.channel()
+        for one in made:
+            cleaner.exchange_delete(one)
+
+
+@pytest.fixture
 def version(connection):
     """The version the broker gives, as RabbitMQ counts: behaviour differs between 3.10 and 4.2."""
     text = connection._impl.server_properties["version"]

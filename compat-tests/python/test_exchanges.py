@@ -5,22 +5,6 @@ import pytest
 from conftest import bodies, refused
 
 
-@pytest.fixture
-def exchange(channel, name):
-    """Declares an exchange of a kind; deleted with the test."""
-    made = []
-
-    def declare(kind, suffix="", **options):
-        channel.exchange_declare(name + suffix, kind, **options)
-        made.append(name + suffix)
-        return name + suffix
-
-    yield declare
-    if channel.is_open:
-        for one in made:
-            channel.exchange_delete(one)
-
-
 def route(channel, exchange, key, *queues, headers=None):
     """Which of the queues got a message published with this key."""
     channel.basic_publish(exchange, key, b"x", pika.BasicProperties(headers=headers))

@@ -9,22 +9,6 @@ from conftest import bodies, count, get_all, receive, refused, wait_for
 
 
 @pytest.fixture
-def exchange(channel, name):
-    """Declares an exchange of a type; deleted with the test."""
-    made = []
-
-    def declare(kind, suffix="", **options):
-        channel.exchange_declare(name + suffix, kind, **options)
-        made.append(name + suffix)
-        return name + suffix
-
-    yield declare
-    cleaner = channel if channel.is_open else channel.connection.channel()
-    for one in made:
-        cleaner.exchange_delete(one)
-
-
-@pytest.fixture
 def queues(channel):
     return [channel.queue_declare("", exclusive=True).method.queue for _ in range(3)]
 

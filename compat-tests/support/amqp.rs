@@ -477,3 +477,34 @@ pub(crate) fn key(out: &mut Vec<u8>, name: &str, kind: u8) {
 fn u64_of(bytes: &[u8]) -> u64 {
     u64::from_be_bytes(bytes[..8].try_into().expect("eight bytes"))
 }
+
+/// Arguments of a method that have not been read.
+pub(crate) struct Arguments<'a>(pub &'a [u8]);
+
+impl<'a> Arguments<'a> {
+    pub(crate) fn number(&mut self, octets: usize) -> u64 {
+        self.take(octets).iter().fold(0, |n, &octet| n << 8 | u64::from(octet))
+    }
+
+    /// A short string.
+    pub(crate) fn text(&mut self) -> String {
+        String::from_utf8_lossy(self.part(1).0).into_owned()
+    }
+
+    /// A long string.
+    pub(crate) fn long(&mut self) -> String {
+        String::from_utf8_lossy(self.part(4).0).into_owned()
+    }
+
+    /// What a length of so many octets is in front of.
+    pub(crate) fn part(&mut self, length_octets: usize) -> Self {
+        let length = usize::try_from(self.number(length_octets)).expect("a length");
+        Self(self.take(length))
+    }
+
+    fn take(&mut self, octets: usize) -> &'a [u8] {
+        let (taken, rest) = self.0.split_at(octets);
+        self.0 = rest;
+        taken
+    }
+}

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     frames::{get_barrier, method_on, open_channel, open_vhost, start_ok, tune_ok},
-    support::amqp::{BODY, Frame, HEADER, HEARTBEAT, METHOD, Wire, close_reason, ids},
+    support::amqp::{Arguments, BODY, Frame, HEADER, HEARTBEAT, METHOD, Wire, close_reason, ids},
 };
 
 pub(crate) struct Peer {
@@ -191,23 +191,5 @@ fn line((class, method): (u16, u16), arguments: &mut Arguments<'_>) -> String {
         (60, 80) => format!("ack {}{}", arguments.number(8), multiple(arguments.number(1))),
         (60, 120) => format!("nack {}{}", arguments.number(8), multiple(arguments.number(1))),
         _ => format!("{class}.{method}"),
-    }
-}
-
-/// Arguments that have not been read.
-struct Arguments<'a>(&'a [u8]);
-
-impl Arguments<'_> {
-    fn number(&mut self, octets: usize) -> u64 {
-        let (number, rest) = self.0.split_at(octets);
-        self.0 = rest;
-        number.iter().fold(0, |n, &octet| n << 8 | u64::from(octet))
-    }
-
-    fn text(&mut self) -> String {
-        let len = usize::try_from(self.number(1)).expect("a length");
-        let (text, rest) = self.0.split_at(len);
-        self.0 = rest;
-        String::from_utf8_lossy(text).into_owned()
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     speak::{bytes, start_ok},
-    support::amqp::{BODY, Frame, HEADER, HEARTBEAT, METHOD, PROTOCOL, Wire, ids},
+    support::amqp::{Arguments, BODY, Frame, HEADER, HEARTBEAT, METHOD, PROTOCOL, Wire, ids},
     support::now,
 };
 
@@ -257,42 +257,15 @@ fn headers(properties: &[u8]) -> String {
     if flags & 1 << 13 == 0 { "{}".to_owned() } else { a.table() }
 }
 
-/// Arguments that have not been read.
-struct Arguments<'a>(&'a [u8]);
-
 impl Arguments<'_> {
-    fn number(&mut self, octets: usize) -> u64 {
-        let (number, rest) = self.0.split_at(octets);
-        self.0 = rest;
-        number.iter().fold(0, |n, &octet| n << 8 | u64::from(octet))
-    }
-
-    fn text(&mut self) -> String {
-        let length = self.number(1);
-        self.octets(length)
-    }
-
-    fn long(&mut self) -> String {
-        let length = self.number(4);
-        self.octets(length)
-    }
-
     fn table(&mut self) -> String {
-        let mut fields = self.part();
+        let mut fields = self.part(4);
         let mut parts = Vec::new();
         while !fields.0.is_empty() {
             let name = fields.text();
             parts.push(format!("{name}={}", fields.value()));
         }
         format!("{{{}}}", parts.join(","))
-    }
-
-    /// What a length of four octets is in front of.
-    fn part(&mut self) -> Self {
-        let length = usize::try_from(self.number(4)).expect("a length");
-        let (part, rest) = self.0.split_at(length);
-        self.0 = rest;
-        Arguments(part)
     }
 
     /// The type's letter, then the value.
@@ -309,7 +282,7 @@ impl Arguments<'_> {
             'F' => self.table(),
             'V' => String::new(),
             'A' => {
-                let mut items = self.part();
+                let mut items = self.part(4);
                 let mut values = Vec::new();
                 while !items.0.is_empty() {
                     values.push(items.value());
@@ -319,11 +292,5 @@ impl Arguments<'_> {
             other => panic!("no type {other}"),
         };
         format!("{kind}{text}")
-    }
-
-    fn octets(&mut self, length: u64) -> String {
-        let (text, rest) = self.0.split_at(usize::try_from(length).expect("a length"));
-        self.0 = rest;
-        String::from_utf8_lossy(text).into_owned()
     }
 }
