@@ -5,6 +5,7 @@
 //! feeds it a violation and proves that it is caught. What names are used where is read in `names.rs`.
 #![cfg(test)]
 
+mod architecture;
 mod kafka_rows;
 mod names;
 mod redis_commands;
@@ -88,6 +89,16 @@ fn nothing_names_the_machine_it_was_written_on() {
             .flat_map(|(path, text)| rules::machine(path, text))
             .collect::<Vec<_>>(),
     );
+}
+
+#[test]
+fn the_architecture_is_what_the_page_says() {
+    let sources = files(
+        &["src", "compat-tests", "fixtures", "benches", "config", "Cargo.toml"],
+        &["rs", "py", "toml", "tsv"],
+    );
+    let read = |path: &str| std::fs::read_to_string(package().join(path)).unwrap_or_default();
+    complain(&architecture::violations(&read("src/ARCHITECTURE.md"), &sources, &read("Cargo.toml")));
 }
 
 #[test]

@@ -14,7 +14,7 @@ macro_rules! error_codes {
         )+}
 
         impl ErrorCode {
-            /// Every code, for tests and for the lab's fault rules.
+            /// Every code.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// The number on the wire.
