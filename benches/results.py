@@ -226,15 +226,16 @@ def ten(figures):
     return lines
 
 
-def into_readme(path, figures):
-    """Between the two marks, and nothing else."""
+def into_readme(path, figures, about):
+    """Between the two marks, and nothing else. What must be known of a run stands before its figures."""
     begin, end = "<!-- figures -->\n", "<!-- end of figures -->"
     text = Path(path).read_text()
     before, found, rest = text.partition(begin)
     _, closed, after = rest.partition(end)
     if not found or not closed:
         sys.exit(f"{path} has no {begin.strip()} … {end}")
-    Path(path).write_text(before + begin + "\n".join(ten(figures)) + "\n" + end + after)
+    warnings = [textwrap.fill(text, 100) + "\n" for text in about if text.startswith("**")]
+    Path(path).write_text(before + begin + "\n".join(warnings + ten(figures)) + "\n" + end + after)
 
 
 def main():
@@ -244,7 +245,7 @@ def main():
     args = parser.parse_args()
     figures, about, failed = read(args.files)
     if args.readme:
-        into_readme(args.readme, figures)
+        into_readme(args.readme, figures, about)
     else:
         print(page(figures, about, failed), end="")
 
