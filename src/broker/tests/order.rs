@@ -47,10 +47,7 @@ fn take(world: &World, queue: &Arc<Queue>) -> Entry {
 fn delivered(outlet: &Outlet) -> Vec<Entry> {
     let mut events = Vec::new();
     outlet.drain(&mut events, std::task::Waker::noop());
-    let entry = |event| match event {
-        Event::Deliver { entry, .. } => Some(entry),
-        _ => None,
-    };
+    let entry = |event| if let Event::Deliver { entry, .. } = event { Some(entry) } else { None };
     events.into_iter().filter_map(entry).collect()
 }
 
