@@ -18,7 +18,7 @@ use std::{
 
 use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use rustix::{fs::SeekFrom, io::Errno};
+use rustix::{buffer::spare_capacity, fs::SeekFrom, io::Errno};
 
 /// What a power loss tears: a disk writes whole sectors.
 const SECTOR_BYTES: usize = 512;
@@ -235,6 +235,26 @@ impl DiskFile {
             }
             FileKind::Real(file) => file.read_exact_at(bytes, offset),
         }
+    }
+
+    /// The `len` bytes at `offset`. Their room is not written with zeros first.
+    pub(super) fn read_at(&self, len: usize, offset: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(len);
+        let FileKind::Real(file) = &self.kind else {
+            bytes.resize(len, 0);
+            return self.read_exact_at(&mut bytes, offset).map(|()| bytes);
+        };
+        while bytes.len() < len {
+            let at = offset + bytes.len() as u64;
+            match rustix::io::pread(file, spare_capacity(&mut bytes), at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // There may have been more room than was asked for.
+        bytes.truncate(len);
+        Ok(bytes)
     }
 
     pub(super) fn len(&self) -> io::Result<u64> {

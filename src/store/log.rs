@@ -122,17 +122,72 @@ impl Active {
 
 /// Reads a chunk and checks its sum.
 pub(super) fn read(pool: &Pool, place: Place) -> Result<Bytes, StoreError> {
-    let error = |reason: String| StoreError::Read { place, reason };
-    let segment =
-        pool.segment(place.segment).ok_or_else(|| error(format!("there is no segment {}", place.segment)))?;
-    let end = u64::from(place.offset) + CHUNK_HEAD_BYTES as u64 + u64::from(place.len);
-    if (place.offset as usize) < HEADER_BYTES || end > segment.end.load(Ordering::Acquire).into() {
-        return Err(error("it lies outside of what was written".into()));
+    let bytes = span(pool, place, end(place)).map_err(|reason| StoreError::Read { place, reason })?;
+    checked(place, bytes)
+}
+
+/// Reads chunks; those that lie close to each other by one call.
+pub(super) fn read_all(pool: &Pool, places: &[Place]) -> Vec<Result<Bytes, StoreError>> {
+    let mut sorted: Vec<(usize, Place)> = places.iter().copied().enumerate().collect();
+    sorted.sort_unstable_by_key(|(_, place)| (place.segment, place.offset));
+    let mut chunks = Vec::with_capacity(places.len());
+    for run in sorted.chunk_by(|(_, a), (_, b)| are_close(*a, *b)) {
+        let (Some((_, first)), Some((_, last))) = (run.first(), run.last()) else { continue };
+        let bytes = span(pool, *first, end(*last)).ok();
+        chunks.extend(run.iter().map(|&(at, place)| {
+            let from = (place.offset - first.offset) as usize;
+            let to = from + CHUNK_HEAD_BYTES + place.len as usize;
+            match &bytes {
+                Some(bytes) if to <= bytes.len() => (at, checked(place, bytes.slice(from..to))),
+                // Each says for itself what is wrong with it.
+                Some(_) | None => (at, read(pool, place)),
+            }
+        }));
     }
-    let mut bytes = vec![0; CHUNK_HEAD_BYTES + place.len as usize];
-    segment.file.read_exact_at(&mut bytes, place.offset.into()).map_err(|e| error(e.to_string()))?;
+    chunks.sort_unstable_by_key(|(at, _)| *at);
+    chunks.into_iter().map(|(_, chunk)| chunk).collect()
+}
+
+/// Where a chunk ends.
+fn end(place: Place) -> u64 {
+    u64::from(place.offset) + CHUNK_HEAD_BYTES as u64 + u64::from(place.len)
+}
+
+/// Whether two that follow each other are read together.
+fn are_close(a: Place, b: Place) -> bool {
+    a.segment == b.segment
+        && a.offset / WINDOW_BYTES == b.offset / WINDOW_BYTES
+        && u64::from(b.offset) <= end(a) + GAP_BYTES_MAX
+}
+
+/// What is read by one call begins in one window of this size: little enough to stay in a processor's cache until it has
+/// been checked.
+const WINDOW_BYTES: u32 = 256 << 10;
+
+/// What may lie between two chunks that are read together: frames' heads, and keys.
+const GAP_BYTES_MAX: u64 = 1_024;
+
+/// From a chunk's place up to `end`, as it lies in the segment.
+fn span(pool: &Pool, from: Place, end: u64) -> Result<Bytes, String> {
+    let segment =
+        pool.segment(from.segment).ok_or_else(|| format!("there is no segment {}", from.segment))?;
+    let len = end.checked_sub(from.offset.into()).and_then(|len| usize::try_from(len).ok());
+    match len {
+        Some(len)
+            if (from.offset as usize) >= HEADER_BYTES
+                && end <= segment.end.load(Ordering::Acquire).into() =>
+        {
+            let bytes = segment.file.read_at(len, from.offset.into()).map_err(|e| e.to_string())?;
+            Ok(bytes.into())
+        }
+        Some(_) | None => Err("it lies outside of what was written".into()),
+    }
+}
+
+/// The payload of a chunk that was read with its head.
+fn checked(place: Place, bytes: Bytes) -> Result<Bytes, StoreError> {
     match frame::check_chunk(place, &bytes) {
-        Some(payload) => Ok(Bytes::from(bytes).slice(payload)),
-        None => Err(error("its checksum is wrong".into())),
+        Some(payload) => Ok(bytes.slice(payload)),
+        None => Err(StoreError::Read { place, reason: "its checksum is wrong".into() }),
     }
 }

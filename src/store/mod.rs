@@ -237,15 +237,28 @@ impl Store {
     /// # Errors
     /// As [`Store::read`].
     pub async fn read_async(&self, place: Place) -> Result<Bytes, StoreError> {
-        if !self.0.reads_block || tokio::runtime::Handle::try_current().is_err() {
-            return self.read(place);
+        self.read_all(vec![place]).await.pop().unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Reads chunks on a reader thread, as [`Store::read`] does each; in the order of `places`.
+    pub async fn read_all(&self, places: Vec<Place>) -> Vec<Result<Bytes, StoreError>> {
+        if places.is_empty() {
+            return Vec::new();
         }
         let shared = self.shared().clone();
-        let read = tokio::task::spawn_blocking(move || match &shared.pool {
-            Some(pool) => log::read(pool, place),
-            None => shared.chunks.read(place),
-        });
-        read.await.unwrap_or_else(|e| Err(StoreError::Read { place, reason: e.to_string() }))
+        let read = move |places: &[Place]| match &shared.pool {
+            Some(pool) => log::read_all(pool, places),
+            None => places.iter().map(|place| shared.chunks.read(*place)).collect(),
+        };
+        if !self.0.reads_block || tokio::runtime::Handle::try_current().is_err() {
+            return read(&places);
+        }
+        let wanted = places.clone();
+        let done = tokio::task::spawn_blocking(move || read(&wanted)).await;
+        done.unwrap_or_else(|e| {
+            let failed = |place| Err(StoreError::Read { place, reason: e.to_string() });
+            places.into_iter().map(failed).collect()
+        })
     }
 
     /// One more index entry points at this chunk. Called for each at recovery, and when an entry is made.

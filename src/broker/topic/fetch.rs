@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{
     Offset,
+    entry::Entry,
     partition::{LEADER_EPOCH, Offsets, Partition, State},
     transactions::Aborted,
 };
@@ -56,6 +57,12 @@ pub struct Fetched {
 }
 
 impl Fetched {
+    /// No records.
+    #[must_use]
+    pub fn nothing(offsets: Offsets) -> Self {
+        Self { batches: Vec::new(), offsets, aborted: Vec::new() }
+    }
+
     /// For readers that know nothing of transactions: batches that were aborted have no records.
     ///
     /// # Errors
@@ -120,7 +127,7 @@ impl Read {
 
     /// The answer, if nothing has to be read from the store; else the plan again.
     pub fn into_cached(self) -> Result<Fetched, Self> {
-        if self.pieces.iter().any(|p| matches!(p, Piece::Stored(_))) {
+        if self.places().next().is_some() {
             return Err(self);
         }
         let bytes = |piece| match piece {
@@ -130,6 +137,60 @@ impl Read {
         let batches = self.pieces.into_iter().filter_map(bytes).collect();
         Ok(Fetched { batches, offsets: self.offsets, aborted: self.aborted })
     }
+
+    /// What of it lies in the store, in order.
+    fn places(&self) -> impl Iterator<Item = Place> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Stored(place) => Some(*place),
+            Piece::Cached(_) => None,
+        })
+    }
+
+    /// The batches, with the chunks of its places.
+    fn filled(
+        self,
+        mut chunks: impl Iterator<Item = Result<Bytes, StoreError>>,
+    ) -> Result<Fetched, FetchError> {
+        let (mut batches, mut left) = (Vec::with_capacity(self.pieces.len()), self.bytes_max);
+        for piece in self.pieces {
+            let chunk = match piece {
+                Piece::Cached(bytes) => {
+                    take_batch(bytes, &mut left, &mut batches);
+                    continue;
+                }
+                Piece::Stored(_) => chunks.next(),
+            };
+            let Some(chunk) = chunk else { break };
+            for batch in Batches::new(chunk?) {
+                let batch = batch.map_err(|e| FetchError::Damaged(e.to_string()))?;
+                if batch.header().last_offset() >= self.from.0 {
+                    take_batch(batch.into_bytes(), &mut left, &mut batches);
+                }
+            }
+        }
+        Ok(Fetched { batches, offsets: self.offsets, aborted: self.aborted })
+    }
+}
+
+/// Carries planned reads out. One hop to a reader thread for all of them: a hop for each costs more than reading some
+/// batches. What has been moved or removed meanwhile is planned anew, once.
+pub async fn load(reads: Vec<(&Partition, Read)>) -> Vec<Result<Fetched, FetchError>> {
+    let places: Vec<Place> = reads.iter().flat_map(|(_, read)| read.places()).collect();
+    let mut chunks = match reads.first() {
+        Some((partition, _)) => partition.store.read_all(places).await.into_iter(),
+        None => return Vec::new(),
+    };
+    let mut loaded = Vec::with_capacity(reads.len());
+    for (partition, read) in reads {
+        let (from, bytes_max, isolation, count) =
+            (read.from, read.bytes_max, read.isolation, read.places().count());
+        let own: Vec<_> = chunks.by_ref().take(count).collect();
+        loaded.push(match read.filled(own.into_iter()) {
+            Err(FetchError::Storage(_)) => partition.load_anew(from, bytes_max, isolation).await,
+            done => done,
+        });
+    }
+    loaded
 }
 
 impl Partition {
@@ -162,57 +223,20 @@ impl Partition {
         self.load(read).await
     }
 
-    /// Carries a planned read out. Plans anew, once, if chunks have been moved or removed meanwhile.
+    /// As [`load`], for one partition alone.
     pub async fn load(&self, read: Read) -> Result<Fetched, FetchError> {
-        let (from, bytes_max, isolation) = (read.from, read.bytes_max, read.isolation);
-        match self.load_once(read).await {
-            Err(FetchError::Storage(_)) => self.load_once(self.read(from, bytes_max, isolation)?).await,
-            Ok(fetched) => Ok(fetched),
-            Err(error) => Err(error),
-        }
+        load(vec![(self, read)]).await.pop().unwrap_or(Err(FetchError::UnknownTopicOrPartition))
     }
 
-    async fn load_once(&self, read: Read) -> Result<Fetched, FetchError> {
-        let read = match read.into_cached() {
-            Ok(fetched) => return Ok(fetched),
-            Err(read) => read,
-        };
-        let places = read.pieces.iter().filter_map(|p| match p {
-            Piece::Stored(place) => Some(*place),
-            Piece::Cached(_) => None,
-        });
-        let mut chunks = self.read_chunks(places.collect()).await.into_iter();
-        let (mut batches, mut left) = (Vec::new(), read.bytes_max);
-        for piece in read.pieces {
-            let chunk = match piece {
-                Piece::Cached(bytes) => {
-                    take_batch(bytes, &mut left, &mut batches);
-                    continue;
-                }
-                Piece::Stored(_) => chunks.next(),
-            };
-            let Some(chunk) = chunk else { break };
-            for batch in Batches::new(chunk?) {
-                let batch = batch.map_err(|e| FetchError::Damaged(e.to_string()))?;
-                if batch.header().last_offset() >= read.from.0 {
-                    take_batch(batch.into_bytes(), &mut left, &mut batches);
-                }
-            }
-        }
-        Ok(Fetched { batches, offsets: read.offsets, aborted: read.aborted })
-    }
-
-    /// One hop to a reader thread for all of them: a hop for each costs more than reading a small batch.
-    async fn read_chunks(&self, places: Vec<Place>) -> Vec<Result<Bytes, StoreError>> {
-        if let [place] = places[..] {
-            return vec![self.store.read_async(place).await];
-        }
-        let store = self.store.clone();
-        let read_all = move || places.into_iter().map(|place| store.read(place)).collect::<Vec<_>>();
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => runtime.spawn_blocking(read_all).await.unwrap_or_default(),
-            Err(_) => read_all(),
-        }
+    async fn load_anew(
+        &self,
+        from: Offset,
+        bytes_max: usize,
+        isolation: Isolation,
+    ) -> Result<Fetched, FetchError> {
+        let read = self.read(from, bytes_max, isolation)?;
+        let chunks = self.store.read_all(read.places().collect()).await;
+        read.filled(chunks.into_iter())
     }
 
     /// ListOffsets by time: the first record with at least that timestamp, and its timestamp.
@@ -303,30 +327,38 @@ impl State {
             return (Vec::new(), offset);
         }
         let tail_start = self.tail.start().unwrap_or(self.high_watermark);
-        let stored = self
-            .index
-            .since_offset(offset)
-            .take_while(|e| offset < tail_start && e.base < tail_start && e.base < end)
-            .map(|e| (Piece::Stored(e.place), e.last()));
-        // An append of several batches may be in the tail in part only: its place then covers the rest.
-        let covered =
-            self.index.since_offset(offset).take_while(|e| e.base < tail_start).last().map(|e| e.last());
-        let cached = self
-            .tail
-            .since_offset(offset)
-            .filter(|b| offset >= tail_start || covered.is_none_or(|last| b.base > last))
-            .take_while(|b| b.base < end)
-            .map(|b| (Piece::Cached(b.bytes.clone()), b.last));
-        let (mut pieces, mut left, mut end) = (Vec::new(), bytes_max, offset);
-        for (piece, last) in stored.chain(cached) {
-            let bytes = piece.bytes();
-            if !pieces.is_empty() && bytes > left {
-                break;
+        let mut planned = Planned { pieces: Vec::new(), left: bytes_max, next: offset };
+        if offset < tail_start {
+            let before = |e: &Entry| e.base < tail_start && e.base < end;
+            let mut stored = self.index.since_offset(offset).take_while(before);
+            if !stored.all(|entry| planned.take(Piece::Stored(entry.place), entry.last())) {
+                return (planned.pieces, planned.next);
             }
-            left = left.saturating_sub(bytes);
-            pieces.push(piece);
-            end = Offset(last.0 + 1);
         }
-        (pieces, end)
+        // An append of several batches may be in the tail in part only: its place covers the rest.
+        let mut cached = self.tail.since_offset(planned.next).take_while(|b| b.base < end);
+        _ = cached.all(|batch| planned.take(Piece::Cached(batch.bytes.clone()), batch.last));
+        (planned.pieces, planned.next)
+    }
+}
+
+struct Planned {
+    pieces: Vec<Piece>,
+    left: usize,
+    /// Where it goes on behind the pieces.
+    next: Offset,
+}
+
+impl Planned {
+    /// Takes what ends at `last`, if there is room for it; the first is taken in any case. Whether it was.
+    fn take(&mut self, piece: Piece, last: Offset) -> bool {
+        let bytes = piece.bytes();
+        let fits = self.pieces.is_empty() || bytes <= self.left;
+        if fits {
+            self.left = self.left.saturating_sub(bytes);
+            self.pieces.push(piece);
+            self.next = Offset(last.0 + 1);
+        }
+        fits
     }
 }

@@ -83,6 +83,32 @@ fn changes_are_told_in_order_and_once() {
 }
 
 #[test]
+fn chunks_are_read_together_in_the_order_asked_for_and_each_says_what_is_wrong_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    for options in [options(dir.path()), Options::ephemeral()] {
+        let told = Log::default();
+        let store = Store::open(options).unwrap();
+        let chunk = |n: u8| Op::Chunk(vec![n; 3_000 + usize::from(n)]);
+        commit(&store, &told, 1, (0..100).map(chunk).collect());
+        commit(&store, &told, 2, vec![Op::Chunk(vec![b'x'; 400_000]), chunk(100)]);
+        let mut places = told.lock().places.clone();
+        let large = places.remove(100);
+        // From behind, with one that was never written among them, and one twice.
+        places.reverse();
+        places.insert(50, Place { len: large.len + 1, ..large });
+        places.push(large);
+        places.push(large);
+        let chunks = wait(store.read_all(places.clone()));
+        assert_eq!(chunks.len(), places.len());
+        for (at, (place, chunk)) in places.iter().zip(chunks).enumerate() {
+            let alone = store.read(*place).map_err(|e| e.to_string());
+            assert_eq!(chunk.is_err(), at == 50);
+            assert_eq!(chunk.map_err(|e| e.to_string()), alone);
+        }
+    }
+}
+
+#[test]
 fn an_ephemeral_store_frees_what_is_released() {
     let told = Log::default();
     let store = Store::open(Options::ephemeral()).unwrap();
