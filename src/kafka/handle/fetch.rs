@@ -19,7 +19,7 @@ use crate::{
         quotas::QuotaKey,
         topic::{
             Offset,
-            fetch::{FetchError, Fetched, Isolation, Read},
+            fetch::{self, FetchError, Fetched, Isolation, Read},
             partition::{Offsets, Partition},
             transactions::Aborted,
             waiters::Waiter,
@@ -104,7 +104,7 @@ struct Plan {
 enum Planned {
     Read(Read),
     Nothing(Offsets),
-    Refused(ErrorCode, Option<Offsets>),
+    Refused(ErrorCode),
 }
 
 impl Asked {
@@ -154,7 +154,7 @@ impl Asked {
             match &read {
                 Planned::Read(read) => plan.bytes += read.bytes(),
                 Planned::Nothing(_) => {}
-                Planned::Refused(..) => plan.is_urgent = true,
+                Planned::Refused(_) => plan.is_urgent = true,
             }
             *slot = Some(read);
         }
@@ -165,24 +165,24 @@ impl Asked {
     fn plan_one(&self, asked: &AskedPartition, left: usize, is_first: bool) -> Planned {
         let partition = match &asked.found {
             Ok(partition) => partition,
-            Err(error) => return Planned::Refused(*error, None),
+            Err(error) => return Planned::Refused(*error),
         };
         match partition.read(asked.offset, asked.bytes_max.min(left), self.isolation) {
             Ok(read) if read.bytes() == 0 => Planned::Nothing(read.offsets),
             // Only the first batch of the whole answer may break its limit.
             Ok(read) if !is_first && read.bytes() > left => Planned::Nothing(read.offsets),
             Ok(read) => Planned::Read(read),
-            Err(error) => self.refuse(&error),
+            Err(error) => Planned::Refused(self.refuse(&error)),
         }
     }
 
-    fn refuse(&self, error: &FetchError) -> Planned {
+    fn refuse(&self, error: &FetchError) -> ErrorCode {
         match error {
-            FetchError::OutOfRange(offsets) => Planned::Refused(ErrorCode::OffsetOutOfRange, Some(*offsets)),
-            FetchError::UnknownTopicOrPartition => Planned::Refused(self.unknown, None),
+            FetchError::OutOfRange(_) => ErrorCode::OffsetOutOfRange,
+            FetchError::UnknownTopicOrPartition => self.unknown,
             FetchError::Storage(_) | FetchError::Damaged(_) => {
                 tracing::error!(%error, "records cannot be read");
-                Planned::Refused(ErrorCode::KafkaStorageError, None)
+                ErrorCode::KafkaStorageError
             }
         }
     }
@@ -193,7 +193,7 @@ impl Asked {
             let end = match planned {
                 Planned::Read(read) => read.offsets.end(self.isolation),
                 Planned::Nothing(offsets) => offsets.end(self.isolation),
-                Planned::Refused(..) => continue,
+                Planned::Refused(_) => continue,
             };
             if let Ok(partition) = &asked.found {
                 partition.wait(end, self.isolation, waiter);
@@ -208,19 +208,24 @@ impl Asked {
             partitions: Vec::new(),
         };
         let mut responses: Vec<FetchableTopicResponse> = self.topics.iter().map(response).collect();
+        let mut reads = Vec::new();
+        let mut without_records = Vec::with_capacity(plan.reads.len());
         for (asked, planned) in self.partitions.iter().zip(plan.reads) {
-            let loaded = match (planned, &asked.found) {
+            without_records.push(match (planned, &asked.found) {
                 (Planned::Read(read), Ok(partition)) => {
-                    partition.load(read).await.map_err(|error| self.refuse(&error))
+                    reads.push((&**partition, read));
+                    None
                 }
-                (Planned::Nothing(offsets), _) => {
-                    Ok(Fetched { batches: Vec::new(), offsets, aborted: Vec::new() })
-                }
-                (refused, _) => Err(refused),
-            };
-            let data = match loaded {
+                (Planned::Nothing(offsets), _) => Some(Ok(Fetched::nothing(offsets))),
+                (Planned::Refused(error), _) | (Planned::Read(_), &Err(error)) => Some(Err(error)),
+            });
+        }
+        let mut loaded = fetch::load(reads).await.into_iter();
+        for (asked, without) in self.partitions.iter().zip(without_records) {
+            let loaded = without.or_else(|| Some(loaded.next()?.map_err(|error| self.refuse(&error))));
+            let data = match loaded.unwrap_or(Err(self.unknown)) {
                 Ok(fetched) => self.data(call, asked.number, fetched),
-                Err(refused) => refused_data(asked.number, &refused),
+                Err(error) => refused_data(asked.number, error),
             };
             if let Some(response) = responses.get_mut(asked.topic) {
                 response.partitions.push(data);
@@ -261,12 +266,14 @@ fn with_offsets(offsets: Offsets) -> PartitionData {
     }
 }
 
-fn refused_data(partition_index: i32, refused: &Planned) -> PartitionData {
-    let (error, offsets) = match refused {
-        Planned::Refused(error, offsets) => (*error, *offsets),
-        Planned::Read(_) | Planned::Nothing(_) => (ErrorCode::UnknownServerError, None),
-    };
-    let known = offsets.map(with_offsets);
-    let data = known.unwrap_or_else(|| PartitionData { high_watermark: -1, ..PartitionData::default() });
-    PartitionData { partition_index, error_code: error.code(), ..data }
+/// Nothing is told of a log that gives nothing, as with Kafka 4.
+fn refused_data(partition_index: i32, error: ErrorCode) -> PartitionData {
+    let is_unknown = matches!(error, ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId);
+    PartitionData {
+        partition_index,
+        error_code: error.code(),
+        high_watermark: -1,
+        aborted_transactions: is_unknown.then(Vec::new),
+        ..PartitionData::default()
+    }
 }
