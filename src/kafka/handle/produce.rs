@@ -66,6 +66,7 @@ struct Appending {
     outcome: oneshot::Receiver<Result<Appended, Refused>>,
     records: u64,
     bytes: u64,
+    is_transactional: bool,
 }
 
 pub async fn handle(call: Call, request: ProduceRequest) -> Reply<ProduceResponse> {
@@ -147,6 +148,7 @@ fn append(
         }
         record_count = header.record_count.try_into().unwrap_or_default();
     }
+    let is_transactional = transaction.is_some();
     let checked = match partition.check(records, call.now_ms(), acks == ALL) {
         Ok(checked) => checked,
         Err(Refused::Records(refused)) => return Err(of_records(&refused, topic, partition)),
@@ -161,7 +163,8 @@ fn append(
     let (done, outcome) = oneshot::channel();
     // Whoever asked may be gone when it is on disk.
     partition.append(checked, move |appended| drop(done.send(appended)));
-    Ok(Appending { place: (topic.id, partition.number), outcome, records: record_count, bytes })
+    let place = (topic.id, partition.number);
+    Ok(Appending { place, outcome, records: record_count, bytes, is_transactional })
 }
 
 fn of_records(refused: &RecordsRefused, topic: &Topic, partition: &Partition) -> Failure {
@@ -186,7 +189,7 @@ async fn outcome(
     ends: &mut Vec<(Place, Offset)>,
 ) -> PartitionProduceResponse {
     let appended = match appending {
-        Ok(Appending { place, outcome, records, bytes }) => match outcome.await {
+        Ok(Appending { place, outcome, records, bytes, is_transactional }) => match outcome.await {
             Ok(Ok(appended)) => {
                 let count = i64::try_from(records).unwrap_or_default();
                 ends.push((place, Offset(appended.base_offset.0 + count)));
@@ -195,7 +198,7 @@ async fn outcome(
                 meters.kafka_bytes_produced.add(bytes);
                 Ok(appended)
             }
-            Ok(Err(refused)) => Err(refusal_of(call, refused).into()),
+            Ok(Err(refused)) => Err(refusal_of(call, refused, is_transactional).into()),
             Err(_) => Err(ErrorCode::KafkaStorageError.into()),
         },
         Err(failure) => Err(failure),
@@ -219,9 +222,10 @@ async fn outcome(
     }
 }
 
-fn refusal_of(call: &Call, refused: Refused) -> Fault {
+fn refusal_of(call: &Call, refused: Refused, is_transactional: bool) -> Fault {
     let fault = Fault::from(refused);
-    if fault.code == ErrorCode::InvalidTxnState && call.version >= ABORTABLE_FROM {
+    // A batch outside of its producer's transaction is the client's error, and nothing to abort for.
+    if fault.code == ErrorCode::InvalidTxnState && is_transactional && call.version >= ABORTABLE_FROM {
         return Fault { code: ErrorCode::TransactionAbortable, ..fault };
     }
     fault
