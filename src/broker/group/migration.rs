@@ -162,12 +162,13 @@ impl Classic {
         self.protocol_type.as_deref() == Some(embedded::PROTOCOL_TYPE)
     }
 
-    /// Whether some member subscribes to a topic. A group of another protocol than the consumers' does not say.
+    /// Whether some member subscribes to a topic, or may: one whose metadata cannot be read. A group of another protocol
+    /// than the consumers' does not say.
     pub(super) fn subscribes(&self, topic: &str) -> bool {
         self.speaks_consumer_protocol()
             && self.members.values().any(|member| {
                 let (metadata, _) = member.embedded(self.protocol_name.as_deref());
-                Subscription::decode(&metadata).is_some_and(|s| s.topics.contains(topic))
+                Subscription::decode(&metadata).is_none_or(|s| s.topics.contains(topic))
             })
     }
 }
