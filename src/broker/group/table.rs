@@ -172,6 +172,17 @@ impl Groups {
         Ok(group)
     }
 
+    /// A group that was made for a request which was then refused goes again: nobody sees it.
+    fn forget_unused(&self, group: &Arc<Group>) {
+        let unused =
+            |inner: &super::Inner| !inner.persisted && inner.offsets.is_empty() && inner.machine.is_unused();
+        if unused(&group.inner.lock())
+            && let Ok(Some(writes)) = self.end(group, unused)
+        {
+            writes.submit_unwatched(&self.store);
+        }
+    }
+
     /// JoinGroup. The answer comes when the rebalance completes.
     pub fn join(&self, now: Instant, key: &GroupKey, request: JoinRequest) -> Answer<JoinResult> {
         let asked = MemberId::from(request.member_id.as_str());
@@ -185,10 +196,13 @@ impl Groups {
             self.find(key).ok_or(GroupError::UnknownMemberId)
         };
         match found {
-            Ok(group) => self.step(now, &group, |inner, at, effects| {
-                let token = inner.wait(Waiter::Join(sender));
-                inner.machine.join(at, &self.settings.limits, request, token, effects);
-            }),
+            Ok(group) => {
+                self.step(now, &group, |inner, at, effects| {
+                    let token = inner.wait(Waiter::Join(sender));
+                    inner.machine.join(at, &self.settings.limits, request, token, effects);
+                });
+                self.forget_unused(&group);
+            }
             Err(error) => _ = sender.send(Err(JoinRefused { error, member_id: asked })),
         }
         later
@@ -233,7 +247,9 @@ impl Groups {
             Some(group) => Ok(group),
             None if member_epoch == 0 => self.find_or_make(key).map_err(Refused::from),
             None => {
-                let text = format!("{kind} group {} not found.", key.id);
+                // Kafka says it otherwise to one that leaves.
+                let kind = if member_epoch < 0 { "Group".to_owned() } else { format!("{kind} group") };
+                let text = format!("{kind} {} not found.", key.id);
                 Err(Refused::new(GroupError::GroupIdNotFound, text))
             }
         }
@@ -248,10 +264,14 @@ impl Groups {
     ) -> Answer<Result<Beat, Refused>> {
         let (sender, later) = answer(Err(GroupError::CoordinatorNotAvailable.into()));
         match self.heard_from(key, request.member_epoch, "Consumer") {
-            Ok(group) => self.step(now, &group, |inner, at, effects| {
-                let result = inner.machine.consumer_heartbeat(at, &self.settings.limits, request, effects);
-                inner.answer_beat(sender, result);
-            }),
+            Ok(group) => {
+                self.step(now, &group, |inner, at, effects| {
+                    let result =
+                        inner.machine.consumer_heartbeat(at, &self.settings.limits, request, effects);
+                    inner.answer_beat(sender, result);
+                });
+                self.forget_unused(&group);
+            }
             Err(refused) => _ = sender.send(Err(refused)),
         }
         later
@@ -266,19 +286,22 @@ impl Groups {
     ) -> Answer<Result<Beat, Refused>> {
         let (sender, later) = answer(Err(GroupError::CoordinatorNotAvailable.into()));
         match self.heard_from(key, request.member_epoch, "Share") {
-            Ok(group) => self.step(now, &group, |inner, at, effects| {
-                let has_offsets = !inner.offsets.is_empty();
-                let result = match &inner.machine {
-                    Machine::Classic(_) if has_offsets => {
-                        let text = format!("Group {} is not a share group.", at.group);
-                        Err(Refused::new(GroupError::GroupIdNotFound, text))
-                    }
-                    Machine::Classic(_) | Machine::Consumer(_) | Machine::Share(_) => {
-                        inner.machine.share_heartbeat(at, request, effects)
-                    }
-                };
-                inner.answer_beat(sender, result);
-            }),
+            Ok(group) => {
+                self.step(now, &group, |inner, at, effects| {
+                    let has_offsets = !inner.offsets.is_empty();
+                    let result = match &inner.machine {
+                        Machine::Classic(_) if has_offsets => {
+                            let text = format!("Group {} is not a share group.", at.group);
+                            Err(Refused::new(GroupError::GroupIdNotFound, text))
+                        }
+                        Machine::Classic(_) | Machine::Consumer(_) | Machine::Share(_) => {
+                            inner.machine.share_heartbeat(at, request, effects)
+                        }
+                    };
+                    inner.answer_beat(sender, result);
+                });
+                self.forget_unused(&group);
+            }
             Err(refused) => _ = sender.send(Err(refused)),
         }
         later

@@ -1,6 +1,6 @@
 //! The table of groups over a store: what survives, what is deleted, and when answers leave.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use crate::{
             Committer, GroupKey, GroupState, Groups, Settings,
             consumer::Heartbeat,
             error::GroupError::*,
-            member::SyncRequest,
+            member::{JoinRequest, SyncRequest},
             offsets::{Committed, TopicPartition},
         },
         topic::{Offset, Topics, tail::Budget, tests::ready},
@@ -164,4 +164,20 @@ fn an_answer_that_changes_nothing_waits_for_what_it_tells() {
     commit_all(&store);
     assert_eq!(ready(asked).unwrap().member_epoch, 1);
     assert_eq!(ready(groups.consumer_heartbeat(clock::epoch(), &key(), beat())).unwrap().member_epoch, 1);
+}
+
+#[test]
+fn a_group_of_which_nothing_came_is_not_there() {
+    let store = Store::manual(Options::small_disk());
+    let groups = Groups::new(store.clone(), topics(&store), Settings::default());
+    let now = clock::epoch();
+    let refused = Heartbeat { member_id: "m".into(), regex: Some("(".into()), ..Heartbeat::default() };
+    assert!(ready(groups.consumer_heartbeat(now, &key(), refused)).is_err());
+    let too_short = JoinRequest { session_timeout: Duration::ZERO, ..join_request("", "a") };
+    assert_eq!(ready(groups.join(now, &key(), too_short)).unwrap_err().error, InvalidSessionTimeout);
+    assert!(groups.describe(&key()).is_none() && groups.list(&key().vhost).is_empty());
+    // One that was told its id is on its way in.
+    let asked_for_its_id = JoinRequest { require_known_member_id: true, ..join_request("", "a") };
+    assert_eq!(ready(groups.join(now, &key(), asked_for_its_id)).unwrap_err().error, MemberIdRequired);
+    assert_eq!(groups.describe(&key()).unwrap().state, GroupState::Empty);
 }
