@@ -28,9 +28,9 @@ pub async fn handle(call: Call, request: ConsumerGroupDescribeRequest) -> Consum
             Ok(description) => {
                 DescribedGroup { authorized_operations, ..known(&call, group_id, description) }
             }
-            Err(text) => DescribedGroup {
-                error_code: ErrorCode::GroupIdNotFound.code(),
-                error_message: Some(text),
+            Err((error, error_message)) => DescribedGroup {
+                error_code: error.code(),
+                error_message,
                 group_id,
                 ..DescribedGroup::default()
             },
@@ -76,10 +76,16 @@ pub(super) fn assignment(call: &Call, partitions: &Partitions) -> Assignment {
 }
 
 /// The group, if there is one and it is of that kind; else what Kafka says.
-pub(super) fn of_kind<T>(kind: &str, group_id: &str, found: Option<Option<T>>) -> Result<T, String> {
-    match found {
-        Some(Some(description)) => Ok(description),
-        Some(None) => Err(format!("Group {group_id} is not a {kind} group.")),
-        None => Err(format!("Group {group_id} not found.")),
-    }
+pub(super) fn of_kind<T>(
+    kind: &str,
+    group_id: &str,
+    found: Option<Option<T>>,
+) -> Result<T, (ErrorCode, Option<String>)> {
+    let text = match found {
+        Some(Some(description)) => return Ok(description),
+        _ if group_id.is_empty() => return Err((ErrorCode::InvalidGroupId, None)),
+        Some(None) => format!("Group {group_id} is not a {kind} group."),
+        None => format!("Group {group_id} not found."),
+    };
+    Err((ErrorCode::GroupIdNotFound, Some(text)))
 }

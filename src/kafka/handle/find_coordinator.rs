@@ -14,6 +14,7 @@ const TRANSACTION: i8 = 1;
 const SHARE: i8 = 2;
 /// The version that knows share groups.
 const SHARE_FROM: i16 = 6;
+const MANY_KEYS_FROM: i16 = 4;
 
 pub async fn handle(call: Call, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
     let is_known = |key: &str| match request.key_type {
@@ -21,16 +22,23 @@ pub async fn handle(call: Call, request: FindCoordinatorRequest) -> FindCoordina
         SHARE => call.version >= SHARE_FROM && is_share_partition(key),
         _ => false,
     };
-    if call.version >= 4 {
-        let find = |key: String| coordinator(&call, is_known(&key), key);
+    if call.version >= MANY_KEYS_FROM {
+        let is_type = (GROUP..=SHARE).contains(&request.key_type);
+        // Kafka has no words for a key that is none of its type.
+        let text = if is_type { "" } else { ErrorCode::InvalidRequest.text() };
+        let find = |key: String| Coordinator {
+            error_message: Some(text.to_owned()),
+            ..coordinator(&call, is_known(&key), key)
+        };
         let coordinators = request.coordinator_keys.into_iter().map(find).collect();
         return FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() };
     }
-    let Coordinator { node_id, host, port, error_code, error_message, .. } =
-        coordinator(&call, is_known(&request.key), request.key);
+    let is_known = is_known(&request.key);
+    let text = if is_known { ErrorCode::None } else { ErrorCode::InvalidRequest }.text();
+    let Coordinator { node_id, host, port, error_code, .. } = coordinator(&call, is_known, request.key);
     FindCoordinatorResponse {
         error_code,
-        error_message,
+        error_message: Some(text.to_owned()),
         node_id,
         host,
         port,
@@ -41,7 +49,7 @@ pub async fn handle(call: Call, request: FindCoordinatorRequest) -> FindCoordina
 /// Group, topic id in base64, partition.
 fn is_share_partition(key: &str) -> bool {
     let mut parts = key.rsplitn(3, ':');
-    let partition = parts.next().is_some_and(|partition| partition.parse::<i32>().is_ok_and(|n| n >= 0));
+    let partition = parts.next().is_some_and(|partition| partition.parse::<i32>().is_ok());
     let topic = parts.next().is_some_and(|id| id.len() == TOPIC_ID_CHARACTERS);
     partition && topic && parts.next().is_some_and(|group| !group.is_empty())
 }
@@ -52,8 +60,7 @@ const TOPIC_ID_CHARACTERS: usize = 22;
 fn coordinator(call: &Call, is_known: bool, key: String) -> Coordinator {
     if !is_known {
         let error_code = ErrorCode::InvalidRequest.code();
-        let error_message = Some("there is no coordinator of that type".to_owned());
-        return Coordinator { key, node_id: -1, port: -1, error_code, error_message, ..Default::default() };
+        return Coordinator { key, node_id: -1, port: -1, error_code, ..Coordinator::default() };
     }
     let node = &call.peer.node;
     Coordinator { key, node_id: NODE_ID, host: node.host.clone(), port: node.port, ..Coordinator::default() }

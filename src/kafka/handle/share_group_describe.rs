@@ -8,7 +8,6 @@ use crate::{
     broker::group::share::{ASSIGNOR, ShareDescription, ShareMemberDescription},
     kafka::{
         call::Call,
-        fault::ErrorCode,
         wire::share_group_describe::{
             DescribedGroup, Member, ShareGroupDescribeRequest, ShareGroupDescribeResponse,
         },
@@ -23,9 +22,9 @@ pub async fn handle(call: Call, request: ShareGroupDescribeRequest) -> ShareGrou
             Ok(description) => {
                 DescribedGroup { authorized_operations, ..known(&call, group_id, description) }
             }
-            Err(text) => DescribedGroup {
-                error_code: ErrorCode::GroupIdNotFound.code(),
-                error_message: Some(text),
+            Err((error, error_message)) => DescribedGroup {
+                error_code: error.code(),
+                error_message,
                 group_id,
                 ..DescribedGroup::default()
             },
