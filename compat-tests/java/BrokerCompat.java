@@ -37,6 +37,7 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 
 public final class BrokerCompat {
@@ -505,14 +506,33 @@ public final class BrokerCompat {
     private static void expires() throws Exception {
         try (Connection connection = factory().newConnection(); Channel channel = connection.createChannel()) {
             String queue = unique("lease");
-            channel.queueDeclare(queue, false, false, false, Map.of("x-expires", 300));
+            String idle = unique("idle");
+            for (String leased : List.of(queue, idle)) {
+                channel.queueDeclare(leased, false, false, false, Map.of("x-expires", 300));
+            }
             String tag = channel.basicConsume(queue, true, (t, delivery) -> {}, t -> {});
-            Thread.sleep(700);
+            awaitGone(connection, idle);
             // Used all the time: it is there.
             channel.queueDeclarePassive(queue);
             channel.basicCancel(tag);
-            Thread.sleep(1_000);
+            awaitGone(connection, queue);
             refused(connection, 404, "NOT_FOUND - no queue '" + queue + "' in vhost '/'", 50, 10, c -> c.queueDeclarePassive(queue));
+        }
+    }
+
+    /** Waits until messages for the queue come back; asking for it by a declaration would renew its lease. */
+    private static void awaitGone(Connection connection, String queue) throws Exception {
+        try (Channel channel = connection.createChannel()) {
+            AtomicBoolean returned = new AtomicBoolean();
+            channel.addReturnListener(message -> returned.set(true));
+            channel.confirmSelect();
+            long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_S);
+            while (!returned.get()) {
+                expect(true, System.nanoTime() < deadline);
+                Thread.sleep(10);
+                channel.basicPublish("", queue, true, null, bytes("there?"));
+                channel.waitForConfirmsOrDie(PATIENCE_S * 1000);
+            }
         }
     }
 
