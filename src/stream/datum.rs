@@ -4,8 +4,6 @@
 
 use std::{cmp::Ordering, sync::Arc};
 
-use smallvec::SmallVec;
-
 /// Nanoseconds in a millisecond, the part of a timestamp below it.
 pub const NANOS_PER_MILLI: u32 = 1_000_000;
 
@@ -165,8 +163,9 @@ impl RowKind {
     }
 }
 
-/// Columns of a row; most are few.
-pub type Columns = SmallVec<[Datum; 8]>;
+/// Columns of a row. Not in place: a row goes through several hands, and moving eight values costs more than an
+/// allocation does.
+pub type Columns = Vec<Datum>;
 
 /// One row of a stream.
 #[derive(Debug, Clone, PartialEq)]

@@ -13,6 +13,8 @@ use crate::stream::{
 pub struct Calc {
     condition: Option<Code>,
     project: Vec<Projected>,
+    /// The columns of the row before, for the next one's: there is one allocation for all of them.
+    spare: Columns,
 }
 
 enum Projected {
@@ -26,6 +28,7 @@ impl Calc {
         Ok(Self {
             condition: plan.condition.as_ref().map(compile).transpose()?,
             project: projected(&plan.project)?,
+            spare: Columns::new(),
         })
     }
 }
@@ -55,13 +58,16 @@ impl Operator for Calc {
         {
             return Ok(());
         }
-        let mut columns = Columns::with_capacity(self.project.len());
+        let mut columns = std::mem::take(&mut self.spare);
+        columns.reserve_exact(self.project.len());
         for projected in &self.project {
             columns.push(match projected {
                 Projected::Computed(code) => code.eval(&row, cx.now)?,
                 Projected::Moved(index) => row.take(*index),
             });
         }
+        row.columns.clear();
+        self.spare = row.columns;
         cx.out.push(Msg::Row(Row { columns, kind: row.kind }));
         Ok(())
     }

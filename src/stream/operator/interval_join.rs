@@ -51,7 +51,7 @@ impl Encoded for Held {
     }
 
     fn take(bytes: &mut &[u8]) -> Result<Self, EvalError> {
-        Ok(Self { met: take_int(bytes)? != 0, columns: take_all(bytes)?.into() })
+        Ok(Self { met: take_int(bytes)? != 0, columns: take_all(bytes)? })
     }
 }
 

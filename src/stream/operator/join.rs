@@ -72,7 +72,7 @@ impl Join {
         let other = if from_left { &mut self.right } else { &mut self.left };
         let mut met = Vec::new();
         for (bytes, held) in other.peek(&self.scratch, cx.now.ms, cx.store)? {
-            let columns: Columns = take_all_of(bytes)?.into();
+            let columns: Columns = take_all_of(bytes)?;
             let joined = if from_left {
                 self.on.meeting(&row.columns, &columns, cx.now)?
             } else {

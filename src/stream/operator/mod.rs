@@ -44,10 +44,6 @@ use super::{
 
 /// What flows from operator to operator.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every message is a row; a box each would cost an allocation"
-)]
 pub enum Msg {
     /// Whether nothing is to be expected: then nobody waits for the watermark.
     Idle(bool),

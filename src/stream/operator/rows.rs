@@ -22,7 +22,7 @@ impl Encoded for Kept {
     }
 
     fn take(bytes: &mut &[u8]) -> Result<Self, EvalError> {
-        Ok(Self(take_all(bytes)?.into()))
+        Ok(Self(take_all(bytes)?))
     }
 }
 

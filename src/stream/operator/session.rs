@@ -76,7 +76,7 @@ impl SessionAggregate {
             let sessions = self.sessions.value(&key, cx.now.ms, cx.store)?;
             let Some(index) = sessions.open.iter().position(|s| s.end == end) else { continue };
             let session = sessions.open.remove(index);
-            emit(&self.aggregates, take_all_of(&key)?.into(), &session.group, (session.start, end), cx);
+            emit(&self.aggregates, take_all_of(&key)?, &session.group, (session.start, end), cx);
             sessions.gone.push((session.start, session.group));
         }
         Ok(())

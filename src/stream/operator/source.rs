@@ -64,7 +64,7 @@ impl RecordReader {
     /// The row of a record; `None` if it makes none.
     pub fn read(&self, record: &Record<'_>, place: &Place) -> Result<Option<Row>, DecodeError> {
         let mut columns = Columns::with_capacity(self.width);
-        columns.resize(self.width, Datum::Null);
+        columns.extend(std::iter::repeat_with(|| Datum::Null).take(self.width));
         let deleted = self.upsert && record.value.is_none();
         if !deleted && !self.value.decode(record.value, &mut columns)? {
             return Ok(None);

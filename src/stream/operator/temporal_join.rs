@@ -63,7 +63,7 @@ impl Encoded for Version {
             3 => RowKind::Delete,
             _ => return Err(damaged()),
         };
-        Ok(Self { columns: take_all(bytes)?.into(), kind })
+        Ok(Self { columns: take_all(bytes)?, kind })
     }
 }
 

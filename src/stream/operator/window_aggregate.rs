@@ -96,7 +96,7 @@ impl WindowAggregate {
             let start = self.window.start_of_end(end);
             for (key, group) in self.slices.take(end) {
                 if group.rows > 0 {
-                    let mut key: Columns = take_all_of(&key)?.into();
+                    let mut key: Columns = take_all_of(&key)?;
                     let start = match if attached { key.pop() } else { None } {
                         Some(Datum::Timestamp(at)) => at.ms,
                         _ => start,
@@ -119,7 +119,7 @@ impl WindowAggregate {
                 self.aggregates.merge(&mut merged, group);
             }
             if merged.rows > 0 {
-                emit(&self.aggregates, take_all_of(&key)?.into(), &merged, (start, end), cx);
+                emit(&self.aggregates, take_all_of(&key)?, &merged, (start, end), cx);
             }
         }
         // What no open window can need any more goes.
