@@ -15,7 +15,10 @@ use super::{
 use crate::stream::{
     datum::{Columns, Datum},
     expr::{calendar, cast, decimal},
-    plan::{format::JsonOptions, types::Type},
+    plan::{
+        format::JsonOptions,
+        types::{DataType, Type},
+    },
 };
 
 /// How much of a bad message an error shows.
@@ -74,60 +77,62 @@ impl JsonDecoder {
 
     /// What follows the object is not looked at, as Jackson does not.
     fn object(&self, text: &str, columns: &mut Columns) -> Result<Seen, Malformed> {
-        let mut scanner = Scanner::new(text);
-        scanner.expect(b'{')?;
         let mut seen = Seen::default();
-        let mut expected = 0;
-        let mut more = !scanner.take(b'}');
-        while more {
-            let index = self.name(&mut scanner, expected)?;
-            scanner.expect(b':')?;
-            if let Some((index, field)) = index.and_then(|index| Some((index, self.fields.get(index)?))) {
-                expected = index + 1;
-                if index < 128 {
-                    seen.found |= 1 << index;
-                }
-                match read(&mut scanner, &field.kind, self.options)? {
-                    Ok(value) => {
-                        if let Some(column) = columns.get_mut(field.slot) {
-                            *column = value;
-                        }
-                    }
-                    // Only the field is NULL then, the row stays.
-                    Err(Bad) if self.options.ignore_parse_errors => {
-                        if let Some(column) = columns.get_mut(field.slot) {
-                            *column = Datum::Null;
-                        }
-                    }
-                    Err(Bad) => {
-                        seen.failed.get_or_insert(index);
-                    }
-                }
-            } else {
-                scanner.value()?;
+        let name_of = |index: usize| self.fields.get(index).map(|field| field.name.as_str());
+        members(&mut Scanner::new(text), name_of, |index, scanner| {
+            let Some(field) = self.fields.get(index) else { return Ok(()) };
+            if index < 128 {
+                seen.found |= 1 << index;
             }
-            more = scanner.another(b'}')?;
-        }
+            let value = match read(scanner, &field.kind, self.options)? {
+                Ok(value) => value,
+                // Only the field is NULL then, the row stays.
+                Err(Bad) if self.options.ignore_parse_errors => Datum::Null,
+                Err(Bad) => {
+                    seen.failed.get_or_insert(index);
+                    return Ok(());
+                }
+            };
+            if let Some(column) = columns.get_mut(field.slot) {
+                *column = value;
+            }
+            Ok(())
+        })?;
         Ok(seen)
-    }
-
-    /// The field whose name comes next; objects mostly have their fields in one order.
-    fn name(&self, scanner: &mut Scanner<'_>, expected: usize) -> Result<Option<usize>, Malformed> {
-        if self
-            .fields
-            .get(expected)
-            .is_some_and(|field| is_plain(&field.name) && scanner.take_name(&field.name))
-        {
-            return Ok(Some(expected));
-        }
-        let name = quoted(scanner.string()?).map_err(|Bad| Malformed)?;
-        Ok(self.fields.iter().position(|field| field.name == name))
     }
 }
 
-/// Whether a name stands in JSON as it is.
-fn is_plain(name: &str) -> bool {
-    !name.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\'))
+/// Goes through the object that comes next. Of each member that is asked for, `value` must read the value.
+fn members<'n>(
+    scanner: &mut Scanner<'_>,
+    name_of: impl Fn(usize) -> Option<&'n str>,
+    mut value: impl FnMut(usize, &mut Scanner<'_>) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
+    scanner.expect(b'{')?;
+    let mut expected = 0;
+    let mut more = !scanner.take(b'}');
+    while more {
+        let name = match scanner.plain() {
+            Some(name) => name.into(),
+            None => quoted(scanner.string()?).map_err(|Bad| Malformed)?,
+        };
+        // Objects mostly have their members in one order.
+        let found = if name_of(expected) == Some(&*name) {
+            Some(expected)
+        } else {
+            (0..).map_while(&name_of).position(|asked| asked == name)
+        };
+        scanner.expect(b':')?;
+        match found {
+            Some(index) => {
+                expected = index + 1;
+                value(index, scanner)?;
+            }
+            None => drop(scanner.value()?),
+        }
+        more = scanner.another(b'}')?;
+    }
+    Ok(())
 }
 
 /// What is wrong with a text that is no object, and where.
@@ -139,18 +144,51 @@ fn malformed(text: &str) -> String {
     }
 }
 
-/// The value that comes next, if it is one of the type.
+/// The value that comes next, if it is one of the type. What is frequent is read where it lies; all else is cut out first.
 fn read(
     scanner: &mut Scanner<'_>,
     kind: &Type,
     options: JsonOptions,
 ) -> Result<Result<Datum, Bad>, Malformed> {
-    if matches!(kind, Type::TinyInt | Type::SmallInt | Type::Int | Type::BigInt)
-        && let Some(number) = scanner.small_integer()
-    {
-        return Ok(if cast::wrap(number, kind) == number { Ok(Datum::Int(number)) } else { Err(Bad) });
+    match kind {
+        Type::TinyInt | Type::SmallInt | Type::Int | Type::BigInt => {
+            if let Some(number) = scanner.small_integer() {
+                return Ok(if cast::wrap(number, kind) == number {
+                    Ok(Datum::Int(number))
+                } else {
+                    Err(Bad)
+                });
+            }
+        }
+        Type::Char(_) | Type::Varchar(_) => {
+            if let Some(text) = scanner.plain() {
+                return Ok(Ok(Datum::str(text)));
+            }
+        }
+        Type::Row(fields) if scanner.peek() == Some(b'{') => return row(scanner, fields, options),
+        _ => {}
     }
     Ok(convert(scanner.value()?, kind, options))
+}
+
+/// An object as a ROW. One of its values that is none of its type spoils it, but it must be JSON to its end.
+fn row(
+    scanner: &mut Scanner<'_>,
+    fields: &[(String, DataType)],
+    options: JsonOptions,
+) -> Result<Result<Datum, Bad>, Malformed> {
+    let mut values = vec![Datum::Null; fields.len()];
+    let mut spoilt = false;
+    let name_of = |index: usize| fields.get(index).map(|(name, _)| name.as_str());
+    members(scanner, name_of, |index, scanner| {
+        let (Some((_, of)), Some(value)) = (fields.get(index), values.get_mut(index)) else { return Ok(()) };
+        match read(scanner, &of.kind, options)? {
+            Ok(found) => *value = found,
+            Err(Bad) => spoilt = true,
+        }
+        Ok(())
+    })?;
+    Ok(if spoilt { Err(Bad) } else { Ok(Datum::Row(values.into())) })
 }
 
 /// A text that is no value of its type.
@@ -212,18 +250,7 @@ fn convert(raw: &str, kind: &Type, options: JsonOptions) -> Result<Datum, Bad> {
             let count = |key: &str, raw: &str| Ok((Datum::str(key), convert(raw, &Type::Int, options)?));
             Ok(Datum::Map(entries(raw, count)?.into()))
         }
-        Type::Row(fields) => {
-            let mut values = vec![Datum::Null; fields.len()];
-            entries(raw, |key, raw| {
-                for ((name, of), value) in fields.iter().zip(&mut values) {
-                    if name == key {
-                        *value = convert(raw, &of.kind, options)?;
-                    }
-                }
-                Ok(())
-            })?;
-            Ok(Datum::Row(values.into()))
-        }
+        Type::Row(fields) => row(&mut Scanner::new(raw), fields, options)?,
         Type::IntervalDay | Type::IntervalYear | Type::Null => Err(Bad),
     }
 }
@@ -319,7 +346,7 @@ fn entries<T>(raw: &str, mut convert: impl FnMut(&str, &str) -> Result<T, Bad>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::{datum::Instant, plan::types::DataType};
+    use crate::stream::datum::Instant;
 
     const PLAIN: JsonOptions = JsonOptions {
         ignore_parse_errors: false,

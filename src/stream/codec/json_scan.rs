@@ -24,7 +24,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next byte that is no blank.
-    fn peek(&mut self) -> Option<u8> {
+    pub(super) fn peek(&mut self) -> Option<u8> {
         while matches!(self.rest().first(), Some(b' ' | b'\n' | b'\t' | b'\r')) {
             self.at += 1;
         }
@@ -54,17 +54,18 @@ impl<'a> Scanner<'a> {
         self.expect(end).map(|()| false)
     }
 
-    /// Whether the name that comes next is this one, which must not need an escape; then it is behind us.
-    pub(super) fn take_name(&mut self, name: &str) -> bool {
+    /// What stands between the quotes of the text that comes next, if nothing in it is escaped; else the place stays.
+    pub(super) fn plain(&mut self) -> Option<&'a str> {
         if self.peek() != Some(b'"') {
-            return false;
+            return None;
         }
-        let after = self.rest().get(1..).and_then(|rest| rest.strip_prefix(name.as_bytes()));
-        let found = after.is_some_and(|rest| rest.first() == Some(&b'"'));
-        if found {
-            self.at += name.len() + 2;
+        let from = self.at + 1;
+        let to = from + plain_bytes(self.text.as_bytes().get(from..)?);
+        if self.text.as_bytes().get(to) != Some(&b'"') {
+            return None;
         }
-        found
+        self.at = to + 1;
+        self.text.get(from..to)
     }
 
     /// A text with its quotes, as it stands there.
