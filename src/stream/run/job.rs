@@ -1,13 +1,14 @@
 //! One job: the epoch loop, its phases, and recovery.
 //!
-//! An epoch ends when the input is drained, after [`EPOCH_ROWS_MAX`] rows, or when the caller's clock says so. A bad
-//! record ends it too: what came before is committed, and the job is FAILED at the record, which a resume reads again;
-//! with `dlq` the record goes there instead.
+//! An epoch ends when the input is drained, after [`EPOCH_ROWS_MAX`] rows or [`EPOCH_BYTES_MAX`] bytes, or when the
+//! caller's clock says so. A bad record ends it too: what came before is committed, and the job is FAILED at the record,
+//! which a resume reads again; with `dlq` the record goes there instead.
 
 use std::sync::Arc;
 
 use super::{
-    Commit, EPOCH_ROWS_MAX, EpochCommit, JobId, Log, OutRecord, STATE_KEY, State,
+    Commit, EPOCH_BYTES_MAX, EPOCH_ROWS_MAX, EPOCH_ROWS_MIN, EpochCommit, JobId, Log, OutRecord, STATE_KEY,
+    State,
     graph::{Counts, Graph, OperatorStatus},
     input::{Cursor, Input, InputKind, Key},
     later::Later,
@@ -43,6 +44,8 @@ pub struct Job {
     poisoned: Vec<Poison>,
     /// Something changed that no epoch has committed yet.
     dirty: bool,
+    /// How many rows several shards read before they begin to work.
+    rows_max: usize,
     rows_in: u64,
     rows_out: u64,
 }
@@ -79,6 +82,7 @@ impl Job {
             counted: Vec::new(),
             poisoned: Vec::new(),
             dirty,
+            rows_max: EPOCH_ROWS_MIN,
             rows_in: 0,
             rows_out: 0,
         })
@@ -227,6 +231,9 @@ impl Job {
             let (dlq, late_topic) = (plan.dlq.as_deref(), plan.late_topic.as_deref());
             let epoch = Epoch { log, job: id, now, dlq, late_topic };
             self.dirty |= shards.work(&later, inputs, &epoch, outputs)?;
+            // Nobody looks at the clock while the shards work: what they get is what they can do in time.
+            let rows = if over() { self.rows_max / 2 } else { self.rows_max * 2 };
+            self.rows_max = rows.clamp(EPOCH_ROWS_MIN, EPOCH_ROWS_MAX);
         }
         if read? {
             (self.phase, self.dirty) = (Phase::Finished, true);
@@ -249,11 +256,13 @@ impl Job {
         later: Option<&mut Later>,
     ) -> Result<bool, Stop> {
         let store = State { log, job: &self.id, share: Share::WHOLE };
-        let rows_max = EPOCH_ROWS_MAX * self.shards.count();
+        let shards = self.shards.count();
+        let rows_max = if later.is_some() { self.rows_max * shards } else { EPOCH_ROWS_MAX };
         let mut feed = Feed { graph: self.shards.first(), later };
         let mut budget = Budget {
             rows: rows_max,
             rows_max,
+            bytes: EPOCH_BYTES_MAX * shards,
             over,
             dlq: self.plan.dlq.as_deref().map(Arc::from),
             late_topic: self.plan.late_topic.as_deref().map(Arc::from),

@@ -34,7 +34,7 @@ struct Taken {
 
 enum Event {
     /// For the dead letters.
-    Aside(String, OutRecord),
+    Aside(Box<(String, OutRecord)>),
     End(usize, Key),
     /// A line of the last batch, which is a file: where it lies, and when the file was changed.
     Line(i64, i64, Bytes),
@@ -94,7 +94,7 @@ impl Later {
     }
 
     pub(super) fn aside(&mut self, topic: &str, record: OutRecord) {
-        self.events.push(Event::Aside(topic.to_owned(), record));
+        self.events.push(Event::Aside(Box::new((topic.to_owned(), record))));
     }
 
     /// All of it, in order.
@@ -107,7 +107,7 @@ impl Later {
                 (Event::Turn, _) => {
                     current = batches.next().map(|taken| (taken, taken.payload.as_ref().map(Payload::iter)));
                 }
-                (Event::Aside(topic, record), _) => items.push(Item::Aside(topic, record)),
+                (Event::Aside(aside), _) => items.push(Item::Aside(&aside.0, &aside.1)),
                 (Event::End(source, key), _) => items.push(Item::End(*source, key)),
                 (Event::Msg(node, msg), _) => items.push(Item::Msg(*node, msg)),
                 (Event::Row(source, position, row, watermark), _) => {

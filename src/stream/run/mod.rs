@@ -55,8 +55,13 @@ use super::{
     },
 };
 
-/// Rows in one epoch, at most, for each shard. A batch is read on in the next one.
-pub const EPOCH_ROWS_MAX: usize = 1_024;
+/// Rows in one epoch, at most, for each shard. A batch is read on in the next one. About what [`EPOCH_MS_MAX`] is enough
+/// for: each epoch costs a turn of the log, and writes a key of the state once, however often it has changed.
+pub const EPOCH_ROWS_MAX: usize = 8_192;
+/// Rows that each of several shards may have in an epoch, however long they take: fewer are not worth their threads.
+pub const EPOCH_ROWS_MIN: usize = 1_024;
+/// Bytes that are read in one epoch, about: what goes out mostly is no more, and a turn of the log should not be larger.
+pub const EPOCH_BYTES_MAX: usize = 1 << 20;
 /// How long an epoch may gather before it commits, by the liveness clock.
 pub const EPOCH_MS_MAX: u64 = 5;
 /// Bytes asked of the log at once.

@@ -47,6 +47,7 @@ pub(super) struct Poison {
 pub(super) struct Budget<'a> {
     pub(super) rows: usize,
     pub(super) rows_max: usize,
+    pub(super) bytes: usize,
     pub(super) over: &'a dyn Fn() -> bool,
     pub(super) dlq: Option<Arc<str>>,
     pub(super) late_topic: Option<Arc<str>>,
@@ -57,7 +58,14 @@ impl Budget<'_> {
     /// Never before the first row: a late clock must not keep a job from moving at all.
     pub(super) fn spent(&self) -> bool {
         let begun = self.rows < self.rows_max;
-        self.rows == 0 || (begun && self.rows.is_multiple_of(ROWS_PER_LOOK) && (self.over)())
+        self.rows == 0
+            || self.bytes == 0
+            || (begun && self.rows.is_multiple_of(ROWS_PER_LOOK) && (self.over)())
+    }
+
+    fn take(&mut self, record: &Record<'_>) {
+        self.rows -= 1;
+        self.bytes = self.bytes.saturating_sub(record.value.map_or(0, <[u8]>::len));
     }
 }
 
@@ -161,7 +169,7 @@ impl Poll<'_, '_> {
                     return Ok(());
                 }
                 self.record(key, &cursor.place, &record, budget)?;
-                budget.rows -= 1;
+                budget.take(&record);
                 cursor.position = record.offset + 1;
             }
         }
@@ -207,7 +215,7 @@ impl Poll<'_, '_> {
             if !piece.is_empty {
                 let record = Record::plain(cursor.position, cursor.place.modified_ms, rest.get(..piece.len));
                 self.record(key, &cursor.place, &record, budget)?;
-                budget.rows -= 1;
+                budget.take(&record);
             }
             cursor.position += i64::try_from(piece.with_end).unwrap_or(0);
             rest = rest.slice(piece.with_end.min(rest.len())..);

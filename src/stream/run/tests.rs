@@ -195,16 +195,17 @@ fn group_offsets_without_a_group_fail_as_on_flink() {
 
 #[test]
 fn an_epoch_is_bounded_and_batches_are_read_on() {
-    let memory = Memory::default();
-    let values: Vec<String> = (0..2_500).map(|n| n.to_string()).collect();
-    let values: Vec<&str> = values.iter().map(String::as_str).collect();
-    memory.produce("input_topic", 0, &values);
-    let mut job = open(PROCESSED, &memory);
-    let mut sizes = Vec::new();
-    while let Step::Commit(epoch) = job.epoch(&memory, 0, &|| false) {
-        sizes.push(epoch.appends.iter().map(|(_, _, records)| records.len()).sum::<usize>());
+    let long = "x".repeat(100_000);
+    for (value, count, expected) in [("7", 20_000, vec![8_192, 8_192, 3_616]), (&long, 25, vec![11, 11, 3])] {
+        let memory = Memory::default();
+        memory.produce("input_topic", 0, &vec![value; count]);
+        let mut job = open(PROCESSED, &memory);
+        let mut sizes = Vec::new();
+        while let Step::Commit(epoch) = job.epoch(&memory, 0, &|| false) {
+            sizes.push(epoch.appends.iter().map(|(_, _, records)| records.len()).sum::<usize>());
+        }
+        assert_eq!(sizes, expected);
     }
-    assert_eq!(sizes, [1_024, 1_024, 452]);
 }
 
 const BY_THE_CLOCK: &str = "CREATE TABLE t (k STRING, pt AS PROCTIME()) WITH ('connector'='kafka','topic'='t',
