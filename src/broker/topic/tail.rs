@@ -60,7 +60,9 @@ impl Default for Budget {
     }
 }
 
-const BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Whoever follows the log is a few batches behind. A reader further back than this reads the log's files, which the
+/// kernel has in its cache, in pieces as large as it asks for.
+const BYTES_MAX: usize = 16 << 20;
 
 /// A batch as it is stored and sent.
 #[derive(Debug, Clone)]
