@@ -1,4 +1,4 @@
-//! An AMQP connection without its socket: bytes and time in, bytes out.
+//! One client's connection, sans-IO: frames and time in, frames out.
 //!
 //! ```text
 //! Greeting ──header──► Start ──start-ok──► Tune ──tune-ok──► Opening ──open──► Open ──close──► Closed ──► Over

@@ -16,7 +16,7 @@ use crate::{
         channels::Channels,
         fault::{Fault, Reply},
         handle, login,
-        session::{Alarm, Context, Session, fault_of},
+        session::{Alarm, Context, Session, Tally, fault_of},
         wire::{
             Method, MethodId, connection,
             frame::{self, Greeting, PROTOCOL_HEADER},
@@ -26,9 +26,20 @@ use crate::{
         outlet::{Event, Outlet},
         queue::ConnectionId,
         registry::{ConnectionInfo, LimitReached, Limits},
+        vhost::Vhost,
         vhost_settings::MAX_CONNECTIONS,
     },
 };
+
+/// A user that was let into a vhost.
+struct Entered {
+    login: Login,
+    users_version: u64,
+    vhost: Arc<Vhost>,
+    id: ConnectionId,
+    outlet: Arc<Outlet>,
+    info: Arc<ConnectionInfo>,
+}
 
 impl Connection {
     /// The protocol header, at the front of `input`; returns how many bytes were taken.
@@ -160,47 +171,57 @@ impl Connection {
         tuned: &connection::TuneOk,
         method: &connection::Open<'_>,
     ) {
-        let name = method.virtual_host;
+        let entered = match self.enter(login, tuned, method.virtual_host) {
+            Ok(entered) => entered,
+            Err(fault) => return self.refuse_open(now, until, &fault),
+        };
+        self.heartbeat.interval = Duration::from_secs(tuned.heartbeat.into());
+        self.heartbeat.last_sent = now;
+        let session = self.session(now, tuned, entered);
+        session.tell_created();
+        self.phase = Phase::Open(Box::new(session));
+        frame::put_method(self.output.buffer(), 0, &connection::OpenOk { reserved_1: "" });
+    }
+
+    /// Lets the user into the vhost: RabbitMQ's checks in RabbitMQ's order.
+    fn enter(&self, login: Login, tuned: &connection::TuneOk, name: &str) -> Result<Entered, Fault> {
         // The user may have changed between login and here.
         let users_version = self.broker.users.version();
         let Some(user) = self.broker.users.user(&login.user.name) else {
             let (vhost, user) = (name.to_owned(), login.user.name.to_string());
-            return self.refuse_open(now, until, &Fault::VhostRefused { vhost, user });
+            return Err(Fault::VhostRefused { vhost, user });
         };
         let login = Login { user, ..login };
         let limit = self.settings.connections_max;
         if limit != 0 && self.broker.connections.len() >= limit {
-            return self.refuse_open(now, until, &Fault::NodeConnectionLimit(limit as u64));
+            return Err(Fault::NodeConnectionLimit(limit as u64));
         }
-        let vhost = match self.broker.vhost(name) {
-            Ok(vhost) => vhost,
-            Err(refusal) => return self.refuse_open(now, until, &fault_of(refusal, name)),
-        };
+        let vhost = self.broker.vhost(name).map_err(|refusal| fault_of(refusal, name))?;
         let user = login.user.name.to_string();
         let limits =
             Limits { of_vhost: vhost.settings.connections_max(), of_user: login.user.limit(MAX_CONNECTIONS) };
         // RabbitMQ looks at limits first.
         let checked = self.broker.connections.check(name, &user, &limits);
-        if let Err(reached) = checked {
-            return self.refuse_open(now, until, &limit_fault(reached, name, user));
-        }
+        checked.map_err(|reached| limit_fault(reached, name, user.clone()))?;
         if !login.user.enters(name) {
-            return self.refuse_open(now, until, &Fault::VhostRefused { vhost: name.to_owned(), user });
+            return Err(Fault::VhostRefused { vhost: name.to_owned(), user });
         }
         let (id, outlet) = (self.broker.core.ids.connection(), Arc::<Outlet>::default());
         let info = Arc::new(self.info(id, &login, vhost.name.clone(), tuned, &outlet));
-        if let Err(reached) = self.broker.connections.admit(info.clone(), &limits) {
-            return self.refuse_open(now, until, &limit_fault(reached, name, user));
-        }
+        let admitted = self.broker.connections.admit(info.clone(), &limits);
+        admitted.map_err(|reached| limit_fault(reached, name, user))?;
         // A vhost or a user that was deleted meanwhile did not see this connection.
         if vhost.settings.is_gone() {
             outlet.push(Event::Close { reason: format!("vhost '{name}' is deleted") });
         } else if self.broker.users.user(&login.user.name).is_none() {
             outlet.push(Event::Close { reason: format!("user '{}' is deleted", login.user.name) });
         }
-        self.heartbeat.interval = Duration::from_secs(tuned.heartbeat.into());
-        self.heartbeat.last_sent = now;
-        let session = Session {
+        Ok(Entered { login, users_version, vhost, id, outlet, info })
+    }
+
+    fn session(&self, now: Instant, tuned: &connection::TuneOk, entered: Entered) -> Session {
+        let Entered { login, users_version, vhost, id, outlet, info } = entered;
+        Session {
             broker: self.broker.clone(),
             settings: self.settings.clone(),
             id,
@@ -222,13 +243,10 @@ impl Connection {
             generations: 0,
             tick_at: now + self.settings.consumer_tick,
             alarm: Alarm::Unconcerned,
-            tally: super::super::session::Tally::default(),
+            tally: Tally::default(),
             waker: Waker::noop().clone(),
             close_asked: None,
-        };
-        session.tell_created();
-        self.phase = Phase::Open(Box::new(session));
-        frame::put_method(self.output.buffer(), 0, &connection::OpenOk { reserved_1: "" });
+        }
     }
 
     /// What others may know of the connection.

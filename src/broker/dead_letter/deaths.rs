@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::Reason;
 use crate::{
-    broker::{message::Message, profile::Profile},
+    broker::{message::Message, profile::Profile, publish::Headers},
     data::{
         field::Properties,
         value::{Table, Value},
@@ -83,6 +83,13 @@ impl Letter {
         let rejected = |death: &Value| text(death, "reason") == Some(Reason::Rejected.word().as_bytes());
         let Some(there) = deaths.iter().position(died_there) else { return false };
         !deaths.iter().take(there + 1).any(rejected)
+    }
+
+    /// As its properties have them.
+    pub(super) fn own_headers(&self) -> Headers {
+        // Flags with nothing but the headers' bit say that they are alone.
+        let alone = matches!(self.properties.first_chunk(), Some([0x20, 0]));
+        Headers { table: self.headers.clone(), alone }
     }
 }
 

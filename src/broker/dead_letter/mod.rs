@@ -23,7 +23,6 @@ use super::{
     holding::Holding,
     message::{Draft, Publish, Traits},
     meters::Meters,
-    publish::Headers,
     queue::{
         Entry, Gone, Queue, Taken,
         change::Moved,
@@ -330,10 +329,8 @@ impl Batch {
             fate.taken_by.extend(route.delayed.iter().map(|(holding, _)| TargetId::Queue(holding.id)));
         }
         for topic in &route.topics {
-            // Flags with nothing but the headers' bit say that they are alone.
-            let alone = matches!(letter.properties.first_chunk(), Some([0x20, 0]));
-            let headers = Headers { table: letter.headers.clone(), alone };
-            self.records.push((topic.clone(), stream::message(&publish, Some(headers), message.body())));
+            let record = stream::message(&publish, Some(letter.own_headers()), message.body());
+            self.records.push((topic.clone(), record));
         }
         for exchange in route.kept_by.iter().filter(|_| tried.is_none()) {
             exchange.keep(vhost, now_ms, &publish, message.body());
