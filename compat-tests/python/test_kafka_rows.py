@@ -450,6 +450,32 @@ def test_what_cannot_be_described(door, topic):
     check(door, topic, rows)
 
 
+def test_a_page_of_partitions_begins_where_the_cursor_says(door, topic):
+    def describing(expected, cursor=None, names=("{T}",), limit=2_000, following=None):
+        asked = {"Topics": [{"Name": name} for name in names], "ResponsePartitionLimit": limit}
+        if cursor:
+            asked["Cursor"] = {"TopicName": cursor[0], "PartitionIndex": cursor[1]}
+        topics = []
+        for error, partitions in expected:
+            pages = [{"PartitionIndex": number} for number in partitions]
+            operations = -(2**31) if error == 42 else 3576
+            topics.append({"ErrorCode": error, "Partitions": pages, "TopicAuthorizedOperations": operations})
+        return "DescribeTopicPartitions", 0, asked, {"Topics": topics, "NextCursor": following}
+
+    def making(count):
+        asked = {"Topics": [{"Name": "{T}", "Count": count, "Assignments": None}], "TimeoutMs": 5_000}
+        return "CreatePartitions", 3, asked, {"Results": [{"ErrorCode": 0}]}
+
+    check(door, topic, [
+        making(3), describing([(0, [0, 1, 2])]), describing([(0, [1, 2])], ("{T}", 1)), describing([(0, [])], ("{T}", 9)),
+        describing([(0, [0])], limit=1, following={"TopicName": "{T}", "PartitionIndex": 1}),
+        describing([(17, []), (0, [0, 1, 2]), (3, [])], names=("{T}", "a b", "{T}-new")),
+        describing([(3, [])], ("{T}-new", 0), names=("{T}", "{T}-new")),
+        # A cursor that was never given.
+        describing([(42, [])], ("aaa", 0)), describing([(42, [])], ("zzz", 0)), describing([(42, [])], ("{T}", -1)),
+    ])
+
+
 def test_no_names_ask_for_every_config(door, topic):
     for names in (None, []):
         asked = {"ResourceType": TOPIC, "ResourceName": topic, "ConfigurationKeys": names}

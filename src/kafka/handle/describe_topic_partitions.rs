@@ -22,16 +22,24 @@ use crate::{
 const PAGE_PARTITIONS_MAX: usize = 2_000;
 
 pub async fn handle(call: Call, request: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
-    let mut names: BTreeSet<String> = if request.topics.is_empty() {
+    let is_all = request.topics.is_empty();
+    let mut names: BTreeSet<String> = if is_all {
         call.topics().list(call.vhost()).iter().map(|topic| topic.name.to_string()).collect()
     } else {
         request.topics.into_iter().map(|topic| topic.name).collect()
     };
     let mut first_partition = 0;
     if let Some(Cursor { topic_name, partition_index }) = request.cursor {
+        let Some(first) =
+            usize::try_from(partition_index).ok().filter(|_| is_all || names.contains(&topic_name))
+        else {
+            let refused = |name| failed(name, ErrorCode::InvalidRequest);
+            let topics = if is_all { Vec::new() } else { names.into_iter().map(refused).collect() };
+            return DescribeTopicPartitionsResponse { topics, ..DescribeTopicPartitionsResponse::default() };
+        };
         names = names.split_off(&topic_name);
         if names.first() == Some(&topic_name) {
-            first_partition = usize::try_from(partition_index).unwrap_or_default();
+            first_partition = first;
         }
     }
     let mut room =
@@ -88,6 +96,13 @@ fn unknown(name: String) -> DescribeTopicPartitionsResponseTopic {
         Ok(()) => ErrorCode::UnknownTopicOrPartition,
         Err(_) => ErrorCode::InvalidTopicException,
     };
+    DescribeTopicPartitionsResponseTopic {
+        topic_authorized_operations: authorized::topic(true),
+        ..failed(name, error)
+    }
+}
+
+fn failed(name: String, error: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic {
         error_code: error.code(),
         name: Some(name),

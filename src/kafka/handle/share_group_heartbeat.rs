@@ -16,6 +16,9 @@ use crate::{
     },
 };
 
+/// A UUID as text.
+const MEMBER_ID_BYTES_MAX: usize = 36;
+
 pub async fn handle(call: Call, request: ShareGroupHeartbeatRequest) -> ShareGroupHeartbeatResponse {
     let checked = check(&request);
     let key = call.group(&request.group_id);
@@ -42,7 +45,7 @@ pub async fn handle(call: Call, request: ShareGroupHeartbeatRequest) -> ShareGro
         },
         Err(Refused { error, text }) => ShareGroupHeartbeatResponse {
             error_code: ErrorCode::from(error).code(),
-            error_message: Some(text),
+            error_message: Some(text).filter(|text| !text.is_empty()),
             ..ShareGroupHeartbeatResponse::default()
         },
     }
@@ -51,8 +54,8 @@ pub async fn handle(call: Call, request: ShareGroupHeartbeatRequest) -> ShareGro
 /// What Kafka checks before it looks at the group, in its order and words.
 fn check(request: &ShareGroupHeartbeatRequest) -> Result<(), Refused> {
     let invalid = |text: &str| Err(Refused::new(GroupError::InvalidRequest, text));
-    if request.member_id.trim().is_empty() {
-        return invalid("MemberId can't be empty.");
+    if request.member_id.trim().is_empty() || request.member_id.len() > MEMBER_ID_BYTES_MAX {
+        return invalid("");
     }
     if request.group_id.trim().is_empty() {
         return invalid("GroupId can't be empty.");
