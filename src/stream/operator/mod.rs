@@ -23,6 +23,7 @@ pub mod temporal_join;
 pub mod union;
 pub mod unnest;
 pub mod window_aggregate;
+pub mod window_clock;
 pub mod window_join;
 pub mod window_rank;
 pub mod window_rows;
@@ -223,7 +224,7 @@ pub fn open(id: OperatorId, kind: &NodeKind, fresh: bool) -> Result<Option<Box<d
                 Box::new(rank::Deduplicate::open(id, plan, keep_last, fresh))
             }
             RankKind::Top => Box::new(rank::Top::open(id, plan, fresh)),
-            RankKind::Window { end } => Box::new(window_rank::WindowRank::open(id, plan, end)),
+            RankKind::Window { end } => Box::new(window_rank::WindowRank::open(id, plan, end)?),
         },
         NodeKind::Sink(plan) => sink::open(id, plan),
         NodeKind::Sort(plan) => Box::new(sort::Sort::open(id, plan, fresh)),
@@ -233,18 +234,18 @@ pub fn open(id: OperatorId, kind: &NodeKind, fresh: bool) -> Result<Option<Box<d
         NodeKind::Unnest(plan) => Box::new(unnest::Unnest::open(plan)?),
         NodeKind::WindowAggregate(plan) => match plan.window.shape {
             WindowShape::Session { .. } if !plan.time.is_attached() => {
-                Box::new(session::SessionAggregate::open(id, plan, fresh))
+                Box::new(session::SessionAggregate::open(id, plan, fresh)?)
             }
             WindowShape::Cumulate { .. }
             | WindowShape::Hop { .. }
             | WindowShape::Session { .. }
-            | WindowShape::Tumble { .. } => Box::new(window_aggregate::WindowAggregate::open(id, plan)),
+            | WindowShape::Tumble { .. } => Box::new(window_aggregate::WindowAggregate::open(id, plan)?),
         },
         NodeKind::WindowJoin(plan) => Box::new(window_join::WindowJoin::open(id, plan)?),
         NodeKind::WindowRows(plan) => match plan.window.shape {
-            WindowShape::Session { .. } => Box::new(window_rows::SessionRows::open(id, plan, fresh)),
+            WindowShape::Session { .. } => Box::new(window_rows::SessionRows::open(id, plan, fresh)?),
             WindowShape::Cumulate { .. } | WindowShape::Hop { .. } | WindowShape::Tumble { .. } => {
-                Box::new(window_rows::WindowRows::open(plan))
+                Box::new(window_rows::WindowRows::open(plan)?)
             }
         },
     }))

@@ -7,6 +7,7 @@ use super::{
     rows::{first_key, time_of},
     stored,
     window_aggregate::emit,
+    window_clock::WindowClock,
 };
 use crate::stream::state::encode::{damaged, take_time, time_key};
 use crate::stream::{
@@ -25,6 +26,7 @@ use crate::stream::{
 
 pub struct SessionAggregate {
     gap_ms: i64,
+    clock: WindowClock,
     time: WindowTime,
     keys: usize,
     aggregates: Aggregates,
@@ -50,33 +52,34 @@ struct Session {
 }
 
 impl SessionAggregate {
-    #[must_use]
-    pub fn open(id: OperatorId, plan: &physical::WindowAggregate, fresh: bool) -> Self {
+    pub fn open(id: OperatorId, plan: &physical::WindowAggregate, fresh: bool) -> Result<Self, EvalError> {
         let gap_ms = match plan.window.shape {
             WindowShape::Session { gap } => gap,
             WindowShape::Cumulate { .. } | WindowShape::Hop { .. } | WindowShape::Tumble { .. } => 0,
         };
-        Self {
+        Ok(Self {
             gap_ms,
+            clock: WindowClock::open(plan.window.zone.as_ref())?,
             time: plan.time,
             keys: plan.keys,
             aggregates: Aggregates::open(&plan.calls, false),
             sessions: Keyed::new(prefix_of(id, b's'), plan.keys, fresh, None),
             ends: Timers::new(prefix_of(id, b't')),
             scratch: Vec::new(),
-        }
+        })
     }
 
     fn is_event_time(&self) -> bool {
         matches!(self.time, WindowTime::Event { .. })
     }
 
-    fn close(&mut self, end_max: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
-        while let Some((end, key)) = self.ends.next(end_max) {
+    fn close(&mut self, watermark_ms: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
+        while let Some((end, key)) = self.ends.next_if(|end| self.clock.is_over(end, watermark_ms)) {
             let sessions = self.sessions.value(&key, cx.now.ms, cx.store)?;
             let Some(index) = sessions.open.iter().position(|s| s.end == end) else { continue };
             let session = sessions.open.remove(index);
-            emit(&self.aggregates, take_all_of(&key)?, &session.group, (session.start, end), cx);
+            let bounds = self.clock.columns(session.start, end);
+            emit(&self.aggregates, take_all_of(&key)?, &session.group, bounds, cx);
             sessions.gone.push((session.start, session.group));
         }
         Ok(())
@@ -85,10 +88,10 @@ impl SessionAggregate {
 
 impl Operator for SessionAggregate {
     fn on_row(&mut self, _port: usize, row: Row, cx: &mut Cx<'_>) -> Result<(), EvalError> {
-        let at = match self.time {
+        let at = self.clock.shown(match self.time {
             WindowTime::Event { column } => time_of(&row, column)?,
             WindowTime::Attached { .. } | WindowTime::Processing => cx.now.ms,
-        };
+        });
         let (mut start, mut end) = (at, at.saturating_add(self.gap_ms));
         first_key(&row, self.keys, &mut self.scratch);
         let closed = if self.is_event_time() { cx.now.watermark_ms.unwrap_or(i64::MIN) } else { i64::MIN };
@@ -99,8 +102,9 @@ impl Operator for SessionAggregate {
         for session in joined.iter().filter_map(|i| sessions.open.get(*i)) {
             (start, end) = (start.min(session.start), end.max(session.end));
         }
-        if end - 1 <= closed {
-            cx.late(end - 1);
+        let over = self.clock.last_of(end);
+        if over <= closed {
+            cx.late(over);
             return Ok(());
         }
         let mut merged = Session { start, end, group: Group::default() };
@@ -126,18 +130,19 @@ impl Operator for SessionAggregate {
 
     fn on_watermark(&mut self, watermark_ms: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
         if self.is_event_time() {
-            self.close(watermark_ms.saturating_add(1), cx)?;
+            self.close(watermark_ms, cx)?;
         }
         cx.out.push(super::Msg::Watermark(watermark_ms));
         Ok(())
     }
 
     fn on_proc_timer(&mut self, now_ms: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
-        if self.is_event_time() { Ok(()) } else { self.close(now_ms, cx) }
+        if self.is_event_time() { Ok(()) } else { self.close(now_ms - 1, cx) }
     }
 
     fn next_proc_timer(&self) -> Option<i64> {
-        if self.is_event_time() { None } else { self.ends.first() }
+        let first = if self.is_event_time() { None } else { self.ends.first() };
+        first.map(|end| self.clock.last_of(end) + 1)
     }
 
     stored!(sessions, ends);

@@ -10,9 +10,10 @@ use super::{
     aggregate::{Aggregates, Group},
     rows::{first_key, time_of},
     stored,
+    window_clock::WindowClock,
 };
 use crate::stream::{
-    datum::{Columns, Datum, Instant, Row},
+    datum::{Columns, Datum, Row},
     expr::EvalError,
     plan::{
         physical::{self, OperatorId},
@@ -27,6 +28,7 @@ use crate::stream::{
 
 pub struct WindowAggregate {
     window: Window,
+    clock: WindowClock,
     time: WindowTime,
     keys: usize,
     aggregates: Aggregates,
@@ -41,10 +43,10 @@ pub struct WindowAggregate {
 }
 
 impl WindowAggregate {
-    #[must_use]
-    pub fn open(id: OperatorId, plan: &physical::WindowAggregate) -> Self {
-        Self {
-            window: plan.window,
+    pub fn open(id: OperatorId, plan: &physical::WindowAggregate) -> Result<Self, EvalError> {
+        Ok(Self {
+            window: plan.window.clone(),
+            clock: WindowClock::open(plan.window.zone.as_ref())?,
             time: plan.time,
             keys: plan.keys,
             aggregates: Aggregates::open(&plan.calls, plan.retracts),
@@ -53,7 +55,7 @@ impl WindowAggregate {
             known: BTreeSet::new(),
             recent: i64::MIN,
             scratch: Vec::new(),
-        }
+        })
     }
 
     fn is_event_time(&self) -> bool {
@@ -78,14 +80,14 @@ impl WindowAggregate {
             self.open.add(slice_end, b"");
             return;
         }
-        for end in self.window.ends_of_slice(slice_end).filter(|end| end - 1 > closed) {
+        for end in self.window.ends_of_slice(slice_end).filter(|end| !self.clock.is_over(*end, closed)) {
             self.open.add(end, b"");
         }
     }
 
-    /// Closes all windows that end at or before this time.
-    fn close(&mut self, end_max: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
-        while let Some((end, _)) = self.open.next(end_max) {
+    /// Closes all windows that are over.
+    fn close(&mut self, watermark_ms: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
+        while let Some((end, _)) = self.open.next_if(|end| self.clock.is_over(end, watermark_ms)) {
             self.recent = i64::MIN;
             if !self.is_whole() {
                 self.close_sliced(end, cx)?;
@@ -101,7 +103,7 @@ impl WindowAggregate {
                         Some(Datum::Timestamp(at)) => at.ms,
                         _ => start,
                     };
-                    emit(&self.aggregates, key, group, (start, end), cx);
+                    emit(&self.aggregates, key, group, self.clock.columns(start, end), cx);
                 }
             }
         }
@@ -119,7 +121,8 @@ impl WindowAggregate {
                 self.aggregates.merge(&mut merged, group);
             }
             if merged.rows > 0 {
-                emit(&self.aggregates, take_all_of(&key)?, &merged, (start, end), cx);
+                let bounds = self.clock.columns(start, end);
+                emit(&self.aggregates, take_all_of(&key)?, &merged, bounds, cx);
             }
         }
         // What no open window can need any more goes.
@@ -138,12 +141,11 @@ pub(super) fn emit(
     aggregates: &Aggregates,
     key: Columns,
     group: &Group,
-    (start, end): (i64, i64),
+    bounds: [Datum; 3],
     cx: &mut Cx<'_>,
 ) {
     let mut columns = key;
-    let at = |ms: i64| Datum::Timestamp(Instant::from_ms(ms));
-    columns.extend([at(start), at(end), at(end - 1)]);
+    columns.extend(bounds);
     aggregates.results(group, &mut columns);
     cx.emit(Row::insert(columns));
 }
@@ -151,15 +153,16 @@ pub(super) fn emit(
 impl Operator for WindowAggregate {
     fn on_row(&mut self, _port: usize, row: Row, cx: &mut Cx<'_>) -> Result<(), EvalError> {
         let slice_end = match self.time {
-            WindowTime::Event { column } => self.window.slice_end(time_of(&row, column)?),
-            WindowTime::Processing => self.window.slice_end(cx.now.ms),
+            WindowTime::Event { column } => self.window.slice_end(self.clock.shown(time_of(&row, column)?)),
+            WindowTime::Processing => self.window.slice_end(self.clock.shown(cx.now.ms)),
             WindowTime::Attached { end, .. } => time_of(&row, end)?,
         };
         let closed = if self.is_event_time() { cx.now.watermark_ms.unwrap_or(i64::MIN) } else { i64::MIN };
         // Of a HOP with gaps there may be none.
         let Some(last) = self.last_window(slice_end) else { return Ok(()) };
-        if last - 1 <= closed {
-            cx.late(last - 1);
+        let over = self.clock.last_of(last);
+        if over <= closed {
+            cx.late(over);
             return Ok(());
         }
         first_key(&row, self.keys, &mut self.scratch);
@@ -177,18 +180,19 @@ impl Operator for WindowAggregate {
 
     fn on_watermark(&mut self, watermark_ms: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
         if self.is_event_time() {
-            self.close(watermark_ms.saturating_add(1), cx)?;
+            self.close(watermark_ms, cx)?;
         }
         cx.out.push(super::Msg::Watermark(watermark_ms));
         Ok(())
     }
 
     fn on_proc_timer(&mut self, now_ms: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
-        if self.is_event_time() { Ok(()) } else { self.close(now_ms, cx) }
+        if self.is_event_time() { Ok(()) } else { self.close(now_ms - 1, cx) }
     }
 
     fn next_proc_timer(&self) -> Option<i64> {
-        if self.is_event_time() { None } else { self.open.first() }
+        let first = if self.is_event_time() { None } else { self.open.first() };
+        first.map(|end| self.clock.last_of(end) + 1)
     }
 
     stored!(slices, open);

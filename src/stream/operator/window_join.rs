@@ -6,6 +6,7 @@ use super::{
     Cx, Msg, Operator,
     rows::{Kept, On, arrival_key, time_of},
     stored,
+    window_clock::WindowClock,
 };
 use crate::stream::{
     datum::{Columns, Row},
@@ -26,6 +27,7 @@ pub struct WindowJoin {
     on: On,
     left_end: usize,
     right_end: usize,
+    clock: WindowClock,
     left: Timed<Bucket<Kept>>,
     right: Timed<Bucket<Kept>>,
     scratch: Vec<u8>,
@@ -39,6 +41,7 @@ impl WindowJoin {
             on: On::open(&plan.on)?,
             left_end: plan.left_end,
             right_end: plan.right_end,
+            clock: WindowClock::open(plan.zone.as_ref())?,
             left: Timed::new(prefix_of(id, b'l'), values, 1),
             right: Timed::new(prefix_of(id, b'r'), values, 1),
             scratch: Vec::new(),
@@ -110,8 +113,9 @@ impl Operator for WindowJoin {
     fn on_row(&mut self, port: usize, row: Row, cx: &mut Cx<'_>) -> Result<(), EvalError> {
         let is_left = port == 0;
         let end = time_of(&row, if is_left { self.left_end } else { self.right_end })?;
-        if end - 1 <= cx.now.watermark_ms.unwrap_or(i64::MIN) {
-            cx.late(end - 1);
+        let over = self.clock.last_of(end);
+        if over <= cx.now.watermark_ms.unwrap_or(i64::MIN) {
+            cx.late(over);
             return Ok(());
         }
         let meets = self.on.key(is_left, &row, cx.now, &mut self.scratch)?;
@@ -128,7 +132,7 @@ impl Operator for WindowJoin {
     fn on_watermark(&mut self, watermark_ms: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
         loop {
             let first = [self.left.first(), self.right.first()].into_iter().flatten().min();
-            let Some(end) = first.filter(|end| end - 1 <= watermark_ms) else { break };
+            let Some(end) = first.filter(|end| self.clock.is_over(*end, watermark_ms)) else { break };
             self.close(end, cx)?;
         }
         cx.out.push(Msg::Watermark(watermark_ms));

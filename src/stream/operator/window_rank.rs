@@ -5,6 +5,7 @@ use super::{
     rank::{Ranked, numbered},
     rows::{key_of, time_of},
     stored,
+    window_clock::WindowClock,
 };
 use crate::stream::{
     datum::Row,
@@ -20,6 +21,7 @@ pub struct WindowRank {
     partition: Vec<usize>,
     order: Vec<SortKey>,
     window_end: usize,
+    clock: WindowClock,
     start: usize,
     end: usize,
     numbered: bool,
@@ -28,27 +30,28 @@ pub struct WindowRank {
 }
 
 impl WindowRank {
-    #[must_use]
-    pub fn open(id: OperatorId, plan: &physical::Rank, window_end: usize) -> Self {
+    pub fn open(id: OperatorId, plan: &physical::Rank, window_end: usize) -> Result<Self, EvalError> {
         let small = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        Self {
+        Ok(Self {
             partition: plan.partition.clone(),
             order: plan.order.clone(),
             window_end,
+            clock: WindowClock::open(plan.zone.as_ref())?,
             start: small(plan.start),
             end: small(plan.end),
             numbered: plan.numbered || plan.end == 1,
             windows: Timed::new(prefix_of(id, b'w'), plan.partition.len(), 0),
             scratch: Vec::new(),
-        }
+        })
     }
 }
 
 impl Operator for WindowRank {
     fn on_row(&mut self, _port: usize, row: Row, cx: &mut Cx<'_>) -> Result<(), EvalError> {
         let end = time_of(&row, self.window_end)?;
-        if end - 1 <= cx.now.watermark_ms.unwrap_or(i64::MIN) {
-            cx.late(end - 1);
+        let over = self.clock.last_of(end);
+        if over <= cx.now.watermark_ms.unwrap_or(i64::MIN) {
+            cx.late(over);
             return Ok(());
         }
         key_of(&row, &self.partition, &mut self.scratch);
@@ -60,7 +63,7 @@ impl Operator for WindowRank {
     }
 
     fn on_watermark(&mut self, watermark_ms: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
-        while let Some(end) = self.windows.first().filter(|end| end - 1 <= watermark_ms) {
+        while let Some(end) = self.windows.first().filter(|end| self.clock.is_over(*end, watermark_ms)) {
             for (_, ranked) in self.windows.take(end) {
                 ranked.sort(&self.order);
                 for (place, (_, columns)) in

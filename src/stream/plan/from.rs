@@ -291,7 +291,7 @@ impl Analyzer<'_> {
             TimeAttribute::Processing => WindowTime::Processing,
         };
         let time_type = time_type.clone();
-        let window = Window { shape, offset_ms };
+        let window = Window::new(shape, offset_ms);
         Ok(Logical::WindowRows(Box::new(WindowRows { input, window, time, time_type, partition })))
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn read(scope: &Scope, kind: &str, function: &Function) -> Result<Gro
         ));
     }
     // Whether it is a time attribute is known where the relation is.
-    Ok(GroupWindow { window: Window { shape, offset_ms: 0 }, time, event: true, name })
+    Ok(GroupWindow { window: Window::new(shape, 0), time, event: true, name })
 }
 
 /// A positive interval of days to milliseconds.

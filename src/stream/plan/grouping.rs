@@ -104,7 +104,8 @@ pub(super) fn aggregated(plan: Logical, grouping: &Grouping, at: Pos) -> Result<
         let keys = grouped.len();
         let time = if window.event { WindowTime::Event { column: keys } } else { WindowTime::Processing };
         let time_type = window.time.data_type.clone();
-        let aggregate = WindowAggregate { input, window: window.window, time, time_type, keys, calls };
+        let aggregate =
+            WindowAggregate { input, window: window.window.clone(), time, time_type, keys, calls };
         return checked(aggregate, at);
     }
     let windowed = plan.window().and_then(|w| {
@@ -228,7 +229,7 @@ fn fused(plan: &Logical, keys: &[Expr], calls: &[FoundCall], at: Pos) -> Result<
     let (input, calls) = gathered(input, &keys, time_expr, calls);
     Ok(Some(WindowAggregate {
         input,
-        window: rows.window,
+        window: rows.window.clone(),
         time,
         time_type: rows.time_type.clone(),
         keys: count,

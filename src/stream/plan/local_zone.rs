@@ -68,11 +68,11 @@ impl Local<'_> {
         plan.exprs_mut().into_iter().for_each(|expr| *expr = self.expr(expr));
         match plan {
             Logical::Scan(table) => self.table(table),
-            Logical::WindowAggregate(window) if is_ltz(&window.time_type.kind) => {
-                self.fail("a window of TIMESTAMP_LTZ");
+            Logical::WindowAggregate(aggregate) if is_ltz(&aggregate.time_type.kind) => {
+                aggregate.window.zone = Some(self.zone.into());
             }
-            Logical::WindowRows(window) if is_ltz(&window.time_type.kind) => {
-                self.fail("a window of TIMESTAMP_LTZ");
+            Logical::WindowRows(rows) if is_ltz(&rows.time_type.kind) => {
+                rows.window.zone = Some(self.zone.into());
             }
             _ => {}
         }

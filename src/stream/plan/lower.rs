@@ -107,16 +107,18 @@ impl Builder {
                 let input = self.lower(&a.input, true);
                 let retracts = !a.input.changes().is_insert_only();
                 let calls = a.calls.clone();
-                let kind = WindowAggregate { window: a.window, time: a.time, keys: a.keys, calls, retracts };
+                let kind =
+                    WindowAggregate { window: a.window.clone(), time: a.time, keys: a.keys, calls, retracts };
                 self.stateful(NodeKind::WindowAggregate(kind), &[&a.input], vec![input])
             }
             Logical::WindowRows(rows) => {
                 let input = self.lower(&rows.input, before);
                 let time = match rows.time {
-                    WindowTime::Event { column } => column,
-                    WindowTime::Attached { .. } | WindowTime::Processing => 0,
+                    WindowTime::Event { column } => Some(column),
+                    WindowTime::Attached { .. } | WindowTime::Processing => None,
                 };
-                let kind = WindowRows { window: rows.window, time, partition: rows.partition.clone() };
+                let kind =
+                    WindowRows { window: rows.window.clone(), time, partition: rows.partition.clone() };
                 self.stateful(NodeKind::WindowRows(kind), &[&rows.input], vec![input])
             }
             Logical::Over(over) => {
@@ -141,6 +143,7 @@ impl Builder {
                     end: rank.end,
                     numbered: rank.numbered,
                     kind: rank.kind,
+                    zone: zone_of(&rank.input),
                     retracts: !rank.input.changes().is_insert_only(),
                     before,
                     ttl_ms,
@@ -185,7 +188,8 @@ impl Builder {
                 NodeKind::TemporalJoin(TemporalJoin { on, left_time: left, right_time: right })
             }
             JoinShape::Window { left, right } => {
-                NodeKind::WindowJoin(WindowJoin { on, left_end: left, right_end: right })
+                let zone = zone_of(&join.left);
+                NodeKind::WindowJoin(WindowJoin { on, left_end: left, right_end: right, zone })
             }
         };
         self.stateful(kind, &[&join.left, &join.right], inputs)
@@ -306,6 +310,11 @@ impl JoinOn {
         });
         Self { kind: join.kind, left_key, right_key, null_safe, condition, left_width, right_width }
     }
+}
+
+/// The zone of the window that all rows belong to.
+fn zone_of(plan: &Logical) -> Option<Arc<str>> {
+    plan.window().and_then(|columns| columns.window.zone)
 }
 
 /// The side whose columns an expression reads; `None` if it reads none.

@@ -97,8 +97,8 @@ pub struct WindowAggregate {
 #[derive(Debug, Clone, PartialEq)]
 pub struct WindowRows {
     pub window: Window,
-    /// The column of the rows' time.
-    pub time: usize,
+    /// The column of the rows' time; `None` for the time at which they come.
+    pub time: Option<usize>,
     pub partition: Vec<usize>,
 }
 
@@ -110,6 +110,8 @@ pub struct Rank {
     pub end: u64,
     pub numbered: bool,
     pub kind: RankKind,
+    /// Of a window's rows: the zone of the window.
+    pub zone: Option<Arc<str>>,
     pub retracts: bool,
     pub before: bool,
     pub ttl_ms: Option<i64>,
@@ -166,6 +168,8 @@ pub struct WindowJoin {
     pub on: JoinOn,
     pub left_end: usize,
     pub right_end: usize,
+    /// The zone of both windows.
+    pub zone: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -152,7 +152,7 @@ impl Logical {
             Self::Rank(rank) if matches!(rank.kind, RankKind::Window { .. }) => rank.input.window(),
             Self::Unnest(unnest) => unnest.input.window(),
             Self::WindowAggregate(a) => Some(WindowColumns {
-                window: a.window,
+                window: a.window.clone(),
                 event: a.time.attribute() == TimeAttribute::Event,
                 starts: vec![a.keys],
                 ends: vec![a.keys + 1],
@@ -161,7 +161,7 @@ impl Logical {
             Self::WindowRows(rows) => {
                 let width = rows.input.schema().len();
                 Some(WindowColumns {
-                    window: rows.window,
+                    window: rows.window.clone(),
                     event: rows.time.attribute() == TimeAttribute::Event,
                     starts: vec![width],
                     ends: vec![width + 1],

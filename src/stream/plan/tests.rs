@@ -80,12 +80,6 @@ fn what_is_not_here_yet_is_refused_before_a_job_starts() {
         1,
         "SET 'table.exec.mini-batch.enabled' = 'true'",
     );
-    not_yet(
-        "SET 'table.local-time-zone' = 'Europe/Berlin'; INSERT INTO s SELECT CAST(COUNT(*) AS INT) FROM t \
-         GROUP BY TUMBLE(PROCTIME(), INTERVAL '1' HOUR)",
-        60,
-        "a window of TIMESTAMP_LTZ in another time zone than UTC ('Europe/Berlin')",
-    );
     not_yet("CREATE FUNCTION f AS 'x'", 8, "CREATE FUNCTION");
     not_yet("CREATE TABLE x (a INT) WITH ('connector'='jdbc')", 42, "the connector 'jdbc'");
     not_yet("CREATE TABLE x (a INT) PARTITIONED BY (a) WITH ('connector'='print')", 24, "PARTITIONED BY");

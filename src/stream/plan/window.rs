@@ -1,15 +1,17 @@
 //! Windows: TUMBLE, HOP, CUMULATE and SESSION, and which of them a time falls into.
 //! (Flink: TimeWindow.getWindowStartWithOffset, SliceAssigners)
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use super::properties::TimeAttribute;
 
 /// A window's shape and where it is anchored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
     pub shape: WindowShape,
     pub offset_ms: i64,
+    /// The zone on whose clocks the window begins and ends; `None` for UTC, and for times that are no points in time.
+    pub zone: Option<Arc<str>>,
 }
 
 /// All in milliseconds.
@@ -63,6 +65,12 @@ impl WindowTime {
 }
 
 impl Window {
+    /// A window in UTC.
+    #[must_use]
+    pub fn new(shape: WindowShape, offset_ms: i64) -> Self {
+        Self { shape, offset_ms, zone: None }
+    }
+
     /// The smallest piece of time that no window cuts: rows are kept by these. Its end, for a time.
     #[must_use]
     pub fn slice_end(&self, at_ms: i64) -> i64 {
@@ -163,7 +171,7 @@ mod tests {
     use super::*;
 
     fn ends(shape: WindowShape, offset_ms: i64, at: i64) -> Vec<(i64, i64)> {
-        let window = Window { shape, offset_ms };
+        let window = Window::new(shape, offset_ms);
         let ends = window.ends_of_slice(window.slice_end(at));
         ends.map(|end| (window.start_of_end(end), end)).collect()
     }

@@ -356,3 +356,50 @@ proptest! {
         prop_assert_eq!(steady.values("names"), dying.values("names"));
     }
 }
+
+#[test]
+fn a_processing_time_window_is_a_day_of_the_sessions_zone() {
+    const DAY: &str = "DESCRIPTOR(pt), INTERVAL '1' DAY";
+    let memory = Memory::default();
+    memory.produce("t", 0, &[r#"{"k":"a"}"#, r#"{"k":"b"}"#, r#"{"k":"a"}"#]);
+    let sql = |columns: &str, query: &str| {
+        format!(
+            "SET 'table.local-time-zone' = 'Asia/Kolkata';
+             CREATE TABLE t (k STRING, pt AS PROCTIME()) WITH ('connector'='kafka','topic'='t',
+               'properties.bootstrap.servers'='x','format'='json','scan.startup.mode'='earliest-offset');
+             CREATE TABLE o ({columns}) WITH ('connector'='print'); INSERT INTO o {query}"
+        )
+    };
+    let printed = |columns: &str, query: &str, times: &[i64]| {
+        let before = memory.printed().len();
+        let plan = compile(&sql(columns, query)).unwrap().remove(0);
+        let mut job = Job::restore(JobId(format!("job {query}")), plan, None, &memory).unwrap();
+        for now_ms in times {
+            drive(&mut job, &memory, &mut memory.clone(), *now_ms, &|| false).unwrap();
+        }
+        memory.printed().split_off(before)
+    };
+    let counted = format!(
+        "SELECT k, window_start, window_end, COUNT(*) FROM TABLE(TUMBLE(TABLE t, {DAY})) \
+         GROUP BY k, window_start, window_end"
+    );
+    let columns = "k STRING, ws TIMESTAMP(3), we TIMESTAMP(3), c BIGINT";
+    // Its midnight is half past six in the evening.
+    let evening = 18 * 3_600_000 + 30 * 60_000;
+    assert_eq!(printed(columns, &counted, &[0, evening - 1]), Vec::<String>::new());
+    assert_eq!(
+        printed(columns, &format!("{counted} "), &[0, evening]),
+        ["+I[a, 1970-01-01T00:00, 1970-01-02T00:00, 2]", "+I[b, 1970-01-01T00:00, 1970-01-02T00:00, 1]"]
+    );
+    // Without an aggregate the rows come out at once; those of a session when it is over.
+    let columns = "k STRING, ws TIMESTAMP(3), wt TIMESTAMP_LTZ(3)";
+    let rows =
+        format!("SELECT k, window_start, window_time FROM TABLE(TUMBLE(TABLE t, {DAY})) WHERE k = 'b'");
+    assert_eq!(printed(columns, &rows, &[0]), ["+I[b, 1970-01-01T00:00, 1970-01-01T18:29:59.999Z]"]);
+    let session = "SELECT k, window_start, window_time FROM TABLE(SESSION(TABLE t PARTITION BY k, DESCRIPTOR(pt), \
+                   INTERVAL '1' MINUTE)) WHERE k = 'b'";
+    assert_eq!(
+        printed(columns, session, &[0, 60_000]),
+        ["+I[b, 1970-01-01T05:30, 1970-01-01T00:00:59.999Z]"]
+    );
+}

@@ -163,7 +163,12 @@ impl Timers {
 
     /// Takes the first timer that is due at this time.
     pub fn next(&mut self, now: i64) -> Option<(i64, Box<[u8]>)> {
-        if self.due.first()?.0 > now {
+        self.next_if(|at| at <= now)
+    }
+
+    /// Takes the first timer, if it is due.
+    pub fn next_if(&mut self, is_due: impl FnOnce(i64) -> bool) -> Option<(i64, Box<[u8]>)> {
+        if !is_due(self.due.first()?.0) {
             return None;
         }
         let timer = self.due.pop_first()?;

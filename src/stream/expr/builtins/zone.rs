@@ -138,7 +138,7 @@ impl Zone {
     }
 
     /// A name of the database, or an offset like `+08:00` or `GMT+8`.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         let offset = name.strip_prefix("GMT").or_else(|| name.strip_prefix("UTC")).unwrap_or(name);
         if let Some(seconds) = offset_seconds(offset) {
             return Offset::from_seconds(seconds).ok().map(|offset| Self(TimeZone::fixed(offset)));
@@ -147,7 +147,7 @@ impl Zone {
     }
 
     /// The point in time at which a clock of the zone shows this; in a gap, what it would have shown without it.
-    pub(super) fn instant(&self, clock: Instant) -> Instant {
+    pub(crate) fn instant(&self, clock: Instant) -> Instant {
         let c = Civil::of(clock);
         let small = |n: u32| i8::try_from(n).unwrap_or_default();
         let date_time = i16::try_from(c.year).ok().and_then(|year| {
@@ -169,12 +169,21 @@ impl Zone {
         }
     }
 
+    /// Whether clocks are set twice a year, for all time to come.
+    pub(crate) fn saves_daylight(&self) -> bool {
+        let far = Timestamp::from_second(FAR_SECONDS).unwrap_or(Timestamp::UNIX_EPOCH);
+        self.0.following(far).next().is_some()
+    }
+
     /// What a clock of the zone shows then.
-    pub(super) fn clock(&self, at: Instant) -> Instant {
+    pub(crate) fn clock(&self, at: Instant) -> Instant {
         let offset = Timestamp::from_millisecond(at.ms).map_or(0, |at| self.0.to_offset(at).seconds());
         Instant { ms: at.ms + i64::from(offset) * 1_000, nanos: at.nanos }
     }
 }
+
+/// In the year 2500: behind all changes that the database lists one by one.
+const FAR_SECONDS: i64 = 16_725_225_600;
 
 /// `+8`, `+08:00`, `-0330`.
 fn offset_seconds(text: &str) -> Option<i32> {
