@@ -136,7 +136,7 @@ impl<'a> Analyzer<'a> {
         let (plan, scope) = self.from(&select.from)?;
         let (mut plan, scope) = self.with_values(plan, scope, &parts_of(select))?;
         if let Some(selection) = &select.selection {
-            plan = self.filtered(plan, &scope, selection)?;
+            plan = self.filtered(plan, &scope, selection, "WHERE")?;
         }
         plan = join::settled(plan, at)?;
         let plan = self.projected(select, plan, scope, at)?;

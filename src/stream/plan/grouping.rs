@@ -13,15 +13,19 @@ use super::{
     analyze::{Analyzer, Result, projection},
     group_window,
     grouping_sets::GroupingSets,
+    join,
     logical::{Aggregate, Logical, WindowAggregate},
+    membership::Membership,
     over::bound_call,
     physical::merged,
     properties::TimeAttribute,
     scope::{FoundCall, GroupWindow, Grouping, Scope},
+    subquery::{Found, Logic, conjuncts_of, is_value, values_in},
     types::{DataType, Type},
     window::{WindowShape, WindowTime},
 };
 use crate::stream::{
+    datum::Datum,
     expr::{Expr, Node},
     sql::{Pos, SqlError},
 };
@@ -67,12 +71,49 @@ impl Analyzer<'_> {
             Rc::new(Grouping { below: scope, keys, names, expanded, window, calls: Vec::new().into() });
         let seen = Scope { grouping: Some(grouping.clone()), ..Scope::of(None, schema_below) };
         let (exprs, names) = projection(&select.projection, &seen)?;
-        let having = select.having.as_ref().map(|h| seen.condition(h, "HAVING")).transpose()?;
+        if let Some(having) = &select.having {
+            self.gather(having, &plan, &seen)?;
+        }
+        let calls = grouping.calls.borrow().clone();
         let mut plan = aggregated(plan, &grouping, at)?;
-        if let Some(condition) = having {
-            plan = Logical::Filter { input: Box::new(plan), condition };
+        if let Some(having) = &select.having {
+            grouping.calls.replace(calls);
+            plan = self.having(having, plan, &seen, at)?;
         }
         Ok(plan.project(exprs, names))
+    }
+
+    /// Finds the aggregates in HAVING. Its sub-queries are not there yet: they meet the groups.
+    fn gather(&mut self, having: &Parsed, plan: &Logical, seen: &Scope) -> Result<()> {
+        let mut found = Vec::new();
+        values_in(having, Logic::Unknown, &mut found);
+        let mut values = Vec::new();
+        for Found { parsed, .. } in found {
+            let data_type = match (Membership::of(&parsed), &parsed) {
+                (Some(membership), _) => {
+                    membership.operands(seen)?;
+                    DataType::nullable(Type::Boolean)
+                }
+                (None, Parsed::Subquery(query)) => {
+                    self.single_value(query, plan, &Scope::default(), 0)?.2.data_type
+                }
+                (None, other) => return Err(SqlError::not_yet(other.span(), "a sub-query in an expression")),
+            };
+            values.push((parsed, Expr { data_type, ..Expr::literal(Datum::Null, Type::Null) }));
+        }
+        let seen = Scope { values: Rc::new(values), ..seen.clone() };
+        seen.condition(having, "HAVING").map(|_| ())
+    }
+
+    /// HAVING over the groups. A sub-query may not name what is around it: Flink cannot run that either.
+    fn having(&mut self, having: &Parsed, groups: Logical, seen: &Scope, at: Pos) -> Result<Logical> {
+        let unnamed = groups.schema().into_iter().map(|(_, data_type)| (String::new(), data_type)).collect();
+        let scope = Scope { grouping: seen.grouping.clone(), ..Scope::of(None, unnamed) };
+        let parts = conjuncts_of(having).into_iter().filter(|part| is_value(part));
+        let parts: Vec<(&Parsed, Logic)> = parts.map(|part| (part, Logic::False)).collect();
+        let (plan, scope) = self.with_values(groups, scope, &parts)?;
+        let plan = self.filtered(plan, &scope, having, "HAVING")?;
+        join::settled(plan, at)
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     grouping::aggregated,
     join,
     logical::{Join, JoinKind, JoinShape, Logical, Schema},
-    membership::Membership,
+    membership::{Membership, Rows},
     scope::{FoundCall, Grouping, Scope},
     types::{DataType, Type},
 };
@@ -31,14 +31,20 @@ use crate::stream::{
 };
 
 impl Analyzer<'_> {
-    /// WHERE: conditions go as far down as they can; sub-queries become joins.
-    pub(super) fn filtered(&mut self, plan: Logical, scope: &Scope, selection: &Parsed) -> Result<Logical> {
+    /// WHERE or HAVING: conditions go as far down as they can; sub-queries become joins.
+    pub(super) fn filtered(
+        &mut self,
+        plan: Logical,
+        scope: &Scope,
+        selection: &Parsed,
+        clause: &str,
+    ) -> Result<Logical> {
         let mut conditions = Vec::new();
         let mut subqueries = Vec::new();
         for part in conjuncts_of(selection) {
-            match Membership::of(part) {
+            match Membership::of(part).filter(Membership::joins) {
                 Some(membership) => subqueries.push(membership),
-                None => conditions.extend(join::conjuncts(scope.condition(part, "WHERE")?)),
+                None => conditions.extend(join::conjuncts(scope.condition(part, clause)?)),
             }
         }
         let mut plan = join::push_down(plan, conditions, selection.span().into())?;
@@ -144,26 +150,27 @@ impl Analyzer<'_> {
         &mut self,
         plan: Logical,
         scope: Scope,
-        parts: &[(&Parsed, bool)],
+        parts: &[(&Parsed, Logic)],
     ) -> Result<(Logical, Scope)> {
         let mut found = Vec::new();
-        parts.iter().for_each(|(part, certain)| values_in(part, *certain, &mut found));
+        parts.iter().for_each(|(part, logic)| values_in(part, *logic, &mut found));
         if found.is_empty() {
             return Ok((plan, scope));
         }
         let (mut plan, mut scope) = (plan, scope);
         let outer = scope.clone();
         let mut values = Vec::new();
-        for Found { parsed, certain } in found {
+        for Found { parsed, logic } in found {
             let value = match (&parsed, Membership::of(&parsed)) {
                 (_, Some(membership)) => {
-                    let truth = self.truth(plan, &mut scope, &outer, &membership, certain)?;
+                    let truth = self.truth(plan, &mut scope, &outer, &membership, logic)?;
                     plan = truth.0;
                     truth.1
                 }
                 (Parsed::Subquery(query), None) => {
-                    let (right, condition, value) = self.single_value(query, &outer, scope.columns.len())?;
-                    plan = beside(plan, &mut scope, right, condition);
+                    let (right, condition, value) =
+                        self.single_value(query, &plan, &outer, scope.columns.len())?;
+                    plan = beside(plan, &mut scope, right, JoinKind::Left, condition);
                     value
                 }
                 (other, None) => return Err(SqlError::not_yet(other.span(), "a sub-query in an expression")),
@@ -176,9 +183,10 @@ impl Analyzer<'_> {
 
     /// The row that holds the value, how it meets the rows of the query around it, and the value over the columns of
     /// both. `width` counts the columns that stand before those of the row.
-    fn single_value(
+    pub(super) fn single_value(
         &mut self,
         query: &Query,
+        around: &Logical,
         outer: &Scope,
         width: usize,
     ) -> Result<(Logical, Vec<Expr>, Expr)> {
@@ -200,7 +208,7 @@ impl Analyzer<'_> {
                 }
                 refuse_around(query)?;
                 one_column(select.projection.len())?;
-                return self.correlated_value(select, outer, width, error);
+                return self.correlated_value(select, around, outer, width, error);
             }
         };
         let schema = uncorrelated.schema();
@@ -224,6 +232,7 @@ impl Analyzer<'_> {
     fn correlated_value(
         &mut self,
         select: &Select,
+        around: &Logical,
         outer: &Scope,
         width: usize,
         error: SqlError,
@@ -233,21 +242,18 @@ impl Analyzer<'_> {
         let (mut plan, inner) = self.from(&select.from)?;
         let outer_width = outer.columns.len();
         let both = outer.clone().beside(inner.clone());
-        let (mut own, mut pairs) = (Vec::new(), Vec::new());
+        let (mut own, mut conditions) = (Vec::new(), Vec::new());
         for part in select.selection.as_ref().map(conjuncts_of).unwrap_or_default() {
             if let Ok(condition) = inner.condition(part, "WHERE") {
                 own.extend(join::conjuncts(condition));
                 continue;
             }
             let Ok(shared) = both.condition(part, "WHERE") else { return Err(error) };
-            for condition in join::conjuncts(shared) {
-                let sides = pair(&condition, outer_width);
-                let what = "a sub-query for a value that is compared with the query around it by more than =";
-                pairs.push(sides.ok_or_else(|| SqlError::not_yet(part.span(), what))?);
-            }
+            conditions.extend(join::conjuncts(shared));
         }
         plan = join::settled(join::push_down(plan, own, at)?, at)?;
-        let keys: Vec<Expr> = pairs.iter().map(|(_, inner)| inner.clone()).collect();
+        let Rows { plan, pairs } = Rows::of(around, outer_width, plan, &conditions, at)?;
+        let keys: Vec<Expr> = pairs.iter().map(|(_, _, inner)| inner.clone()).collect();
         let names: Vec<String> = (0..keys.len()).map(|i| format!("$k{i}")).collect();
         let grouping = Rc::new(Grouping { keys, names, ..Grouping::of(inner.clone()) });
         let seen = Scope { grouping: Some(grouping.clone()), ..Scope::of(None, inner.columns.clone()) };
@@ -272,9 +278,9 @@ impl Analyzer<'_> {
             columns.push(if is_count { coalesce(vec![column, zero()], at)? } else { column });
         }
         let mut condition = Vec::new();
-        for (index, (outer, inner)) in pairs.into_iter().enumerate() {
+        for (index, (outer, by, inner)) in pairs.into_iter().enumerate() {
             let key = Expr::column(width + index, &format!("$k{index}"), inner.data_type);
-            condition.push(comparison(Comparison::Equal, outer, key, at)?);
+            condition.push(comparison(by, outer, key, at)?);
         }
         Ok((groups, condition, value.over(&columns)))
     }
@@ -287,20 +293,39 @@ fn only_row(value: Expr) -> FoundCall {
     FoundCall { function, args: vec![value], distinct: false, filter: None, separator: None, data_type }
 }
 
-/// An outer join with what a sub-query has: its columns are behind those that were there, and no `*` shows them.
-pub(super) fn beside(plan: Logical, scope: &mut Scope, right: Logical, condition: Vec<Expr>) -> Logical {
+/// A join with what a sub-query has: its columns are behind those that were there, and no `*` shows them.
+pub(super) fn beside(
+    plan: Logical,
+    scope: &mut Scope,
+    right: Logical,
+    kind: JoinKind,
+    condition: Vec<Expr>,
+) -> Logical {
     for (name, data_type) in right.schema() {
         scope.hidden.push(scope.columns.len());
         scope.columns.push((format!("$sub.{name}"), data_type.with_nullable(true)));
     }
-    let join = Join { kind: JoinKind::Left, left: plan, right, condition, shape: JoinShape::Undecided };
+    let join = Join { kind, left: plan, right, condition, shape: JoinShape::Undecided };
     Logical::Join(Box::new(join))
 }
 
-/// The expressions of a SELECT in which values may stand, and whether unknown is as good as false there.
-pub(super) fn parts_of(select: &Select) -> Vec<(&Parsed, bool)> {
+/// What becomes of unknown where a truth value stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Logic {
+    /// It is something else than FALSE.
+    Unknown,
+    /// It is as good as FALSE.
+    False,
+    /// The same, and IS TRUE says so: only there Flink does not count the rows of a sub-query.
+    IsTrue,
+}
+
+/// The expressions of a SELECT in which values may stand, and what unknown is there.
+pub(super) fn parts_of(select: &Select) -> Vec<(&Parsed, Logic)> {
     let items = select.projection.iter().filter_map(|item| match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some((expr, false)),
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            Some((expr, Logic::Unknown))
+        }
         _ => None,
     });
     let keys = match &select.group_by {
@@ -308,18 +333,26 @@ pub(super) fn parts_of(select: &Select) -> Vec<(&Parsed, bool)> {
         GroupByExpr::All(_) => &[],
     };
     let conditions = select.selection.as_ref().map(conjuncts_of).unwrap_or_default();
-    let conditions = conditions.into_iter().filter(|part| Membership::of(part).is_none());
-    items.chain(keys.iter().map(|key| (key, false))).chain(conditions.map(|part| (part, true))).collect()
+    let conditions = conditions.into_iter().filter(|part| is_value(part));
+    items
+        .chain(keys.iter().map(|key| (key, Logic::Unknown)))
+        .chain(conditions.map(|part| (part, Logic::False)))
+        .collect()
 }
 
-/// A sub-query that stands for a value, and whether unknown is as good as false wherever it does.
-struct Found {
-    parsed: Parsed,
-    certain: bool,
+/// Whether what a part of WHERE or HAVING asks of a sub-query is a value, and no semi join.
+pub(super) fn is_value(part: &Parsed) -> bool {
+    !Membership::of(part).is_some_and(|membership| membership.joins())
+}
+
+/// A sub-query that stands for a value, and what unknown is wherever it does.
+pub(super) struct Found {
+    pub(super) parsed: Parsed,
+    logic: Logic,
 }
 
 /// The sub-queries in an expression that stand for a value, each once. Those within other queries are theirs.
-fn values_in(parsed: &Parsed, certain: bool, found: &mut Vec<Found>) {
+pub(super) fn values_in(parsed: &Parsed, logic: Logic, found: &mut Vec<Found>) {
     if let Parsed::AllOp { .. }
     | Parsed::AnyOp { .. }
     | Parsed::Exists { .. }
@@ -327,48 +360,49 @@ fn values_in(parsed: &Parsed, certain: bool, found: &mut Vec<Found>) {
     | Parsed::Subquery(_) = parsed
     {
         match found.iter_mut().find(|f| f.parsed == *parsed) {
-            Some(before) => before.certain &= certain,
-            None => found.push(Found { parsed: parsed.clone(), certain }),
+            Some(before) => before.logic = before.logic.min(logic),
+            None => found.push(Found { parsed: parsed.clone(), logic }),
         }
         return;
     }
-    let mut all = |parts: &[&Parsed], certain| parts.iter().for_each(|part| values_in(part, certain, found));
+    let mut all = |parts: &[&Parsed], logic| parts.iter().for_each(|part| values_in(part, logic, found));
     match parsed {
         Parsed::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, right } => {
-            all(&[left, right], certain);
+            all(&[left, right], logic);
         }
-        Parsed::Nested(e) => all(&[e], certain),
+        Parsed::Nested(e) => all(&[e], logic),
         Parsed::BinaryOp { left, right, .. }
         | Parsed::IsDistinctFrom(left, right)
-        | Parsed::IsNotDistinctFrom(left, right) => all(&[left, right], false),
-        Parsed::IsTrue(e) | Parsed::IsNotTrue(e) => all(&[e], true),
+        | Parsed::IsNotDistinctFrom(left, right) => all(&[left, right], Logic::Unknown),
+        Parsed::IsTrue(e) | Parsed::IsNotTrue(e) => all(&[e], Logic::IsTrue),
         Parsed::UnaryOp { expr: e, .. }
         | Parsed::Cast { expr: e, .. }
         | Parsed::IsNull(e)
         | Parsed::IsNotNull(e)
         | Parsed::IsFalse(e)
-        | Parsed::IsNotFalse(e) => all(&[e], false),
-        Parsed::Between { expr, low, high, .. } => all(&[expr, low, high], false),
+        | Parsed::IsNotFalse(e) => all(&[e], Logic::Unknown),
+        Parsed::Between { expr, low, high, .. } => all(&[expr, low, high], Logic::Unknown),
         Parsed::InList { expr, list, .. } => {
-            all(&[expr], false);
-            all(&list.iter().collect::<Vec<_>>(), false);
+            all(&[expr], Logic::Unknown);
+            all(&list.iter().collect::<Vec<_>>(), Logic::Unknown);
         }
         Parsed::Case { operand, conditions, else_result, .. } => {
-            all(&operand.iter().chain(else_result).map(|e| &**e).collect::<Vec<_>>(), false);
+            all(&operand.iter().chain(else_result).map(|e| &**e).collect::<Vec<_>>(), Logic::Unknown);
             for when in conditions {
-                all(&[&when.condition], operand.is_none());
-                all(&[&when.result], false);
+                let searched = operand.is_none();
+                all(&[&when.condition], if searched { Logic::False } else { Logic::Unknown });
+                all(&[&when.result], Logic::Unknown);
             }
         }
         Parsed::Function(function) => {
             let FunctionArguments::List(list) = &function.args else { return };
             for arg in &list.args {
                 if let FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) = arg {
-                    all(&[e], false);
+                    all(&[e], Logic::Unknown);
                 }
             }
             if let Some(filter) = &function.filter {
-                all(&[filter], true);
+                all(&[filter], Logic::IsTrue);
             }
         }
         // Elsewhere a query has no value, and says so where it is read.

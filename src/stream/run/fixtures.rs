@@ -60,5 +60,5 @@ fn every_query_of_nexmark_leaves_what_flink_leaves() {
 
 #[test]
 fn every_query_of_the_language_leaves_what_flink_leaves() {
-    hold_to_flink("language", 105);
+    hold_to_flink("language", 160);
 }
