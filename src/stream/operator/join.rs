@@ -58,11 +58,12 @@ struct Met {
 impl Join {
     pub fn open(id: OperatorId, plan: &physical::Join, fresh: bool) -> Result<Self, EvalError> {
         let values = plan.on.left_key.len();
+        let [left_ttl_ms, right_ttl_ms] = plan.ttl_ms;
         Ok(Self {
             kind: plan.on.kind,
             on: On::open(&plan.on)?,
-            left: Keyed::new(prefix_of(id, b'l'), values, fresh, plan.ttl_ms),
-            right: Keyed::new(prefix_of(id, b'r'), values, fresh, plan.ttl_ms),
+            left: Keyed::new(prefix_of(id, b'l'), values, fresh, left_ttl_ms),
+            right: Keyed::new(prefix_of(id, b'r'), values, fresh, right_ttl_ms),
             scratch: Vec::new(),
         })
     }

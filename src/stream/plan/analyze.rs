@@ -21,6 +21,7 @@ use super::{
     join,
     logical::{Logical, is_true},
     over::Overs,
+    query_hints,
     scope::Scope,
     set_operation::{self, union_all},
     subquery::parts_of,
@@ -29,7 +30,7 @@ use super::{
 use crate::stream::{
     datum::Datum,
     expr::{Expr, Node},
-    sql::{Pos, SqlError, reserved},
+    sql::{self, Pos, SqlError, reserved},
 };
 
 pub(super) type Result<T> = std::result::Result<T, SqlError>;
@@ -134,12 +135,14 @@ impl<'a> Analyzer<'a> {
         refuse_foreign(select)?;
         let at: Pos = select.select_token.0.span.into();
         let (plan, scope) = self.from(&select.from)?;
+        let hints = sql::query_hints::read(&select.optimizer_hints, at)?;
+        let (ttl, relations) = (query_hints::checked(&hints, &scope, at)?, scope.clone());
         let (mut plan, scope) = self.with_values(plan, scope, &parts_of(select))?;
         if let Some(selection) = &select.selection {
             plan = self.filtered(plan, &scope, selection, "WHERE")?;
         }
-        plan = join::settled(plan, at)?;
-        let plan = self.projected(select, plan, scope, at)?;
+        plan = ttl.of_joins(join::settled(plan, at)?, &relations);
+        let plan = ttl.of_groups(self.projected(select, plan, scope, at)?, &relations);
         match &select.distinct {
             None | Some(Distinct::All) => Ok(plan),
             Some(Distinct::Distinct) => distinct(plan, at),
@@ -226,9 +229,17 @@ pub(super) fn refuse_foreign(select: &Select) -> Result<()> {
         || !select.distribute_by.is_empty()
         || !select.sort_by.is_empty()
         || select.value_table_mode.is_some()
-        || select.select_modifiers.is_some()
-        || !select.optimizer_hints.is_empty();
+        || select.select_modifiers.is_some();
     if foreign { Err(SqlError::syntax(at, "a clause of this SELECT is not Flink SQL")) } else { Ok(()) }
+}
+
+/// Of a SELECT that becomes a join with the query around it.
+pub(super) fn refuse_hints(select: &Select) -> Result<()> {
+    let at: Pos = select.select_token.0.span.into();
+    if sql::query_hints::read(&select.optimizer_hints, at)?.is_empty() {
+        return Ok(());
+    }
+    Err(SqlError::not_yet(at, "a hint in a sub-query that may name the query around it"))
 }
 
 pub(super) fn projection(items: &[SelectItem], scope: &Scope) -> Result<(Vec<Expr>, Vec<String>)> {

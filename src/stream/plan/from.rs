@@ -130,7 +130,7 @@ impl Analyzer<'_> {
             data_type.nullable |= if index < width { kind.keeps_right() } else { kind.keeps_left() };
         }
         merge(&mut scope, &left_scope, &right_scope, &shared, kind, at)?;
-        let plan = Logical::Join(Box::new(Join { kind, left, right, condition, shape }));
+        let plan = Logical::Join(Box::new(Join { kind, left, right, condition, shape, ttl_ms: [None; 2] }));
         Ok((plan, scope))
     }
 

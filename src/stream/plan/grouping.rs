@@ -155,7 +155,12 @@ pub(super) fn aggregated(plan: Logical, grouping: &Grouping, at: Pos) -> Result<
     });
     let Some(columns) = windowed else {
         let (input, calls) = gathered(plan, &grouped, None, calls);
-        return Ok(Logical::Aggregate(Box::new(Aggregate { input, keys: grouped.len(), calls })));
+        return Ok(Logical::Aggregate(Box::new(Aggregate {
+            input,
+            keys: grouped.len(),
+            calls,
+            ttl_ms: None,
+        })));
     };
     // The window's own columns are no keys of the aggregate: it adds them again.
     let bound = |k: &Expr| -> Option<usize> {

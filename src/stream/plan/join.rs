@@ -368,6 +368,7 @@ pub(super) fn temporal(
         right: right.clone(),
         condition: condition.to_vec(),
         shape: JoinShape::Undecided,
+        ttl_ms: [None; 2],
     };
     let pairs = join.equal_columns();
     let keys = right.keys();

@@ -64,6 +64,8 @@ pub struct Aggregate {
     pub input: Logical,
     pub keys: usize,
     pub calls: Vec<AggCall>,
+    /// Of a hint; 0 is for ever.
+    pub ttl_ms: Option<i64>,
 }
 
 /// Each row once for each set, as the set's expressions make it. The first columns are those of the input, in all sets.
@@ -147,6 +149,8 @@ pub struct Join {
     /// All must hold; over the columns of both sides.
     pub condition: Vec<Expr>,
     pub shape: JoinShape,
+    /// Of hints for the left and the right side; 0 is for ever.
+    pub ttl_ms: [Option<i64>; 2],
 }
 
 /// How two streams meet.

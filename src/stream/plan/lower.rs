@@ -100,6 +100,7 @@ impl Builder {
                 let input = self.lower(&a.input, true);
                 let retracts = !a.input.changes().is_insert_only();
                 let calls = a.calls.clone();
+                let ttl_ms = self.ttl_ms(a.ttl_ms);
                 let kind = GroupAggregate { keys: a.keys, calls, retracts, before, ttl_ms };
                 self.stateful(NodeKind::GroupAggregate(kind), &[&a.input], vec![input])
             }
@@ -165,6 +166,11 @@ impl Builder {
         }
     }
 
+    /// A hint's, or else the session's.
+    fn ttl_ms(&self, hint: Option<i64>) -> Option<i64> {
+        hint.map_or(self.settings.ttl_ms, |ms| (ms > 0).then_some(ms))
+    }
+
     fn join(&mut self, join: &logical::Join) -> usize {
         // The versions of a table follow each other; what was before is not asked for.
         let right_before = !matches!(join.shape, JoinShape::Temporal { .. });
@@ -172,7 +178,7 @@ impl Builder {
         let on = JoinOn::of(join);
         let kind = match join.shape {
             JoinShape::Regular | JoinShape::Undecided => {
-                NodeKind::Join(Join { on, ttl_ms: self.settings.ttl_ms })
+                NodeKind::Join(Join { on, ttl_ms: join.ttl_ms.map(|hint| self.ttl_ms(hint)) })
             }
             JoinShape::Interval { left, right, at_least, at_most, event } => {
                 NodeKind::IntervalJoin(IntervalJoin {

@@ -235,7 +235,14 @@ impl Rows {
         let to: Vec<Expr> = to.chain((0..own.len()).map(|index| column(&own, index))).collect();
         let condition = conditions.iter().map(|condition| condition.over(&to)).collect();
         let shape = JoinShape::Undecided;
-        let join = Join { kind: JoinKind::Inner, left: right, right: generator, condition, shape };
+        let join = Join {
+            kind: JoinKind::Inner,
+            left: right,
+            right: generator,
+            condition,
+            shape,
+            ttl_ms: [None; 2],
+        };
         let plan = join::settled(Logical::Join(Box::new(join)), at)?;
         let joined = plan.schema();
         let pairs = outer.into_iter().zip((0..count).map(|i| column(&joined, own.len() + i)));

@@ -29,6 +29,7 @@ pub mod over;
 pub mod physical;
 pub mod properties;
 pub mod prune;
+pub mod query_hints;
 pub mod rabbitmq;
 pub mod scope;
 pub mod set_operation;

@@ -150,7 +150,8 @@ pub struct JoinOn {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Join {
     pub on: JoinOn,
-    pub ttl_ms: Option<i64>,
+    /// Of the left and of the right side.
+    pub ttl_ms: [Option<i64>; 2],
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -111,7 +111,7 @@ fn among(left: Logical, right: Logical, both: bool, at: Pos) -> Result<Logical> 
         condition.push(comparison(same, x, y, at)?);
     }
     let kind = if both { JoinKind::Semi } else { JoinKind::Anti };
-    let join = Join { kind, left, right, condition, shape: JoinShape::Undecided };
+    let join = Join { kind, left, right, condition, shape: JoinShape::Undecided, ttl_ms: [None; 2] };
     join::settled(Logical::Join(Box::new(join)), at)
 }
 

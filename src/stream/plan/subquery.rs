@@ -13,7 +13,7 @@ use sqlparser::ast::{
 };
 
 use super::{
-    analyze::{Analyzer, Result, always, projection, refuse_around, refuse_foreign},
+    analyze::{Analyzer, Result, always, projection, refuse_around, refuse_foreign, refuse_hints},
     analyze_call::coalesce,
     analyze_expr::{ILLEGAL_AGGREGATE, comparison},
     grouping::aggregated,
@@ -75,7 +75,7 @@ impl Analyzer<'_> {
         }
         debug_assert!(left.schema().len() == width, "the scope is the left side's");
         let kind = if negated { JoinKind::Anti } else { JoinKind::Semi };
-        let join = Join { kind, left, right, condition, shape: JoinShape::Undecided };
+        let join = Join { kind, left, right, condition, shape: JoinShape::Undecided, ttl_ms: [None; 2] };
         join::settled(Logical::Join(Box::new(join)), at)
     }
 
@@ -111,6 +111,7 @@ impl Analyzer<'_> {
         };
         refuse_around(query)?;
         refuse_foreign(select)?;
+        refuse_hints(select)?;
         let at: Pos = select.select_token.0.span.into();
         self.deeper(at)?;
         let (mut plan, inner) = self.from(&select.from)?;
@@ -238,6 +239,7 @@ impl Analyzer<'_> {
         error: SqlError,
     ) -> Result<(Logical, Vec<Expr>, Expr)> {
         refuse_foreign(select)?;
+        refuse_hints(select)?;
         let at: Pos = select.select_token.0.span.into();
         let (mut plan, inner) = self.from(&select.from)?;
         let outer_width = outer.columns.len();
@@ -305,7 +307,7 @@ pub(super) fn beside(
         scope.hidden.push(scope.columns.len());
         scope.columns.push((format!("$sub.{name}"), data_type.with_nullable(true)));
     }
-    let join = Join { kind, left: plan, right, condition, shape: JoinShape::Undecided };
+    let join = Join { kind, left: plan, right, condition, shape: JoinShape::Undecided, ttl_ms: [None; 2] };
     Logical::Join(Box::new(join))
 }
 

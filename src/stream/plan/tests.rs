@@ -1,5 +1,6 @@
 //! What is refused, where, and in which words.
 
+use super::physical::{JobPlan, NodeKind};
 use crate::stream::{compile, explain, sql::SqlErrorKind};
 
 const TABLES: &str = "CREATE TABLE t (a INT, b STRING, ts TIMESTAMP(3)) WITH ('connector'='datagen');
@@ -29,11 +30,6 @@ fn what_is_not_here_yet_is_refused_before_a_job_starts() {
         "a grouping set that is given twice",
     );
     not_yet(
-        "INSERT INTO s SELECT a FROM t WHERE (a, a) > ANY (SELECT a, a FROM u)",
-        38,
-        "rows before ANY and ALL",
-    );
-    not_yet(
         "INSERT INTO s SELECT a FROM t UNION ALL SELECT a FROM u ORDER BY a",
         66,
         "ORDER BY of a UNION by anything but a column's number",
@@ -55,7 +51,6 @@ fn what_is_not_here_yet_is_refused_before_a_job_starts() {
     );
     not_yet("INSERT INTO s SELECT a FROM t MATCH_RECOGNIZE (PATTERN (A))", 31, "MATCH_RECOGNIZE");
     not_yet("INSERT OVERWRITE s SELECT a FROM t", 8, "INSERT OVERWRITE");
-    not_yet("INSERT INTO s SELECT /*+ STATE_TTL('t'='1d') */ a FROM t", 22, "a query hint");
     not_yet("INSERT INTO s SELECT PARSE_JSON(b) FROM t", 22, "the function PARSE_JSON");
     not_yet("INSERT INTO s SELECT a FROM t, LATERAL TABLE(f(a))", 32, "LATERAL");
     not_yet("SHOW TABLES", 1, "SHOW");
@@ -68,6 +63,11 @@ fn what_is_not_here_yet_is_refused_before_a_job_starts() {
     not_yet("CREATE FUNCTION f AS 'x'", 8, "CREATE FUNCTION");
     not_yet("CREATE TABLE x (a INT) WITH ('connector'='jdbc')", 42, "the connector 'jdbc'");
     not_yet("CREATE TABLE x (a INT) PARTITIONED BY (a) WITH ('connector'='print')", 24, "PARTITIONED BY");
+    not_yet(
+        "INSERT INTO s SELECT a FROM t WHERE (a, a) > ANY (SELECT a, a FROM u)",
+        38,
+        "rows before ANY and ALL",
+    );
     not_yet(
         "CREATE TABLE x WITH ('connector'='print') AS SELECT a FROM t",
         16,
@@ -462,6 +462,34 @@ fn queries_of_nexmark_that_flink_refuses_are_refused() {
         let error = compile(&format!("{tables}{statement}")).expect_err(statement);
         assert_eq!((error.kind, error.message.as_str()), (SqlErrorKind::Invalid, message), "{statement}");
     }
+}
+
+#[test]
+fn a_hint_names_relations_of_its_query() {
+    let invalid = |hint: &str, message: &str| {
+        let statement = format!("INSERT INTO s SELECT /*+ {hint} */ t.a FROM t JOIN u AS v ON t.a = v.a");
+        check(&statement, SqlErrorKind::Invalid, 15, message);
+    };
+    let list = "The options of following hints cannot match the name of input tables or views: \n";
+    invalid("STATE_TTL('u'='1d')", &format!("{list}`u` in `STATE_TTL`"));
+    invalid("BROADCAST(t, x)", &format!("{list}`x` in `BROADCAST`"));
+    invalid("STATE_TTL('t'='soon')", "Invalid STATE_TTL hint value: soon");
+    invalid("STATE_TTL(t)", "Invalid list options in STATE_TTL hint, only support key-value options.");
+    invalid("MULTI_JOIN(t, v)", "Hint: MULTI_JOIN should be registered in the HintStrategyTable");
+    let plan = |hint: &str| {
+        let statement = format!("INSERT INTO s SELECT {hint} t.a FROM t JOIN u AS v ON t.a = v.a");
+        compile(&format!("{TABLES}SET 'table.exec.state.ttl' = '1 h';{statement}")).unwrap().remove(0)
+    };
+    let ttl = |plan: &JobPlan| {
+        plan.nodes.iter().find_map(|node| {
+            let NodeKind::Join(join) = &node.kind else { return None };
+            Some(join.ttl_ms)
+        })
+    };
+    let hour = Some(3_600_000);
+    assert_eq!(ttl(&plan("")), Some([hour, hour]));
+    assert_eq!(ttl(&plan("/*+ SHUFFLE_HASH(v), STATE_TTL('v' = '1 s') */")), Some([hour, Some(1_000)]));
+    assert_eq!(ttl(&plan("/*+ STATE_TTL('t' = '0 s', 'v' = '1 d') */")), Some([None, Some(86_400_000)]));
 }
 
 /// A value that an option may have.

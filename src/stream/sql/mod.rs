@@ -10,6 +10,7 @@ pub mod forms;
 pub mod hints;
 pub mod options_hint;
 pub mod parser;
+pub mod query_hints;
 pub mod reserved;
 pub mod table;
 

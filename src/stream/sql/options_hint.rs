@@ -31,9 +31,15 @@ pub(super) fn placed(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, S
             out.push(token);
             continue;
         };
+        let solid = |token: &&TokenWithSpan| !matches!(token.token, Token::Whitespace(_));
+        // A query's hints stay where they are: `query_hints.rs`.
+        if out.iter().rev().find(solid).is_some_and(|before| is_word(before, "SELECT")) {
+            out.push(token);
+            continue;
+        }
         let hint = text.trim_start();
         if !hint.get(..7).is_some_and(|word| word.eq_ignore_ascii_case("OPTIONS")) {
-            return Err(SqlError::not_yet(token.span, "a query hint"));
+            return Err(SqlError::syntax(token.span, "Encountered \"/*+\""));
         }
         if !behind_table(&out) {
             return Err(SqlError::syntax(token.span, "Encountered \"/*+\""));
