@@ -101,7 +101,12 @@ fn nexmark() {
 
 #[test]
 fn language() {
-    made_anew("Golden", "language", Duration::from_secs(300));
+    made_anew("Golden", "language", Duration::from_secs(600));
+}
+
+#[test]
+fn csv() {
+    made_anew("Csv", "csv", Duration::from_secs(60));
 }
 
 #[test]

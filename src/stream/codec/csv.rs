@@ -54,7 +54,7 @@ impl CsvDecoder {
             rest = rest.split_once('\n').map_or("", |(_, after)| after);
         }
         if rest.is_empty() {
-            return Ok(false);
+            return Err("No content to map due to end-of-input".to_owned());
         }
         let cells = cells(rest, &self.options)?;
         let known = cells.len() <= self.width;
@@ -231,7 +231,8 @@ fn row(text: &str, fields: &[(String, DataType)], options: &CsvOptions) -> Resul
     if elements.is_empty() {
         return Ok(Datum::Null);
     }
-    if elements.len() != fields.len() && !options.ignore_parse_errors {
+    // What is too much is left out.
+    if elements.len() < fields.len() && !options.ignore_parse_errors {
         return Err(Bad);
     }
     let mut values = Vec::with_capacity(fields.len());
@@ -248,7 +249,7 @@ fn elements<'a>(text: &'a str, options: &CsvOptions) -> Vec<&'a str> {
     if text.is_empty() {
         return Vec::new();
     }
-    text.split(options.array_element_delimiter.as_str()).map(str::trim).collect()
+    text.split(options.array_element_delimiter.as_str()).collect()
 }
 
 #[cfg(test)]
@@ -327,7 +328,7 @@ mod tests {
             assert_eq!(decode(&strict, &kinds, record), Err(text));
             assert_eq!(decode(&ignore, &kinds, record), Ok(ignored), "{record}");
         }
-        assert_eq!(decode(&strict, &kinds, ""), Ok(None));
+        assert!(decode(&strict, &kinds, "").is_err());
     }
 
     #[test]

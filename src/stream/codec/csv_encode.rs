@@ -90,8 +90,11 @@ impl CsvEncoder {
         texts.join(&self.options.array_element_delimiter)
     }
 
-    /// Zeros at the end go first: 100 is `1E+2`.
+    /// Zeros at the end go first, where 100 is `1E+2`.
     fn number(&self, mut unscaled: i128, scale: u8) -> String {
+        if !self.options.scientific_decimals {
+            return decimal::plain(unscaled, scale);
+        }
         let mut scale = i64::from(scale);
         while unscaled != 0 && unscaled % 10 == 0 {
             unscaled /= 10;
@@ -101,11 +104,7 @@ impl CsvEncoder {
             return "0".to_owned();
         }
         if let Ok(scale) = u8::try_from(scale) {
-            let write = if self.options.scientific_decimals { decimal::scientific } else { decimal::plain };
-            return write(unscaled, scale);
-        }
-        if !self.options.scientific_decimals {
-            return format!("{unscaled}{}", "0".repeat(usize::try_from(-scale).unwrap_or_default()));
+            return decimal::scientific(unscaled, scale);
         }
         let digits = unscaled.unsigned_abs().to_string();
         let exponent = digits.len() as i64 - 1 - scale;
@@ -120,8 +119,8 @@ impl CsvEncoder {
             Some(quote) if self.needs_quotes(text, quote) => {
                 out.push(quote);
                 for c in text.chars() {
-                    if c == quote {
-                        out.push(quote);
+                    if c == quote || Some(c) == self.options.escape {
+                        out.push(c);
                     }
                     out.push(c);
                 }

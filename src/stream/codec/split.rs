@@ -5,8 +5,10 @@ use crate::stream::plan::format::Format;
 /// Cuts a file into records.
 pub struct Splitter {
     csv: Option<Special>,
-    /// Of json, lines without anything in them.
+    /// Lines without anything in them.
     skips_empty: bool,
+    /// Of csv, lines that begin with `#`.
+    skips_comments: bool,
 }
 
 /// Characters of a csv file that mean something. Beyond ASCII none is looked for.
@@ -36,10 +38,10 @@ impl Splitter {
             Format::Csv(csv) => {
                 let delimiter = byte(Some(csv.delimiter));
                 let special = Special { delimiter, quote: byte(csv.quote), escape: byte(csv.escape) };
-                Self { csv: Some(special), skips_empty: false }
+                Self { csv: Some(special), skips_empty: true, skips_comments: csv.allow_comments }
             }
-            Format::Json(_) => Self { csv: None, skips_empty: true },
-            Format::Raw { .. } => Self { csv: None, skips_empty: false },
+            Format::Json(_) => Self { csv: None, skips_empty: true, skips_comments: false },
+            Format::Raw { .. } => Self { csv: None, skips_empty: false, skips_comments: false },
         }
     }
 
@@ -56,7 +58,8 @@ impl Splitter {
             None => return None,
         };
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        Some(Piece { len: line.len(), with_end, is_empty: self.skips_empty && line.is_empty() })
+        let is_empty = self.skips_empty && line.is_empty() || self.skips_comments && line.starts_with(b"#");
+        Some(Piece { len: line.len(), with_end, is_empty })
     }
 }
 

@@ -21,6 +21,8 @@ pub mod table;
 pub mod worker;
 
 #[cfg(test)]
+mod csv_rows;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod fixtures;
