@@ -1,10 +1,11 @@
 // Runs the queries of a folder on a local Flink (parallelism 1, UTC) and writes what is left of each one's result,
 // sorted, beside it: `q5.sql` -> `q5.golden`. What the tables read from Kafka comes from the file `<topic>.jsonl`, so
-// that nothing of Warren is in it.
+// that nothing of Warren is in it. Of files that a query writes below the folder `out` the lines are rows too.
 //
 //     java -cp … Golden FOLDER… [--only NAME]
 
 import java.io.ByteArrayOutputStream;
+import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -60,15 +61,39 @@ public final class Golden {
 
     private static List<String> run(Path folder, String text) throws Exception {
         ByteArrayOutputStream printed = new ByteArrayOutputStream();
+        Path out = Files.createTempDirectory("golden");
         System.setOut(new PrintStream(printed, true, StandardCharsets.UTF_8));
         try {
-            for (TableResult job : Statements.run(text, statement -> fromFiles(folder, statement))) {
+            for (TableResult job : Statements.run(text, statement -> fromFiles(folder, statement).replace("'path' = 'out'", "'path' = 'file://" + out + "'"))) {
                 job.await();
             }
         } finally {
             System.setOut(OUT);
         }
-        return left(printed.toString(StandardCharsets.UTF_8));
+        List<String> rows = left(printed.toString(StandardCharsets.UTF_8));
+        rows.addAll(inFiles(out));
+        rows.sort(null);
+        return rows;
+    }
+
+    /** The lines of the files, with the folders they are in; of files without any their names. */
+    private static List<String> inFiles(Path out) throws IOException {
+        List<String> rows = new ArrayList<>();
+        List<Path> files;
+        try (var found = Files.walk(out)) {
+            files = found.filter(Files::isRegularFile).toList();
+        }
+        for (Path file : files) {
+            String folder = out.relativize(file.getParent()).toString();
+            if (!file.getFileName().toString().startsWith("part-")) {
+                rows.add(folder + "/" + file.getFileName());
+                continue;
+            }
+            for (String line : Files.readAllLines(file)) {
+                rows.add(folder + ": " + line);
+            }
+        }
+        return rows;
     }
 
     /** The same table over a file, when it reads from Kafka. */

@@ -152,6 +152,15 @@ pub struct Printed {
     pub standard_error: bool,
 }
 
+/// What a table of files is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForFile {
+    /// A line, and the folder of its partition: empty for a table without.
+    Line { folder: String, bytes: Vec<u8> },
+    /// For a table whose partitions wait for it.
+    Watermark(i64),
+}
+
 /// What an epoch will commit. The partition of a record is chosen at the epoch's end.
 #[derive(Debug, Default)]
 pub struct Outputs {
@@ -159,8 +168,8 @@ pub struct Outputs {
     /// Messages for exchanges.
     pub published: Vec<OutMessage>,
     pub printed: Vec<Printed>,
-    /// Lines for files: whose, and the bytes.
-    pub written: Vec<(OperatorId, Vec<u8>)>,
+    /// For files: whose, and what.
+    pub written: Vec<(OperatorId, ForFile)>,
     /// Rows that reached a sink, whatever its kind.
     pub rows_out: u64,
     /// Rows that came too late for an operator.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Cx, Operator, OutRecord, Printed, message::MessageSink};
+use super::{Cx, ForFile, Operator, OutRecord, Printed, message::MessageSink};
 use crate::stream::{
     codec::Encoder,
     datum::{Datum, Row, RowKind},
@@ -10,6 +10,8 @@ use crate::stream::{
     plan::{
         catalog::{ColumnKind, Table},
         connector::{Connector, Kafka, KeyFormat, Print},
+        filesystem::Filesystem,
+        partitions::{Partitions, Trigger},
         physical::{OperatorId, Sink},
         types::DataType,
     },
@@ -19,9 +21,7 @@ use crate::stream::{
 #[must_use]
 pub fn open(id: OperatorId, plan: &Sink) -> Box<dyn Operator> {
     let target = match &plan.table.connector {
-        Connector::Filesystem(table) => {
-            Target::Files(id, Encoder::new(&table.format, &places(&plan.table, &table.fields, &plan.types)))
-        }
+        Connector::Filesystem(table) => Target::Files(Box::new(FileSink::open(id, table, plan))),
         Connector::Kafka(kafka) => Target::Kafka(Box::new(KafkaSink::open(kafka, &plan.table, &plan.types))),
         Connector::Print(print) => Target::Print(print.clone(), plan.table.path.0.clone()),
         Connector::Rabbitmq(rabbitmq) => {
@@ -44,7 +44,7 @@ struct SinkOperator {
 enum Target {
     Blackhole,
     Exchange(Box<MessageSink>),
-    Files(OperatorId, Encoder),
+    Files(Box<FileSink>),
     Kafka(Box<KafkaSink>),
     /// How it prints, and the table's name.
     Print(Print, String),
@@ -72,11 +72,7 @@ impl Operator for SinkOperator {
         match &self.target {
             Target::Blackhole => {}
             Target::Exchange(sink) => cx.outputs.published.push(sink.message(&row)?),
-            Target::Files(id, encoder) => {
-                let mut line = encoder.encode(&row.columns).unwrap_or_default();
-                line.push(b'\n');
-                cx.outputs.written.push((*id, line));
-            }
+            Target::Files(sink) => cx.outputs.written.push((sink.id, sink.line(&row))),
             Target::Kafka(kafka) => {
                 let record = kafka.record(&row, cx.now.ms);
                 cx.outputs.appends.push((kafka.topic.clone(), record));
@@ -94,7 +90,12 @@ impl Operator for SinkOperator {
     }
 
     /// Nothing is behind a sink.
-    fn on_watermark(&mut self, _watermark_ms: i64, _cx: &mut Cx<'_>) -> Result<(), EvalError> {
+    fn on_watermark(&mut self, watermark_ms: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
+        if let Target::Files(sink) = &self.target
+            && sink.waits
+        {
+            cx.outputs.written.push((sink.id, ForFile::Watermark(watermark_ms)));
+        }
         Ok(())
     }
 }
@@ -120,6 +121,41 @@ pub(super) fn places(table: &Table, columns: &[usize], types: &[DataType]) -> Ve
 /// Where the rows that arrive have the metadata of that key.
 pub(super) fn metadata_slot(table: &Table, wanted: &str) -> Option<usize> {
     table.persisted().position(|c| matches!(&c.kind, ColumnKind::Metadata { key, .. } if key == wanted))
+}
+
+struct FileSink {
+    id: OperatorId,
+    encoder: Encoder,
+    partitions: Option<Partitions>,
+    /// The columns that name folders: name, place among the columns that arrive, type.
+    folders: Vec<(String, usize, DataType)>,
+    /// Whether partitions wait for a watermark.
+    waits: bool,
+}
+
+impl FileSink {
+    fn open(id: OperatorId, table: &Filesystem, plan: &Sink) -> Self {
+        let columns = table.partitions.as_ref().map(|p| p.columns.as_slice()).unwrap_or_default();
+        let commit = table.partitions.as_ref().and_then(|p| p.commit.as_ref());
+        Self {
+            id,
+            encoder: Encoder::new(&table.format, &places(&plan.table, &table.fields, &plan.types)),
+            folders: places(&plan.table, columns, &plan.types),
+            waits: commit.is_some_and(|commit| matches!(commit.trigger, Trigger::PartitionTime { .. })),
+            partitions: table.partitions.clone(),
+        }
+    }
+
+    fn line(&self, row: &Row) -> ForFile {
+        let mut bytes = self.encoder.encode(&row.columns).unwrap_or_default();
+        bytes.push(b'\n');
+        let folder = |partitions: &Partitions| -> String {
+            let names = self.folders.iter();
+            let names = names.map(|(name, slot, t)| partitions.folder(name, row.column(*slot), &t.kind));
+            names.collect::<Vec<_>>().join("/")
+        };
+        ForFile::Line { folder: self.partitions.as_ref().map(folder).unwrap_or_default(), bytes }
+    }
 }
 
 struct KafkaSink {

@@ -15,7 +15,10 @@ use crate::{
             EvalError, Now,
             compile::{Code, compile},
         },
-        plan::{catalog::Table, connector::Kafka, filesystem::Filesystem, format::Format, physical},
+        plan::{
+            catalog::Table, connector::Kafka, filesystem::Filesystem, format::Format, partitions::Partitions,
+            physical,
+        },
     },
 };
 
@@ -27,6 +30,8 @@ pub struct RecordReader {
     value: Decoder,
     key: Option<Decoder>,
     metadata: Vec<(Metadata, usize)>,
+    /// Of a table of files that has them, and the columns that they name.
+    partitions: Option<(Partitions, Vec<Field>)>,
     watermark: Option<Code>,
 }
 
@@ -40,7 +45,11 @@ impl RecordReader {
     }
 
     pub fn of_files(plan: &physical::Source, table: &Filesystem) -> Result<Self, EvalError> {
-        Self::with(plan, false, (&table.format, &table.fields), None)
+        let reader = Self::with(plan, false, (&table.format, &table.fields), None)?;
+        let named = |partitions: &Partitions| {
+            (partitions.clone(), fields(&plan.table, &partitions.columns, &plan.needed, ""))
+        };
+        Ok(Self { partitions: table.partitions.as_ref().map(named), ..reader })
     }
 
     fn with(
@@ -57,6 +66,7 @@ impl RecordReader {
             value: Decoder::new(format, value, columns.len()),
             key,
             metadata: metadata.into_iter().map(|(what, slot, _)| (what, slot)).collect(),
+            partitions: None,
             watermark: plan.watermark.as_ref().map(compile).transpose()?,
         })
     }
@@ -77,6 +87,14 @@ impl RecordReader {
         for (what, slot) in &self.metadata {
             if let Some(column) = columns.get_mut(*slot) {
                 *column = what.value(record, place);
+            }
+        }
+        if let Some((partitions, named)) = &self.partitions {
+            for Field { name, slot, kind, .. } in named {
+                let value = partitions.value(&place.topic, name, kind).unwrap_or(Ok(Datum::Null));
+                if let Some(column) = columns.get_mut(*slot) {
+                    *column = value.map_err(DecodeError)?;
+                }
             }
         }
         let kind = match (self.upsert, deleted) {

@@ -8,6 +8,7 @@ use super::{
     filesystem::{self, Filesystem},
     format::{self, Format},
     options::{Options, duration_ms, invalid, missing},
+    partitions,
     rabbitmq::{self, Rabbitmq},
     types::{DataType, LENGTH_MAX, Type},
 };
@@ -131,6 +132,9 @@ impl Connector {
             ));
         };
         let mut options = Options::new(&connector.value, table.options_at, &table.options);
+        if connector.value != "filesystem" {
+            partitions::refuse(table, &connector.value)?;
+        }
         if metadata_keys(&connector.value).is_empty() {
             refuse_metadata(table, columns, &connector.value)?;
         }

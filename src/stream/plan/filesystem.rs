@@ -5,6 +5,7 @@ use super::{
     connector::{duration_of, refuse_parallelism},
     format::{self, Format},
     options::{Options, invalid},
+    partitions::{self, Partitions},
 };
 use crate::stream::sql::{
     SqlError,
@@ -22,6 +23,8 @@ pub struct Filesystem {
     /// How often to look for new files; `None` reads those of the start, and then the table has ended.
     pub monitor_ms: Option<i64>,
     pub rolling: Rolling,
+    /// PARTITIONED BY.
+    pub partitions: Option<Partitions>,
 }
 
 /// When the file that is being written is done.
@@ -48,8 +51,11 @@ pub(super) fn read(
     let path = path(options.required("path")?)?;
     let named = options.required("format")?;
     let format = format::read(options, named, "")?;
+    let partitions = partitions::read(options, table, columns)?;
+    let named = partitions.as_ref().map(|partitions| partitions.columns.as_slice()).unwrap_or_default();
     let physical = columns.iter().enumerate().filter(|(_, c)| c.kind == ColumnKind::Physical);
-    let fields: Vec<usize> = physical.map(|(index, _)| index).collect();
+    let fields: Vec<usize> =
+        physical.map(|(index, _)| index).filter(|index| !named.contains(index)).collect();
     format::check(&format, &fields, table, columns)?;
     let monitor_ms = options.take("source.monitor-interval").map(duration_of).transpose()?;
     let bytes_max = options.take("sink.rolling-policy.file-size").map(size).transpose()?;
@@ -62,7 +68,7 @@ pub(super) fn read(
     options.choice("scan.watermark.emit.strategy", (), &[("on-event", ()), ("on-periodic", ())])?;
     refuse_parallelism(options, "sink.parallelism")?;
     options.refuse_if(|key| {
-        key.starts_with("partition.")
+        key.starts_with("partition.time-extractor.")
             || key.starts_with("scan.watermark.")
             || key.starts_with("sink.partition-commit.")
             || matches!(
@@ -71,7 +77,6 @@ pub(super) fn read(
                     | "compaction.file-size"
                     | "compaction.parallelism"
                     | "sink.rolling-policy.inactivity-interval"
-                    | "sink.shuffle-by-partition.enable"
                     | "source.path.regex-pattern"
             )
     })?;
@@ -79,7 +84,7 @@ pub(super) fn read(
         bytes_max: bytes_max.unwrap_or(FILE_BYTES),
         interval_ms: interval_ms.unwrap_or(ROLLOVER_MS),
     };
-    Ok(Filesystem { path, format, fields, monitor_ms, rolling })
+    Ok(Filesystem { path, format, fields, monitor_ms, rolling, partitions })
 }
 
 fn path(option: &OptionDef) -> Result<String, SqlError> {

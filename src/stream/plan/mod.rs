@@ -26,6 +26,7 @@ pub mod membership;
 pub mod options;
 pub mod order;
 pub mod over;
+pub mod partitions;
 pub mod physical;
 pub mod properties;
 pub mod prune;

@@ -227,7 +227,7 @@ impl Bound {
             deletes.iter().for_each(|key| turn.delete(Space::State, key));
             puts.iter().for_each(|(key, value)| turn.put(Space::State, key, value));
         });
-        for (path, from, bytes) in epoch.files.iter().filter_map(|files| files.append.as_ref()) {
+        for (path, from, bytes) in epoch.files.iter().flat_map(|files| &files.appends) {
             self.folder()?.write(path, *from, bytes)?;
         }
         let (sender, done) = oneshot::channel();

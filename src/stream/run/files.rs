@@ -200,3 +200,55 @@ fn with_an_interval_new_files_are_found_and_old_ones_are_done_in_time() {
     assert_eq!(run(&mut job, 40_000), Step::Idle { wake_at_ms: Some(50_000) });
     assert_eq!(job.rows().0, 1, "files that have been read are not read again");
 }
+
+const BY_MINUTE: &str = "CREATE TABLE i (id INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+      WITH ('connector'='filesystem','path'='in','format'='json','source.monitor-interval'='10 s');
+    CREATE TABLE o (id INT, d STRING, hm STRING) PARTITIONED BY (d, hm) WITH ('connector'='filesystem','path'='out',
+      'format'='csv','sink.partition-commit.policy.kind'='success-file','sink.partition-commit.delay'='1 min',
+      'sink.partition-commit.trigger'='partition-time','partition.time-extractor.timestamp-pattern'='$d $hm:00');
+    INSERT INTO o SELECT id, DATE_FORMAT(ts, 'yyyy-MM-dd'), DATE_FORMAT(ts, 'HH:mm') FROM i";
+
+#[test]
+fn a_partition_is_whole_when_the_watermark_has_passed_it() {
+    let memory = Memory::default();
+    let row = |id: i32, time: &str| format!("{{\"id\":{id},\"ts\":\"2020-01-01 {time}\"}}\n");
+    let run = |now_ms: i64| {
+        let mut job = open(BY_MINUTE, &memory);
+        super::job::drive(&mut job, &memory, &mut memory.clone(), now_ms, &|| false).unwrap();
+    };
+    let seen = || -> Vec<(String, String)> {
+        let visible = memory.files().into_iter().filter(|(path, _)| !path.contains("/."));
+        let below = |(path, text): (String, String)| {
+            let path = path.strip_prefix("out/d=2020-01-01/")?;
+            Some((path.split("-0-").next()?.split("/part").next()?.to_owned(), text))
+        };
+        visible.filter_map(below).collect()
+    };
+    let pair = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+    memory.put_file("in/a", &(row(1, "00:00:10") + &row(2, "00:01:00")));
+    run(0);
+    assert_eq!(seen(), []);
+    memory.put_file("in/b", &(row(3, "00:00:20") + &row(4, "00:01:30")));
+    run(10_000);
+    assert_eq!(seen(), [pair("hm=00%3A00/_SUCCESS", ""), pair("hm=00%3A00", "1\n3\n")]);
+    // What is late makes another file of it.
+    memory.put_file("in/c", &(row(5, "00:00:30") + &row(6, "00:03:00")));
+    run(20_000);
+    assert_eq!(
+        seen(),
+        [
+            pair("hm=00%3A00/_SUCCESS", ""),
+            pair("hm=00%3A00", "1\n3\n"),
+            pair("hm=00%3A00", "5\n"),
+            pair("hm=00%3A01/_SUCCESS", ""),
+            pair("hm=00%3A01", "2\n4\n"),
+        ]
+    );
+    let read = "CREATE TABLE c (d STRING, id INT, hm STRING) PARTITIONED BY (d, hm)
+                  WITH ('connector'='filesystem','path'='out','format'='csv');
+                CREATE TABLE o (d STRING, id INT, hm STRING) WITH ('connector'='print'); INSERT INTO o SELECT * FROM c";
+    let mut rows = finished(read, &memory);
+    rows.sort();
+    let expected = ["1, 00:00", "2, 00:01", "3, 00:00", "4, 00:01", "5, 00:00"];
+    assert_eq!(rows, expected.map(|row| format!("+I[2020-01-01, {row}]")));
+}

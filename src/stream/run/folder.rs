@@ -137,7 +137,7 @@ impl Folder for Directory {
         let from = u64::try_from(from).unwrap_or(0);
         let write = || -> io::Result<()> {
             let folder = place.parent().unwrap_or(&self.root);
-            fs::create_dir_all(folder)?;
+            create_folders(folder)?;
             let is_new = !place.exists();
             let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&place)?;
             if file.metadata()?.len() < from {
@@ -163,6 +163,13 @@ impl Folder for Directory {
         };
         publish().map_err(|error| said(&visible, &error))
     }
+}
+
+/// Makes a folder and those that it lies in; each lasts once the one around it knows it.
+fn create_folders(folder: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
+    fs::create_dir_all(folder)?;
+    missing.into_iter().filter_map(Path::parent).try_for_each(|around| File::open(around)?.sync_all())
 }
 
 fn info(path: &Path) -> Result<FileInfo, String> {

@@ -229,7 +229,10 @@ impl Input {
         if found.len() + self.cursors.len() > 2 * FILES_MAX {
             return Err(failure(path, -1, &format!("more than {FILES_MAX} files have been read")));
         }
-        for (key, cursor) in found.iter().map(Cursor::of_file) {
+        // Of a table with partitions, what lies in none is not the table's.
+        let partitioned = files.table.partitions.clone();
+        let depth = |file: &FileInfo| partitioned.as_ref().is_none_or(|p| p.has_folders(&file.path));
+        for (key, cursor) in found.iter().filter(|file| depth(file)).map(Cursor::of_file) {
             self.cursors.entry(key).or_insert(cursor);
         }
         if !std::mem::replace(&mut self.placed, true) {

@@ -204,7 +204,7 @@ impl Folder for Memory {
 
 impl Commit for Memory {
     fn commit(&mut self, epoch: EpochCommit) -> Result<(), String> {
-        for (path, from, bytes) in epoch.files.iter().filter_map(|files| files.append.as_ref()) {
+        for (path, from, bytes) in epoch.files.iter().flat_map(|files| &files.appends) {
             self.write(path, *from, bytes)?;
         }
         if let Some(left) = &mut *self.0.commits_left.lock() {

@@ -141,7 +141,7 @@ pub struct EpochCommit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileWrites {
     /// (path, how long it is, what comes behind).
-    pub append: Option<(String, i64, Vec<u8>)>,
+    pub appends: Vec<(String, i64, Vec<u8>)>,
     /// Files that are done, (hidden, visible): only after the epoch is committed, and again after a restart.
     pub publish: Vec<(String, String)>,
 }

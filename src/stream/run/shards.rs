@@ -25,7 +25,7 @@ use super::{
 use crate::stream::{
     datum::Row,
     expr::{EvalError, Now},
-    operator::{Late, Mark, Msg, Outputs, source::RecordReader},
+    operator::{ForFile, Late, Mark, Msg, Outputs, source::RecordReader},
     plan::physical::{JobPlan, OperatorId},
     state::keyed::Changes,
 };
@@ -353,7 +353,7 @@ struct Made {
     appends: Vec<(u64, (Arc<str>, OutRecord))>,
     published: Vec<(u64, OutMessage)>,
     printed: Vec<(u64, Printed)>,
-    written: Vec<(u64, (OperatorId, Vec<u8>))>,
+    written: Vec<(u64, (OperatorId, ForFile))>,
     late: Vec<(u64, Late)>,
     rows_out: u64,
     late_rows: u64,

@@ -47,6 +47,7 @@ pub struct CreateTable {
     pub watermark: Option<WatermarkDef>,
     /// Names of the columns; never enforced, as on Flink.
     pub primary_key: Vec<(String, Pos)>,
+    pub partitioned_by: Vec<(String, Pos)>,
     pub options: Vec<OptionDef>,
     pub options_at: Pos,
 }

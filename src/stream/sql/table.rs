@@ -27,6 +27,7 @@ pub(super) fn create_table(p: &mut Parser<'_>) -> Result<CreateTable, SqlError> 
         columns: Vec::new(),
         watermark: None,
         primary_key: Vec::new(),
+        partitioned_by: Vec::new(),
         options: Vec::new(),
         options_at: Pos::default(),
     };
@@ -44,10 +45,14 @@ pub(super) fn create_table(p: &mut Parser<'_>) -> Result<CreateTable, SqlError> 
     if p.parse_keyword(Keyword::COMMENT) {
         string(p)?;
     }
-    for (word, what) in [("PARTITIONED", "PARTITIONED BY"), ("DISTRIBUTED", "DISTRIBUTED BY")] {
-        if peek_word(p, word) {
-            return Err(SqlError::not_yet(here(p), what));
-        }
+    if peek_word(p, "DISTRIBUTED") {
+        return Err(SqlError::not_yet(here(p), "DISTRIBUTED BY"));
+    }
+    if take_word(p, "PARTITIONED") {
+        p.expect_keyword_is(Keyword::BY).map_err(|e| fault(p, &e))?;
+        expect(p, &Token::LParen)?;
+        table.partitioned_by = names(p)?;
+        expect(p, &Token::RParen)?;
     }
     table.options_at = here(p);
     if p.parse_keyword(Keyword::WITH) {

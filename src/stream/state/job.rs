@@ -30,14 +30,18 @@ pub struct FilesState {
     pub uuid: String,
     /// Of the next file.
     pub number: u64,
-    /// The file that is being written, which is hidden.
-    pub open: Option<OpenFile>,
+    /// The files that are being written, which are hidden: one, or one in each partition.
+    pub open: Vec<OpenFile>,
     /// Files that are done, and that nobody may have seen yet.
     pub pending: Vec<String>,
+    /// Partitions that nobody has said to be whole, and since when.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<(String, i64)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenFile {
+    /// Below the table's folder.
     pub name: String,
     pub bytes: i64,
     pub since_ms: i64,
