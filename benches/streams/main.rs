@@ -14,7 +14,7 @@ mod latency;
 mod load;
 mod warren;
 
-use std::path::Path;
+use std::{cell::LazyCell, path::Path};
 
 use flink::Flink;
 use load::Input;
@@ -26,6 +26,8 @@ struct Row {
     name: String,
     input: Input,
     sql: String,
+    /// As Flink runs it, too: at parallelism 1.
+    beside_flink: bool,
 }
 
 /// What one job took.
@@ -43,8 +45,13 @@ fn main() {
     let wanted = |name: &str| named.is_empty() || named.iter().any(|n| n == name);
     let flink = Flink::available();
     println!("row\tengine\trecords\trecords_per_s\tcpu_us_per_record\tbroker_us_per_record\trss_mib");
+    let (bids, nexmark) =
+        (LazyCell::new(|| Input::Bids.records()), LazyCell::new(|| Input::Nexmark.records()));
     for row in rows().into_iter().filter(|row| wanted(&row.name)) {
-        let records = row.input.records();
+        let records: &[String] = match row.input {
+            Input::Bids => &bids,
+            Input::Nexmark => &nexmark,
+        };
         let print = |engine: &str, cost: &Cost| {
             let each = |us: u64| us as f64 / records.len() as f64;
             let rate = records.len() as f64 / cost.seconds;
@@ -53,12 +60,12 @@ fn main() {
             println!("{name}\t{engine}\t{count}\t{rate:.0}\t{cpu:.2}\t{broker:.2}\t{mib}");
         };
         let broker = started();
-        load::fill(&broker, row.input.topic(), &records);
+        load::fill(&broker, row.input.topic(), records);
         print("warren", &Jobs::of(&broker).run(&row.sql));
-        // A broker of its own, so that neither finds the other's output.
-        let broker = started();
-        load::fill(&broker, row.input.topic(), &records);
-        if let Some(flink) = &flink {
+        if let Some(flink) = flink.as_ref().filter(|_| row.beside_flink) {
+            // A broker of its own, so that neither finds the other's output.
+            let broker = started();
+            load::fill(&broker, row.input.topic(), records);
             print("flink", &flink.run(&broker, &row.sql));
         }
     }
@@ -79,12 +86,24 @@ fn started() -> Broker {
 
 /// Filter and projection, a keyed window, and Nexmark's queries.
 fn rows() -> Vec<Row> {
-    let bids = |name: &str, sql: &str| Row {
+    let bids = |name: &str, shards: usize, sql: &str| Row {
         name: name.to_owned(),
         input: Input::Bids,
-        sql: format!("{}{sql}", load::BIDS),
+        sql: if shards == 1 {
+            format!("{}{sql}", load::BIDS)
+        } else {
+            format!("SET 'parallelism.default' = '{shards}';\n{}{sql}", load::BIDS)
+        },
+        beside_flink: shards == 1,
     };
-    let mut rows = vec![bids("calc", include_str!("calc.sql")), bids("tumble", include_str!("tumble.sql"))];
+    let (calc, tumble) = (include_str!("calc.sql"), include_str!("tumble.sql"));
+    let mut rows = vec![
+        bids("filter", 1, include_str!("filter.sql")),
+        bids("calc", 1, calc),
+        bids("calc_2", 2, calc),
+        bids("tumble", 1, tumble),
+        bids("tumble_2", 2, tumble),
+    ];
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/streams/nexmark");
     let read = |path: &Path| std::fs::read_to_string(path).unwrap();
     let tables = read(&folder.join("tables.sql"));
@@ -100,6 +119,7 @@ fn rows() -> Vec<Row> {
             name: path.file_stem().unwrap().to_string_lossy().into_owned(),
             input: Input::Nexmark,
             sql: query,
+            beside_flink: true,
         }
     }));
     rows
