@@ -9,6 +9,7 @@ mod figures;
 mod order;
 mod reserving;
 mod seams;
+mod unsubmitted;
 
 use std::sync::Arc;
 
@@ -188,6 +189,26 @@ fn deliveries(outlet: &Outlet) -> usize {
     let mut events = Vec::new();
     outlet.drain(&mut events, std::task::Waker::noop());
     events.iter().filter(|event| matches!(event, Event::Deliver { .. })).count()
+}
+
+fn delivered(outlet: &Outlet) -> Vec<Entry> {
+    let mut events = Vec::new();
+    outlet.drain(&mut events, std::task::Waker::noop());
+    let entry = |event| if let Event::Deliver { entry, .. } = event { Some(entry) } else { None };
+    events.into_iter().filter_map(entry).collect()
+}
+
+/// The next message, by `basic.get`.
+fn take(world: &World, queue: &Arc<Queue>) -> Entry {
+    let outlet = Arc::<Outlet>::default();
+    for _ in 0..100 {
+        match queue.get(false, &outlet) {
+            Got::Message { entry, .. } => return entry,
+            Got::Wait => world.commit(),
+            Got::Empty => break,
+        }
+    }
+    panic!("nothing is there");
 }
 
 /// Everything that is ready, by `basic.get`.

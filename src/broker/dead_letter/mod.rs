@@ -2,7 +2,8 @@
 //!
 //! A queue keeps what it let go (`queue/drops.rs`) until its lock is free; `move_all` then publishes it, so that two
 //! queues are never locked at once. Everything that is taken at once moves in ONE Change: the targets' entries and the
-//! end of the source's are in the log together or not at all. So a persistent message of a durable queue survives a crash
+//! end of the source's are in the log together or not at all, and what the targets let go for it comes behind that
+//! (`queue/unsubmitted.rs`). So a persistent message of a durable queue survives a crash
 //! in exactly one of both, where RabbitMQ's `at-most-once` may lose it, and `at-least-once` may have it twice. A move to
 //! a stream or topic is the same. What no binding takes is lost, as is what a full target with `reject-publish` refuses;
 //! but a quorum queue whose strategy is `at-least-once` keeps it until all have it (`queue/kept.rs`).
@@ -21,7 +22,7 @@ use super::{
     Pending,
     exchange::{Envelope, TargetId},
     holding::Holding,
-    message::{Draft, Publish, Traits},
+    message::{Blob, Draft, Publish, Traits},
     meters::Meters,
     queue::{
         Entry, Gone, Queue, Taken,
@@ -29,6 +30,7 @@ use super::{
         drops::{Dead, MOVE_BYTES_MAX},
         kept::Tried,
         state::Overflow,
+        unsubmitted::BatchId,
     },
     routing::Route,
     stream,
@@ -128,13 +130,11 @@ fn move_from(mut sources: Vec<Arc<Queue>>) {
             } else {
                 moves.changes.push(Box::new(Moved::new(source.clone(), seqs.clone())));
             }
-            if !moves.changes.is_empty() {
-                source.core().store.submit(Box::new(All(moves.changes)));
-            }
+            let (_, mut next) = moves.into_inbox(&source.core().store);
             if let Some(kept) = kept {
                 source.dead_moved(&seqs, kept, tried);
             }
-            sources.append(&mut moves.sources);
+            sources.append(&mut next);
         }
         if source.retry_dead() {
             sources.push(source);
@@ -172,6 +172,8 @@ fn meter(meters: &Meters, reason: Reason) -> &Counter {
 #[derive(Default)]
 pub(super) struct Moves {
     pub(super) changes: Vec<Box<dyn Change>>,
+    /// Who has got something with it.
+    targets: Vec<(Arc<Queue>, BatchId)>,
     sources: Vec<Arc<Queue>>,
 }
 
@@ -204,11 +206,39 @@ impl Moves {
         }
     }
 
+    /// Publishes to a queue, with the Change that this becomes.
+    ///
+    /// # Errors
+    /// [`Gone`] when the queue has been deleted.
+    pub(super) fn put(
+        &mut self,
+        now_ms: i64,
+        queue: &Arc<Queue>,
+        blob: &Arc<Blob>,
+        ordinals: &[u32],
+    ) -> Result<Overflow, Gone> {
+        let Taken { id, overflow, moves } = queue.publish_with(now_ms, blob, ordinals, &mut self.changes)?;
+        self.targets.push((queue.clone(), id));
+        self.sources.extend(moves.then(|| queue.clone()));
+        Ok(overflow)
+    }
+
     /// Puts everything into the inbox, and lets the next ones move.
     pub(super) fn submit(self, store: &Store) -> Pending {
-        let pending = (!self.changes.is_empty()).then(|| store.submit(Box::new(All(self.changes))));
-        self.sources.iter().for_each(move_all);
+        let (pending, sources) = self.into_inbox(store);
+        sources.iter().for_each(move_all);
         pending
+    }
+
+    /// Puts everything into the inbox; gives who has something to move after it.
+    fn into_inbox(mut self, store: &Store) -> (Pending, Vec<Arc<Queue>>) {
+        let pending = (!self.changes.is_empty()).then(|| store.submit(Box::new(All(self.changes))));
+        for (queue, id) in self.targets {
+            if queue.submitted(id) {
+                self.sources.push(queue);
+            }
+        }
+        (pending, self.sources)
     }
 
     /// Publishes dead letters of one queue: one batch for each target. Says what became of each, if that matters.
@@ -237,14 +267,9 @@ impl Moves {
         let blob = { draft }.seal();
         for (queue, ordinals) in queues {
             // One that was deleted meanwhile takes nothing, and nobody else gets its share.
-            let refused = match queue.publish_dead(now_ms, &blob, &ordinals, &mut self.changes) {
-                Ok(Taken { moves, overflow }) => {
-                    self.sources.extend(moves.then(|| queue.clone()));
-                    match overflow {
-                        Overflow::None => Vec::new(),
-                        Overflow::Rejected(refused) => refused,
-                    }
-                }
+            let refused = match self.put(now_ms, &queue, &blob, &ordinals) {
+                Ok(Overflow::None) => Vec::new(),
+                Ok(Overflow::Rejected(refused)) => refused,
                 Err(Gone) => ordinals.clone(),
             };
             source.died_into(&queue);
@@ -293,7 +318,7 @@ impl Batch {
         (index, dead): (usize, &Dead),
     ) {
         let Some(exchange) = vhost.find_exchange(&dead_letter.exchange) else { return };
-        let Dead { entry, reason, tried } = dead;
+        let Dead { entry, reason, tried, behind: _ } = dead;
         let message = &entry.message;
         let own_keys = dead_letter.routing_key.is_none();
         let died_ms = tried.as_ref().and_then(|tried| tried.died_ms).unwrap_or(now_ms);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Publisher, Records, route_copies};
 use crate::{
     broker::{
+        dead_letter::Moves,
         holding::Holding,
         message::{Blob, Draft, Hold, Publish, Traits},
         outlet::Outlet,
@@ -138,6 +139,12 @@ impl Publisher {
         self.hand_over(now_ms, Sink::Changes(changes))
     }
 
+    /// As [`Publisher::flush_into`], for what is submitted without waiting for anything.
+    pub(in crate::broker) fn flush_with(&mut self, now_ms: i64, moves: &mut Moves) -> Refused {
+        self.draft.published(now_ms);
+        self.hand_over(now_ms, Sink::Moves(moves))
+    }
+
     fn hand_over(&mut self, now_ms: i64, sink: Sink<'_>) -> Refused {
         self.between(now_ms, sink, || {})
     }
@@ -209,6 +216,7 @@ impl Publisher {
                     self.vhost.core.store.submit(holding.hold(&blob, &messages, *receipt));
                 }
                 Sink::Changes(changes) => changes.push(holding.hold(&blob, &messages, None)),
+                Sink::Moves(moves) => moves.changes.push(holding.hold(&blob, &messages, None)),
             }
         }
     }
@@ -219,6 +227,7 @@ enum Sink<'a> {
     /// The hold, when the batch goes to several queues.
     Inbox(Option<&'a Arc<Receipt>>, Option<Hold>),
     Changes(&'a mut Vec<Box<dyn Change>>),
+    Moves(&'a mut Moves),
 }
 
 impl Sink<'_> {
@@ -232,6 +241,7 @@ impl Sink<'_> {
         match self {
             Self::Inbox(receipt, hold) => queue.publish(now_ms, blob, ordinals, *receipt, hold.as_ref()),
             Self::Changes(changes) => queue.publish_into(now_ms, blob, ordinals, changes),
+            Self::Moves(moves) => moves.put(now_ms, queue, blob, ordinals),
         }
     }
 }

@@ -14,6 +14,7 @@ use super::{
     load::Unacked,
     returns::Count,
     state::{Effects, State},
+    unsubmitted::BatchId,
 };
 use crate::broker::{
     dead_letter::{DeadLetter, Reason},
@@ -34,12 +35,14 @@ pub struct Dead {
     pub reason: Reason,
     /// An earlier move of it came to nothing, or to less than all.
     pub tried: Option<Box<Tried>>,
+    /// What came into the queue before it died, and was not submitted then: it goes on behind that.
+    pub behind: Option<BatchId>,
 }
 
 impl Dead {
     #[must_use]
     pub fn new(entry: Entry, reason: Reason) -> Self {
-        Self { entry, reason, tried: None }
+        Self { entry, reason, tried: None, behind: None }
     }
 
     /// The targets that have it already.
@@ -84,7 +87,8 @@ impl State {
             return;
         }
         self.drops.held_bytes += entry.message.held_bytes();
-        self.drops.dead.push_back(Dead::new(entry, reason));
+        let behind = self.unsubmitted.last();
+        self.drops.dead.push_back(Dead { behind, ..Dead::new(entry, reason) });
     }
 
     /// A publish that a full queue does not take.
@@ -151,7 +155,7 @@ impl State {
 
     /// Whether the caller is to move what was let go: true for one at a time.
     pub(super) fn claim_move(&mut self) -> bool {
-        let claimed = !self.drops.dead.is_empty() && !self.drops.moving;
+        let claimed = self.dead_may_go() && !self.drops.moving;
         self.drops.moving |= claimed;
         claimed
     }
@@ -160,7 +164,9 @@ impl State {
     pub fn take_dead(&mut self) -> Option<Moving> {
         let mut taken: Vec<Dead> = Vec::new();
         let mut bytes = 0;
-        while let Some(next) = self.drops.dead.front() {
+        while self.dead_may_go()
+            && let Some(next) = self.drops.dead.front()
+        {
             bytes += next.entry.message.held_bytes();
             if !taken.is_empty() && bytes > MOVE_BYTES_MAX {
                 break;

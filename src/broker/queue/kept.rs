@@ -194,7 +194,7 @@ impl State {
         let dead = |(seq, reason): (Seq, Reason)| {
             let (message, returns) = (Message::paged(body_bytes), self.counts.of(seq));
             let entry = Entry { seq, message, expires_ms: i64::MAX, redelivered: true, returns };
-            Dead { entry, reason, tried: Some(Box::default()) }
+            Dead { tried: Some(Box::default()), ..Dead::new(entry, reason) }
         };
         self.counts.dead_between(run.first, run.end()).into_iter().filter(here).map(dead).collect()
     }

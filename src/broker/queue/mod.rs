@@ -27,6 +27,7 @@ pub mod returns;
 mod run;
 pub mod runs;
 pub mod state;
+pub mod unsubmitted;
 mod upkeep;
 
 use std::{
@@ -44,6 +45,7 @@ use self::{
     load::Load,
     returns::Count,
     state::{Effects, Got, Overflow, State, Totals},
+    unsubmitted::BatchId,
 };
 use super::{
     Core, ReadBack,
@@ -140,9 +142,11 @@ impl QueueOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone;
 
-/// What came of dead letters that were published to a queue.
+/// What came of a batch that is part of a larger Change.
 #[derive(Debug)]
 pub(super) struct Taken {
+    /// Until that Change is submitted.
+    pub(super) id: BatchId,
     pub(super) overflow: Overflow,
     /// The caller is to move what this queue let go.
     pub(super) moves: bool,
@@ -256,7 +260,7 @@ impl Queue {
         })
     }
 
-    /// As [`Queue::publish`], but what must last is added to `changes`, of which the caller makes one Change.
+    /// As [`Queue::publish`], but what must last is added to `changes`, of which the caller makes one Change sooner or later.
     pub(super) fn publish_into(
         self: &Arc<Self>,
         now_ms: i64,
@@ -269,21 +273,31 @@ impl Queue {
         })
     }
 
-    /// As [`Queue::publish_into`], for dead letters. What this queue let go for them is the caller's to move, when its
-    /// own move is done, and not from within it, however long a chain of queues is.
-    pub(super) fn publish_dead(
+    /// As [`Queue::publish_into`], for a Change that the caller submits without waiting for anything; then it says so
+    /// ([`Queue::submitted`]). What this queue let go is the caller's to move, when its own move is done, and not from within
+    /// it, however long a chain of queues is.
+    pub(super) fn publish_with(
         self: &Arc<Self>,
         now_ms: i64,
         blob: &Arc<Blob>,
         ordinals: &[u32],
         changes: &mut Vec<Box<dyn Change>>,
     ) -> Result<Taken, Gone> {
-        let (overflow, mut effects) = self.take_locked(now_ms, blob, ordinals, |first| {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        if state.gone {
+            return Err(Gone);
+        }
+        let id = state.unsubmitted.open();
+        let overflow = state.publish(now_ms, blob, ordinals, &mut effects, |first| {
             changes.push(Box::new(PublishRun::new(self.clone(), first, blob.clone(), ordinals.len())));
-        })?;
+        });
+        state.unsubmitted.close();
+        self.deliver_locked(&mut state, now_ms, &mut effects);
+        drop(state);
         let moves = std::mem::take(&mut effects.move_dead);
         self.follow(effects);
-        Ok(Taken { moves, overflow })
+        Ok(Taken { id, overflow, moves })
     }
 
     /// `lasting` hears of each run that must go into the log, while the lock is held.
@@ -294,18 +308,6 @@ impl Queue {
         ordinals: &[u32],
         lasting: impl FnMut(Seq),
     ) -> Result<Overflow, Gone> {
-        let (overflow, effects) = self.take_locked(now_ms, blob, ordinals, lasting)?;
-        self.follow(effects);
-        Ok(overflow)
-    }
-
-    fn take_locked(
-        self: &Arc<Self>,
-        now_ms: i64,
-        blob: &Arc<Blob>,
-        ordinals: &[u32],
-        lasting: impl FnMut(Seq),
-    ) -> Result<(Overflow, Effects), Gone> {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
         if state.gone {
@@ -313,7 +315,9 @@ impl Queue {
         }
         let overflow = state.publish(now_ms, blob, ordinals, &mut effects, lasting);
         self.deliver_locked(&mut state, now_ms, &mut effects);
-        Ok((overflow, effects))
+        drop(state);
+        self.follow(effects);
+        Ok(overflow)
     }
 
     /// Serves consumers, and puts into the inbox what the log must learn of it.

@@ -1,4 +1,5 @@
-//! Deliveries that wait for the log, which must know that a message may have been delivered before it is.
+//! Deliveries that wait for the log, which must know that a message may have been delivered before it is; and those of what
+//! has come with a Change that is not in the inbox yet (`unsubmitted.rs`).
 //!
 //! They are their consumers' already, as if they were on their way: they count against the prefetch and against no limit
 //! of the queue, do not expire, and nothing that comes meanwhile goes before them. So nobody sees whether the log had to
@@ -59,10 +60,13 @@ impl Reserving {
 }
 
 impl State {
-    /// Whether the next message must wait until the log knows that it may have been delivered.
+    /// Whether the next message must wait until the log knows that it may have been delivered, or will know of it at all.
     pub(super) fn must_reserve(&mut self, (seq, lasts): (Seq, bool), effects: &mut Effects) -> bool {
         if !lasts {
             return false;
+        }
+        if self.unsubmitted.has(seq) {
+            return true;
         }
         let reservation = self.positions.reserve(seq);
         effects.reserve.extend(reservation.ask);

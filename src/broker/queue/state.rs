@@ -24,6 +24,7 @@ use super::{
     reserving::Reserving,
     returns::{Count, Counts, Noted},
     runs::Run,
+    unsubmitted::Unsubmitted,
 };
 use crate::broker::{
     arguments::{QueueKind, Settings},
@@ -118,6 +119,7 @@ pub struct State {
     pub unacked: Unacked,
     pub totals: Totals,
     pub(super) drops: Drops,
+    pub(super) unsubmitted: Unsubmitted,
     pub(super) lifetime: Lifetime,
     pub(super) reserving: Reserving,
     pub(super) positions: Positions,
@@ -168,6 +170,7 @@ impl State {
             unacked: Unacked::default(),
             totals: Totals::default(),
             drops: Drops::default(),
+            unsubmitted: Unsubmitted::default(),
             lifetime: Lifetime::default(),
             reserving: Reserving::default(),
             positions: Positions::new(asked.order.levels()),
@@ -304,6 +307,7 @@ impl State {
         if self.quorum {
             arrival.expect(first, run.end());
         }
+        self.unsubmitted.add(first, run.end());
         self.runs.push(run);
         persisted(first);
     }

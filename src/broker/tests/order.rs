@@ -32,25 +32,6 @@ fn texts(bodies: Vec<Vec<u8>>) -> Vec<String> {
     bodies.into_iter().map(|body| String::from_utf8(body).unwrap()).collect()
 }
 
-fn take(world: &World, queue: &Arc<Queue>) -> Entry {
-    let outlet = Arc::<Outlet>::default();
-    for _ in 0..100 {
-        match queue.get(false, &outlet) {
-            Got::Message { entry, .. } => return entry,
-            Got::Wait => world.commit(),
-            Got::Empty => break,
-        }
-    }
-    panic!("nothing is there");
-}
-
-fn delivered(outlet: &Outlet) -> Vec<Entry> {
-    let mut events = Vec::new();
-    outlet.drain(&mut events, std::task::Waker::noop());
-    let entry = |event| if let Event::Deliver { entry, .. } = event { Some(entry) } else { None };
-    events.into_iter().filter_map(entry).collect()
-}
-
 #[test]
 fn the_highest_priority_leaves_first_and_is_dropped_first() {
     let world = World::new();

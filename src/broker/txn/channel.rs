@@ -1,7 +1,7 @@
 //! An AMQP channel's transaction: what it held back becomes one Change, so that it is in the log whole or not at all.
 //!
-//! Publishes go into their queues at the commit, and may be delivered at once, as classic queues do. Acknowledgements
-//! are marked when the Change is staged, on the committer's thread: no flush of their queue can carry them into the
+//! Publishes go into their queues at the commit, and may be delivered once its Change is in the inbox, as classic queues do.
+//! Acknowledgements are marked when the Change is staged, on the committer's thread: no flush of their queue can carry them into the
 //! log ahead of the publishes.
 
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl Publisher {
     fn commit_all(&mut self, now_ms: i64, settled: Vec<Settled>, more: Option<Box<dyn Change>>) -> Committed {
         let mut moves = Moves::default();
         moves.changes = records(now_ms, &self.take_records());
-        let refused = self.flush_into(now_ms, &mut moves.changes);
+        let refused = self.flush_with(now_ms, &mut moves);
         for Settled { queue, consumer, entries, fate } in settled {
             match fate {
                 Fate::Requeued(how) => queue.requeue(consumer, entries.into_iter(), how),

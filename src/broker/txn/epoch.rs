@@ -2,7 +2,9 @@
 //! at all.
 //!
 //! A queue that refuses what it has no room for is offered it again before that Change is submitted. Classic queues deliver
-//! at once, as they do for a transaction's commit, so that their consumers make room meanwhile.
+//! at once, so that their consumers make room meanwhile. For the same reason what a queue lets go for such a publish goes on
+//! at once, and may be in the log though a crash undoes the epoch: holding it back, as a transaction's commit does
+//! (`queue/unsubmitted.rs`), would hold back that queue's dead letters for as long as another one is full.
 
 use std::sync::Arc;
 

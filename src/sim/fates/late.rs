@@ -81,6 +81,8 @@ impl Model {
             }
         }
         let mut went: Vec<(u64, (String, u64))> = Vec::new();
+        // What queues let go for it goes on behind it.
+        let mut claimed = Vec::new();
         for (targets, letters) in runs {
             for target in targets {
                 let ids: Vec<u64> = letters.iter().map(|letter| letter.id).collect();
@@ -88,7 +90,7 @@ impl Model {
                 let made =
                     ids.into_iter().zip(taken).filter_map(|(id, made)| Some((id, (target.clone(), made?))));
                 went.extend(made);
-                self.move_all(&target, route);
+                self.claim(&target, &mut claimed);
             }
         }
         for copy in due {
@@ -98,6 +100,9 @@ impl Model {
             let end = End { first: self.ticket, second: None, moved: Some((group, targets.collect())) };
             let held = self.late.copies.iter_mut().find(|other| other.made == copy.made);
             held.expect("it was due").place = Place::Ended(end);
+        }
+        for source in claimed {
+            self.move_claimed(vec![source], route);
         }
     }
 }

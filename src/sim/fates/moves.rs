@@ -38,7 +38,7 @@ impl Model {
         self.groups.len() - 1
     }
 
-    fn claim(&mut self, name: &str, sources: &mut Vec<String>) {
+    pub(super) fn claim(&mut self, name: &str, sources: &mut Vec<String>) {
         let queue = self.queue(name);
         if !queue.drops.is_empty() && !queue.moving {
             queue.moving = true;

@@ -148,6 +148,8 @@ impl Fates {
         let group = self.model.new_group(true);
         // What comes, and what comes back, is there before consumers have room again: a lower one may have it.
         self.by_turns |= !deferred.settlements.is_empty();
+        // What queues let go for it goes on behind it.
+        let mut claimed = Vec::new();
         let mut batches: Vec<(String, Vec<Letter>)> = Vec::new();
         for (queue, letter) in deferred.publishes {
             match batches.iter_mut().find(|(name, _)| *name == queue) {
@@ -158,10 +160,10 @@ impl Fates {
         for (queue, batch) in batches {
             if self.model.queues.contains_key(&queue) {
                 self.model.enter(&queue, batch, Some(group));
-                self.model.move_all(&queue, &route);
+                self.model.claim(&queue, &mut claimed);
             }
         }
-        let (mut claimed, mut settled) = (Vec::new(), Vec::new());
+        let mut settled = Vec::new();
         for Settlement { held, how, .. } in deferred.settlements {
             for part in by_queue(held.into_values()) {
                 // What its targets do not take must stay with it: that is not the commit's.
