@@ -3,12 +3,27 @@
 //! `cargo bench --bench recovery [-- MESSAGES]` (1,000,000). Messages of 100 bytes go to two durable queues in turn, one by one,
 //! so that none shares its index entry with another: the worst there is. Then the store is closed and the broker rebuilt,
 //! three times; the same for a delayed exchange that holds as many messages.
-#![expect(clippy::unwrap_used, reason = "a bench may stop")]
+//!
+//! `cargo bench --bench recovery -- killed [MESSAGES]` has the same queues filled by a process that is killed, and starts
+//! `warren serve` on what that left (`WARREN_BIN` names another binary): when it listens, when a consumer of either queue has its
+//! first message, and what memory it took at the most.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench may stop")]
+
+#[path = "../compat-tests/support/mod.rs"]
+#[expect(unused_imports, reason = "its own tests do not run here")]
+mod support;
 
 use std::{
+    io::{BufRead as _, BufReader},
     path::Path,
+    process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
+};
+
+use support::{
+    amqp::{Client, Event},
+    broker::Broker as Process,
 };
 
 use warrenmq::{
@@ -35,12 +50,22 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BODY: [u8; 100] = [b'x'; 100];
 const RUNS: usize = 3;
+const QUEUES: [&str; 2] = ["a", "b"];
 /// So many messages go on before the log is waited for.
 const OUTSTANDING: usize = 20_000;
 
+/// Of the process that fills a directory and is killed: where that is.
+const FILLS: &str = "RECOVERY_FILLS";
+
 fn main() {
     let messages = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(1_000_000);
+    if let Some(dir) = std::env::var_os(FILLS) {
+        fill_until_killed(Path::new(&dir), messages);
+    }
     println!("{messages} messages of 100 bytes, each with an index entry of its own");
+    if std::env::args().any(|arg| arg == "killed") {
+        return measure_killed(messages);
+    }
     measure("two queues", messages, publish_by_turns);
     measure("delayed", messages, delay);
 }
@@ -72,6 +97,50 @@ fn measure(name: &str, messages: usize, fill: fn(&Arc<Vhost>, usize)) {
     }
 }
 
+fn fill_until_killed(dir: &Path, messages: usize) -> ! {
+    let (_store, broker) = open(dir);
+    publish_by_turns(&broker.vhost("/").unwrap(), messages);
+    println!("filled");
+    loop {
+        std::thread::park();
+    }
+}
+
+fn measure_killed(messages: usize) {
+    let mut broker = Process::durable(&[]);
+    assert!(broker.stop().success());
+    let mut filler = Command::new(std::env::current_exe().unwrap())
+        .arg(messages.to_string())
+        .env(FILLS, broker.data_dir())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let filled = BufReader::new(filler.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(filled.into_iter().any(|line| line == "filled"));
+    filler.kill().unwrap();
+    filler.wait().unwrap();
+    for _ in 0..RUNS {
+        let began = epoch();
+        broker.restart();
+        let listens = seconds(began);
+        let firsts = QUEUES.map(|queue| {
+            let mut client = Client::connect(broker.doors().amqp).unwrap();
+            client.prefetch(1).unwrap();
+            client.consume(queue).unwrap();
+            while !matches!(client.next().unwrap(), Some(Event::Delivery { .. })) {}
+            seconds(began)
+        });
+        let (cpu_s, peak) = (broker.cpu_us().unwrap_or_default() as f64 / 1e6, broker.peak_bytes());
+        println!(
+            "    killed: listens after {listens:.2} s, delivers after {:.2} and {:.2} s, {cpu_s:.2} s of CPU, {} MiB at the most",
+            firsts[0],
+            firsts[1],
+            peak.unwrap_or_default() >> 20
+        );
+        broker.kill();
+    }
+}
+
 fn open(dir: &Path) -> (Store, Arc<Broker>) {
     let store = Store::open(options(dir)).unwrap();
     let broker = Broker::recover(store.clone(), settings()).unwrap();
@@ -95,19 +164,18 @@ fn settings() -> Settings {
 }
 
 fn publish_by_turns(vhost: &Arc<Vhost>, messages: usize) {
-    let queues = ["a", "b"];
-    for name in queues {
+    for name in QUEUES {
         let arguments = Table::default();
         let options = QueueOptions { durable: true, auto_delete: false, exclusive: None, arguments };
         vhost.declare_queue(name, ConnectionId(0), options).unwrap();
     }
-    let mut publishers = queues.map(|name| (name, Publisher::new(vhost.clone())));
+    let mut publishers = QUEUES.map(|name| (name, Publisher::new(vhost.clone())));
     let mut sent = 0;
     while sent < messages {
         for (routing_key, publisher) in &mut publishers {
             publish(publisher, "", routing_key, &[0, 0], &Table::default());
         }
-        sent += queues.len();
+        sent += QUEUES.len();
         if sent.is_multiple_of(OUTSTANDING) {
             settle(vhost);
         }

@@ -210,7 +210,7 @@ fn argument(out: &mut Vec<u8>, kind: char, text: &str) {
     }
 }
 
-/// `I5`, `Stext`, `t1`, `A[Sa,Sb]`, `F{a=I1}`, `V`: the type's letter, then the value.
+/// `I5`, `Stext`, `t1`, `A[Sa,Sb]`, `F{a=I1}`, `V`, `D2:314` (3.14): the type's letter, then the value.
 fn value(out: &mut Vec<u8>, name: Option<&str>, text: &str) {
     let (kind, text) = text.split_at(1);
     let octet = kind.as_bytes()[0];
@@ -224,6 +224,13 @@ fn value(out: &mut Vec<u8>, name: Option<&str>, text: &str) {
         "s" | "u" => out.extend(&number().to_be_bytes()[6..]),
         "I" | "i" => out.extend(&number().to_be_bytes()[4..]),
         "l" | "L" | "T" => out.extend(number().to_be_bytes()),
+        "f" => out.extend(text.parse::<f32>().expect("a fraction").to_be_bytes()),
+        "d" => out.extend(text.parse::<f64>().expect("a fraction").to_be_bytes()),
+        "D" => {
+            let (scale, value) = text.split_once(':').expect("a scale and a value");
+            out.push(scale.parse().expect("a scale"));
+            out.extend(value.parse::<u32>().expect("a value").to_be_bytes());
+        }
         "S" | "x" => long(out, &unquoted(text)),
         "V" => {}
         "F" => argument(out, 't', text),
