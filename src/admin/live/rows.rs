@@ -13,7 +13,11 @@ use crate::{
         exchange::{Binding, Target},
         keyspace::DBS,
         list::queue::InUse,
-        queue::{DelayedFigures, Queue, QueueFigures, load::Load},
+        queue::{
+            Queue,
+            figures::{DelayedFigures, QueueFigures},
+            load::Load,
+        },
         registry::{CHANNEL_FLOW_MS, ChannelInfo, ConnectionInfo},
         topic::{Topic, partition::Partition},
         vhost::Vhost,

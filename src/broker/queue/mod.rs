@@ -10,6 +10,7 @@ pub mod consumers;
 pub mod deadline;
 pub mod delayed;
 pub mod drops;
+pub mod figures;
 pub mod flow;
 mod gather;
 pub mod kept;
@@ -19,6 +20,7 @@ pub mod load;
 pub mod paging;
 mod parcel;
 pub mod positions;
+mod reading;
 pub mod ready;
 pub mod requeue;
 mod reserving;
@@ -30,25 +32,20 @@ pub mod state;
 pub mod unsubmitted;
 mod upkeep;
 
-use std::{
-    collections::{HashMap, hash_map},
-    sync::{Arc, Weak},
-};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use self::{
-    change::{Flush, Forget, MoveRun, MovedChunk, NoteReturns, PublishRun, Reserve},
+    change::{Flush, Forget, NoteReturns, PublishRun, Reserve},
     consumers::ConsumerSpec,
-    delayed::DelayedRetry,
     flow::Flow,
-    load::Load,
     returns::Count,
-    state::{Effects, Got, Overflow, State, Totals},
+    state::{Effects, Got, Overflow, State},
     unsubmitted::BatchId,
 };
 use super::{
-    Core, ReadBack,
+    Core,
     arguments::{self, QueueKind},
     dead_letter,
     message::{Blob, Hold, Message},
@@ -58,10 +55,7 @@ use super::{
     refusal::Refusal,
     vhost::Vhost,
 };
-use crate::{
-    data::{field::Properties, value::Table},
-    store::{Change, Place},
-};
+use crate::{data::value::Table, store::Change};
 
 /// Names a queue for ever: never given twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -150,41 +144,6 @@ pub(super) struct Taken {
     pub(super) overflow: Overflow,
     /// The caller is to move what this queue let go.
     pub(super) moves: bool,
-}
-
-/// Figures of a queue at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueFigures {
-    pub ready: usize,
-    pub unacked: usize,
-    pub consumers: usize,
-    /// Of what is ready.
-    pub body_bytes: usize,
-    /// What is ready, unacknowledged and delayed.
-    pub all: Load,
-    /// Of that: what the log has or will have.
-    pub persistent: Load,
-    /// Of what is ready: what is in memory with its body.
-    pub in_memory: Load,
-    /// The property `timestamp` of the message that leaves next, as long as that is in memory.
-    pub head_timestamp: Option<u64>,
-    pub unacked_bytes: usize,
-    pub held_bytes: usize,
-    /// Dead letters that wait for a target to take them, and their bodies.
-    pub dead: usize,
-    pub dead_bytes: usize,
-    pub delayed: DelayedFigures,
-    pub totals: Totals,
-}
-
-/// Of what came back and waits until it is delivered again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct DelayedFigures {
-    pub retry: Option<DelayedRetry>,
-    pub load: Load,
-    /// When the first is due, and when the last.
-    pub next_ms: Option<i64>,
-    pub last_ms: Option<i64>,
 }
 
 /// A queue.
@@ -376,42 +335,6 @@ impl Queue {
         }
     }
 
-    pub(super) fn load(self: &Arc<Self>, runs: Vec<Seq>) {
-        let places: Vec<_> = {
-            // They may have been packed again since they were asked for: opened, lest they seem to be gone.
-            let mut state = self.state.lock();
-            runs.into_iter()
-                .map(|first| (first, state.runs.of_mut(first).and_then(|run| run.place)))
-                .collect()
-        };
-        let queue = self.clone();
-        self.core.read(places, move |read| queue.loaded(&read));
-    }
-
-    fn loaded(self: &Arc<Self>, read: &[ReadBack]) {
-        let mut effects = Effects::default();
-        let mut state = self.state.lock();
-        let mut moving = false;
-        for ReadBack { first, place, blob } in read {
-            let run = if blob.is_none() { state.runs.of_mut(*first) } else { None };
-            let (moves, elsewhere) = run.map_or((false, false), |run| (run.moving, run.place != *place));
-            moving = moves;
-            if moves || elsewhere {
-                break; // moved while it was read: it is asked for again
-            }
-            state.loaded(*first, blob.as_ref());
-        }
-        // While it moves, asking again at once would be asking in circles: the end of the move asks.
-        if !moving {
-            state.load_ended();
-        }
-        self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
-        let getters = state.take_getters();
-        drop(state);
-        self.follow(effects);
-        getters.into_iter().for_each(|outlet| outlet.push(Event::Loaded));
-    }
-
     /// Serves whoever can be served.
     pub fn pump(self: &Arc<Self>) {
         let mut effects = Effects::default();
@@ -446,17 +369,6 @@ impl Queue {
         self.deliver_locked(&mut state, now_ms, &mut effects);
         drop(state);
         self.follow(effects);
-    }
-
-    /// A run's chunk lies where `place` says, and can be read there.
-    pub(super) fn moved(self: &Arc<Self>, first: Seq, place: Place) {
-        self.with_state(|state| {
-            if let Some(run) = state.runs.of_mut(first) {
-                (run.place, run.moving) = (Some(place), false);
-            }
-            state.load_ended();
-        });
-        self.pump();
     }
 
     /// The outlet has room again.
@@ -602,71 +514,6 @@ impl Queue {
         Ok(count)
     }
 
-    /// Moves every run that lies in a mostly dead segment to the end of the log. Blocks while it reads. `moved`: what
-    /// other queues' runs have moved already.
-    pub fn move_out_of(self: &Arc<Self>, segment: u32, moved: &mut HashMap<Place, Arc<MovedChunk>>) {
-        let store = &self.core.store;
-        for (first, from) in self.with_state(|state| state.runs.in_segment(segment)) {
-            let chunk = match moved.entry(from) {
-                hash_map::Entry::Occupied(entry) => entry.get().clone(),
-                hash_map::Entry::Vacant(entry) => match store.read(from) {
-                    Ok(bytes) => entry.insert(MovedChunk::new(bytes, store.clone())).clone(),
-                    Err(error) => {
-                        tracing::error!(%error, queue = %self.name, "messages cannot be moved");
-                        continue;
-                    }
-                },
-            };
-            store.submit(Box::new(MoveRun { queue: self.clone(), first, from, chunk, to: None }));
-        }
-    }
-
-    /// Ready messages and consumers, as `queue.declare-ok` gives them. Whoever declares a queue uses it.
-    #[must_use]
-    pub fn counts(self: &Arc<Self>) -> (usize, usize) {
-        self.state.lock().used(self.core.clock.now_ms());
-        self.look();
-        let state = self.state.lock();
-        (state.ready.len(), state.consumers.len())
-    }
-
-    /// What the admin API and metrics show.
-    #[must_use]
-    pub fn figures(self: &Arc<Self>) -> QueueFigures {
-        self.look();
-        let state = self.state.lock();
-        let ready = Load { messages: state.ready.len(), body_bytes: state.ready.body_bytes() };
-        let unacked = state.unacked;
-        let delayed = &state.delayed;
-        let all = ready.plus(unacked.all).plus(delayed.load());
-        QueueFigures {
-            ready: ready.messages,
-            unacked: unacked.all.messages,
-            consumers: state.consumers.len(),
-            body_bytes: ready.body_bytes,
-            all,
-            persistent: match (self.kind, state.durable) {
-                // It keeps every message in the log.
-                (QueueKind::Quorum, _) => all,
-                (_, false) => Load::default(),
-                (_, true) => all.less(state.ready.transient()).less(unacked.transient),
-            },
-            in_memory: state.ready.in_memory(),
-            head_timestamp: state.ready.front().and_then(|head| timestamp(&head.message)),
-            unacked_bytes: unacked.all.body_bytes,
-            held_bytes: state.ready.held_bytes(),
-            dead: state.drops.kept.len(),
-            dead_bytes: state.drops.kept.body_bytes(),
-            delayed: DelayedFigures {
-                retry: state.delayed_retry,
-                load: delayed.load(),
-                next_ms: delayed.next_ms(),
-                last_ms: delayed.last_ms(),
-            },
-            totals: state.totals,
-        }
-    }
-
     /// The consumers, for the admin API.
     #[must_use]
     pub fn consumers(&self) -> Vec<ConsumerSpec> {
@@ -721,11 +568,6 @@ impl Queue {
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
     }
-}
-
-/// What its publisher says when it was made, in seconds, if the message is in memory.
-fn timestamp(message: &Message) -> Option<u64> {
-    if message.is_paged() { None } else { Properties::decode(message.properties()).ok()?.timestamp }
 }
 
 impl Drop for Queue {

@@ -33,9 +33,6 @@ use crate::broker::{
     outlet::Outlet,
 };
 
-/// How much of the middle is read back at once.
-const LOAD_BYTES_MAX: usize = if cfg!(test) { 1024 } else { 1024 * 1024 };
-
 /// What the queue wants done once its lock is free, and what a Change must carry.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -123,7 +120,7 @@ pub struct State {
     pub(super) lifetime: Lifetime,
     pub(super) reserving: Reserving,
     pub(super) positions: Positions,
-    loading: bool,
+    pub(super) loading: bool,
     flushing: bool,
     had_consumer: bool,
     held_told: usize,
@@ -441,28 +438,6 @@ impl State {
         self.held_told
     }
 
-    /// Runs to be read back: of what was put back without its body first.
-    pub(in crate::broker) fn wanted(&mut self) -> Vec<Seq> {
-        let mut firsts: Vec<Seq> = Vec::new();
-        for seq in self.ready.returned_wanted(LOAD_BYTES_MAX) {
-            match self.runs.of_mut(seq).map(|run| run.first) {
-                Some(first) if firsts.last() == Some(&first) => {}
-                Some(first) => firsts.push(first),
-                None => self.ready.restore(seq, Seq(seq.0 + 1), |_| None),
-            }
-        }
-        if firsts.is_empty()
-            && let Some(from) = self.ready.wanted()
-        {
-            // What lies behind the middle is in memory, and perhaps not in the log yet. By the time that such a read has
-            // failed it may have become the middle's, and its messages would be lost.
-            let end = self.ready.middle(from.level()).map_or(from, |middle| middle.end);
-            firsts = self.runs.next(from, LOAD_BYTES_MAX);
-            firsts.retain(|first| *first < end);
-        }
-        firsts
-    }
-
     /// The ack flush is being staged: what it must write.
     pub fn take_flush(&mut self, bytes_max: usize) -> Vec<super::runs::IndexChange> {
         self.flushing = false;
@@ -538,46 +513,6 @@ impl State {
                 self.given_back(consumer, given);
             }
         }
-    }
-
-    /// What was asked for has been read, or not: more may be asked for.
-    pub fn load_ended(&mut self) {
-        self.loading = false;
-    }
-
-    /// One run has been read back from the log (or could not be: `None`, and its messages are lost to this process).
-    pub fn loaded(&mut self, first: Seq, blob: Option<&Arc<Blob>>) {
-        let limits = &self.limits;
-        // With the time at which it expires.
-        let read = |ordinal: u32| {
-            let message = blob?.message(ordinal)?;
-            let expires_ms = limits.expires_ms(message.published_ms(), message.expiration_ms());
-            Some((message, expires_ms))
-        };
-        if let Some(run) = self.runs.of_mut(first) {
-            let n = |seq: Seq| u32::try_from(seq.0 - run.first.0).unwrap_or(u32::MAX);
-            self.ready.restore(run.first, run.end(), |seq| read(run.ordinals.at(n(seq))));
-        }
-        let Some(from) = self.ready.middle(first.level()).map(|middle| middle.from) else { return };
-        if self.runs.next(from, 0).first() != Some(&first) {
-            return; // purged meanwhile
-        }
-        let Some(run) = self.runs.of(first) else { return };
-        let (positions, counts, delayed) = (&self.positions, &self.counts, &self.delayed);
-        let wanted = |n: &u32| {
-            let seq = Seq(run.first.0 + u64::from(*n));
-            run.has(*n) && seq >= from && !counts.is_dead(seq) && !delayed.is_apart(seq)
-        };
-        let count = (0..run.count).filter(wanted).count();
-        let entries = (0..run.count).filter(wanted).filter_map(|n| {
-            let (message, expires_ms) = read(run.ordinals.at(n))?;
-            let seq = Seq(run.first.0 + u64::from(n));
-            let returns = counts.of(seq);
-            let redelivered = returns.acquired > 0 || positions.may_be_redelivered(seq);
-            Some(Entry { seq, message, expires_ms, redelivered, returns })
-        });
-        self.ready.loaded(run.end(), count, entries);
-        self.delayed.forget_apart(from, run.end());
     }
 
     /// The outlets whose `basic.get` may be asked again.
