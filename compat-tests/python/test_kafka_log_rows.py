@@ -24,10 +24,10 @@ def records(*delays, at=0, **fields):
     return batch(kept, base_timestamp=NOW + at, max_timestamp=NOW + at + max(delays), **fields)
 
 
-def producing(error, base_offset, data, version=9, transactional_id=None):
+def producing(error, base_offset, data, version=9, transactional_id=None, **more):
     asked = {"Acks": -1, "TimeoutMs": 5_000, "TransactionalId": transactional_id,
              "TopicData": [{"Name": "{T}", "PartitionData": [{"Index": 0, "Records": data}]}]}
-    found = {"ErrorCode": error, "BaseOffset": base_offset}
+    found = {"ErrorCode": error, "BaseOffset": base_offset, **more}
     return "Produce", version, asked, {"Responses": [{"PartitionResponses": [found]}]}
 
 
@@ -118,13 +118,14 @@ def test_a_producers_batches_are_known_again(door, topic):  # noqa: F811
     while (producer_id := door.call("InitProducerId", 4, **asked)["ProducerId"]) < 0:
         assert time.monotonic() < deadline
 
-    def sent(error, base_offset, sequence, count=1, epoch=0, producer=producer_id):
+    def sent(error, base_offset, sequence, count=1, epoch=0, producer=producer_id, **more):
         data = records(*[0] * count, producer_id=producer, producer_epoch=epoch, base_sequence=sequence)
-        return producing(error, base_offset, data)
+        return producing(error, base_offset, data, **more)
 
     other, last = producer_id + 1_000_000, producer_id + 2_000_000
     check(door, topic, [
-        sent(0, 0, 0), sent(0, 0, 0), sent(0, 1, 1, count=2), sent(0, 3, 3), sent(0, 1, 1, count=2),
+        # One that is there already is answered with its time.
+        sent(0, 0, 0, LogAppendTimeMs=-1), sent(0, 0, 0, LogAppendTimeMs=NOW), sent(0, 1, 1, count=2), sent(0, 3, 3), sent(0, 1, 1, count=2),
         # A gap, a part of a batch, and another cut of the same records.
         sent(OUT_OF_ORDER, -1, 5), sent(OUT_OF_ORDER, -1, 2), sent(OUT_OF_ORDER, -1, 1),
         sent(0, 4, 4), sent(0, 5, 5), sent(0, 6, 6), sent(0, 7, 7),

@@ -43,7 +43,7 @@ impl Checked {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
     pub base_offset: Offset,
-    /// -1 with CreateTime.
+    /// -1 with CreateTime, unless the batch was there already.
     pub log_append_time_ms: i64,
     pub log_start_offset: Offset,
 }
@@ -309,10 +309,10 @@ impl Part {
         if let Some(Verdict::Duplicate(known)) =
             checked.batches.first().and_then(claim).map(|c| state.producers.verdict(c))
         {
-            let log_append_time_ms = if checked.log_append_time_ms < 0 { -1 } else { known.timestamp };
             return PartDecision::Duplicate(Appended {
                 base_offset: known.base_offset,
-                log_append_time_ms,
+                // Kafka's own answer, whatever the topic's time is.
+                log_append_time_ms: known.timestamp,
                 log_start_offset: state.log_start,
             });
         }
