@@ -154,8 +154,12 @@ impl Fates {
         self.check_delivery(at, &queue, made, message, world.life);
         let id = self.model.queues[&queue].id;
         let consumer = message.consumer_tag.clone();
+        self.model.ticket = world.submitted();
+        if consumer.is_none() {
+            // What stood behind it is the head now, and is gone if its time is over: before anybody else gets something.
+            self.model.expire(&queue, &router(world));
+        }
         if no_ack {
-            self.model.ticket = world.submitted();
             self.model.end(&queue, made);
             return;
         }
