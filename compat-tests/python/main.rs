@@ -74,6 +74,14 @@ fn kafka_python_2_0_2() {
 }
 
 #[test]
+fn tls() {
+    let Some(python) = report::available("python tls", environment::python("requirements.txt")) else {
+        return;
+    };
+    pytest("python tls", &python, None, &["test_tls.py"]);
+}
+
+#[test]
 fn redis_py() {
     let Some(python) = report::available("python redis", environment::python("requirements.txt")) else {
         return;

@@ -34,6 +34,29 @@ def options(broker, mechanism="PLAIN", user="guest", password="guest", **more):
     }
 
 
+def test_produce_and_consume_by_tls(tmp_path, name):
+    certs = tmp_path / "certs"
+    secured = ["--dev-tls", str(certs), "--set", "kafka.tls_address=127.0.0.1:0"]
+    closed = [f"{door}.tls_address=off" for door in ("amqp", "redis", "admin", "metrics")]
+    broker = Broker(tmp_path, *secured, *(word for key in closed for word in ("--set", key)))
+    config = {
+        "bootstrap.servers": broker.ready["kafka.tls"],
+        "security.protocol": "SSL",
+        "ssl.ca.location": str(certs / "ca.pem"),
+    }
+    producer = Producer(config)
+    for number in range(100):
+        producer.produce(name, b"%d" % number + b"x" * 20_000)
+    assert producer.flush(20) == 0
+    consumer = Consumer({**config, "group.id": name, "auto.offset.reset": "earliest"})
+    consumer.subscribe([name])
+    for number in range(100):
+        message = wait_for(lambda: consumer.poll(0.1), seconds=20)
+        assert message.value() == b"%d" % number + b"x" * 20_000
+    consumer.close()
+    broker.kill()
+
+
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
 def test_produce_and_consume_after_a_login(guarded, name, mechanism):
     producer = Producer(options(guarded, mechanism))

@@ -37,7 +37,7 @@ fn basic(header: &str) -> Option<(String, String)> {
 }
 
 /// Whether a call that changes something comes from here or from a program, not from another site's page.
-pub fn check_site(method: &Method, headers: &HeaderMap, ends: Ends) -> Result<(), Reply> {
+pub fn check_site(method: &Method, headers: &HeaderMap, ends: &Ends) -> Result<(), Reply> {
     if [Method::GET, Method::HEAD, Method::OPTIONS].contains(method) {
         return Ok(());
     }
@@ -75,9 +75,9 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
         }
-        let ends = Ends { local: local.parse().unwrap(), peer: "127.0.0.1:9".parse().unwrap() };
-        assert_eq!(check_site(&Method::DELETE, &map, ends).is_ok(), allowed, "{local} {headers:?}");
-        assert!(check_site(&Method::GET, &map, ends).is_ok());
+        let ends = Ends { local: local.parse().unwrap(), peer: "127.0.0.1:9".parse().unwrap(), tls: None };
+        assert_eq!(check_site(&Method::DELETE, &map, &ends).is_ok(), allowed, "{local} {headers:?}");
+        assert!(check_site(&Method::GET, &map, &ends).is_ok());
     }
 
     #[test]

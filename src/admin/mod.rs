@@ -86,14 +86,14 @@ async fn answer(
     request: axum::extract::Request,
 ) -> Response {
     let (head, body) = request.into_parts();
-    let mut reply = reply(state, ends, &head, body).await;
+    let mut reply = reply(state, &ends, &head, body).await;
     if head.method == Method::HEAD {
         reply = Reply::empty(reply.status);
     }
     reply.into_response()
 }
 
-async fn reply(state: Arc<State>, ends: Ends, head: &Parts, body: Body) -> Reply {
+async fn reply(state: Arc<State>, ends: &Ends, head: &Parts, body: Body) -> Reply {
     let (route, parameters) = match routes::find(&head.method, &segments(head.uri.path())) {
         Found::Route(route, parameters) => (route, parameters),
         Found::OtherMethods => return Reply::empty(StatusCode::METHOD_NOT_ALLOWED),
@@ -136,7 +136,7 @@ async fn lasting(state: &State, done: Done) -> Reply {
     done.reply
 }
 
-fn admit(state: &State, access: Access, headers: &HeaderMap, ends: Ends) -> Result<Principal, Reply> {
+fn admit(state: &State, access: Access, headers: &HeaderMap, ends: &Ends) -> Result<Principal, Reply> {
     if access == Access::Anybody {
         return Ok(Principal { name: String::new(), tags: Vec::new() });
     }

@@ -7,6 +7,7 @@ use std::{future::Future, net::IpAddr, pin::Pin};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::data::tls::Session;
 use crate::observe::{
     Metrics,
     expose::{Figures, JobFigures, OperatorFigures},
@@ -321,6 +322,8 @@ pub struct ConnectionRow {
     /// `running`, `blocked`, `flow`, `closing`.
     pub state: String,
     pub ssl: bool,
+    #[serde(flatten)]
+    pub tls: TlsRow,
     pub host: String,
     pub port: u16,
     pub peer_host: String,
@@ -333,6 +336,35 @@ pub struct ConnectionRow {
     /// Milliseconds since the epoch.
     pub connected_at: i64,
     pub client_properties: Map<String, Value>,
+}
+
+/// What was agreed on by TLS: `null` without it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct TlsRow {
+    pub ssl_protocol: Option<&'static str>,
+    pub ssl_key_exchange: Option<&'static str>,
+    pub ssl_cipher: Option<&'static str>,
+    pub ssl_hash: Option<&'static str>,
+    pub peer_cert_subject: Option<String>,
+    pub peer_cert_issuer: Option<String>,
+    pub peer_cert_validity: Option<String>,
+}
+
+impl TlsRow {
+    #[must_use]
+    pub fn of(session: Option<&Session>) -> Self {
+        let Some(session) = session else { return Self::default() };
+        let peer = session.peer.as_ref();
+        Self {
+            ssl_protocol: Some(session.protocol),
+            ssl_key_exchange: Some(session.key_exchange),
+            ssl_cipher: Some(session.cipher),
+            ssl_hash: Some(session.hash),
+            peer_cert_subject: peer.map(|peer| peer.subject.clone()),
+            peer_cert_issuer: peer.map(|peer| peer.issuer.clone()),
+            peer_cert_validity: peer.map(|peer| peer.validity.clone()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, Serialize)]

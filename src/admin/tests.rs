@@ -167,8 +167,13 @@ fn open() -> Door {
         rates: Rates::default(),
         body_bytes_max: 2048,
     };
-    let served =
-        crate::net::http::serve(bound, router(Arc::new(state)), shutdown.clone(), Duration::from_secs(1));
+    let served = crate::net::http::serve(
+        bound,
+        None,
+        router(Arc::new(state)),
+        shutdown.clone(),
+        Duration::from_secs(1),
+    );
     tokio::spawn(served);
     Door { address, source, shutdown }
 }

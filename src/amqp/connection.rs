@@ -43,8 +43,8 @@ use crate::{
         publish::{Ahead, Body},
         queue::flow::PATIENCE,
     },
-    data::value::Table,
-    net::pump::Output,
+    data::{tls, value::Table},
+    net::{listener::Ends, pump::Output},
 };
 
 /// How long a peer may take to answer our `connection.close`, or to close the socket after our `close-ok`; no longer than
@@ -60,6 +60,7 @@ pub struct Connection {
     settings: Arc<Settings>,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
+    pub(super) tls: Option<Arc<tls::Session>>,
     output: Output,
     phase: Phase,
     heartbeat: Heartbeat,
@@ -116,7 +117,8 @@ struct Heartbeat {
 impl Connection {
     /// A connection that a client has just opened.
     #[must_use]
-    pub fn new(door: &Door, peer: SocketAddr, local: SocketAddr, now: Instant) -> Self {
+    pub fn new(door: &Door, ends: Ends, now: Instant) -> Self {
+        let Ends { peer, local, tls } = ends;
         door.broker.core.meters.connections_opened.add(1);
         let until = now + door.settings.handshake_timeout;
         Self {
@@ -124,6 +126,7 @@ impl Connection {
             settings: door.settings.clone(),
             peer,
             local,
+            tls,
             output: Output::default(),
             phase: Phase::Greeting { until },
             heartbeat: Heartbeat { interval: Duration::ZERO, last_received: now, last_sent: now },

@@ -11,7 +11,7 @@ use crate::{
         registry::ConnectionInfo,
         trace::NODE,
     },
-    data::value::Value,
+    data::{tls, value::Value},
 };
 
 impl Session {
@@ -30,7 +30,7 @@ impl Session {
                 ("peer_port", Value::I64(info.peer.port().into())),
                 ("host", events::address(info.local.ip())),
                 ("peer_host", events::address(info.peer.ip())),
-                ("ssl", Value::Bool(false)),
+                ("ssl", Value::Bool(info.tls.is_some())),
                 ("auth_mechanism", text(&info.auth_mechanism)),
                 ("protocol", text("{0,9,1}")),
                 ("user", text(&info.user)),
@@ -41,8 +41,7 @@ impl Session {
                 ("connected_at", Value::I64(info.connected_at_ms)),
                 ("type", text("network")),
             ]);
-            // RabbitMQ has them of a connection without TLS, too.
-            fields.extend(TLS_FIELDS.map(|name| (name, text(""))));
+            fields.extend(tls_fields(info.tls.as_deref()).map(|(name, value)| (name, text(value))));
             fields.extend([("user_who_performed_action", text(&info.user))]);
             fields
         });
@@ -128,7 +127,7 @@ impl Connection {
                 ("peer_port", Value::I64(self.peer.port().into())),
                 ("protocol", text("{0,9,1}")),
                 ("auth_mechanism", text(mechanism)),
-                ("ssl", Value::Bool(false)),
+                ("ssl", Value::Bool(self.tls.is_some())),
             ];
             if key == "user.authentication.failure" {
                 fields.push(("error", text(&format!("user '{user}' - invalid credentials"))));
@@ -150,12 +149,16 @@ fn identity(info: &ConnectionInfo) -> Fields {
     fields
 }
 
-const TLS_FIELDS: [&str; 7] = [
-    "ssl_protocol",
-    "ssl_key_exchange",
-    "ssl_cipher",
-    "ssl_hash",
-    "peer_cert_subject",
-    "peer_cert_issuer",
-    "peer_cert_validity",
-];
+/// RabbitMQ has them of a connection without TLS, too.
+fn tls_fields(session: Option<&tls::Session>) -> [(&'static str, &str); 7] {
+    let peer = session.and_then(|session| session.peer.as_ref());
+    [
+        ("ssl_protocol", session.map_or("", |session| session.protocol)),
+        ("ssl_key_exchange", session.map_or("", |session| session.key_exchange)),
+        ("ssl_cipher", session.map_or("", |session| session.cipher)),
+        ("ssl_hash", session.map_or("", |session| session.hash)),
+        ("peer_cert_subject", peer.map_or("", |peer| &peer.subject)),
+        ("peer_cert_issuer", peer.map_or("", |peer| &peer.issuer)),
+        ("peer_cert_validity", peer.map_or("", |peer| &peer.validity)),
+    ]
+}

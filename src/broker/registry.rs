@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{outlet::Outlet, queue::ConnectionId, trace::NODE};
-use crate::data::value::Table;
+use crate::data::{tls::Session, value::Table};
 
 /// An open connection.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct ConnectionInfo {
     pub protocol: &'static str,
     pub peer: SocketAddr,
     pub local: SocketAddr,
+    /// Without TLS, nothing.
+    pub tls: Option<Arc<Session>>,
     pub user: Arc<str>,
     pub vhost: Arc<str>,
     pub client_properties: Table,

@@ -69,17 +69,35 @@ doors! {
 }
 
 impl Door {
-    fn named(self, named: &BTreeSet<String>) -> bool {
-        named.contains(&format!("{}.address", self.name()))
+    /// Where it listens for TLS, if it knows it: ZeroMQ has CURVE.
+    fn tls_address(self, config: &Config) -> Option<&Address> {
+        match self {
+            Self::Amqp => Some(&config.amqp.tls_address),
+            Self::Kafka => Some(&config.kafka.tls_address),
+            Self::Redis => Some(&config.redis.tls_address),
+            Self::Admin => Some(&config.admin.tls_address),
+            Self::Metrics => Some(&config.metrics.tls_address),
+            Self::Zmq => None,
+        }
     }
+}
+
+/// Which of a door's addresses it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// `DOOR.address`
+    First,
+    /// `DOOR.tls_address`
+    Tls,
+    /// `zmq.endpoints`: that one of the further addresses.
+    Endpoint(usize),
 }
 
 /// A door whose sockets are bound.
 #[derive(Debug)]
 pub struct Opening {
     pub door: Door,
-    /// Which of the door's further addresses, if it is one of those.
-    pub endpoint: Option<usize>,
+    pub which: Which,
     pub bound: Bound,
 }
 
@@ -87,9 +105,24 @@ impl Opening {
     /// As the ready line names it.
     #[must_use]
     pub fn name(&self) -> String {
-        match self.endpoint {
-            None => self.door.name().to_owned(),
-            Some(n) => format!("{}.{n}", self.door.name()),
+        match self.which {
+            Which::First => self.door.name().to_owned(),
+            Which::Tls => format!("{}.tls", self.door.name()),
+            Which::Endpoint(n) => format!("{}.{n}", self.door.name()),
+        }
+    }
+
+    /// RabbitMQ's name of the protocol, where it has one.
+    #[must_use]
+    pub fn protocol(&self) -> &'static str {
+        match (self.which, self.door) {
+            (Which::First | Which::Endpoint(_), door) => door.protocol(),
+            (Which::Tls, Door::Amqp) => "amqp/ssl",
+            (Which::Tls, Door::Kafka) => "kafka/ssl",
+            (Which::Tls, Door::Redis) => "redis/ssl",
+            (Which::Tls, Door::Admin) => "https",
+            (Which::Tls, Door::Metrics) => "https/prometheus",
+            (Which::Tls, Door::Zmq) => "zmq",
         }
     }
 }
@@ -98,38 +131,42 @@ impl Opening {
 #[derive(Debug, thiserror::Error)]
 pub enum DoorError {
     #[error(
-        "{door}.address: {address} is in use by another program; stop that one, or choose another with --{door} HOST:PORT, or `--{door} off`"
+        "{key}: {address} is in use by another program; stop that one, or choose another with `{option}HOST:PORT`, or `{option}off`"
     )]
-    Busy { door: &'static str, address: SocketAddr },
-    #[error("{door}.address: cannot listen on {address}: {reason}; choose another with --{door} HOST:PORT")]
-    Unusable { door: &'static str, address: SocketAddr, reason: io::Error },
-    #[error(
-        "{door}.address: `{address}` has no address: {reason}; write an IP address or a name this machine knows"
-    )]
-    Unresolved { door: &'static str, address: Address, reason: io::Error },
+    Busy { key: String, option: String, address: SocketAddr },
+    #[error("{key}: cannot listen on {address}: {reason}; choose another with `{option}HOST:PORT`")]
+    Unusable { key: String, option: String, address: SocketAddr, reason: io::Error },
+    #[error("{key}: `{address}` has no address: {reason}; write an IP address or a name this machine knows")]
+    Unresolved { key: String, address: Address, reason: io::Error },
     #[error("zmq.endpoints: {address}: {reason}; write an address that is free, or leave the endpoint out")]
     Endpoint { address: Address, reason: io::Error },
 }
 
-/// Binds every door that is on.
+/// Binds every door that is on; with `tls` their addresses for TLS, too.
 ///
 /// # Errors
 /// The first door that must open and cannot. Others are warned of and left out.
-pub fn bind(config: &Config, named: &BTreeSet<String>) -> Result<Vec<Opening>, DoorError> {
+pub fn bind(config: &Config, named: &BTreeSet<String>, tls: bool) -> Result<Vec<Opening>, DoorError> {
     let mut open = Vec::new();
-    for door in Door::ALL {
-        let address = door.address(config);
-        match bind_one(door, address, config) {
-            Ok(Some(bound)) => open.push(Opening { door, endpoint: None, bound }),
+    let first = Door::ALL.map(|door| (door, Which::First, Some(door.address(config))));
+    let second = Door::ALL.map(|door| (door, Which::Tls, door.tls_address(config).filter(|_| tls)));
+    for (door, which, address) in first.into_iter().chain(second) {
+        let Some(address) = address else { continue };
+        let key = match which {
+            Which::First | Which::Endpoint(_) => format!("{}.address", door.name()),
+            Which::Tls => format!("{}.tls_address", door.name()),
+        };
+        match bind_one(door, &key, address, config) {
+            Ok(Some(bound)) => open.push(Opening { door, which, bound }),
             Ok(None) => {}
-            Err(error) if door.required() || door.named(named) => return Err(error),
+            Err(error) if door.required() || named.contains(&key) => return Err(error),
             Err(error) => tracing::warn!("goes on without the {} door: {error}", door.name()),
         }
     }
     for (n, endpoint) in config.zmq.endpoints.iter().enumerate() {
         let bound = bind_endpoint(&endpoint.address, config)
             .map_err(|reason| DoorError::Endpoint { address: endpoint.address.clone(), reason })?;
-        open.extend(bound.map(|bound| Opening { door: Door::Zmq, endpoint: Some(n), bound }));
+        open.extend(bound.map(|bound| Opening { door: Door::Zmq, which: Which::Endpoint(n), bound }));
     }
     Ok(open)
 }
@@ -139,10 +176,10 @@ fn bind_endpoint(address: &Address, config: &Config) -> io::Result<Option<Bound>
     Bound::bind(&hosts, port).map(Some).map_err(|(_, reason)| reason)
 }
 
-fn bind_one(door: Door, address: &Address, config: &Config) -> Result<Option<Bound>, DoorError> {
+fn bind_one(door: Door, key: &str, address: &Address, config: &Config) -> Result<Option<Bound>, DoorError> {
     let resolved = address.resolve(&config.server.listen);
     let resolved = resolved.map_err(|reason| DoorError::Unresolved {
-        door: door.name(),
+        key: key.to_owned(),
         address: address.clone(),
         reason,
     })?;
@@ -156,10 +193,15 @@ fn bind_one(door: Door, address: &Address, config: &Config) -> Result<Option<Bou
         );
     }
     let bound = Bound::bind(&hosts, port).map_err(|(address, reason)| {
+        let option = match key.strip_suffix(".address") {
+            Some(door) => format!("--{door} "),
+            None => format!("--set {key}="),
+        };
+        let key = key.to_owned();
         if reason.kind() == io::ErrorKind::AddrInUse {
-            DoorError::Busy { door: door.name(), address }
+            DoorError::Busy { key, option, address }
         } else {
-            DoorError::Unusable { door: door.name(), address, reason }
+            DoorError::Unusable { key, option, address, reason }
         }
     })?;
     Ok(Some(bound))
@@ -190,11 +232,11 @@ mod tests {
     async fn a_busy_port_is_fatal_where_the_user_named_it_and_a_warning_elsewhere() {
         let taken = Bound::bind(&[[127, 0, 0, 1].into()], 0).unwrap();
         let config = config(taken.addresses()[0].port());
-        let open = bind(&config, &BTreeSet::new()).unwrap();
+        let open = bind(&config, &BTreeSet::new(), false).unwrap();
         assert!(open.iter().all(|opening| opening.door != Door::Metrics));
         drop(open);
         let named = BTreeSet::from(["metrics.address".to_owned()]);
-        let error = bind(&config, &named).unwrap_err().to_string();
+        let error = bind(&config, &named, false).unwrap_err().to_string();
         assert!(
             error.starts_with("metrics.address: 127.0.0.1:") && error.contains("--metrics off"),
             "{error}"
@@ -208,12 +250,12 @@ mod tests {
         config.zmq.address = Address::Off;
         let address = Address::On { host: Some("127.0.0.1".into()), port: 0 };
         config.zmq.endpoints.push(crate::config::ZmqEndpoint { address, mapping: Default::default() });
-        let open = bind(&config, &BTreeSet::new()).unwrap();
+        let open = bind(&config, &BTreeSet::new(), false).unwrap();
         let names: Vec<String> = open.iter().map(Opening::name).collect();
         assert_eq!(names, ["amqp", "kafka", "redis", "admin", "zmq.0"]);
         let taken = open[4].bound.addresses()[0].port();
         config.zmq.endpoints[0].address = Address::On { host: Some("127.0.0.1".into()), port: taken };
-        let error = bind(&config, &BTreeSet::new()).err().unwrap().to_string();
+        let error = bind(&config, &BTreeSet::new(), false).err().unwrap().to_string();
         assert!(error.starts_with("zmq.endpoints: 127.0.0.1:"), "{error}");
     }
 }

@@ -68,6 +68,9 @@ struct Serve {
     /// Prometheus metrics
     #[arg(long, value_name = ADDRESS)]
     metrics: Option<String>,
+    /// Listen for TLS, too, with certificates to test with, made in DIR if it has none
+    #[arg(long, value_name = "DIR")]
+    dev_tls: Option<String>,
     /// Behave as this RabbitMQ: 3.12, 3.13, 4.2 or 4.3
     #[arg(long, value_name = "VERSION")]
     compat: Option<String>,
@@ -122,6 +125,7 @@ impl Serve {
             ("zmq", "zmq.address", self.zmq),
             ("admin", "admin.address", self.admin),
             ("metrics", "metrics.address", self.metrics),
+            ("dev-tls", "tls.dev_dir", self.dev_tls),
             ("compat", "server.compat", self.compat),
         ];
         let options = options
@@ -164,7 +168,7 @@ mod tests {
     #[test]
     fn every_option_names_a_key_that_exists() {
         let line = "warren serve --ephemeral --data-dir d --durability os --listen 0.0.0.0 --amqp 1 --kafka 2 --redis 3 \
-                    --zmq 4 --admin 5 --metrics 6 --compat 3.13";
+                    --zmq 4 --admin 5 --metrics 6 --dev-tls d --compat 3.13";
         let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
         Loaded::load(&said(&line)).unwrap();
     }

@@ -22,7 +22,7 @@ use crate::{
         txn,
     },
     cli::{
-        doors::{self, Door, DoorError, Opening},
+        doors::{self, Door, DoorError, Opening, Which},
         jobs::StreamJobs,
         settings,
     },
@@ -33,6 +33,7 @@ use crate::{
         http,
         listener::{self, Bound, Ends},
         shutdown::{Shutdown, Signals},
+        tls::{Tls, TlsError, made::MakeError},
     },
     observe::expose::Identity,
     redis,
@@ -54,6 +55,12 @@ pub enum StartError {
     Files(String),
     #[error("server.load_definitions: {path}: {reason}")]
     Definitions { path: String, reason: String },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("{0}")]
+    TlsKeys(&'static str),
+    #[error("tls.dev_dir: {0}")]
+    MadeTls(#[from] MakeError),
     #[error("zmq.{key}: {reason}")]
     Key { key: &'static str, reason: zmq::keys::BadKey },
     #[error("cannot start the runtime: {0}")]
@@ -107,7 +114,14 @@ struct Open {
     door: Door,
     /// As the ready line has it.
     name: String,
+    protocol: &'static str,
     addresses: Vec<SocketAddr>,
+}
+
+impl Open {
+    fn port(&self) -> Option<u16> {
+        self.addresses.first().map(SocketAddr::port)
+    }
 }
 
 /// What every door is started with.
@@ -115,9 +129,12 @@ struct World {
     config: Config,
     clock: Clock,
     shutdown: Shutdown,
-    broker: Arc<Broker>,
     admin: Arc<admin::State>,
+    amqp: Arc<amqp::Door>,
+    kafka: Arc<kafka::Door>,
+    redis: Arc<redis::Door>,
     zmq: Arc<zmq::Door>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Server {
@@ -135,7 +152,8 @@ impl Server {
             let (config, clock, runtime) = (config.clone(), clock.clone(), tokio::runtime::Handle::current());
             move || open_broker(&config, clock, runtime)
         });
-        let bound = doors::bind(&config, &named)?;
+        let tls = settings::tls(&config)?.map(Tls::load).transpose()?.map(Arc::new);
+        let bound = doors::bind(&config, &named, tls.is_some())?;
         let (store, broker) = match opening.await {
             Ok(opened) => opened?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
@@ -151,13 +169,25 @@ impl Server {
         let is_open = |opening: &Opening| Open {
             door: opening.door,
             name: opening.name(),
+            protocol: opening.protocol(),
             addresses: opening.bound.addresses(),
         };
         let open: Vec<_> = bound.iter().map(is_open).collect();
         let shutdown = Shutdown::default();
         let admin = Arc::new(admin_state(&config, &clock, &shutdown, &broker, &jobs, started, &open));
-        let zmq = zmq::Door::new(broker.clone(), settings::zmq(&config)?);
-        let world = World { config, zmq, clock, shutdown: shutdown.clone(), broker: broker.clone(), admin };
+        let redis_port = open.iter().find(|open| open.door == Door::Redis).and_then(Open::port);
+        let redis = settings::redis(&config, redis_port.unwrap_or(0));
+        let world = World {
+            amqp: amqp::Door::new(broker.clone(), settings::amqp(&config, broker.core.profile)),
+            kafka: kafka::Door::new(broker.clone(), settings::kafka(&config, &broker.cluster_id)),
+            redis: redis::Door::new(broker.clone(), redis, clock.now()),
+            zmq: zmq::Door::new(broker.clone(), settings::zmq(&config)?),
+            config,
+            tls,
+            clock,
+            shutdown: shutdown.clone(),
+            admin,
+        };
         let mut doors = JoinSet::new();
         for opening in bound {
             world.open(opening, &mut doors);
@@ -205,72 +235,64 @@ impl Server {
 impl World {
     /// Starts a door. Every door there is, is started here and nowhere else.
     fn open(&self, opening: Opening, doors: &mut JoinSet<()>) {
-        let Opening { door, endpoint, bound } = opening;
+        let Opening { door, which, bound } = opening;
+        let tls = self.tls.clone().filter(|_| which == Which::Tls);
         match door {
             Door::Admin => {
                 let router = admin::router(self.admin.clone());
-                doors.spawn(http::serve(bound, router, self.shutdown.clone(), self.grace()));
+                doors.spawn(http::serve(bound, tls, router, self.shutdown.clone(), self.grace()));
             }
             Door::Metrics => {
                 let router = admin::metrics_router(self.admin.clone());
-                doors.spawn(http::serve(bound, router, self.shutdown.clone(), self.grace()));
+                doors.spawn(http::serve(bound, tls, router, self.shutdown.clone(), self.grace()));
             }
             Door::Amqp => {
-                let settings = settings::amqp(&self.config, self.broker.core.profile);
-                let shared = amqp::Door::new(self.broker.clone(), settings);
-                let clock = self.clock.clone();
-                let open = move |ends: Ends| {
-                    amqp::connection::Connection::new(&shared, ends.peer, ends.local, clock.now())
-                };
+                let (door, clock) = (self.amqp.clone(), self.clock.clone());
+                let open = move |ends: Ends| amqp::connection::Connection::new(&door, ends, clock.now());
                 let sockets_max = sockets_max(self.config.amqp.connections_max);
-                doors.spawn(bound.serve(self.listening(door, sockets_max), open));
+                doors.spawn(bound.serve(self.listening(Door::Amqp, sockets_max, tls), open));
             }
             Door::Kafka => {
-                let shared = kafka::Door::new(
-                    self.broker.clone(),
-                    settings::kafka(&self.config, &self.broker.cluster_id),
-                );
-                let clock = self.clock.clone();
-                let open = move |ends: Ends| {
-                    kafka::connection::Connection::new(shared.clone(), ends.peer, ends.local, clock.now())
-                };
-                doors.spawn(bound.serve(self.listening(door, self.config.kafka.connections_max), open));
+                let (door, clock) = (self.kafka.clone(), self.clock.clone());
+                let open =
+                    move |ends: Ends| kafka::connection::Connection::new(door.clone(), ends, clock.now());
+                let connections_max = self.config.kafka.connections_max;
+                doors.spawn(bound.serve(self.listening(Door::Kafka, connections_max, tls), open));
             }
             Door::Redis => {
-                let port = bound.addresses().first().map_or(0, SocketAddr::port);
-                let settings = settings::redis(&self.config, port);
-                let shared = redis::Door::new(self.broker.clone(), settings, self.clock.now());
-                let clock = self.clock.clone();
-                let open = move |ends: Ends| {
-                    redis::connection::Connection::new(shared.clone(), ends.peer, ends.local, clock.now())
-                };
-                doors.spawn(bound.serve(self.listening(door, self.config.redis.connections_max), open));
+                let (door, clock) = (self.redis.clone(), self.clock.clone());
+                let open =
+                    move |ends: Ends| redis::connection::Connection::new(door.clone(), ends, clock.now());
+                let connections_max = self.config.redis.connections_max;
+                doors.spawn(bound.serve(self.listening(Door::Redis, connections_max, tls), open));
             }
-            Door::Zmq => self.open_zmq(endpoint, bound, doors),
+            Door::Zmq => self.open_zmq(which, bound, doors),
         }
     }
 
     /// Each address of the door has a mapping of its own.
-    fn open_zmq(&self, endpoint: Option<usize>, bound: Bound, doors: &mut JoinSet<()>) {
+    fn open_zmq(&self, which: Which, bound: Bound, doors: &mut JoinSet<()>) {
         let from = &self.config.zmq;
-        let mapping = match endpoint.and_then(|n| from.endpoints.get(n)) {
-            Some(endpoint) => &endpoint.mapping,
-            None => &from.mapping,
+        let endpoint = match which {
+            Which::Endpoint(n) => from.endpoints.get(n),
+            Which::First | Which::Tls => None,
         };
+        let mapping = endpoint.map_or(&from.mapping, |endpoint| &endpoint.mapping);
         let (door, mapping, clock) =
             (self.zmq.clone(), Arc::new(settings::zmq_mapping(mapping)), self.clock.clone());
         let open = move |ends: Ends| {
             let (door, mapping) = (door.clone(), mapping.clone());
-            zmq::connection::Connection::new(door, mapping, ends.peer, ends.local, clock.now())
+            zmq::connection::Connection::new(door, mapping, &ends, clock.now())
         };
-        doors.spawn(bound.serve(self.listening(Door::Zmq, from.connections_max), open));
+        doors.spawn(bound.serve(self.listening(Door::Zmq, from.connections_max, None), open));
     }
 
-    fn listening(&self, door: Door, connections_max: usize) -> listener::Options {
+    fn listening(&self, door: Door, connections_max: usize, tls: Option<Arc<Tls>>) -> listener::Options {
         listener::Options {
             door: door.name(),
             connections_max,
             unsent_bytes_max: (door == Door::Amqp).then_some(UNSENT_BYTES_MAX),
+            tls,
             grace: self.grace(),
             clock: self.clock.clone(),
             shutdown: self.shutdown.clone(),
@@ -375,8 +397,8 @@ fn admin_state(
         shutdown: shutdown.clone(),
         listeners: open
             .iter()
-            .flat_map(|Open { door, addresses, .. }| {
-                addresses.iter().map(|&address| OpenDoor { protocol: door.protocol(), address })
+            .flat_map(|Open { protocol, addresses, .. }| {
+                addresses.iter().map(|&address| OpenDoor { protocol, address })
             })
             .collect(),
         rates: Rates::default(),

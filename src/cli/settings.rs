@@ -10,8 +10,9 @@ use crate::{
         group,
         profile::{self, Profile},
     },
-    config::{Compat, Config, Durability, KafkaNewGroup, ZmqMapping, ZmqMode},
+    config::{ClientAuth, Compat, Config, Durability, KafkaNewGroup, ZmqMapping, ZmqMode},
     kafka,
+    net::tls,
     observe::process,
     redis, store, zmq,
 };
@@ -85,6 +86,7 @@ pub(super) fn kafka(config: &Config, cluster_id: &str) -> kafka::Settings {
     let from = &config.kafka;
     kafka::Settings {
         advertised: kafka::advertised::Advertised::parse(&from.advertised),
+        tls_advertised: kafka::advertised::Advertised::parse(&from.tls_advertised),
         num_partitions: from.num_partitions,
         replication_factor_clamp: from.replication_factor_clamp,
         auto_create_topics: from.auto_create_topics,
@@ -111,6 +113,33 @@ pub(super) fn redis(config: &Config, port: u16) -> redis::Settings {
         bulk_bytes_max: from.bulk_bytes_max,
         request_bytes_max: from.request_bytes_max,
         port,
+    }
+}
+
+/// Where the certificates are, if there are to be any; those for tests are made.
+pub(super) fn tls(config: &Config) -> Result<Option<tls::Files>, StartError> {
+    let from = &config.tls;
+    let client_auth = match from.client_auth {
+        ClientAuth::None => tls::ClientAuth::None,
+        ClientAuth::Requested => tls::ClientAuth::Requested,
+        ClientAuth::Required => tls::ClientAuth::Required,
+    };
+    let given = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
+    let (cert, key, ca) = (given(&from.cert_file), given(&from.key_file), given(&from.ca_file));
+    let wrong = |reason| Err(StartError::TlsKeys(reason));
+    if let Some(dir) = given(&from.dev_dir) {
+        if cert.is_some() || key.is_some() || ca.is_some() {
+            return wrong("tls.dev_dir stands instead of files: leave cert_file, key_file and ca_file out");
+        }
+        return Ok(Some(tls::made::in_folder(&dir, &config.server.listen, client_auth)?));
+    }
+    match (cert, key) {
+        (None, None) if ca.is_none() && client_auth == tls::ClientAuth::None => Ok(None),
+        (Some(_), Some(_)) if ca.is_none() && client_auth != tls::ClientAuth::None => {
+            wrong("tls.client_auth needs tls.ca_file, the authorities whose clients are believed")
+        }
+        (Some(cert), Some(key)) => Ok(Some(tls::Files { cert, key, ca, client_auth })),
+        _ => wrong("TLS needs both tls.cert_file and tls.key_file"),
     }
 }
 

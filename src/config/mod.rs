@@ -25,6 +25,7 @@ pub struct Config {
     pub zmq: Zmq,
     pub admin: Admin,
     pub metrics: Metrics,
+    pub tls: Tls,
     pub store: Store,
     pub streams: Streams,
     pub memory: Memory,
@@ -61,6 +62,7 @@ pub enum Compat {
 #[serde(deny_unknown_fields, default)]
 pub struct Amqp {
     pub address: Address,
+    pub tls_address: Address,
     pub connections_max: usize,
     pub frame_max: u32,
     pub channel_max: u16,
@@ -79,8 +81,10 @@ pub struct Amqp {
 #[serde(deny_unknown_fields, default)]
 pub struct Kafka {
     pub address: Address,
+    pub tls_address: Address,
     pub connections_max: usize,
     pub advertised: String,
+    pub tls_advertised: String,
     pub num_partitions: u32,
     pub replication_factor_clamp: bool,
     pub sasl: bool,
@@ -122,6 +126,7 @@ pub struct KafkaNewGroup {
 #[serde(deny_unknown_fields, default)]
 pub struct Redis {
     pub address: Address,
+    pub tls_address: Address,
     pub connections_max: usize,
     pub login_required: bool,
     pub bulk_bytes_max: usize,
@@ -181,6 +186,7 @@ pub enum ZmqMode {
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     pub address: Address,
+    pub tls_address: Address,
     pub body_bytes_max: usize,
 }
 
@@ -189,6 +195,29 @@ pub struct Admin {
 #[serde(deny_unknown_fields, default)]
 pub struct Metrics {
     pub address: Address,
+    pub tls_address: Address,
+}
+
+/// The certificates behind the doors' `tls_address`: without any, those doors stay closed.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+    pub ca_file: PathBuf,
+    pub client_auth: ClientAuth,
+    /// Instead of files: a folder of certificates made for tests.
+    pub dev_dir: PathBuf,
+}
+
+/// What a client must show (Kafka's `ssl.client.auth`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    #[default]
+    None,
+    Requested,
+    Required,
 }
 
 /// Durability.
@@ -271,6 +300,7 @@ impl Default for Amqp {
     fn default() -> Self {
         Self {
             address: Address::port(5672),
+            tls_address: Address::port(5671),
             connections_max: 0,
             frame_max: 131_072,
             channel_max: 2_047,
@@ -290,8 +320,10 @@ impl Default for Kafka {
     fn default() -> Self {
         Self {
             address: Address::port(9092),
+            tls_address: Address::port(9093),
             connections_max: 10_000,
             advertised: String::new(),
+            tls_advertised: String::new(),
             num_partitions: 1,
             replication_factor_clamp: false,
             sasl: false,
@@ -335,6 +367,7 @@ impl Default for Redis {
     fn default() -> Self {
         Self {
             address: Address::port(6379),
+            tls_address: Address::port(6380),
             connections_max: 10_000,
             login_required: false,
             bulk_bytes_max: 128 * MIB,
@@ -377,13 +410,13 @@ impl Default for ZmqMapping {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { address: Address::port(15672), body_bytes_max: 10 * MIB }
+        Self { address: Address::port(15672), tls_address: Address::port(15671), body_bytes_max: 10 * MIB }
     }
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { address: Address::port(15692) }
+        Self { address: Address::port(15692), tls_address: Address::port(15691) }
     }
 }
 

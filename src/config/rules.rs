@@ -50,7 +50,7 @@ fn text_of(key: &str, text: &str) -> Result<(), String> {
             Err("it must be error, warn, info, debug or trace, or such as `info,warrenmq::kafka=debug`"
                 .to_owned())
         }
-        "kafka.advertised" if !text.is_empty() && !is_advertised(text) => {
+        "kafka.advertised" | "kafka.tls_advertised" if !text.is_empty() && !is_advertised(text) => {
             Err("it must be HOST or HOST:PORT as clients reach it, or empty".to_owned())
         }
         "users.default_user"

@@ -7,4 +7,5 @@ pub mod long_double;
 pub mod multipart;
 pub mod record;
 pub mod term;
+pub mod tls;
 pub mod value;

@@ -33,6 +33,8 @@ pub struct Peer {
     pub door: Arc<Door>,
     /// Where it connected from.
     pub remote: SocketAddr,
+    /// Whether it came by TLS.
+    pub tls: bool,
     pub node: Node,
     pub login: Mutex<Login>,
     /// Once it has logged in.

@@ -6,7 +6,6 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
@@ -27,7 +26,10 @@ use super::{
 };
 use crate::{
     broker::group::share::ShareSessions,
-    net::pump::{self, Output},
+    net::{
+        listener::Ends,
+        pump::{self, Output},
+    },
     store::Together,
 };
 
@@ -86,8 +88,11 @@ enum Front {
 
 impl Connection {
     #[must_use]
-    pub fn new(door: Arc<Door>, remote: SocketAddr, local: SocketAddr, now: Instant) -> Self {
-        let node = Node::seen_at(local, door.settings.advertised.as_ref());
+    pub fn new(door: Arc<Door>, ends: Ends, now: Instant) -> Self {
+        let Ends { peer: remote, local, tls } = ends;
+        let advertised =
+            if tls.is_some() { &door.settings.tls_advertised } else { &door.settings.advertised };
+        let node = Node::seen_at(local, advertised.as_ref());
         let share_sessions = ShareSessions::new(door.broker.groups.clone());
         Self {
             peer: Arc::new(Peer {
@@ -95,6 +100,7 @@ impl Connection {
                 identity: OnceLock::new(),
                 door,
                 remote,
+                tls: tls.is_some(),
                 node,
                 timer: Timer::new(now),
                 share_sessions,

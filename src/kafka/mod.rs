@@ -38,6 +38,8 @@ pub const LEADER_EPOCH: i32 = 0;
 pub struct Settings {
     /// What clients are told to connect to; without it, the address they connected to.
     pub advertised: Option<Advertised>,
+    /// The same for clients that come by TLS.
+    pub tls_advertised: Option<Advertised>,
     /// `num.partitions`: of a topic made on first use, or asked for without a number.
     pub num_partitions: u32,
     /// A replication factor above 1 is taken as 1, for programs written for a cluster; else it is refused.

@@ -15,7 +15,7 @@ use std::{
 use axum::{Router, extract::connect_info::Connected, serve::IncomingStream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{Instant, Sleep, sleep, timeout},
@@ -24,14 +24,15 @@ use tokio::{
 use crate::net::{
     listener::{Bound, Ends},
     shutdown::Shutdown,
+    tls::{Tls, socket::Socket},
 };
 
 /// Serves until shutdown; then lets requests under way finish, at most for `grace`.
-pub async fn serve(bound: Bound, router: Router, shutdown: Shutdown, grace: Duration) {
+pub async fn serve(bound: Bound, tls: Option<Arc<Tls>>, router: Router, shutdown: Shutdown, grace: Duration) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut sockets = JoinSet::new();
     for listener in bound.into_listeners() {
-        let guarded = Guarded { listener, permits: Arc::clone(&permits) };
+        let guarded = Guarded { listener, tls: tls.clone(), permits: Arc::clone(&permits) };
         let service = router.clone().into_make_service_with_connect_info::<Ends>();
         let stop = shutdown.clone();
         sockets.spawn(async move {
@@ -52,6 +53,7 @@ pub async fn serve(bound: Bound, router: Router, shutdown: Shutdown, grace: Dura
 /// A listening socket that holds connections back while there are too many.
 struct Guarded {
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     permits: Arc<Semaphore>,
 }
 
@@ -67,9 +69,10 @@ impl axum::serve::Listener for Guarded {
                 && let Ok(local) = stream.local_addr()
             {
                 drop(stream.set_nodelay(true));
+                let stream = Socket::new(stream, self.tls.as_deref());
                 return (
                     Patient { stream, idle: Box::pin(sleep(IDLE_MAX)), _permit: permit },
-                    Ends { local, peer },
+                    Ends { local, peer, tls: None },
                 );
             }
             sleep(ACCEPT_PAUSE).await;
@@ -78,19 +81,19 @@ impl axum::serve::Listener for Guarded {
 
     fn local_addr(&self) -> io::Result<Ends> {
         let local = self.listener.local_addr()?;
-        Ok(Ends { local, peer: SocketAddr::new(local.ip(), 0) })
+        Ok(Ends { local, peer: SocketAddr::new(local.ip(), 0), tls: None })
     }
 }
 
 impl Connected<IncomingStream<'_, Guarded>> for Ends {
     fn connect_info(stream: IncomingStream<'_, Guarded>) -> Self {
-        *stream.remote_addr()
+        stream.remote_addr().clone()
     }
 }
 
 /// A socket that gives up on a peer that says nothing.
 struct Patient {
-    stream: TcpStream,
+    stream: Socket,
     idle: Pin<Box<Sleep>>,
     _permit: OwnedSemaphorePermit,
 }

@@ -5,6 +5,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,24 +16,29 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_rustls::server::TlsStream;
 
 use crate::{
     clock::Clock,
+    data::tls::Session,
     net::{
         pump::{self, Connection},
         shutdown::Shutdown,
+        tls::{Tls, peer},
     },
 };
 
-/// The two ends of one connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The two ends of one connection, and what they have agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ends {
     pub local: SocketAddr,
     pub peer: SocketAddr,
+    /// Without TLS, nothing.
+    pub tls: Option<Arc<Session>>,
 }
 
 /// What a listener needs beside its sockets.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     /// The door's name, for the log.
     pub door: &'static str,
@@ -40,6 +46,8 @@ pub struct Options {
     pub connections_max: usize,
     /// What the kernel takes of a connection's output before it has sent it; `None` as much as it likes.
     pub unsent_bytes_max: Option<u32>,
+    /// With it, connections begin with its handshake.
+    pub tls: Option<Arc<Tls>>,
     /// How long connections may take to say goodbye.
     pub grace: Duration,
     pub clock: Clock,
@@ -102,10 +110,10 @@ impl Bound {
 
     /// Accepts until shutdown, gives each connection to `open` and its task to the pump; then waits for all of
     /// them to say goodbye, at most the grace period. Owns every task it starts.
-    pub async fn serve<C, F>(self, options: Options, mut open: F)
+    pub async fn serve<C, F>(self, options: Options, open: F)
     where
         C: Connection,
-        F: FnMut(Ends) -> C + Send,
+        F: Fn(Ends) -> C + Clone + Send + 'static,
     {
         let mut connections = JoinSet::new();
         let mut next = 0;
@@ -117,9 +125,20 @@ impl Bound {
                 accepted = accept(&self.0, &mut next) => match accepted {
                     Ok((stream, ends)) if connections.len() < options.connections_max => {
                         limit_unsent(&stream, options.unsent_bytes_max);
-                        let connection = open(ends);
-                        let Options { clock, shutdown, .. } = options.clone();
-                        connections.spawn(async move { drop(pump::run(stream, connection, clock, &shutdown).await) });
+                        let Options { door, clock, shutdown, .. } = options.clone();
+                        match options.tls.clone() {
+                            None => {
+                                let connection = open(ends);
+                                connections.spawn(async move { drop(pump::run(stream, connection, clock, &shutdown).await) });
+                            }
+                            Some(tls) => {
+                                let open = open.clone();
+                                connections.spawn(async move {
+                                    let Some((stream, ends)) = agree(door, &tls, stream, ends, &shutdown).await else { return };
+                                    drop(pump::run(stream, open(ends), clock, &shutdown).await);
+                                });
+                            }
+                        }
                     }
                     Ok((_, ends)) => {
                         tracing::warn!(door = options.door, peer = %ends.peer, "refused: connections_max reached");
@@ -134,6 +153,30 @@ impl Bound {
         }
         drop(self.0);
         drain(&options, connections).await;
+    }
+}
+
+/// Makes the handshake; with nothing there is nobody to serve.
+async fn agree(
+    door: &str,
+    tls: &Tls,
+    stream: TcpStream,
+    ends: Ends,
+    shutdown: &Shutdown,
+) -> Option<(TlsStream<TcpStream>, Ends)> {
+    let agreed = tokio::select! {
+        agreed = tls.accept(stream) => agreed,
+        () = shutdown.started() => return None,
+    };
+    match agreed {
+        Ok(stream) => {
+            let session = peer::session(stream.get_ref().1);
+            Some((stream, Ends { tls: Some(Arc::new(session)), ..ends }))
+        }
+        Err(error) => {
+            tracing::warn!(door, peer = %ends.peer, "no TLS handshake: {error}");
+            None
+        }
     }
 }
 
@@ -176,7 +219,7 @@ async fn accept(listeners: &[TcpListener], next: &mut usize) -> io::Result<(TcpS
     // connection that is gone already, which the pump will find out by itself.
     drop(stream.set_nodelay(true));
     let local = stream.local_addr()?;
-    Ok((stream, Ends { local, peer }))
+    Ok((stream, Ends { local, peer, tls: None }))
 }
 
 /// What lies unsent in the kernel is late and cannot be taken back, so a door whose peers count the time of each message
@@ -267,6 +310,7 @@ mod tests {
             door: "test",
             connections_max,
             unsent_bytes_max: None,
+            tls: None,
             grace: Duration::from_secs(5),
             clock: Clock::machine(),
             shutdown: shutdown.clone(),

@@ -8,3 +8,4 @@ pub mod listener;
 pub mod output;
 pub mod pump;
 pub mod shutdown;
+pub mod tls;

@@ -209,13 +209,20 @@ where
             return self.listen(now, cx);
         }
         self.make_room();
+        let read = self.receive(cx)?;
+        if read == Read::Some {
+            self.connection.on_bytes(now, &mut self.input);
+        }
+        Ok(read)
+    }
+
+    fn receive(&mut self, cx: &mut Context<'_>) -> io::Result<Read> {
         match pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
             Poll::Pending => Ok(Read::None),
             Poll::Ready(Ok(0)) => Ok(Read::Closed),
-            Poll::Ready(Ok(_)) => {
-                self.connection.on_bytes(now, &mut self.input);
-                Ok(Read::Some)
-            }
+            Poll::Ready(Ok(_)) => Ok(Read::Some),
+            // Many clients close a TLS connection without saying so. The protocols above tell what was cut off.
+            Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(Read::Closed),
             Poll::Ready(Err(e)) => Err(e),
         }
     }
@@ -230,15 +237,11 @@ where
             return Ok(Read::None);
         }
         self.make_room();
-        match pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
-            Poll::Pending => Ok(Read::None),
-            Poll::Ready(Ok(0)) => Ok(Read::Closed),
-            Poll::Ready(Ok(_)) => {
-                self.connection.on_life(now);
-                Ok(Read::Some)
-            }
-            Poll::Ready(Err(e)) => Err(e),
+        let read = self.receive(cx)?;
+        if read == Read::Some {
+            self.connection.on_life(now);
         }
+        Ok(read)
     }
 
     fn make_room(&mut self) {
@@ -325,7 +328,7 @@ enum Read {
     Some,
 }
 
-/// Writes as long as the socket takes it.
+/// Writes as long as the socket takes it. Under TLS what was taken may still be held: it leaves with the flush.
 fn write<S: AsyncWrite + Unpin>(stream: &mut S, output: &mut Output, cx: &mut Context<'_>) -> io::Result<()> {
     while !output.is_empty() {
         let written = {
@@ -343,7 +346,10 @@ fn write<S: AsyncWrite + Unpin>(stream: &mut S, output: &mut Output, cx: &mut Co
             Poll::Ready(Err(e)) => return Err(e),
         }
     }
-    Ok(())
+    match Pin::new(stream).poll_flush(cx) {
+        Poll::Ready(Err(e)) => Err(e),
+        Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+    }
 }
 
 async fn write_all<S: AsyncWrite + Unpin>(stream: &mut S, mut output: Output) -> io::Result<()> {
@@ -352,7 +358,8 @@ async fn write_all<S: AsyncWrite + Unpin>(stream: &mut S, mut output: Output) ->
         Ok(()) => Poll::Pending,
         Err(e) => Poll::Ready(Err(e)),
     })
-    .await
+    .await?;
+    stream.flush().await
 }
 
 /// Writes what is left, closes our side and reads on for a moment: closing with unread input in the kernel would

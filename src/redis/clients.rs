@@ -6,7 +6,11 @@ use parking_lot::Mutex;
 
 use crate::{
     broker::{keyspace::waiters::Db, outlet::Outlet, queue::ConnectionId},
-    data::value::{Table, Value},
+    data::{
+        tls,
+        value::{Table, Value},
+    },
+    net::listener::Ends,
 };
 
 /// What others may know of a client.
@@ -15,6 +19,7 @@ pub struct ClientInfo {
     pub id: ConnectionId,
     pub peer: SocketAddr,
     pub local: SocketAddr,
+    pub tls: Option<Arc<tls::Session>>,
     pub connected_at: Instant,
     pub outlet: Arc<Outlet>,
     pub shown: Mutex<Shown>,
@@ -40,13 +45,8 @@ pub struct Shown {
 
 impl ClientInfo {
     #[must_use]
-    pub fn new(
-        id: ConnectionId,
-        peer: SocketAddr,
-        local: SocketAddr,
-        outlet: Arc<Outlet>,
-        now: Instant,
-    ) -> Arc<Self> {
+    pub fn new(id: ConnectionId, ends: Ends, outlet: Arc<Outlet>, now: Instant) -> Arc<Self> {
+        let Ends { peer, local, tls } = ends;
         let shown = Shown {
             name: String::new(),
             lib_name: String::new(),
@@ -61,7 +61,7 @@ impl ClientInfo {
             command: "NULL",
             heard_at: now,
         };
-        Arc::new(Self { id, peer, local, connected_at: now, outlet, shown: Mutex::new(shown) })
+        Arc::new(Self { id, peer, local, tls, connected_at: now, outlet, shown: Mutex::new(shown) })
     }
 
     /// What it says of itself, as RabbitMQ's clients say it.

@@ -11,7 +11,6 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -41,7 +40,7 @@ use crate::{
         vhost::Vhost,
         vhost_settings::MAX_CONNECTIONS,
     },
-    net::{output::OUTPUT_BYTES_MAX, pump, pump::Output},
+    net::{listener::Ends, output::OUTPUT_BYTES_MAX, pump, pump::Output},
     store::{StoreError, Ticket, Together},
 };
 
@@ -82,9 +81,9 @@ type Durable = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 impl Connection {
     #[must_use]
-    pub fn new(door: Arc<Door>, peer: SocketAddr, local: SocketAddr, now: Instant) -> Self {
+    pub fn new(door: Arc<Door>, ends: Ends, now: Instant) -> Self {
         let (id, outlet) = (door.broker.core.ids.connection(), Arc::<Outlet>::default());
-        let info = ClientInfo::new(id, peer, local, outlet, now);
+        let info = ClientInfo::new(id, ends, outlet, now);
         door.clients.put(info.clone());
         door.broker.core.meters.connections_opened.increment();
         Self {
@@ -315,6 +314,7 @@ impl Connection {
             protocol: PROTOCOL,
             peer: self.client.info.peer,
             local: self.client.info.local,
+            tls: self.client.info.tls.clone(),
             user: user.name.clone(),
             vhost: vhost.name.clone(),
             client_properties: self.client.info.properties(),

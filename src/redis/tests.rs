@@ -18,7 +18,7 @@ use crate::{
         queue::{ConsumerId, Seq, consumers::ConsumerSpec},
     },
     clock::Clock,
-    net::pump::Connection as _,
+    net::{listener::Ends, pump::Connection as _},
     store::{Options, Store},
 };
 
@@ -83,7 +83,8 @@ impl World {
 
     fn client_at(&self, peer: &str) -> Client<'_> {
         let local = "127.0.0.1:6379".parse().unwrap();
-        let connection = Connection::new(self.door.clone(), peer.parse().unwrap(), local, self.clock.now());
+        let ends = Ends { local, peer: peer.parse().unwrap(), tls: None };
+        let connection = Connection::new(self.door.clone(), ends, self.clock.now());
         Client { world: self, connection, input: BytesMut::new() }
     }
 }

@@ -5,7 +5,7 @@
 //!      └───── fault: ERROR with its reason, once both have greeted ────▲
 //! ```
 
-use std::{net::SocketAddr, sync::Arc, task::Context, time::Instant};
+use std::{sync::Arc, task::Context, time::Instant};
 
 use bytes::BytesMut;
 
@@ -15,7 +15,10 @@ use super::{
     handshake::Handshake,
     session::{Place, Session},
 };
-use crate::net::pump::{self, Output};
+use crate::net::{
+    listener::Ends,
+    pump::{self, Output},
+};
 
 /// A ZeroMQ peer's connection.
 pub struct Connection {
@@ -36,13 +39,8 @@ enum Phase {
 
 impl Connection {
     #[must_use]
-    pub fn new(
-        door: Arc<Door>,
-        mapping: Arc<Mapping>,
-        peer: SocketAddr,
-        local: SocketAddr,
-        now: Instant,
-    ) -> Self {
+    pub fn new(door: Arc<Door>, mapping: Arc<Mapping>, ends: &Ends, now: Instant) -> Self {
+        let &Ends { peer, local, .. } = ends;
         door.broker.core.meters.connections_opened.increment();
         let mut output = Output::default();
         let handshake = Handshake::new(door.clone(), peer, output.buffer());

@@ -499,6 +499,8 @@ fn shown(
         protocol: if introduced.minor == 0 { "ZMTP 3.0" } else { "ZMTP 3.1" },
         peer: place.peer,
         local: place.local,
+        // It has CURVE instead.
+        tls: None,
         user: introduced.login.user.name.clone(),
         vhost: introduced.login.vhost.name.clone(),
         client_properties: properties(&introduced.metadata),

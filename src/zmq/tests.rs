@@ -33,7 +33,7 @@ use crate::{
     },
     clock::Clock,
     data::value::{Table, Value},
-    net::pump::Connection as _,
+    net::{listener::Ends, pump::Connection as _},
     store::{Durability, Options, Store},
 };
 
@@ -97,7 +97,8 @@ impl World {
     fn connection_at(&self, peer: &str) -> Peer<'_> {
         let (mapping, local) = (Arc::new(self.mapping.clone()), "127.0.0.1:5555".parse().unwrap());
         let now = self.clock.now();
-        let connection = Connection::new(self.door.clone(), mapping, peer.parse().unwrap(), local, now);
+        let ends = Ends { local, peer: peer.parse().unwrap(), tls: None };
+        let connection = Connection::new(self.door.clone(), mapping, &ends, now);
         Peer { world: self, connection, input: BytesMut::new(), greeted: 0, early: String::new() }
     }
 

@@ -6,7 +6,7 @@ use crate::{
     admin::json::{properties_key, table},
     admin::source::{
         BindingRow, ChannelRow, ClassicLengths, ConnectionDetails, ConnectionRow, DelayedRow, MessageStats,
-        PartitionRow, QueueLengths, QueueRow, TopicRow,
+        PartitionRow, QueueLengths, QueueRow, TlsRow, TopicRow,
     },
     broker::{
         arguments::QueueKind,
@@ -244,7 +244,8 @@ pub(super) fn connection_row(info: &ConnectionInfo, state: String) -> Connection
         protocol: info.protocol.to_owned(),
         auth_mechanism: info.auth_mechanism.to_string(),
         state,
-        ssl: false,
+        ssl: info.tls.is_some(),
+        tls: TlsRow::of(info.tls.as_deref()),
         host: info.local.ip().to_string(),
         port: info.local.port(),
         peer_host: info.peer.ip().to_string(),

@@ -263,6 +263,7 @@ impl Connection {
             protocol: "AMQP 0-9-1",
             peer: self.peer,
             local: self.local,
+            tls: self.tls.clone(),
             user: login.user.name.clone(),
             vhost,
             client_properties: login.client_properties.clone(),

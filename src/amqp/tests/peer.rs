@@ -29,7 +29,7 @@ use crate::{
         vhost::Vhost,
     },
     clock::Clock,
-    net::pump::Connection as _,
+    net::{listener::Ends, pump::Connection as _},
     store::{Options, Store},
 };
 
@@ -82,7 +82,7 @@ impl World {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let now = self.clock.now();
         let door = Door::new(self.broker.clone(), Settings::of(self.broker.core.profile));
-        let connection = Connection::new(&door, address, address, now);
+        let connection = Connection::new(&door, Ends { local: address, peer: address, tls: None }, now);
         let woken = Arc::<Woken>::default();
         Peer { connection, input: BytesMut::new(), now, woken, clock: self.clock.clone(), ended: false }
     }

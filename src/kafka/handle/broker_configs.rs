@@ -51,7 +51,12 @@ fn own(call: &Call) -> Vec<Row> {
     use ConfigType::{Boolean, Int, List, Long, String as Str};
     let (settings, groups) = (&call.door().settings, call.groups().settings());
     let (node, producers) = (&call.peer.node, &call.door().broker.transactions.settings);
-    let protocol = if settings.sasl { "SASL_PLAINTEXT" } else { "PLAINTEXT" };
+    let protocol = match (settings.sasl, call.peer.tls) {
+        (false, false) => "PLAINTEXT",
+        (false, true) => "SSL",
+        (true, false) => "SASL_PLAINTEXT",
+        (true, true) => "SASL_SSL",
+    };
     let listeners = format!("{protocol}://{}:{}", node.host, node.port);
     let limits = &groups.limits;
     vec![

@@ -18,7 +18,7 @@ use super::{Door, Settings, connection::Connection, fault::ErrorCode, wire};
 use crate::{
     broker::{self, Broker, group},
     clock::Clock,
-    net::pump::Connection as _,
+    net::{listener::Ends, pump::Connection as _},
     store::{Options, Store},
 };
 use wire::{
@@ -29,6 +29,7 @@ use wire::{
 pub(super) fn settings() -> Settings {
     Settings {
         advertised: None,
+        tls_advertised: None,
         num_partitions: 1,
         replication_factor_clamp: false,
         auto_create_topics: true,
@@ -78,7 +79,8 @@ impl World {
 
     fn client(&self) -> Client<'_> {
         let (remote, local) = ("127.0.0.1:50000".parse().unwrap(), "127.0.0.1:9092".parse().unwrap());
-        let connection = Connection::new(self.door.clone(), remote, local, self.clock.now());
+        let connection =
+            Connection::new(self.door.clone(), Ends { local, peer: remote, tls: None }, self.clock.now());
         Client { world: self, connection, input: BytesMut::new(), sent: 0 }
     }
 }
