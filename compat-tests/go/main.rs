@@ -20,6 +20,7 @@ fn packages(suite: &str, folder: &str) {
     go.env("KAFKA_GUARDED", guarded.doors().kafka.to_string());
     go.env("ZMQ", broker.doors().zmq.to_string());
     go.env("REDIS", broker.doors().redis.to_string());
+    go.env("WARREN_BIN", support::broker::binary());
     go.env_remove("WARREN_ORACLE_KAFKA");
     broker.lend_ctl(&mut go, "RABBITMQCTL");
     // Compiling the libraries counts too, the first time.
