@@ -228,9 +228,7 @@ impl Committer {
             shared.counters.last_turn.fetch_add(1, Ordering::Relaxed);
         }
         let mut dirty = shared.dirty.lock();
-        for delta in self.turn.deltas() {
-            dirty.apply(delta);
-        }
+        dirty.apply(self.turn.deltas());
         let active = self.writer.as_ref().and_then(Writer::active);
         let unsynced = match shared.options.durability {
             Durability::Os => active.map(|active| &active.segment),

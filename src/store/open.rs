@@ -121,9 +121,7 @@ pub(super) fn recover(
     let pool = Pool::new(disk, &options);
     let mut dirty = Dirty::new(Mode::Replaying, pos);
     let end = recovery::replay(&pool, pos, clean, &mut recovered, |deltas, at| {
-        for delta in deltas {
-            dirty.apply(delta);
-        }
+        dirty.apply(deltas);
         dirty.advance(at, 0, None);
     })?;
     dirty.set_mode(Mode::Committing);
