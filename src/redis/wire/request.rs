@@ -137,7 +137,7 @@ impl Decoder {
     /// `$` and the length of an argument.
     fn header(&mut self, rest: &[u8], left: usize, limits: &Limits) -> Result<bool, Malformed> {
         let Some(&first) = rest.first() else { return Ok(false) };
-        if line(rest).is_ok() && first != b'$' {
+        if first != b'$' && line(rest).is_ok() {
             return Err(Malformed::ExpectedBulk(first));
         }
         let Some((header_bytes, bytes)) = number(rest, Malformed::BulkCountTooLong)? else {
