@@ -1,7 +1,7 @@
 //! A checkpoint: what was committed since the last one goes from the dirty map into the catalog.
 //!
 //! ```text
-//!  committer ──▶ dirty map (now) ──swap──▶ flushing ──batches──▶ fjall
+//!  committer ──▶ dirty map (now) ──swap──▶ flushing ──batches, or a table──▶ fjall
 //!                                    │                            │ last batch: log position, synced
 //!                                    └ the position of the log    └▶ segments behind it may be recycled
 //! ```
@@ -68,7 +68,7 @@ fn write(shared: &Shared, part: &Part, clean: bool) -> Result<(), Failure> {
         reopen(shared, dir)?;
         version::made_catalog(&shared.options.dir).map_err(|error| error.to_string())?;
     }
-    shared.catalog.read().write(&part.maps, part.pos, clean, shared.options.checkpoint_batch_keys)
+    shared.catalog.read().write(&part.maps, part.pos, clean, &shared.options)
 }
 
 fn reopen(shared: &Shared, dir: &Path) -> Result<(), Failure> {

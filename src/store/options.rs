@@ -35,6 +35,8 @@ pub struct Options {
     pub checkpoint_log_bytes: u64,
     /// Keys in one batch of fjall.
     pub checkpoint_batch_keys: usize,
+    /// So many keys of a keyspace become a table of fjall's at once, past its journal.
+    pub checkpoint_table_keys: usize,
     /// Segments that live to less than this, in percent, are worth rewriting.
     pub sparse_percent: u64,
 }
@@ -56,6 +58,7 @@ impl Options {
             checkpoint_every_ms: 500,
             checkpoint_log_bytes: 64 << 20,
             checkpoint_batch_keys: 2_000,
+            checkpoint_table_keys: 50_000,
             sparse_percent: 20,
         }
     }

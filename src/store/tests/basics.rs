@@ -155,6 +155,56 @@ fn a_catalog_that_failed_is_opened_again_by_the_next_checkpoint() {
 }
 
 #[test]
+fn a_large_checkpoint_is_a_table_and_a_small_one_before_or_behind_it_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = Log::default();
+    let options = Options { checkpoint_every_ms: 3_600_000, checkpoint_table_keys: 3, ..options(dir.path()) };
+    let store = Store::open(options.clone()).unwrap();
+    let insert = |key: &str| Op::Insert(Space::State, key.into(), b"1".to_vec());
+    let delete = |key: &str| Op::Delete(Space::State, key.into());
+    let turns = [
+        vec![put("a", "1"), insert("b")],
+        vec![put("a", "2"), delete("b"), insert("c"), insert("d")],
+        vec![put("a", "3"), delete("c")],
+        vec![put("a", "4"), put("b", "4"), delete("d"), insert("e")],
+    ];
+    for (number, turn) in turns.into_iter().enumerate() {
+        commit(&store, &told, number as u64, turn);
+        checkpoint::run(store.shared(), false).unwrap();
+        assert_eq!(store.stats().dirty_keys, 0);
+    }
+    drop(store);
+    let store = Store::open(options).unwrap();
+    assert_eq!(store.recovered().replayed_turns, 0);
+    assert_eq!(state(&store), pairs(&[("a", "4"), ("b", "4"), ("e", "1")]));
+}
+
+#[test]
+fn a_crash_between_a_table_and_the_position_behind_it_is_harmless() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = Log::default();
+    let options = Options { checkpoint_every_ms: 3_600_000, checkpoint_table_keys: 1, ..options(dir.path()) };
+    let store = Store::open(options.clone()).unwrap();
+    commit(&store, &told, 1, vec![put("a", "1")]);
+    checkpoint::run(store.shared(), false).unwrap();
+    let before = *store.shared().checkpointed.lock();
+    let insert = Op::Insert(Space::State, b"b".to_vec(), b"2".to_vec());
+    commit(&store, &told, 2, vec![put("a", "2"), insert]);
+    let part = store.shared().dirty.lock().begin();
+    store.shared().catalog.read().write(&part.maps, before, false, &options).unwrap();
+    drop((part, store));
+    let store = Store::open(options.clone()).unwrap();
+    assert_eq!(store.recovered().replayed_turns, 1);
+    assert_eq!(state(&store), pairs(&[("a", "2"), ("b", "2")]));
+    // The table has it, so that it goes must reach the catalog.
+    commit(&store, &told, 3, vec![Op::Delete(Space::State, b"b".to_vec())]);
+    checkpoint::run(store.shared(), false).unwrap();
+    drop(store);
+    let store = Store::open(options).unwrap();
+    assert_eq!((store.recovered().replayed_turns, state(&store)), (0, pairs(&[("a", "2")])));
+}
+
+#[test]
 fn a_durability_that_changes_between_starts_is_no_damage() {
     let dir = tempfile::tempdir().unwrap();
     let told = Log::default();
