@@ -19,6 +19,7 @@ use crate::{
     broker::{
         Broker, housekeeping,
         recovery::{RecoveryError, Settings},
+        topic::tail,
         txn,
     },
     cli::{
@@ -331,7 +332,7 @@ fn open_broker(
         clock,
         memory_limit_bytes: settings::memory_limit(config),
         runtime: Some(runtime),
-        tail_bytes_max: TAIL_BYTES_MAX,
+        tail_bytes_max: tail::BYTES_MAX,
         groups: settings::groups(config),
         producers: txn::Settings {
             producer_id_expiration_ms: config.kafka.producer_id_expiration_ms,
@@ -443,9 +444,6 @@ const STORE_CLOSE_MAX: Duration = Duration::from_secs(10);
 
 /// After everything was joined: what still runs is a reader of the log.
 const RUNTIME_GRACE: Duration = Duration::from_millis(500);
-
-/// Recent record batches kept in memory for readers of the tail, all partitions together.
-const TAIL_BYTES_MAX: usize = 64 << 20;
 
 /// A disk fills in seconds, not in milliseconds, and an idle server should stay idle.
 const DISK_WATCH_INTERVAL: Duration = Duration::from_secs(5);

@@ -54,15 +54,9 @@ impl Budget {
     }
 }
 
-impl Default for Budget {
-    fn default() -> Self {
-        Self { bytes_max: BYTES_MAX, held: AtomicUsize::new(0), order: Mutex::default() }
-    }
-}
-
-/// Whoever follows the log is a few batches behind. A reader further back than this reads the log's files, which the
+/// What a server's tails hold, all partitions together. Whoever follows the log is a few batches behind. A reader further back than this reads the log's files, which the
 /// kernel has in its cache, in pieces as large as it asks for.
-const BYTES_MAX: usize = 16 << 20;
+pub const BYTES_MAX: usize = 16 << 20;
 
 /// A batch as it is stored and sent.
 #[derive(Debug, Clone)]

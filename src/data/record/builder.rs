@@ -47,8 +47,16 @@ impl Default for BatchBuilder {
 impl BatchBuilder {
     #[must_use]
     pub fn new() -> Self {
+        Self::with_room(0)
+    }
+
+    /// With room for so many bytes of records: a batch that stays in memory holds no more than that.
+    #[must_use]
+    pub fn with_room(records_bytes: usize) -> Self {
+        let mut bytes = BytesMut::with_capacity(HEADER_BYTES + records_bytes);
+        bytes.resize(HEADER_BYTES, 0);
         Self {
-            bytes: BytesMut::zeroed(HEADER_BYTES),
+            bytes,
             attributes: Attributes::default(),
             producer: Producer::NONE,
             count: 0,

@@ -45,6 +45,10 @@ pub struct Bound {
 
 /// Bytes that a key in a turn costs besides its own.
 const OVERHEAD_BYTES: usize = 32;
+/// Bytes of a record in a batch besides those of its key, value and headers, and of the length of one of them, at the most
+/// but for large ones.
+const RECORD_BYTES: usize = 8;
+const LENGTH_BYTES: usize = 2;
 
 impl Bound {
     pub(super) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
@@ -107,7 +111,7 @@ impl Bound {
         let (topic, _) = self.find_or_make(topic)?;
         let partition =
             topic.partition(number).ok_or_else(|| format!("{topic} has no partition {number}"))?;
-        let mut builder = BatchBuilder::new();
+        let mut builder = BatchBuilder::with_room(records.iter().map(bytes_max_of).sum());
         for record in records {
             let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
             builder.push(record.timestamp_ms, record.key.as_deref(), record.value.as_deref(), headers);
@@ -256,6 +260,13 @@ impl Commit for Bound {
     fn commit(&mut self, epoch: EpochCommit) -> Result<(), String> {
         self.commit_to(epoch, &mut Exchanges::new(Arc::default())).map(drop)
     }
+}
+
+/// What a record takes in a batch, about: one whose lengths are short is a few bytes shorter.
+fn bytes_max_of(record: &OutRecord) -> usize {
+    let of = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len) + LENGTH_BYTES;
+    let headers = record.headers.iter().map(|(name, value)| name.len() + LENGTH_BYTES + of(value));
+    of(&record.key) + of(&record.value) + RECORD_BYTES + headers.sum::<usize>()
 }
 
 /// `J` job, 0, key: what a job keeps in `Space::State`.
