@@ -20,7 +20,7 @@ mod java_tests;
 pub use batch::{Attributes, Batch, BatchHeader, Batches, HEADER_BYTES};
 pub use builder::{BatchBuilder, ControlType, Producer};
 pub use compression::{Codec, Compression};
-pub use record::{Payload, Record, Records};
+pub use record::{Located, Payload, Record, Records};
 
 /// What a batch's records may come to when they are decompressed, whoever opens it.
 pub const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;

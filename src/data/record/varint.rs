@@ -30,7 +30,16 @@ pub fn varlong(input: &[u8]) -> IResult<&[u8], i64> {
     Ok((rest, (raw >> 1).cast_signed() ^ -(raw & 1).cast_signed()))
 }
 
+#[inline]
 fn groups(input: &[u8], bytes_max: usize) -> IResult<&[u8], u64> {
+    match input.split_first() {
+        // Most lengths and deltas are small.
+        Some((&byte, rest)) if byte < 0x80 => Ok((rest, byte.into())),
+        Some(_) | None => several_groups(input, bytes_max),
+    }
+}
+
+fn several_groups(input: &[u8], bytes_max: usize) -> IResult<&[u8], u64> {
     let mut value: u64 = 0;
     let mut shift = 0;
     let mut rest = input;

@@ -78,4 +78,10 @@ impl JobPlan {
         }
         stages
     }
+
+    /// How many stages there are, when these are those of the nodes.
+    #[must_use]
+    pub fn stage_count(stages: &[usize]) -> usize {
+        stages.iter().max().map_or(0, |last| last + 1)
+    }
 }

@@ -275,7 +275,7 @@ impl Graph {
     pub(super) fn work_off(
         &mut self,
         stage: usize,
-        arrived: Vec<Arrived>,
+        arrived: impl Iterator<Item = Arrived>,
         now: Now,
         store: State<'_>,
     ) -> Ran {
@@ -307,7 +307,7 @@ impl Graph {
             self.clock(stage, now, &mut outputs, store, &mut ran);
         }
         ran.outputs = outputs;
-        ran.sent = self.shard.as_mut().map(|shard| std::mem::take(&mut shard.sent)).unwrap_or_default();
+        ran.sent = self.shard.as_mut().map(Shard::take_sent).unwrap_or_default();
         ran
     }
 

@@ -1,14 +1,16 @@
 //! What the sources of a job with several shards have read in an epoch: gathered first, in order, and worked off by all
-//! shards together.
+//! shards together. Each record has been found once; what its bytes say is for the shards.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 
 use super::{
     OutRecord,
-    input::{Input, InputKind, Key},
+    input::{InputKind, Key},
 };
 use crate::{
-    data::record::{Payload, Record, Records},
+    data::record::{Located, Payload, Record},
     stream::{
         datum::Row,
         operator::{Msg, metadata::Place, source::RecordReader},
@@ -36,16 +38,14 @@ enum Event {
     /// For the dead letters.
     Aside(Box<(String, OutRecord)>),
     End(usize, Key),
-    /// A line of the last batch, which is a file: where it lies, and when the file was changed.
-    Line(i64, i64, Bytes),
+    /// A line of a batch which is a file: where it lies, and when the file was changed.
+    Line(usize, i64, i64, Bytes),
     /// From the node of a source.
     Msg(usize, Msg),
-    /// The record of the last batch at that offset.
-    Record(i64),
+    /// A record of a batch.
+    Record(usize, Located),
     /// A generated row, and its watermark.
     Row(usize, i64, Box<Row>, Option<i64>),
-    /// The next batch.
-    Turn,
 }
 
 /// One of them, with what belongs to it.
@@ -66,17 +66,18 @@ impl Later {
             place: place.clone(),
             payload: payload.cloned(),
         });
-        self.events.push(Event::Turn);
     }
 
     /// A record of it.
     pub(super) fn record(&mut self, record: &Record<'_>) {
-        let in_batch = self.batches.last().is_some_and(|batch| batch.payload.is_some());
-        self.events.push(if in_batch {
-            Event::Record(record.offset)
-        } else {
-            let line = Bytes::copy_from_slice(record.value.unwrap_or_default());
-            Event::Line(record.offset, record.timestamp, line)
+        let Some(batch) = self.batches.len().checked_sub(1) else { return };
+        let payload = self.batches.last().and_then(|taken| taken.payload.as_ref());
+        self.events.push(match payload {
+            Some(payload) => Event::Record(batch, payload.locate(record)),
+            None => {
+                let line = Bytes::copy_from_slice(record.value.unwrap_or_default());
+                Event::Line(batch, record.offset, record.timestamp, line)
+            }
         });
     }
 
@@ -97,33 +98,45 @@ impl Later {
         self.events.push(Event::Aside(Box::new((topic.to_owned(), record))));
     }
 
-    /// All of it, in order.
-    pub(super) fn items(&self) -> Vec<Item<'_>> {
-        let mut items = Vec::with_capacity(self.events.len());
-        let mut batches = self.batches.iter();
-        let mut current: Option<(&Taken, Option<Records<'_>>)> = None;
-        for event in &self.events {
-            match (event, &mut current) {
-                (Event::Turn, _) => {
-                    current = batches.next().map(|taken| (taken, taken.payload.as_ref().map(Payload::iter)));
-                }
-                (Event::Aside(aside), _) => items.push(Item::Aside(&aside.0, &aside.1)),
-                (Event::End(source, key), _) => items.push(Item::End(*source, key)),
-                (Event::Msg(node, msg), _) => items.push(Item::Msg(*node, msg)),
-                (Event::Row(source, position, row, watermark), _) => {
-                    items.push(Item::Row { source: *source, position: *position, row, watermark: *watermark })
-                }
-                (Event::Record(offset), Some((taken, Some(records)))) => {
-                    let found = records.filter_map(Result::ok).find(|record| record.offset == *offset);
-                    items.extend(found.map(|record| taken.item(record)));
-                }
-                (Event::Line(at, timestamp, line), Some((taken, _))) => {
-                    items.push(taken.item(Record::plain(*at, *timestamp, Some(line))));
-                }
-                (Event::Record(_), Some((_, None)) | None) | (Event::Line(..), None) => {}
+    /// How much it is.
+    pub(super) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// As many pieces of it, which follow each other.
+    pub(super) fn pieces(&self, count: usize) -> Vec<Range<usize>> {
+        let len = self.len().div_ceil(count.max(1));
+        let end = |piece: usize| (piece * len).min(self.len());
+        (0..count).map(|piece| end(piece)..end(piece + 1)).collect()
+    }
+
+    pub(super) fn item(&self, index: usize) -> Option<Item<'_>> {
+        let taken = |batch: &usize| self.batches.get(*batch);
+        match self.events.get(index)? {
+            Event::Aside(aside) => Some(Item::Aside(&aside.0, &aside.1)),
+            Event::End(source, key) => Some(Item::End(*source, key)),
+            Event::Line(batch, at, timestamp, line) => {
+                taken(batch).map(|taken| taken.item(Record::plain(*at, *timestamp, Some(line))))
+            }
+            Event::Msg(node, msg) => Some(Item::Msg(*node, msg)),
+            Event::Record(batch, at) => {
+                let taken = taken(batch)?;
+                taken.payload.as_ref().map(|payload| taken.item(payload.record(at)))
+            }
+            Event::Row(source, position, row, watermark) => {
+                Some(Item::Row { source: *source, position: *position, row, watermark: *watermark })
             }
         }
-        items
+    }
+}
+
+impl Item<'_> {
+    /// Which of the inputs a row comes from.
+    pub(super) fn source(&self) -> Option<usize> {
+        match self {
+            Self::Record { source, .. } | Self::Row { source, .. } => Some(*source),
+            Self::Aside(..) | Self::End(..) | Self::Msg(..) => None,
+        }
     }
 }
 
@@ -133,12 +146,8 @@ impl Taken {
     }
 }
 
-/// What decodes the records of each input.
-pub(super) fn readers(inputs: &[Input]) -> Vec<Option<&RecordReader>> {
-    inputs.iter().map(|input| reader(&input.kind)).collect()
-}
-
-fn reader(kind: &InputKind) -> Option<&RecordReader> {
+/// What decodes the records of an input; a generator's rows need none.
+pub(super) fn reader(kind: &InputKind) -> Option<&RecordReader> {
     match kind {
         InputKind::Datagen(_) => None,
         InputKind::Files(files) => Some(&files.reader),

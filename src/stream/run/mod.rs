@@ -5,12 +5,14 @@
 //! restart is [`job::Job::restore`] with the last state that was committed.
 
 pub mod bind;
+mod crew;
 pub mod exchanges;
 pub mod folder;
 pub mod graph;
 pub mod input;
 pub mod job;
 mod later;
+mod made;
 pub mod partitioner;
 pub mod parts;
 mod poll;

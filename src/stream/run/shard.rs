@@ -1,5 +1,6 @@
 //! One shard of a job: which keys are its own, and what it sends to the others.
 
+use super::shards::Arrived;
 use crate::broker::topic::partitioner::murmur2;
 use crate::stream::{
     datum::Row,
@@ -37,15 +38,29 @@ impl Share {
     }
 }
 
-/// What leaves a stage for a later one.
-pub struct Sent {
-    /// The number of what it was made of.
-    pub seq: u64,
-    /// `None` for all shards.
-    pub to: Option<usize>,
-    pub node: usize,
-    pub port: usize,
-    pub msg: Msg,
+/// What leaves a stage for later ones, by stage and shard.
+#[derive(Default)]
+pub struct Sent(pub Vec<Vec<Vec<Arrived>>>);
+
+impl Sent {
+    /// Nothing yet, of a job with so many stages and shards.
+    #[must_use]
+    pub fn new(stages: usize, shards: usize) -> Self {
+        let of_stage = || (0..shards).map(|_| Vec::new()).collect();
+        Self((0..stages).map(|_| of_stage()).collect())
+    }
+
+    fn put(&mut self, stage: usize, to: Option<usize>, arrived: Arrived) {
+        let Some(shards) = self.0.get_mut(stage) else { return };
+        match to {
+            None => shards.iter_mut().for_each(|inbox| inbox.push(arrived.clone())),
+            Some(shard) => {
+                if let Some(inbox) = shards.get_mut(shard) {
+                    inbox.push(arrived);
+                }
+            }
+        }
+    }
 }
 
 /// A shard on its way through the stages.
@@ -56,7 +71,7 @@ pub struct Shard {
     routes: Vec<Vec<Route>>,
     /// The number of what is worked off now.
     pub seq: u64,
-    pub sent: Vec<Sent>,
+    sent: Sent,
     scratch: Vec<u8>,
 }
 
@@ -84,7 +99,15 @@ impl Shard {
             let ports = (0..node.inputs.len()).map(|port| route(node.kind.exchange(port)));
             routes.push(ports.collect::<Result<_, EvalError>>()?);
         }
-        Ok(Self { share, stages: plan.stages(), routes, seq: 0, sent: Vec::new(), scratch: Vec::new() })
+        let stages = plan.stages();
+        let sent = Sent::new(JobPlan::stage_count(&stages), share.count);
+        Ok(Self { share, stages, routes, seq: 0, sent, scratch: Vec::new() })
+    }
+
+    /// What has been sent since the last time.
+    pub fn take_sent(&mut self) -> Sent {
+        let empty = Sent::new(self.sent.0.len(), self.share.count);
+        std::mem::replace(&mut self.sent, empty)
     }
 
     #[must_use]
@@ -114,7 +137,8 @@ impl Shard {
             Msg::Idle(_) | Msg::Watermark(_) if self.share.index > 0 => return Ok(None),
             Msg::Idle(_) | Msg::Watermark(_) => None,
         };
-        self.sent.push(Sent { seq: self.seq, to, node, port, msg });
+        let arrived = Arrived { seq: self.seq, node, port: Some(port), msg };
+        self.sent.put(self.stage_of(node), to, arrived);
         Ok(None)
     }
 

@@ -12,28 +12,31 @@
 //! ```
 //! What fails, fails before anything is committed: the epoch is made again without it.
 
-use std::{panic, sync::Arc, thread};
+use std::{ops::Range, sync::Arc, thread};
 
 use super::{
-    JobId, Log, OutMessage, OutRecord, Printed, State,
+    JobId, Log, State,
+    crew::Crew,
     graph::{Counts, Graph, OperatorStatus},
-    input::{FILES, Input, InputKind},
-    later::{Item, Later, readers},
-    poll::{Poison, Stop, late_record, no_record, set_aside},
+    input::{FILES, Input, InputKind, Key},
+    later::{Item, Later, reader},
+    made::Made,
+    poll::{Poison, Stop, no_record, set_aside},
     shard::{Sent, Share},
 };
 use crate::stream::{
     datum::Row,
     expr::{EvalError, Now},
-    operator::{ForFile, Late, Mark, Msg, Outputs, source::RecordReader},
+    operator::{Late, Mark, Msg, Outputs, source::RecordReader},
     plan::physical::{JobPlan, OperatorId},
     state::keyed::Changes,
+    time::watermark::Watermarks,
 };
 
 /// Fewer items than this are not worth a thread.
 const ITEMS_PER_THREAD_MIN: usize = if cfg!(test) { 2 } else { 64 };
 /// Numbers that an item has: one for its row, one for its source that is no longer idle, one for the watermark.
-const NUMBERS: u64 = 4;
+pub(super) const NUMBERS: u64 = 4;
 
 /// All shards.
 pub struct Shards {
@@ -42,6 +45,7 @@ pub struct Shards {
 }
 
 /// A message that comes into a stage.
+#[derive(Debug, Clone)]
 pub struct Arrived {
     pub seq: u64,
     pub node: usize,
@@ -56,7 +60,7 @@ pub struct Ran {
     pub outputs: Outputs,
     /// Of what number the outputs up to there are.
     pub ends: Vec<(u64, Mark)>,
-    pub sent: Vec<Sent>,
+    pub sent: Sent,
     pub late: Vec<(u64, Late)>,
     pub failed: Option<(u64, EvalError)>,
     /// Something was due by the clock.
@@ -83,9 +87,6 @@ pub(super) struct Epoch<'a> {
     pub(super) late_topic: Option<&'a str>,
 }
 
-/// A record as a row with its watermark; `None` if it makes none.
-type Decoded = Result<Option<(Row, Option<i64>)>, String>;
-
 impl Shards {
     pub(super) fn open(
         plan: &JobPlan,
@@ -95,7 +96,7 @@ impl Shards {
     ) -> Result<Self, EvalError> {
         let count = plan.parallelism.max(1);
         let open = |index| Graph::open(plan, State { log, job, share: Share { index, count } }, fresh);
-        let stages = plan.stages().into_iter().max().map_or(0, |last| last + 1);
+        let stages = JobPlan::stage_count(&plan.stages());
         Ok(Self { graphs: (0..count).map(open).collect::<Result<_, _>>()?, stages })
     }
 
@@ -152,139 +153,239 @@ impl Shards {
         epoch: &Epoch<'_>,
         outputs: &mut Outputs,
     ) -> Result<bool, Stop> {
-        let items = later.items();
-        let decoded = self.decode(&items, &readers(inputs), epoch.now);
+        let (stages, count) = (self.stages, self.graphs.len());
+        let few = later.len() < ITEMS_PER_THREAD_MIN * count;
+        let (readings, mut sources): (Vec<_>, Vec<_>) = inputs.iter_mut().map(Source::of).unzip();
+        let readings = readings.as_slice();
+        let members = self.graphs.iter_mut().map(|graph| Member { graph, rows: Vec::new() }).collect();
         let mut made = Made::default();
-        let mut waiting = self.feed(&items, decoded, inputs, epoch, &mut made)?;
-        let mut timed = false;
-        for stage in 0..self.stages {
-            let arrived = waiting.take(stage);
-            let ran = self.run(stage, arrived, items.len(), epoch);
-            let failed = ran.iter().filter_map(|ran| ran.failed.as_ref()).min_by_key(|(seq, _)| *seq);
-            if let Some((seq, error)) = failed {
-                return Err(stop(*seq, error, &items));
+        let mut unread = Vec::new();
+        let worked = thread::scope(|scope| {
+            let mut crew = Crew::new(scope, members, few);
+            let now = epoch.now;
+            let notes = crew.each(later.pieces(count), move |member: &mut Member<'_>, piece| {
+                member.decode(later, piece, readings, now)
+            });
+            let times = Arc::new(put_in_order(later, notes, &mut sources, epoch, &mut made, &mut unread)?);
+            let mut waiting = Waiting::new(stages, count);
+            let mut timed = false;
+            for stage in 0..stages {
+                let (times, log, job) = (times.clone(), epoch.log, epoch.job);
+                let ran = crew.each(waiting.take(stage), move |member: &mut Member<'_>, arrived| {
+                    let share = Share { index: member.graph.index(), count };
+                    member.run(stage, arrived, &times, now, State { log, job, share })
+                });
+                let failed = ran.iter().filter_map(|ran| ran.failed.as_ref()).min_by_key(|(seq, _)| *seq);
+                if let Some((seq, error)) = failed {
+                    return Err(stop(*seq, error, later));
+                }
+                for ran in ran {
+                    timed |= ran.timed;
+                    waiting.route(ran.sent);
+                    made.add(ran.outputs, ran.ends, ran.late);
+                }
             }
-            for ran in ran {
-                timed |= ran.timed;
-                waiting.route(self.first(), ran.sent);
-                made.late.extend(ran.late);
-                made.add(ran.outputs, &ran.ends);
-            }
-        }
-        made.set_late_aside(&items, epoch);
+            Ok(timed)
+        });
+        unread.into_iter().for_each(|node| self.first().fail(node));
+        let timed = worked?;
+        made.set_late_aside(later, epoch);
         made.into_outputs(outputs);
         Ok(timed)
     }
+}
 
-    /// Makes rows of records, each shard of a part of them.
-    fn decode(&self, items: &[Item<'_>], readers: &[Option<&RecordReader>], now: Now) -> Vec<Vec<Decoded>> {
-        let parts: Vec<&[Item<'_>]> = items.chunks(self.part_of(items.len())).collect();
-        let few = items.len() < ITEMS_PER_THREAD_MIN * self.graphs.len();
-        let decode =
-            |(): &mut (), part: &[Item<'_>]| part.iter().map(|item| item.decode(readers, now)).collect();
-        side_by_side(&mut vec![(); parts.len()], parts, few, decode)
-    }
+/// What an input needs to know of its records besides their rows.
+struct Source<'i> {
+    node: usize,
+    watermarks: &'i mut Watermarks<Key>,
+    idle: &'i mut bool,
+    /// Of all files of a table there is one watermark.
+    files: bool,
+}
 
-    /// Items in one shard's part.
-    fn part_of(&self, items: usize) -> usize {
-        items.div_ceil(self.graphs.len()).max(1)
-    }
-
-    /// Puts rows and watermarks in their order.
-    fn feed(
-        &mut self,
-        items: &[Item<'_>],
-        decoded: Vec<Vec<Decoded>>,
-        inputs: &mut [Input],
-        epoch: &Epoch<'_>,
-        made: &mut Made,
-    ) -> Result<Waiting, Stop> {
-        let mut waiting = Waiting::new(self.stages, self.graphs.len());
-        let part = self.part_of(items.len());
-        let now_ms = epoch.now.ms;
-        for (index, (item, decoded)) in items.iter().zip(decoded.into_iter().flatten()).enumerate() {
-            let seq = (index as u64 + 1) * NUMBERS;
-            let shard = index / part;
-            match (item, decoded) {
-                (Item::Aside(topic, record), _) => made.aside(seq, topic, (*record).clone()),
-                (Item::Msg(node, msg), _) => waiting.all(seq, *node, msg),
-                (Item::End(source, key), _) => {
-                    let Some(input) = inputs.get_mut(*source) else { continue };
-                    let risen = input.watermarks.on_end(key);
-                    waiting.watermark(seq + 2, input.node, risen);
-                }
-                (Item::Row { source, watermark, .. }, Ok(Some((row, _)))) => {
-                    let Some(input) = inputs.get_mut(*source) else { continue };
-                    waiting.row(shard, seq, input.node, row);
-                    let key = ("".into(), 0);
-                    let risen = watermark.and_then(|w| input.watermarks.on_record(&key, w, now_ms));
-                    waiting.watermark(seq + 2, input.node, risen);
-                }
-                (Item::Record { source, key, .. }, Ok(Some((row, watermark)))) => {
-                    let Some(input) = inputs.get_mut(*source) else { continue };
-                    waiting.row(shard, seq, input.node, row);
-                    let clock = if let InputKind::Files(_) = input.kind { &*FILES } else { *key };
-                    let risen = watermark.and_then(|w| input.watermarks.on_record(clock, w, now_ms));
-                    if watermark.is_some() && std::mem::take(&mut input.idle) {
-                        waiting.all(seq + 1, input.node, &Msg::Idle(false));
-                    }
-                    waiting.watermark(seq + 2, input.node, risen);
-                }
-                (Item::Record { source, key, record, .. }, Err(reason)) => {
-                    let Some(dlq) = epoch.dlq else {
-                        let poison =
-                            Poison { key: (*key).clone(), offset: record.offset, reason, skips: true };
-                        return Err(Stop::Poisoned(poison));
-                    };
-                    if let Some(input) = inputs.get(*source) {
-                        self.first().fail(input.node);
-                    }
-                    let aside = set_aside(key, record, vec![("x-error", reason)], now_ms);
-                    made.aside(seq, dlq, aside);
-                }
-                (Item::Record { .. } | Item::Row { .. }, Ok(None) | Err(_)) => {}
-            }
-        }
-        Ok(waiting)
-    }
-
-    fn run(&mut self, stage: usize, arrived: Vec<Vec<Arrived>>, items: usize, epoch: &Epoch<'_>) -> Vec<Ran> {
-        let few = items < ITEMS_PER_THREAD_MIN * self.graphs.len();
-        let Epoch { log, job, now, .. } = *epoch;
-        let count = self.graphs.len();
-        side_by_side(&mut self.graphs, arrived, few, |graph, arrived| {
-            let index = graph.index();
-            graph.work_off(stage, arrived, now, State { log, job, share: Share { index, count } })
-        })
+impl<'i> Source<'i> {
+    /// That, and what decodes its records.
+    fn of(input: &'i mut Input) -> (Reading<'i>, Self) {
+        let Input { node, kind, watermarks, idle, .. } = input;
+        let files = matches!(kind, InputKind::Files(_));
+        (Reading { node: *node, reader: reader(kind) }, Self { node: *node, watermarks, idle, files })
     }
 }
 
-impl Item<'_> {
-    fn decode(&self, readers: &[Option<&RecordReader>], now: Now) -> Decoded {
-        match self {
-            Self::Aside(..) | Self::End(..) | Self::Msg(..) => Ok(None),
-            Self::Row { row, watermark, .. } => Ok(Some(((*row).clone(), *watermark))),
-            Self::Record { source, place, record, .. } => {
-                let Some(reader) = readers.get(*source).copied().flatten() else { return Ok(None) };
+/// What makes rows of an input's records, and from which node they come.
+struct Reading<'i> {
+    node: usize,
+    reader: Option<&'i RecordReader>,
+}
+
+/// A shard in an epoch, and the rows of its piece that have not gone into it yet.
+struct Member<'g> {
+    graph: &'g mut Graph,
+    rows: Vec<Arrived>,
+}
+
+/// What others must know of an item that a shard has decoded.
+enum Note {
+    /// It is no row.
+    Unread(String),
+    Watermark(i64),
+}
+
+impl Reading<'_> {
+    /// The row of an item with its watermark, if it is one.
+    fn row(&self, item: &Item<'_>, now: Now) -> Result<Option<(Row, Option<i64>)>, String> {
+        match (item, self.reader) {
+            (Item::Row { row, watermark, .. }, _) => Ok(Some(((*row).clone(), *watermark))),
+            (Item::Record { place, record, .. }, Some(reader)) => {
                 let Some(row) = reader.read(record, place).map_err(|e| e.0)? else { return Ok(None) };
                 let watermark = reader.watermark(&row, now).map_err(|e| e.0)?;
                 Ok(Some((row, watermark)))
             }
+            (Item::Aside(..) | Item::End(..) | Item::Msg(..) | Item::Record { .. }, _) => Ok(None),
         }
     }
 }
 
+impl Member<'_> {
+    /// Makes rows of the records of a piece; notes by index of the item.
+    fn decode(
+        &mut self,
+        later: &Later,
+        piece: Range<usize>,
+        readings: &[Reading<'_>],
+        now: Now,
+    ) -> Vec<(usize, Note)> {
+        let mut notes = Vec::new();
+        self.rows.reserve(piece.len());
+        for index in piece {
+            let Some(item) = later.item(index) else { continue };
+            let Some(reading) = item.source().and_then(|source| readings.get(source)) else { continue };
+            match reading.row(&item, now) {
+                Ok(None) => {}
+                Ok(Some((row, watermark))) => {
+                    let (seq, node, msg) = (seq_of(index), reading.node, Msg::Row(row));
+                    self.rows.push(Arrived { seq, node, port: None, msg });
+                    notes.extend(watermark.map(|watermark| (index, Note::Watermark(watermark))));
+                }
+                Err(reason) => notes.push((index, Note::Unread(reason))),
+            }
+        }
+        notes
+    }
+
+    /// Works off a stage: the first is of its own rows, the others of what was sent.
+    fn run(
+        &mut self,
+        stage: usize,
+        arrived: Vec<Vec<Arrived>>,
+        times: &[Arrived],
+        now: Now,
+        state: State<'_>,
+    ) -> Ran {
+        if stage == 0 {
+            let rows = std::mem::take(&mut self.rows);
+            return self.graph.work_off(stage, in_turn(rows, times), now, state);
+        }
+        let mut arrived: Vec<Arrived> = arrived.into_iter().flatten().collect();
+        // Of one number rows first, then what time says.
+        arrived.sort_by_key(|arrived| (arrived.seq, !matches!(arrived.msg, Msg::Row(_))));
+        self.graph.work_off(stage, arrived.into_iter(), now, state)
+    }
+}
+
+/// Rows and what time says, in the order of their numbers.
+fn in_turn(rows: Vec<Arrived>, times: &[Arrived]) -> impl Iterator<Item = Arrived> {
+    let (mut rows, mut times) = (rows.into_iter().peekable(), times.iter().peekable());
+    std::iter::from_fn(move || match (rows.peek(), times.peek()) {
+        (Some(row), Some(time)) if time.seq < row.seq => times.next().cloned(),
+        (Some(_), _) => rows.next(),
+        (None, _) => times.next().cloned(),
+    })
+}
+
+/// The number of an item's row.
+fn seq_of(index: usize) -> u64 {
+    (index as u64 + 1) * NUMBERS
+}
+
+/// The item that a number belongs to.
+pub(super) fn index_of(seq: u64) -> Option<usize> {
+    usize::try_from(seq / NUMBERS).ok()?.checked_sub(1)
+}
+
+/// What time says between the rows of an epoch; and sets aside what makes no row, whose sources are added to `unread`.
+fn put_in_order(
+    later: &Later,
+    notes: Vec<Vec<(usize, Note)>>,
+    sources: &mut [Source<'_>],
+    epoch: &Epoch<'_>,
+    made: &mut Made,
+    unread: &mut Vec<usize>,
+) -> Result<Vec<Arrived>, Stop> {
+    let mut times = Vec::new();
+    let now_ms = epoch.now.ms;
+    let mut notes = notes.into_iter().flatten().peekable();
+    for index in 0..later.len() {
+        let Some(item) = later.item(index) else { continue };
+        let seq = seq_of(index);
+        let mut tell = |seq, node, msg| times.push(Arrived { seq, node, port: None, msg });
+        let (source, key, record) = match item {
+            Item::Aside(topic, record) => {
+                made.aside(seq, topic, record.clone());
+                continue;
+            }
+            Item::Msg(node, msg) => {
+                tell(seq, node, msg.clone());
+                continue;
+            }
+            Item::End(source, key) => {
+                let Some(source) = sources.get_mut(source) else { continue };
+                if let Some(risen) = source.watermarks.on_end(key) {
+                    tell(seq + 2, source.node, Msg::Watermark(risen));
+                }
+                continue;
+            }
+            Item::Record { source, key, record, .. } => (source, key, Some(record)),
+            Item::Row { source, .. } => (source, &*FILES, None),
+        };
+        let Some((_, note)) = notes.next_if(|(noted, _)| *noted == index) else { continue };
+        let Some(source) = sources.get_mut(source) else { continue };
+        match (note, record) {
+            (Note::Watermark(watermark), record) => {
+                let clock = if source.files { &*FILES } else { key };
+                let risen = source.watermarks.on_record(clock, watermark, now_ms);
+                if record.is_some() && std::mem::take(source.idle) {
+                    tell(seq + 1, source.node, Msg::Idle(false));
+                }
+                if let Some(risen) = risen {
+                    tell(seq + 2, source.node, Msg::Watermark(risen));
+                }
+            }
+            (Note::Unread(reason), Some(record)) => {
+                let Some(dlq) = epoch.dlq else {
+                    let poison = Poison { key: key.clone(), offset: record.offset, reason, skips: true };
+                    return Err(Stop::Poisoned(poison));
+                };
+                unread.push(source.node);
+                made.aside(seq, dlq, set_aside(key, &record, vec![("x-error", reason)], now_ms));
+            }
+            (Note::Unread(_), None) => {}
+        }
+    }
+    Ok(times)
+}
+
 /// The record that is to blame for what failed at that number.
-fn stop(seq: u64, error: &EvalError, items: &[Item<'_>]) -> Stop {
-    let at = usize::try_from(seq / NUMBERS).unwrap_or(0);
+fn stop(seq: u64, error: &EvalError, later: &Later) -> Stop {
     let skips = seq.is_multiple_of(NUMBERS);
     let reason = error.0.clone();
-    match at.checked_sub(1).and_then(|index| items.get(index)) {
+    match index_of(seq).and_then(|index| later.item(index)) {
         Some(Item::Record { key, record, .. }) => {
-            Stop::Poisoned(Poison { key: (*key).clone(), offset: record.offset, reason, skips })
+            Stop::Poisoned(Poison { key: key.clone(), offset: record.offset, reason, skips })
         }
         Some(Item::Row { position, .. }) if skips => {
-            Stop::Poisoned(Poison { key: ("".into(), 0), offset: *position, reason, skips: false })
+            Stop::Poisoned(Poison { key: ("".into(), 0), offset: position, reason, skips: false })
         }
         Some(Item::Aside(..) | Item::End(..) | Item::Msg(..) | Item::Row { .. }) | None => {
             Stop::Fatal(no_record(error))
@@ -292,8 +393,8 @@ fn stop(seq: u64, error: &EvalError, items: &[Item<'_>]) -> Stop {
     }
 }
 
-/// What waits for its stage, by stage and shard.
-struct Waiting(Vec<Vec<Vec<Arrived>>>);
+/// What waits for its stage, by stage and shard: what each shard has sent, one after the other.
+struct Waiting(Vec<Vec<Vec<Vec<Arrived>>>>);
 
 impl Waiting {
     fn new(stages: usize, shards: usize) -> Self {
@@ -301,135 +402,16 @@ impl Waiting {
         Self((0..stages).map(|_| of_stage()).collect())
     }
 
-    fn put(&mut self, stage: usize, shard: usize, arrived: Arrived) {
-        if let Some(inbox) = self.0.get_mut(stage).and_then(|shards| shards.get_mut(shard)) {
-            inbox.push(arrived);
-        }
+    /// What comes into a stage.
+    fn take(&mut self, stage: usize) -> Vec<Vec<Vec<Arrived>>> {
+        self.0.get_mut(stage).map(std::mem::take).unwrap_or_default()
     }
 
-    fn row(&mut self, shard: usize, seq: u64, node: usize, row: Row) {
-        self.put(0, shard, Arrived { seq, node, port: None, msg: Msg::Row(row) });
-    }
-
-    fn watermark(&mut self, seq: u64, node: usize, risen: Option<i64>) {
-        if let Some(risen) = risen {
-            self.all(seq, node, &Msg::Watermark(risen));
-        }
-    }
-
-    fn all(&mut self, seq: u64, node: usize, msg: &Msg) {
-        for inbox in self.0.first_mut().into_iter().flatten() {
-            inbox.push(Arrived { seq, node, port: None, msg: msg.clone() });
-        }
-    }
-
-    /// What comes into a stage: of one number rows first, then what time says.
-    fn take(&mut self, stage: usize) -> Vec<Vec<Arrived>> {
-        let mut shards = self.0.get_mut(stage).map(std::mem::take).unwrap_or_default();
-        for inbox in shards.iter_mut().filter(|_| stage > 0) {
-            inbox.sort_by_key(|arrived| (arrived.seq, !matches!(arrived.msg, Msg::Row(_))));
-        }
-        shards
-    }
-
-    fn route(&mut self, graph: &Graph, sent: Vec<Sent>) {
-        for Sent { seq, to, node, port, msg } in sent {
-            let stage = graph.stage_of(node);
-            match to {
-                Some(shard) => self.put(stage, shard, Arrived { seq, node, port: Some(port), msg }),
-                None => {
-                    for inbox in self.0.get_mut(stage).into_iter().flatten() {
-                        inbox.push(Arrived { seq, node, port: Some(port), msg: msg.clone() });
-                    }
-                }
+    fn route(&mut self, sent: Sent) {
+        for (waiting, sent) in self.0.iter_mut().zip(sent.0) {
+            for (inbox, sent) in waiting.iter_mut().zip(sent).filter(|(_, sent)| !sent.is_empty()) {
+                inbox.push(sent);
             }
         }
     }
-}
-
-/// What an epoch has made so far, each with its number.
-#[derive(Default)]
-struct Made {
-    appends: Vec<(u64, (Arc<str>, OutRecord))>,
-    published: Vec<(u64, OutMessage)>,
-    printed: Vec<(u64, Printed)>,
-    written: Vec<(u64, (OperatorId, ForFile))>,
-    late: Vec<(u64, Late)>,
-    rows_out: u64,
-    late_rows: u64,
-}
-
-impl Made {
-    fn aside(&mut self, seq: u64, topic: &str, record: OutRecord) {
-        self.appends.push((seq, (topic.into(), record)));
-    }
-
-    fn add(&mut self, outputs: Outputs, ends: &[(u64, Mark)]) {
-        numbered(&mut self.appends, outputs.appends, ends, |mark| mark.appends);
-        numbered(&mut self.published, outputs.published, ends, |mark| mark.published);
-        numbered(&mut self.printed, outputs.printed, ends, |mark| mark.printed);
-        numbered(&mut self.written, outputs.written, ends, |mark| mark.written);
-        self.rows_out += outputs.rows_out;
-        self.late_rows += outputs.late_rows;
-    }
-
-    /// Records that were late themselves, each once.
-    fn set_late_aside(&mut self, items: &[Item<'_>], epoch: &Epoch<'_>) {
-        let Some(topic) = epoch.late_topic else { return };
-        let mut late = std::mem::take(&mut self.late);
-        late.sort_by_key(|(seq, _)| *seq);
-        late.dedup_by_key(|(seq, _)| *seq);
-        for (seq, late) in late.into_iter().filter(|(seq, _)| seq.is_multiple_of(NUMBERS)) {
-            let index = usize::try_from(seq / NUMBERS).unwrap_or(0).checked_sub(1);
-            if let Some(Item::Record { key, record, .. }) = index.and_then(|index| items.get(index)) {
-                self.aside(seq, topic, late_record(key, record, late, epoch.now.ms));
-            }
-        }
-    }
-
-    fn into_outputs(self, outputs: &mut Outputs) {
-        outputs.appends.extend(in_order(self.appends));
-        outputs.published.extend(in_order(self.published));
-        outputs.printed.extend(in_order(self.printed));
-        outputs.written.extend(in_order(self.written));
-        outputs.rows_out += self.rows_out;
-        outputs.late_rows += self.late_rows;
-    }
-}
-
-fn in_order<T>(mut numbered: Vec<(u64, T)>) -> impl Iterator<Item = T> {
-    numbered.sort_by_key(|(seq, _)| *seq);
-    numbered.into_iter().map(|(_, made)| made)
-}
-
-/// Gives what a shard has made its numbers: up to each end they are of that.
-fn numbered<T>(into: &mut Vec<(u64, T)>, made: Vec<T>, ends: &[(u64, Mark)], of: fn(&Mark) -> usize) {
-    let mut made = made.into_iter();
-    let mut before = 0;
-    for (seq, mark) in ends {
-        let end = of(mark);
-        into.extend(made.by_ref().take(end.saturating_sub(before)).map(|one| (*seq, one)));
-        before = end;
-    }
-}
-
-/// Does the work of each on a thread of its own, the first on this one; all on this one if there is little.
-fn side_by_side<A: Send, W: Send, R: Send>(
-    actors: &mut [A],
-    work: Vec<W>,
-    here: bool,
-    act: impl Fn(&mut A, W) -> R + Sync,
-) -> Vec<R> {
-    let mut pairs = actors.iter_mut().zip(work);
-    if here {
-        return pairs.map(|(actor, work)| act(actor, work)).collect();
-    }
-    let first = pairs.next();
-    thread::scope(|scope| {
-        let act = &act;
-        let others: Vec<_> = pairs.map(|(actor, work)| scope.spawn(move || act(actor, work))).collect();
-        let first = first.map(|(actor, work)| act(actor, work));
-        let others = others.into_iter().map(|other| other.join().unwrap_or_else(|e| panic::resume_unwind(e)));
-        first.into_iter().chain(others).collect()
-    })
 }
