@@ -174,7 +174,7 @@ impl<'a> Analyzer<'a> {
                 Err(e) => return Err(e),
             }
         }
-        self.grouped(select, keys, plan, scope, at)
+        self.grouped(select, (keys, &[]), plan, scope, at)
     }
 
     /// A copy of a view's plan, counted.

@@ -96,12 +96,15 @@ impl Analyzer<'_> {
             TableFactor::Table { version, .. } => version.as_ref(),
             _ => None,
         };
-        let (right, right_scope) = self.relation(factor)?;
+        let (mut right, mut right_scope) = self.relation(factor)?;
         let width = left_scope.columns.len();
-        let mut scope = left_scope.clone().beside(right_scope.clone());
         let mut shared = Vec::new();
         let condition = match constraint {
-            JoinConstraint::On(on) => join::conjuncts(scope.condition(on, "ON")?),
+            JoinConstraint::On(on) => {
+                let (with_values, condition) = self.on(on, &left_scope, (right, &mut right_scope), kind)?;
+                right = with_values;
+                condition
+            }
             JoinConstraint::None if matches!(kind, JoinKind::Inner) => Vec::new(),
             JoinConstraint::None => return Err(SqlError::syntax(at, "an outer join needs ON")),
             JoinConstraint::Using(names) => {
@@ -126,6 +129,7 @@ impl Analyzer<'_> {
             }
             Some(_) => return Err(SqlError::syntax(at, "expected FOR SYSTEM_TIME AS OF")),
         };
+        let mut scope = left_scope.clone().beside(right_scope.clone());
         for (index, (_, data_type)) in scope.columns.iter_mut().enumerate() {
             data_type.nullable |= if index < width { kind.keeps_right() } else { kind.keeps_left() };
         }

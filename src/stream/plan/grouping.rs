@@ -31,11 +31,12 @@ use crate::stream::{
 };
 
 impl Analyzer<'_> {
-    /// A SELECT with GROUP BY, or with aggregates, over its FROM and WHERE.
+    /// A SELECT with GROUP BY, or with aggregates, over its FROM and WHERE. Rows are grouped by `more` as well, which
+    /// stands behind what is selected.
     pub(super) fn grouped(
         &mut self,
         select: &Select,
-        parsed_keys: &[Parsed],
+        (parsed_keys, more): (&[Parsed], &[Expr]),
         plan: Logical,
         scope: Scope,
         at: Pos,
@@ -59,7 +60,10 @@ impl Analyzer<'_> {
         if let Some(window) = &mut window {
             window.event = time_of(&plan, window, at)? == TimeAttribute::Event;
         }
-        let (keys, sets) = GroupingSets::read(&scope, &ordinary)?;
+        let (mut keys, mut sets) = GroupingSets::read(&scope, &ordinary)?;
+        for key in more {
+            sets.add(&mut keys, key, at)?;
+        }
         let name = |(i, key): (usize, &Expr)| match &key.node {
             Node::Column { name, .. } => name.clone(),
             _ => format!("$k{i}"),
@@ -70,7 +74,11 @@ impl Analyzer<'_> {
         let grouping =
             Rc::new(Grouping { below: scope, keys, names, expanded, window, calls: Vec::new().into() });
         let seen = Scope { grouping: Some(grouping.clone()), ..Scope::of(None, schema_below) };
-        let (exprs, names) = projection(&select.projection, &seen)?;
+        let (mut exprs, mut names) = projection(&select.projection, &seen)?;
+        for key in more {
+            exprs.extend(grouping.key(key));
+            names.push(format!("$m{}", names.len()));
+        }
         if let Some(having) = &select.having {
             self.gather(having, &plan, &seen)?;
         }

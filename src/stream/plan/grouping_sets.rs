@@ -69,6 +69,18 @@ impl GroupingSets {
         Ok((keys, Self(sets)))
     }
 
+    /// Groups by one more key, which must be no key of several sets: some of them would lack it.
+    pub(super) fn add(&mut self, keys: &mut Vec<Expr>, key: &Expr, at: Pos) -> Result<()> {
+        let [set] = self.0.as_mut_slice() else {
+            return Err(SqlError::not_yet(at, "grouping sets in a sub-query that names the query around it"));
+        };
+        if !keys.contains(key) {
+            set.push(keys.len());
+            keys.push(key.clone());
+        }
+        Ok(())
+    }
+
     /// The relation with each row once for each set; unchanged if there is one.
     pub(super) fn expand(
         &self,

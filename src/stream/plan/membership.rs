@@ -75,6 +75,11 @@ impl<'a> Membership<'a> {
         self.by == Comparison::Equal
     }
 
+    /// Whether it is about rows, and not about what is in them.
+    pub(super) fn is_exists(&self) -> bool {
+        self.operand.is_none()
+    }
+
     /// The values that are looked for.
     pub(super) fn operands(&self, scope: &Scope) -> Result<Vec<Expr>> {
         let items = match self.operand {
@@ -142,7 +147,7 @@ impl Analyzer<'_> {
         let at = membership.at;
         let values = membership.operands(outer)?;
         let width = outer.columns.len();
-        let (right, shared, outputs) = self.correlated(membership.query, outer)?;
+        let (right, shared, outputs) = self.correlated(membership.query, &plan, outer)?;
         membership.check(&values, &outputs)?;
         let own: Vec<Expr> = outputs.iter().map(|output| join::moved(output, width)).collect();
         let nullable = values.iter().chain(&own).any(|value| value.data_type.nullable);
@@ -201,9 +206,7 @@ impl Rows {
         conditions: &[Expr],
         at: Pos,
     ) -> Result<Self> {
-        let equal =
-            |condition: &Expr| pair(condition, width).map(|(outer, own)| (outer, Comparison::Equal, own));
-        if let Some(pairs) = conditions.iter().map(equal).collect() {
+        if let Some(pairs) = conditions.iter().map(|condition| pair(condition, width)).collect() {
             return Ok(Self { plan: right, pairs });
         }
         let schema = around.schema();
@@ -285,7 +288,12 @@ impl Rows {
 }
 
 /// The relation once the sub-query has a row.
-fn where_there_are_rows(plan: Logical, scope: &mut Scope, right: Logical, at: Pos) -> Result<Logical> {
+pub(super) fn where_there_are_rows(
+    plan: Logical,
+    scope: &mut Scope,
+    right: Logical,
+    at: Pos,
+) -> Result<Logical> {
     let any = distinct(right.project(vec![always()], vec!["$any".to_owned()]), at)?;
     join::settled(beside(plan, scope, any, JoinKind::Inner, vec![always()]), at)
 }

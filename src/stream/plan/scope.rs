@@ -266,7 +266,8 @@ impl Grouping {
         self.key(&self.below.expr(parsed).ok()?)
     }
 
-    fn key(&self, expr: &Expr) -> Option<Expr> {
+    /// The key that an expression below is.
+    pub(super) fn key(&self, expr: &Expr) -> Option<Expr> {
         let index = self.keys.iter().position(|k| k == expr)?;
         let name = self.names.get(index)?;
         let data_type = match &self.expanded {

@@ -19,7 +19,7 @@ use super::{
     grouping::aggregated,
     join,
     logical::{Join, JoinKind, JoinShape, Logical, Schema},
-    membership::{Membership, Rows},
+    membership::{Membership, Pair, Rows},
     scope::{FoundCall, Grouping, Scope},
     types::{DataType, Type},
 };
@@ -60,7 +60,7 @@ impl Analyzer<'_> {
         let Membership { query, negated, at, .. } = membership;
         let values = membership.operands(scope)?;
         let width = scope.columns.len();
-        let (right, mut condition, outputs) = self.correlated(query, scope)?;
+        let (right, mut condition, outputs) = self.correlated(query, &left, scope)?;
         membership.check(&values, &outputs)?;
         for (value, output) in values.into_iter().zip(outputs) {
             let nullable = value.data_type.nullable || output.data_type.nullable;
@@ -84,50 +84,34 @@ impl Analyzer<'_> {
     pub(super) fn correlated(
         &mut self,
         query: &Query,
+        around: &Logical,
         outer: &Scope,
     ) -> Result<(Logical, Vec<Expr>, Vec<Expr>)> {
         let width = outer.columns.len();
         let behind = |schema: Schema| -> Vec<Expr> {
             schema.into_iter().enumerate().map(|(i, (n, t))| Expr::column(width + i, &n, t)).collect()
         };
-        let simple = match &*query.body {
-            SetExpr::Select(select)
-                if query.with.is_none()
-                    && query.order_by.is_none()
-                    && query.limit_clause.is_none()
-                    && query.fetch.is_none()
-                    && select.distinct.is_none()
-                    && select.having.is_none()
-                    && has_no_groups(&select.group_by) =>
-            {
-                Some(select)
-            }
-            _ => None,
-        };
-        let Some(select) = simple else {
-            let plan = self.query(query)?;
-            let outputs = behind(plan.schema());
-            return Ok((plan, Vec::new(), outputs));
+        let Some(select) = plain(query).filter(|select| !has_groups(select)) else {
+            let before = (self.depth, self.named.len());
+            return match (self.query(query), plain(query)) {
+                (Ok(plan), _) => {
+                    let outputs = behind(plan.schema());
+                    Ok((plan, Vec::new(), outputs))
+                }
+                (Err(error), Some(select)) => {
+                    self.back_to(before);
+                    self.groups(select, around, outer, error)?.meeting(behind)
+                }
+                (Err(error), None) => Err(error),
+            };
         };
         refuse_around(query)?;
         refuse_foreign(select)?;
         refuse_hints(select)?;
         let at: Pos = select.select_token.0.span.into();
         self.deeper(at)?;
-        let (mut plan, inner) = self.from(&select.from)?;
-        // An inner name hides an outer one.
-        let both = outer.clone().beside(inner.clone());
-        let (mut own, mut shared) = (Vec::new(), Vec::new());
-        for part in select.selection.as_ref().map(conjuncts_of).unwrap_or_default() {
-            match inner.condition(part, "WHERE") {
-                Ok(condition) => own.extend(join::conjuncts(condition)),
-                Err(inner_error) => match both.condition(part, "WHERE") {
-                    Ok(condition) => shared.extend(join::conjuncts(condition)),
-                    Err(_) => return Err(inner_error),
-                },
-            }
-        }
-        plan = join::settled(join::push_down(plan, own, at)?, at)?;
+        let (plan, inner) = self.from(&select.from)?;
+        let (plan, shared) = divided(select, plan, &inner, outer)?;
         let outputs = match projection(&select.projection, &inner) {
             Ok((exprs, _)) => {
                 let columns = behind(inner.columns.clone());
@@ -139,10 +123,20 @@ impl Analyzer<'_> {
                 self.depth -= 1;
                 return Ok((plan, Vec::new(), outputs));
             }
+            Err(e) if e.message == ILLEGAL_AGGREGATE => {
+                self.depth -= 1;
+                return self.groups(select, around, outer, e)?.meeting(behind);
+            }
             Err(e) => return Err(e),
         };
         self.depth -= 1;
         Ok((plan, shared, outputs))
+    }
+
+    /// As it was before a query that could not be read.
+    fn back_to(&mut self, (depth, named): (usize, usize)) {
+        self.depth = depth;
+        self.named.truncate(named);
     }
 
     /// Single values: `(SELECT MAX(x) FROM …)` in these parts of a SELECT. The relation with a column behind its own for
@@ -196,19 +190,17 @@ impl Analyzer<'_> {
             1 => Ok(()),
             _ => Err(SqlError::invalid(at, "a sub-query that stands for a value must have one column")),
         };
-        let (depth, named) = (self.depth, self.named.len());
+        let before = (self.depth, self.named.len());
         let uncorrelated = match self.query(query) {
             Ok(plan) => plan,
             Err(error) => {
-                self.depth = depth;
-                self.named.truncate(named);
-                let SetExpr::Select(select) = &*query.body else { return Err(error) };
-                let plain = query.with.is_none() && select.distinct.is_none() && select.having.is_none();
-                if !plain || !has_no_groups(&select.group_by) {
-                    return Err(error);
-                }
+                self.back_to(before);
+                let Some(select) = plain(query) else { return Err(error) };
                 refuse_around(query)?;
                 one_column(select.projection.len())?;
+                if has_groups(select) {
+                    return self.groups(select, around, outer, error)?.value(width, at);
+                }
                 return self.correlated_value(select, around, outer, width, error);
             }
         };
@@ -241,20 +233,9 @@ impl Analyzer<'_> {
         refuse_foreign(select)?;
         refuse_hints(select)?;
         let at: Pos = select.select_token.0.span.into();
-        let (mut plan, inner) = self.from(&select.from)?;
-        let outer_width = outer.columns.len();
-        let both = outer.clone().beside(inner.clone());
-        let (mut own, mut conditions) = (Vec::new(), Vec::new());
-        for part in select.selection.as_ref().map(conjuncts_of).unwrap_or_default() {
-            if let Ok(condition) = inner.condition(part, "WHERE") {
-                own.extend(join::conjuncts(condition));
-                continue;
-            }
-            let Ok(shared) = both.condition(part, "WHERE") else { return Err(error) };
-            conditions.extend(join::conjuncts(shared));
-        }
-        plan = join::settled(join::push_down(plan, own, at)?, at)?;
-        let Rows { plan, pairs } = Rows::of(around, outer_width, plan, &conditions, at)?;
+        let (plan, inner) = self.from(&select.from)?;
+        let Ok((plan, conditions)) = divided(select, plan, &inner, outer) else { return Err(error) };
+        let Rows { plan, pairs } = Rows::of(around, outer.columns.len(), plan, &conditions, at)?;
         let keys: Vec<Expr> = pairs.iter().map(|(_, _, inner)| inner.clone()).collect();
         let names: Vec<String> = (0..keys.len()).map(|i| format!("$k{i}")).collect();
         let grouping = Rc::new(Grouping { keys, names, ..Grouping::of(inner.clone()) });
@@ -288,8 +269,40 @@ impl Analyzer<'_> {
     }
 }
 
+/// A sub-query of one SELECT and nothing around it.
+fn plain(query: &Query) -> Option<&Select> {
+    let SetExpr::Select(select) = &*query.body else { return None };
+    let bare = query.with.is_none()
+        && query.order_by.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none()
+        && select.distinct.is_none();
+    bare.then_some(select)
+}
+
+/// The relation under those conditions of a sub-query's WHERE that are its own, and those over the columns of the query
+/// around it and its own. An inner name hides an outer one.
+pub(super) fn divided(
+    select: &Select,
+    plan: Logical,
+    inner: &Scope,
+    outer: &Scope,
+) -> Result<(Logical, Vec<Expr>)> {
+    let at: Pos = select.select_token.0.span.into();
+    let both = outer.clone().beside(inner.clone());
+    let (mut own, mut shared) = (Vec::new(), Vec::new());
+    for part in select.selection.as_ref().map(conjuncts_of).unwrap_or_default() {
+        match (inner.condition(part, "WHERE"), both.condition(part, "WHERE")) {
+            (Ok(condition), _) => own.extend(join::conjuncts(condition)),
+            (Err(_), Ok(condition)) => shared.extend(join::conjuncts(condition)),
+            (Err(inner_error), Err(_)) => return Err(inner_error),
+        }
+    }
+    Ok((join::settled(join::push_down(plan, own, at)?, at)?, shared))
+}
+
 /// The call that keeps the one row of a sub-query for a value.
-fn only_row(value: Expr) -> FoundCall {
+pub(super) fn only_row(value: Expr) -> FoundCall {
     let data_type = value.data_type.clone().with_nullable(true);
     let function = AggFunction::SingleValue;
     FoundCall { function, args: vec![value], distinct: false, filter: None, separator: None, data_type }
@@ -412,13 +425,16 @@ pub(super) fn values_in(parsed: &Parsed, logic: Logic, found: &mut Vec<Found>) {
     }
 }
 
-fn has_no_groups(group_by: &GroupByExpr) -> bool {
-    matches!(group_by, GroupByExpr::Expressions(e, m) if e.is_empty() && m.is_empty())
+fn has_groups(select: &Select) -> bool {
+    let GroupByExpr::Expressions(keys, modifiers) = &select.group_by else { return true };
+    !keys.is_empty() || !modifiers.is_empty() || select.having.is_some()
 }
 
-/// `outer = inner`, each over the columns of its own side.
-pub(super) fn pair(condition: &Expr, outer_width: usize) -> Option<(Expr, Expr)> {
-    let Node::Compare(Comparison::Equal, a, b) = &condition.node else { return None };
+/// `outer = inner`, or that they are not distinct; each over the columns of its own side.
+pub(super) fn pair(condition: &Expr, outer_width: usize) -> Option<Pair> {
+    let Node::Compare(by @ (Comparison::Equal | Comparison::NotDistinct), a, b) = &condition.node else {
+        return None;
+    };
     let reads = |e: &Expr| {
         let mut any = false;
         e.columns(&mut |_| any = true);
@@ -429,8 +445,8 @@ pub(super) fn pair(condition: &Expr, outer_width: usize) -> Option<(Expr, Expr)>
         |e: &Expr| reads(e) && matches!(join::side(e, outer_width), join::Side::Right),
     );
     match (&**a, &**b) {
-        (a, b) if is_outer(a) && is_inner(b) => Some((a.clone(), join::moved(b, outer_width))),
-        (a, b) if is_inner(a) && is_outer(b) => Some((b.clone(), join::moved(a, outer_width))),
+        (a, b) if is_outer(a) && is_inner(b) => Some((a.clone(), *by, join::moved(b, outer_width))),
+        (a, b) if is_inner(a) && is_outer(b) => Some((b.clone(), *by, join::moved(a, outer_width))),
         _ => None,
     }
 }

@@ -83,6 +83,11 @@ fn what_is_not_here_yet_is_refused_before_a_job_starts() {
         "CREATE TABLE without a list of columns",
     );
     not_yet("CREATE TABLE x (a INT) WITH ('connector'='print') LIKE t", 51, "CREATE TABLE … LIKE");
+    not_yet(
+        "INSERT INTO s SELECT a FROM t WHERE EXISTS (SELECT a FROM u WHERE u.a < t.a GROUP BY ROLLUP (a))",
+        45,
+        "grouping sets in a sub-query that names the query around it",
+    );
     not_yet("BEGIN STATEMENT SET", 1, "BEGIN STATEMENT SET (write EXECUTE STATEMENT SET BEGIN … END)");
 }
 
@@ -109,6 +114,12 @@ fn mistakes_are_shown_where_they_are() {
         15,
         "MINUS is not allowed under the current SQL conformance level",
     );
+    let on = "Flink has no plan for this sub-query in ON: only for a value and for EXISTS, which must hold, in inner \
+              and left joins";
+    let joined = "INSERT INTO s SELECT t.a FROM t JOIN u ON t.a = u.a AND ";
+    invalid(&format!("{joined}t.a IN (SELECT a FROM u)"), 57, on);
+    invalid(&format!("{joined}NOT EXISTS (SELECT a FROM u)"), 69, on);
+    invalid(&format!("{joined}EXISTS (SELECT a FROM u WHERE u.a = t.a)"), 93, "Table 't' not found");
     invalid("INSERT INTO s SELECT a", 22, "Column 'a' not found in any table");
     invalid("INSERT INTO s VALUES (1), (2, 3)", 22, "Column count mismatch in UNION ALL");
     invalid("INSERT INTO s SELECT a FROM t JOIN u USING (b)", 45, "Column 'b' not found in any table");
