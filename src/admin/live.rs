@@ -30,6 +30,7 @@ use crate::{
         alarm::Resource,
         exchange::Binding,
         group::{Description, GroupKey, progress::Progress},
+        login::is_here,
         message::{Publish, Traits},
         outlet::Outlet,
         publish::{Body, Publisher, Routed},
@@ -119,7 +120,7 @@ impl Live {
 
 impl Source for Live {
     fn authenticate(&self, user: &str, password: &str, from: IpAddr) -> Option<Principal> {
-        let user = self.broker.users.login(user, password, from.to_canonical().is_loopback()).ok()?;
+        let user = self.broker.users.login(user, password, is_here(from)).ok()?;
         Some(Principal { name: user.name.to_string(), tags: user.tags.clone() })
     }
 

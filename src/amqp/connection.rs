@@ -119,7 +119,7 @@ impl Connection {
     #[must_use]
     pub fn new(door: &Door, ends: Ends, now: Instant) -> Self {
         let Ends { peer, local, tls } = ends;
-        door.broker.core.meters.connections_opened.add(1);
+        door.broker.core.meters.connections_opened.increment();
         let until = now + door.settings.handshake_timeout;
         Self {
             broker: door.broker.clone(),

@@ -26,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 use self::login::Credentials;
 use crate::broker::{Broker, profile::Profile};
 
-/// The limits and names of the door.
+/// How the door behaves.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// What the server proposes, in bytes; 0 = no limit.

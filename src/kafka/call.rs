@@ -22,6 +22,7 @@ use crate::{
     broker::{
         Pending,
         group::{GroupKey, Groups, share::ShareSessions},
+        login::is_here,
         quotas::QuotaKey,
         topic::{Topic, Topics, VhostName},
     },
@@ -29,10 +30,10 @@ use crate::{
 };
 
 /// The client at the other end of a connection.
-pub struct Peer {
+pub struct Client {
     pub door: Arc<Door>,
     /// Where it connected from.
-    pub remote: SocketAddr,
+    pub peer: SocketAddr,
     /// Whether it came by TLS.
     pub tls: bool,
     pub node: Node,
@@ -45,19 +46,19 @@ pub struct Peer {
     pub fetches: AtomicUsize,
 }
 
-impl Peer {
+impl Client {
     /// Takes a token. `None`: nobody asked for one.
     pub async fn log_in(&self, now: Instant, token: &[u8]) -> Option<Result<LoginStep, LoginFailed>> {
         self.door.broker.users.scram_made().await;
         let mut login = self.login.lock();
-        let loopback = self.remote.ip().to_canonical().is_loopback();
-        let accounts = BrokersAccounts { broker: &self.door.broker, loopback };
+        let is_here = is_here(self.peer.ip());
+        let accounts = BrokersAccounts { broker: &self.door.broker, is_here };
         let outcome = login.on_token(now, token, self.identity.get(), &accounts)?;
         Some(outcome.map(|answer| {
             let Some(identity) = answer.identity else {
                 return LoginStep { token: answer.token, lifetime_ms: 0 };
             };
-            tracing::info!(peer = %self.remote, user = &*identity.user, vhost = &*identity.vhost.0, "logged in");
+            tracing::info!(peer = %self.peer, user = &*identity.user, vhost = &*identity.vhost.0, "logged in");
             let _ = self.identity.set(identity);
             LoginStep { token: answer.token, lifetime_ms: login.lifetime_ms() }
         }))
@@ -80,7 +81,7 @@ pub struct LoginStep {
 
 /// A request without its body.
 pub struct Call {
-    pub peer: Arc<Peer>,
+    pub client: Arc<Client>,
     pub version: i16,
     pub client_id: Option<String>,
     /// Of the whole frame.
@@ -92,7 +93,7 @@ pub struct Call {
 impl Call {
     #[must_use]
     pub fn door(&self) -> &Door {
-        &self.peer.door
+        &self.client.door
     }
 
     #[must_use]
@@ -113,13 +114,13 @@ impl Call {
     /// Whose topics and groups it sees.
     #[must_use]
     pub fn vhost(&self) -> &VhostName {
-        self.peer.identity.get().map_or(&self.door().vhost, |identity| &identity.vhost)
+        self.client.identity.get().map_or(&self.door().vhost, |identity| &identity.vhost)
     }
 
     /// Who asks; Kafka has a name for one that has not logged in.
     #[must_use]
     pub fn principal(&self) -> String {
-        self.peer.identity.get().map_or(ANONYMOUS, |identity| &*identity.user).to_owned()
+        self.client.identity.get().map_or(ANONYMOUS, |identity| &*identity.user).to_owned()
     }
 
     /// Counts what the client produced or is sent; above its quota it is not heard for so long, in milliseconds.
@@ -127,7 +128,7 @@ impl Call {
     pub fn throttle(&self, key: QuotaKey, bytes: usize) -> i32 {
         let quotas = &self.door().broker.quotas;
         let (user, client_id) = self.quota_names();
-        self.muted(quotas.record(self.peer.timer.now(), key, user, client_id, bytes))
+        self.muted(quotas.record(self.client.timer.now(), key, user, client_id, bytes))
     }
 
     /// As [`Call::throttle`]; above the quota nothing is sent, and then it is not counted.
@@ -135,7 +136,7 @@ impl Call {
     pub fn throttle_unless_within(&self, key: QuotaKey, bytes: usize) -> i32 {
         let quotas = &self.door().broker.quotas;
         let (user, client_id) = self.quota_names();
-        self.muted(quotas.record_if_within(self.peer.timer.now(), key, user, client_id, bytes))
+        self.muted(quotas.record_if_within(self.client.timer.now(), key, user, client_id, bytes))
     }
 
     /// The most that the client's quota lets it be sent at once.
@@ -146,14 +147,14 @@ impl Call {
     }
 
     fn quota_names(&self) -> (&str, &str) {
-        let user = self.peer.identity.get().map_or(ANONYMOUS, |identity| &*identity.user);
+        let user = self.client.identity.get().map_or(ANONYMOUS, |identity| &*identity.user);
         (user, self.client_id.as_deref().unwrap_or_default())
     }
 
     fn muted(&self, duration: Duration) -> i32 {
         let ms = i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
         if ms > 0 {
-            self.peer.timer.mute(duration.min(MUTED_MAX));
+            self.client.timer.mute(duration.min(MUTED_MAX));
         }
         ms
     }
@@ -164,7 +165,7 @@ impl Call {
     /// # Errors
     /// CLUSTER_AUTHORIZATION_FAILED
     pub fn may_administer(&self) -> Result<(), ErrorCode> {
-        let Some(identity) = self.peer.identity.get() else { return Ok(()) };
+        let Some(identity) = self.client.identity.get() else { return Ok(()) };
         let user = self.door().broker.users.user(&identity.user);
         let is_administrator = user.is_some_and(|user| user.tags.iter().any(|tag| tag == "administrator"));
         if is_administrator { Ok(()) } else { Err(ErrorCode::ClusterAuthorizationFailed) }
@@ -173,7 +174,7 @@ impl Call {
     /// Why there are no delegation tokens: whoever has not logged in may not ask for one, and there is no master key.
     #[must_use]
     pub fn no_delegation_token(&self) -> ErrorCode {
-        match self.peer.identity.get() {
+        match self.client.identity.get() {
             Some(_) => ErrorCode::DelegationTokenAuthDisabled,
             None => ErrorCode::DelegationTokenRequestNotAllowed,
         }
@@ -182,7 +183,7 @@ impl Call {
     /// Java's way to write an address without a name.
     #[must_use]
     pub fn client_host(&self) -> String {
-        format!("/{}", self.peer.remote.ip().to_canonical())
+        format!("/{}", self.client.peer.ip().to_canonical())
     }
 
     /// Domain time.

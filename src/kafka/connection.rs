@@ -19,7 +19,7 @@ use super::{
     Door,
     advertised::Node,
     api::{self, ApiKey},
-    call::{Call, Peer, Timer},
+    call::{Call, Client, Timer},
     dispatch::{self, Outcome, Work},
     login::{Login, TOKEN_BYTES_MAX},
     wire::header::{API_VERSIONS_KEY, RequestHeader},
@@ -50,7 +50,7 @@ const RESERVED_BYTES_MAX: usize = 1024 * 1024;
 
 /// A Kafka client's connection.
 pub struct Connection {
-    peer: Arc<Peer>,
+    client: Arc<Client>,
     state: State,
     at_work: VecDeque<InFlight>,
     at_work_bytes: usize,
@@ -89,17 +89,17 @@ enum Front {
 impl Connection {
     #[must_use]
     pub fn new(door: Arc<Door>, ends: Ends, now: Instant) -> Self {
-        let Ends { peer: remote, local, tls } = ends;
+        let Ends { peer, local, tls } = ends;
         let advertised =
             if tls.is_some() { &door.settings.tls_advertised } else { &door.settings.advertised };
         let node = Node::seen_at(local, advertised.as_ref());
         let share_sessions = ShareSessions::new(door.broker.groups.clone());
         Self {
-            peer: Arc::new(Peer {
+            client: Arc::new(Client {
                 login: Mutex::new(Login::new(door.settings.sasl, door.settings.login_lifetime)),
                 identity: OnceLock::new(),
                 door,
-                remote,
+                peer,
                 tls: tls.is_some(),
                 node,
                 timer: Timer::new(now),
@@ -121,12 +121,12 @@ impl Connection {
         if self.state != State::Open || self.output.is_full() {
             return false;
         }
-        if self.peer.timer.is_muted() {
+        if self.client.timer.is_muted() {
             self.held_back = true;
             return false;
         }
         // The handshake before it has been answered, or it would not be wanted.
-        if self.peer.login.lock().wants_bare_token() {
+        if self.client.login.lock().wants_bare_token() {
             return self.take_bare_token(now, input, cx);
         }
         match self.front(input) {
@@ -171,9 +171,9 @@ impl Connection {
         }
         input.advance(LENGTH_BYTES);
         let token = input.split_to(bytes);
-        let peer = self.peer.clone();
+        let client = self.client.clone();
         let work: Work = Box::pin(async move {
-            match peer.log_in(now, &token).await {
+            match client.log_in(now, &token).await {
                 Some(Ok(step)) => {
                     let length = u32::try_from(step.token.len()).unwrap_or_default();
                     Ok(vec![length.to_be_bytes().to_vec().into(), step.token.into()])
@@ -193,7 +193,9 @@ impl Connection {
         };
         let length = i32::from_be_bytes(*length);
         let frame_bytes = match usize::try_from(length) {
-            Ok(bytes) if bytes >= REQUEST_BYTES_MIN && bytes <= self.peer.door.settings.request_bytes_max => {
+            Ok(bytes)
+                if bytes >= REQUEST_BYTES_MIN && bytes <= self.client.door.settings.request_bytes_max =>
+            {
                 bytes
             }
             Ok(_) | Err(_) => return Front::Refused(format!("a request of {length} bytes")),
@@ -222,7 +224,7 @@ impl Connection {
         if !is_produce {
             return false;
         }
-        let core = &self.peer.door.broker.core;
+        let core = &self.client.door.broker.core;
         if self.relief.is_none() && (core.store.congested() || core.memory.reason().is_some()) {
             let core = core.clone();
             self.relief = Some(Box::pin(async move {
@@ -245,11 +247,11 @@ impl Connection {
         let (header, body) = RequestHeader::decode(frame, api::flexible_from)
             .map_err(|e| format!("a request's header: {e}"))?;
         let RequestHeader { api_key, api_version, correlation_id, client_id } = header;
-        self.peer.door.broker.core.meters.kafka_requests.add(1);
+        self.client.door.broker.core.meters.kafka_requests.add(1);
         let (key, progress) = match dispatch::served(api_key, api_version) {
             Some(key) => {
-                self.peer.login.lock().admit(now, key)?;
-                let call = Call { peer: self.peer.clone(), version: api_version, client_id, bytes, now };
+                self.client.login.lock().admit(now, key)?;
+                let call = Call { client: self.client.clone(), version: api_version, client_id, bytes, now };
                 let work = dispatch::start(key, call, correlation_id, body);
                 let work = work.map_err(|e| format!("{key:?} request, version {api_version}: {e}"))?;
                 (key, Progress::AtWork(work))
@@ -288,7 +290,7 @@ impl Connection {
             match outcome {
                 Ok(frame) => {
                     frame.into_iter().for_each(|part| self.send(part));
-                    if self.peer.login.lock().has_failed() {
+                    if self.client.login.lock().has_failed() {
                         self.close("the login has failed");
                         self.forget();
                     }
@@ -310,14 +312,14 @@ impl Connection {
     }
 
     fn close(&mut self, reason: &str) {
-        tracing::info!(peer = %self.peer.remote, "kafka connection closed: {reason}");
+        tracing::info!(peer = %self.client.peer, "kafka connection closed: {reason}");
         self.state = State::Closing;
     }
 
     fn forget(&mut self) {
         self.at_work.clear();
         self.at_work_bytes = 0;
-        self.peer.timer.forget();
+        self.client.timer.forget();
     }
 }
 
@@ -348,7 +350,7 @@ impl pump::Connection for Connection {
         // Most of what a request waits for is a turn of the log.
         let waker = self.together.of(cx.waker());
         let cx = &mut Context::from_waker(&waker);
-        self.peer.timer.set_now(now);
+        self.client.timer.set_now(now);
         self.held_back = false;
         loop {
             self.settle(cx);
@@ -363,12 +365,12 @@ impl pump::Connection for Connection {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.peer.timer.wanted()
+        self.client.timer.wanted()
     }
 
     fn on_deadline(&mut self, now: Instant) {
         // `poll` follows, and finds the time set.
-        self.peer.timer.set_now(now);
+        self.client.timer.set_now(now);
     }
 
     fn reading(&self) -> bool {

@@ -296,38 +296,32 @@ fn nonce() -> String {
     rand::rng().sample_iter(rand::distr::Alphanumeric).take(NONCE_CHARS).map(char::from).collect()
 }
 
-/// The broker's users, for a client on this machine (`loopback`) or on another.
+/// The broker's users, for a client on this machine or on another.
 pub struct BrokersAccounts<'a> {
     pub broker: &'a Broker,
-    pub loopback: bool,
+    pub is_here: bool,
 }
 
 impl BrokersAccounts<'_> {
     /// A user in a vhost that it may enter.
     fn inside(&self, user: &User, vhost: &str) -> Option<Identity> {
-        (self.broker.vhost(vhost).is_ok() && user.enters(vhost))
-            .then(|| Identity { user: user.name.clone(), vhost: VhostName::from(vhost) })
+        let login = self.broker.enter(vhost, &user.name)?;
+        Some(Identity { user: login.user.name.clone(), vhost: VhostName::from(vhost) })
     }
 }
 
 impl Accounts for BrokersAccounts<'_> {
     fn with_password(&self, name: &str, password: &str) -> Option<Identity> {
-        let (vhost, user) = vhost_and_user(name);
-        let user = self.broker.users.login(user, password, self.loopback).ok()?;
+        let (vhost, user) = self.broker.login_name(name);
+        let user = self.broker.users.login(user, password, self.is_here).ok()?;
         self.inside(&user, vhost)
     }
 
     fn with_scram(&self, name: &str, mechanism: ScramMechanism) -> Option<(Identity, ScramCredential)> {
-        let (vhost, user) = vhost_and_user(name);
-        let (user, credential) = self.broker.users.scram(user, mechanism, self.loopback).ok()?;
+        let (vhost, user) = self.broker.login_name(name);
+        let (user, credential) = self.broker.users.scram(user, mechanism, self.is_here).ok()?;
         self.inside(&user, vhost).map(|identity| (identity, credential))
     }
-}
-
-/// The name that a client gives: `vhost:user`, or `user` in vhost `/`.
-#[must_use]
-pub fn vhost_and_user(name: &str) -> (&str, &str) {
-    name.rsplit_once(':').unwrap_or(("/", name))
 }
 
 #[cfg(test)]

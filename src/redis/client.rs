@@ -12,18 +12,15 @@ use super::{
     wire::reply::Resp,
 };
 use crate::broker::{
-    auth::{Permissions, User},
     channels::By,
     keyspace::{
-        place,
         state::Watch,
         waiters::{Db, WaiterId},
     },
     list::End,
+    login::Login,
     outlet::Outlet,
     publish::Publisher,
-    refusal::Access,
-    vhost::Vhost,
 };
 
 /// One client.
@@ -60,17 +57,6 @@ pub enum Silence {
     /// The reply to the next command is not.
     Next,
     On,
-}
-
-/// Who a client is.
-#[derive(Debug, Clone)]
-pub struct Login {
-    pub user: Arc<User>,
-    pub vhost: Arc<Vhost>,
-    /// What [`Users::version`](crate::broker::auth::Users::version) was.
-    pub users_version: u64,
-    /// Everything is allowed, so nothing needs to be asked.
-    pub unrestricted: bool,
 }
 
 /// Commands between `MULTI` and `EXEC`.
@@ -167,20 +153,5 @@ impl Client {
     #[must_use]
     pub fn subscriptions(&self) -> usize {
         self.channels.len() + self.patterns.len()
-    }
-}
-
-impl Login {
-    #[must_use]
-    pub fn new(user: Arc<User>, vhost: Arc<Vhost>, users_version: u64) -> Self {
-        let full = Permissions::full();
-        let unrestricted = user.permissions.get(&vhost.name).is_some_and(|permissions| *permissions == full);
-        Self { user, vhost, users_version, unrestricted }
-    }
-
-    /// Whether it may do that with a key. Keys are named as AMQP names them.
-    #[must_use]
-    pub fn may(&self, access: Access, db: Db, key: &[u8]) -> bool {
-        self.unrestricted || self.user.may(access, &self.vhost.name, &place::name_of(db, key))
     }
 }

@@ -22,9 +22,9 @@ use bytes::{Buf, BytesMut};
 use super::{
     Door,
     call::{self, Call},
-    client::{Client, Login, Shape},
+    client::{Client, Shape},
     clients::ClientInfo,
-    handle::{blocking, connection, pubsub},
+    handle::{blocking, pubsub},
     wire::{
         reply::{Reply, Resp},
         request::{Decoder, Front, Limits},
@@ -35,6 +35,7 @@ use crate::{
         auth::User,
         channels::{Heard, WAITING_BYTES_MAX},
         keyspace::waiters::{Served, ServedWith},
+        login::Login,
         outlet::{Event, Outlet},
         registry::{ConnectionInfo, Limits as ConnectionLimits},
         vhost::Vhost,
@@ -266,8 +267,8 @@ impl Connection {
         let users_version = self.door.broker.users.version();
         match &self.client.login {
             Some(login) if login.users_version == users_version => {}
-            Some(login) => self.client.login = connection::renewed(&self.door, login),
-            None => self.client.login = connection::default_login(&self.door, &self.client),
+            Some(login) => self.client.login = self.door.broker.renewed(login),
+            None => self.client.login = self.door.default_login(self.client.peer()),
         }
         self.register();
         match &self.client.login {

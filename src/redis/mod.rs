@@ -11,6 +11,7 @@ pub mod command;
 pub mod connection;
 pub mod fault;
 pub mod handle;
+pub mod login;
 #[cfg(test)]
 mod tests;
 pub mod wire;

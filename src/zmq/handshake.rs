@@ -17,7 +17,6 @@ use super::{
     Door,
     curve::{self, Initiated, Traffic, Welcomed},
     fault::Fault,
-    login::Login,
     socket::Socket,
     wire::{
         Malformed,
@@ -28,6 +27,7 @@ use super::{
         metadata, plain,
     },
 };
+use crate::broker::login::Login;
 
 /// How a peer says who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,66 +1,23 @@
-//! Who a peer is: a user of the broker, in a vhost.
+//! Who a peer is, by the mechanism that it comes with: NULL, PLAIN or CURVE.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use super::{Door, fault::Fault, wire::curve::Key};
 use crate::broker::{
-    auth::User,
+    login::{Login, is_here},
     refusal::{Access, Subject},
-    vhost::Vhost,
 };
 
-/// Who a peer is.
-#[derive(Debug, Clone)]
-pub struct Login {
-    pub user: Arc<User>,
-    pub vhost: Arc<Vhost>,
-    /// What [`Users::version`](crate::broker::auth::Users::version) was.
-    pub users_version: u64,
-}
-
-impl Login {
-    /// Whether it may do that.
-    ///
-    /// # Errors
-    /// [`Fault::Access`].
-    pub fn allow(&self, access: Access, on: &Subject) -> Result<(), Fault> {
-        if self.user.may(access, &self.vhost.name, &on.name) {
-            return Ok(());
-        }
-        Err(Fault::Access { access, on: on.clone(), user: self.user.name.to_string() })
-    }
-
-    /// Whether it may use that topic with the exchange.
-    ///
-    /// # Errors
-    /// [`Fault::TopicAccess`].
-    pub fn allow_topic(&self, access: Access, exchange: &str, topic: &[u8]) -> Result<(), Fault> {
-        if !self.user.topic_permissions.contains_key(&self.vhost.name) {
-            return Ok(());
-        }
-        let topic = String::from_utf8_lossy(topic);
-        if self.user.may_topic(access, &self.vhost.name, exchange, &topic) {
-            return Ok(());
-        }
-        let (topic, exchange, user) = (topic.into_owned(), exchange.to_owned(), self.user.name.to_string());
-        Err(Fault::TopicAccess { access, topic, exchange, user })
-    }
-}
-
-fn is_here(peer: SocketAddr) -> bool {
-    peer.ip().to_canonical().is_loopback()
-}
-
 impl Door {
-    /// Who a peer is that has not said so: the default user, if it is on this machine and may be.
+    /// NULL: the default user, if the peer is on this machine and may be.
     ///
     /// # Errors
     /// [`Fault::Denied`].
     pub fn default_login(&self, peer: SocketAddr) -> Result<Login, Fault> {
-        if self.settings.login_required || !is_here(peer) {
+        if self.settings.login_required || !is_here(peer.ip()) {
             return Err(Fault::Denied);
         }
-        self.enter("/", &self.settings.default_user)
+        self.broker.enter("/", &self.settings.default_user).ok_or(Fault::Denied)
     }
 
     /// PLAIN.
@@ -70,20 +27,8 @@ impl Door {
     pub fn log_in(&self, name: &[u8], password: &[u8], peer: SocketAddr) -> Result<Login, Fault> {
         let text = |bytes| std::str::from_utf8(bytes).map_err(|_| Fault::Denied);
         let (name, password) = (text(name)?, text(password)?);
-        let (vhost, name) = self.broker.login_name(name);
-        let logged_in = match self.broker.users.login(name, password, is_here(peer)) {
-            Ok(user) => self.enter(vhost, &user.name),
-            Err(_) => Err(Fault::Denied),
-        };
-        let meters = &self.broker.core.meters;
-        match &logged_in {
-            Ok(_) => meters.auth_succeeded.increment(),
-            Err(_) => {
-                meters.auth_failed.increment();
-                tracing::warn!(%peer, user = name, "login refused");
-            }
-        }
-        logged_in
+        let (vhost, user) = self.broker.login_name(name);
+        self.broker.log_in(vhost, user, password, peer).ok_or(Fault::Denied)
     }
 
     /// CURVE: the client has shown that this is its key.
@@ -94,21 +39,35 @@ impl Door {
         let clients = self.settings.curve.as_ref().and_then(|curve| curve.clients.as_ref());
         let Some(clients) = clients else { return self.default_login(peer) };
         let (vhost, user) = self.broker.login_name(clients.get(client).ok_or(Fault::Denied)?);
-        self.enter(vhost, user)
+        self.broker.enter(vhost, user).ok_or(Fault::Denied)
     }
+}
 
-    /// The same login as it counts now, after users have changed.
+impl Login {
+    /// Whether it may do that.
     ///
     /// # Errors
-    /// [`Fault::Denied`]: it is no more.
-    pub fn renewed(&self, login: &Login) -> Result<Login, Fault> {
-        self.enter(&login.vhost.name, &login.user.name)
+    /// [`Fault::Access`].
+    pub(super) fn allow(&self, access: Access, on: &Subject) -> Result<(), Fault> {
+        if self.user.may(access, &self.vhost.name, &on.name) {
+            return Ok(());
+        }
+        Err(Fault::Access { access, on: on.clone(), user: self.user.name.to_string() })
     }
 
-    fn enter(&self, vhost: &str, user: &str) -> Result<Login, Fault> {
-        let users_version = self.broker.users.version();
-        let vhost = self.broker.vhost(vhost).map_err(|_| Fault::Denied)?;
-        let user = self.broker.users.user(user).filter(|user| user.enters(&vhost.name));
-        Ok(Login { user: user.ok_or(Fault::Denied)?, vhost, users_version })
+    /// Whether it may use that topic with the exchange.
+    ///
+    /// # Errors
+    /// [`Fault::TopicAccess`].
+    pub(super) fn allow_topic(&self, access: Access, exchange: &str, topic: &[u8]) -> Result<(), Fault> {
+        if !self.user.topic_permissions.contains_key(&self.vhost.name) {
+            return Ok(());
+        }
+        let topic = String::from_utf8_lossy(topic);
+        if self.user.may_topic(access, &self.vhost.name, exchange, &topic) {
+            return Ok(());
+        }
+        let (topic, exchange, user) = (topic.into_owned(), exchange.to_owned(), self.user.name.to_string());
+        Err(Fault::TopicAccess { access, topic, exchange, user })
     }
 }

@@ -22,7 +22,6 @@ use super::{
     handshake::Introduced,
     heartbeat::{Due, Heartbeat},
     line::Line,
-    login::Login,
     socket::Socket,
     wire::{
         Malformed,
@@ -33,6 +32,7 @@ use super::{
 };
 use crate::{
     broker::{
+        login::Login,
         outlet::{Event, Outlet},
         queue::ConnectionId,
         registry::{ConnectionInfo, Limits},
@@ -212,7 +212,7 @@ impl Session {
         if self.door.broker.users.version() == self.login.users_version {
             return Ok(());
         }
-        self.login = self.door.renewed(&self.login)?;
+        self.login = self.door.broker.renewed(&self.login).ok_or(Fault::Denied)?;
         let (handle, cx) = self.split(output, now);
         handle.allow(&cx)
     }

@@ -4,7 +4,6 @@
 //! else without a word after a while, to slow down guessing. (AMQP 0-9-1 §2.2.4; rabbit_reader.)
 
 use std::{
-    net::IpAddr,
     sync::Arc,
     task::Waker,
     time::{Duration, Instant},
@@ -23,6 +22,7 @@ use crate::{
         },
     },
     broker::{
+        login::is_here,
         outlet::{Event, Outlet},
         queue::ConnectionId,
         registry::{ConnectionInfo, LimitReached, Limits},
@@ -133,7 +133,7 @@ impl Connection {
             self.phase = Phase::Silent { until: now + SILENT_CLOSE_DELAY };
             return;
         };
-        match self.broker.users.login(&credentials.user, &credentials.password, is_loopback(self.peer.ip())) {
+        match self.broker.users.login(&credentials.user, &credentials.password, is_here(self.peer.ip())) {
             Ok(user) => {
                 meters.auth_succeeded.increment();
                 self.tell_login("user.authentication.success", &credentials.user, method.mechanism);
@@ -297,9 +297,4 @@ fn limit_fault(reached: LimitReached, vhost: &str, user: String) -> Fault {
 pub(super) fn is_told_to_strangers(reply: &Reply) -> bool {
     // Logins and vhosts; and a server that goes down.
     matches!(reply.code, 320 | 403 | 530)
-}
-
-/// Loopback also as IPv6 writes IPv4 (`::ffff:127.0.0.1`).
-fn is_loopback(ip: IpAddr) -> bool {
-    ip.to_canonical().is_loopback()
 }

@@ -248,7 +248,7 @@ impl pump::Connection for Connection {
 
     fn on_end(&mut self, _: Instant) {
         self.abandon();
-        self.broker.core.meters.connections_closed.add(1);
+        self.broker.core.meters.connections_closed.increment();
     }
 }
 

@@ -18,7 +18,6 @@ use crate::{
     kafka::{
         call::Call,
         fault::{ErrorCode, Fault},
-        login::vhost_and_user,
         wire::alter_user_scram_credentials::{
             AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse,
             AlterUserScramCredentialsResult, ScramCredentialDeletion, ScramCredentialUpsertion,
@@ -94,8 +93,10 @@ fn alterations(
 }
 
 fn deletion(call: &Call, name: &str, mechanism: i8) -> Result<Alteration, Fault> {
-    let mechanism = mechanism_of(name, mechanism)?;
-    let user = call.door().broker.users.user(vhost_and_user(name).1);
+    let broker = &call.door().broker;
+    let (_, user) = broker.login_name(name);
+    let mechanism = mechanism_of(user, mechanism)?;
+    let user = broker.users.user(user);
     if user.is_some_and(|user| user.scram.contains_key(&mechanism)) {
         return Ok(Alteration::Delete(mechanism));
     }
@@ -112,22 +113,23 @@ fn upsertion(
     salted_password: &[u8],
 ) -> Result<Alteration, Fault> {
     let unacceptable = |text: String| Err(Fault::new(ErrorCode::UnacceptableCredential, text));
-    let mechanism = mechanism_of(name, mechanism)?;
+    let broker = &call.door().broker;
+    let (vhost, user) = broker.login_name(name);
+    let mechanism = mechanism_of(user, mechanism)?;
     let iterations = match u32::try_from(iterations) {
         Ok(n @ ITERATIONS_MIN..=ITERATIONS_MAX) => n,
         Ok(n) if n > ITERATIONS_MAX => return unacceptable("Too many iterations".to_owned()),
         Ok(_) | Err(_) => return unacceptable("Too few iterations".to_owned()),
     };
-    let (vhost, _) = vhost_and_user(name);
-    if call.door().broker.vhost(vhost).is_err() {
+    if broker.vhost(vhost).is_err() {
         return unacceptable(format!("There is no vhost '{vhost}'"));
     }
     let credential = ScramCredential::salted(mechanism, salt, iterations, salted_password);
     Ok(Alteration::Set(mechanism, credential))
 }
 
-fn mechanism_of(name: &str, number: i8) -> Result<ScramMechanism, Fault> {
-    if vhost_and_user(name).1.is_empty() {
+fn mechanism_of(user: &str, number: i8) -> Result<ScramMechanism, Fault> {
+    if user.is_empty() {
         return Err(Fault::new(ErrorCode::UnacceptableCredential, "Username must not be empty"));
     }
     let known = MECHANISMS.iter().find(|(n, _)| *n == number).map(|(_, mechanism)| *mechanism);
@@ -136,7 +138,7 @@ fn mechanism_of(name: &str, number: i8) -> Result<ScramMechanism, Fault> {
 
 fn apply(call: &Call, name: &str, alteration: Alteration, pending: &mut Pending) {
     let broker = &call.door().broker;
-    let (vhost, name) = vhost_and_user(name);
+    let (vhost, name) = broker.login_name(name);
     let mut alteration = Some(alteration);
     let mut alter = |user: &mut User| {
         match alteration.take() {

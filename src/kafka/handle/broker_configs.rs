@@ -50,8 +50,8 @@ pub(super) fn all(call: &Call, wanted: Wanted) -> Vec<DescribeConfigsResourceRes
 fn own(call: &Call) -> Vec<Row> {
     use ConfigType::{Boolean, Int, List, Long, String as Str};
     let (settings, groups) = (&call.door().settings, call.groups().settings());
-    let (node, producers) = (&call.peer.node, &call.door().broker.transactions.settings);
-    let protocol = match (settings.sasl, call.peer.tls) {
+    let (node, producers) = (&call.client.node, &call.door().broker.transactions.settings);
+    let protocol = match (settings.sasl, call.client.tls) {
         (false, false) => "PLAINTEXT",
         (false, true) => "SSL",
         (true, false) => "SASL_PLAINTEXT",

@@ -29,7 +29,7 @@ pub async fn handle(call: Call, request: DescribeClusterRequest) -> DescribeClus
             ..DescribeClusterResponse::default()
         };
     }
-    let node = &call.peer.node;
+    let node = &call.client.node;
     DescribeClusterResponse {
         cluster_id: call.door().settings.cluster_id.clone(),
         controller_id: NODE_ID,

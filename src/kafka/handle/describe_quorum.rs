@@ -64,7 +64,7 @@ fn described(call: &Call) -> PartitionDataResult {
 }
 
 fn node(call: &Call) -> Node {
-    let node = &call.peer.node;
+    let node = &call.client.node;
     let listener = Listener {
         name: "CONTROLLER".to_owned(),
         host: node.host.clone(),

@@ -6,7 +6,6 @@ use crate::{
     kafka::{
         call::Call,
         fault::ErrorCode,
-        login::vhost_and_user,
         wire::describe_user_scram_credentials::{
             CredentialInfo, DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse,
             DescribeUserScramCredentialsResult, UserName,
@@ -39,7 +38,8 @@ pub async fn handle(
                 if results.iter().any(|r: &DescribeUserScramCredentialsResult| r.user == *name) {
                     continue;
                 }
-                let found = users.user(vhost_and_user(name).1).filter(|user| !user.scram.is_empty());
+                let found =
+                    users.user(call.door().broker.login_name(name).1).filter(|user| !user.scram.is_empty());
                 let text = "Cannot describe SCRAM credentials for the same user twice in a single request: ";
                 let absent = "Attempt to describe a user credential that does not exist: ";
                 results.push(match found {

@@ -62,7 +62,7 @@ pub async fn handle(call: Call, request: FetchRequest) -> FetchResponse {
         let waiter = Waiter::new(bytes_min - plan.bytes);
         asked.wait(&plan, &waiter);
         // Whether it was the records or the time: the answer is what there is now.
-        call.peer.timer.before(call.now + max_wait, waiter.fired()).await;
+        call.client.timer.before(call.now + max_wait, waiter.fired()).await;
         plan = asked.plan(&call);
     }
     let throttle_time_ms = call.throttle_unless_within(QuotaKey::ConsumerByteRate, plan.bytes);
@@ -141,7 +141,8 @@ impl Asked {
         let count = self.partitions.len();
         let mut plan = Plan { reads: Vec::with_capacity(count), bytes: 0, is_urgent: count == 0 };
         let mut planned: Vec<Option<Planned>> = std::iter::repeat_with(|| None).take(count).collect();
-        let first = call.peer.fetches.fetch_add(1, Ordering::Relaxed).checked_rem(count).unwrap_or_default();
+        let first =
+            call.client.fetches.fetch_add(1, Ordering::Relaxed).checked_rem(count).unwrap_or_default();
         let in_turn = self.partitions.iter().zip(&mut planned).collect::<Vec<_>>();
         let (later, sooner) = {
             let mut in_turn = in_turn;

@@ -62,6 +62,6 @@ fn coordinator(call: &Call, is_known: bool, key: String) -> Coordinator {
         let error_code = ErrorCode::InvalidRequest.code();
         return Coordinator { key, node_id: -1, port: -1, error_code, ..Coordinator::default() };
     }
-    let node = &call.peer.node;
+    let node = &call.client.node;
     Coordinator { key, node_id: NODE_ID, host: node.host.clone(), port: node.port, ..Coordinator::default() }
 }

@@ -48,7 +48,7 @@ pub async fn handle(call: Call, request: MetadataRequest) -> MetadataResponse {
         Ok(()) => topics,
         Err(error) => topics.into_iter().map(|t| refuse(error, t.name, t.topic_id)).collect(),
     };
-    let node = &call.peer.node;
+    let node = &call.client.node;
     MetadataResponse {
         brokers: vec![MetadataResponseBroker {
             node_id: NODE_ID,

@@ -12,7 +12,7 @@ pub async fn handle(call: Call, request: SaslAuthenticateRequest) -> SaslAuthent
         error_message: Some(text),
         ..SaslAuthenticateResponse::default()
     };
-    match call.peer.log_in(call.now, &request.auth_bytes).await {
+    match call.client.log_in(call.now, &request.auth_bytes).await {
         None => refused(
             ErrorCode::IllegalSaslState,
             "SaslAuthenticate request received after successful authentication".to_owned(),

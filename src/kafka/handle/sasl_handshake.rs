@@ -9,7 +9,7 @@ use crate::kafka::{
 };
 
 pub async fn handle(call: Call, request: SaslHandshakeRequest) -> SaslHandshakeResponse {
-    let known = call.peer.login.lock().on_handshake(call.version, &request.mechanism);
+    let known = call.client.login.lock().on_handshake(call.version, &request.mechanism);
     let (error, mechanisms) = match known {
         None => (ErrorCode::IllegalSaslState, &[][..]),
         Some(false) => (ErrorCode::UnsupportedSaslMechanism, MECHANISMS),

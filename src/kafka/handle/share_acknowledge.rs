@@ -48,7 +48,7 @@ async fn acknowledge(
     let outcomes = borrower.acknowledge(call, asked, request.is_renew_ack).await;
     if request.share_session_epoch == FINAL {
         shares.close_session(group, member);
-        call.peer.share_sessions.ended(group, member);
+        call.client.share_sessions.ended(group, member);
     }
     let mut topics = BTreeMap::<Uuid, Vec<PartitionData>>::new();
     for (at, outcome) in outcomes {

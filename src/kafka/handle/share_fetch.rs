@@ -87,7 +87,7 @@ async fn fetch(call: &Call, request: ShareFetchRequest) -> Result<ShareFetchResp
         FIRST if !acknowledged.is_empty() => return Err(ErrorCode::InvalidRequest.into()),
         FIRST => {
             let reads = shares.open_session(group, member, named).map_err(session_fault)?;
-            call.peer.share_sessions.began(group, member);
+            call.client.share_sessions.began(group, member);
             reads
         }
         epoch => {
@@ -102,7 +102,7 @@ async fn fetch(call: &Call, request: ShareFetchRequest) -> Result<ShareFetchResp
     }
     if request.share_session_epoch == FINAL {
         shares.close_session(group, member);
-        call.peer.share_sessions.ended(group, member);
+        call.client.share_sessions.ended(group, member);
     }
     for (at, outcome) in outcomes {
         let data = answers.of(at);
@@ -269,7 +269,7 @@ async fn lend(
             planned.iter().for_each(|p| p.source.partition.wait(Offset(p.from), isolation, &waiter));
         }
         sources.iter().for_each(|source| source.shared.wait(&waiter));
-        call.peer.timer.before(at_least_later(now, wake_at), waiter.fired()).await;
+        call.client.timer.before(at_least_later(now, wake_at), waiter.fired()).await;
     }
 }
 

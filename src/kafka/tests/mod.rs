@@ -78,9 +78,9 @@ impl World {
     }
 
     fn client(&self) -> Client<'_> {
-        let (remote, local) = ("127.0.0.1:50000".parse().unwrap(), "127.0.0.1:9092".parse().unwrap());
+        let (peer, local) = ("127.0.0.1:50000".parse().unwrap(), "127.0.0.1:9092".parse().unwrap());
         let connection =
-            Connection::new(self.door.clone(), Ends { local, peer: remote, tls: None }, self.clock.now());
+            Connection::new(self.door.clone(), Ends { local, peer, tls: None }, self.clock.now());
         Client { world: self, connection, input: BytesMut::new(), sent: 0 }
     }
 }

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use super::{generic::db_of, transaction};
-use crate::{
-    broker::auth::User,
-    redis::{
-        Door, VERSION,
-        call::Call,
-        client::{Client, Login, Silence},
-        fault::Fault,
-        wire::{number::integer, reply::Resp},
-    },
+use crate::redis::{
+    VERSION,
+    call::Call,
+    client::Silence,
+    fault::Fault,
+    login::DEFAULT,
+    wire::{number::integer, reply::Resp},
 };
 
 pub fn ping(call: &mut Call<'_, '_>) -> Result<(), Fault> {
@@ -57,73 +55,28 @@ pub fn reset(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     call.client.db = 0;
     call.client.resp = Resp::V2;
     call.client.silence = Silence::Off;
-    call.client.login = default_login(call.door, call.client);
+    call.client.login = call.door.default_login(call.client.peer());
     call.client.introduce(|shown| shown.name.clear());
     call.reply.resp = Resp::V2;
     call.reply.simple("RESET");
     Ok(())
 }
 
-/// Who a client is that has not said so: the default user, if it is on this machine and may be.
-#[must_use]
-pub fn default_login(door: &Arc<Door>, client: &Client) -> Option<Login> {
-    if door.settings.login_required || !client.peer().ip().to_canonical().is_loopback() {
-        return None;
-    }
-    let version = door.broker.users.version();
-    enter(door, door.broker.users.user(&door.settings.default_user)?, "/", version)
-}
-
-/// A login again, after users have changed; `None`: it is no more.
-#[must_use]
-pub fn renewed(door: &Arc<Door>, login: &Login) -> Option<Login> {
-    let version = door.broker.users.version();
-    enter(door, door.broker.users.user(&login.user.name)?, &login.vhost.name, version)
-}
-
-fn enter(door: &Arc<Door>, user: Arc<User>, vhost: &str, users_version: u64) -> Option<Login> {
-    let vhost = door.broker.vhost(vhost).ok()?;
-    user.enters(&vhost.name).then(|| Login::new(user, vhost, users_version))
-}
-
 fn log_in(call: &mut Call<'_, '_>, name: &[u8], password: &[u8]) -> Result<(), Fault> {
-    let door = call.door;
-    let users = &door.broker.users;
-    let version = users.version();
-    let (name, password) = (text(name)?, text(password)?);
-    let (vhost, name) = door.broker.login_name(name);
-    let name = if name == "default" { door.settings.default_user.as_str() } else { name };
-    let loopback = call.client.peer().ip().to_canonical().is_loopback();
-    let user = users.login(name, password, loopback);
-    let login = user.ok().and_then(|user| enter(door, user, vhost, version));
-    let meters = &door.broker.core.meters;
-    match login {
-        Some(login) => {
-            meters.auth_succeeded.increment();
-            if call.client.login.as_ref().is_some_and(|old| !Arc::ptr_eq(&old.vhost, &login.vhost)) {
-                // Channels are a vhost's own.
-                super::pubsub::forget(call.client);
-                call.client.publisher = None;
-            }
-            call.client.login = Some(login);
-            Ok(())
-        }
-        None => {
-            meters.auth_failed.increment();
-            tracing::warn!(peer = %call.client.peer(), user = name, "login refused");
-            Err(Fault::WrongPass)
-        }
+    let login = call.door.log_in(name, password, call.client.peer())?;
+    if call.client.login.as_ref().is_some_and(|old| !Arc::ptr_eq(&old.vhost, &login.vhost)) {
+        // Channels are a vhost's own.
+        super::pubsub::forget(call.client);
+        call.client.publisher = None;
     }
-}
-
-fn text(bytes: &[u8]) -> Result<&str, Fault> {
-    std::str::from_utf8(bytes).map_err(|_| Fault::WrongPass)
+    call.client.login = Some(login);
+    Ok(())
 }
 
 /// `AUTH [username] password`
 pub fn auth(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     match *call.arguments {
-        [password] => log_in(call, b"default", password)?,
+        [password] => log_in(call, DEFAULT, password)?,
         [user, password] => log_in(call, user, password)?,
         _ => return Err(Fault::Syntax),
     }

@@ -7,6 +7,7 @@ use super::subcommand::{self, Subcommand};
 use crate::{
     broker::{
         channels::{By, EXCHANGE, Heard},
+        login::Login,
         message::{Publish, Traits},
         publish::{Body, Publisher},
         refusal::Access,
@@ -15,7 +16,7 @@ use crate::{
     data::glob,
     redis::{
         call::Call,
-        client::{Client, Login},
+        client::Client,
         fault::{Fault, Permission},
         wire::reply::Reply,
     },

@@ -10,12 +10,12 @@ pub mod work;
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use super::{
-    Door, Mapping, fault::Fault, line::Line, login::Login, publishing::Publishing, socket::Socket,
-    wire::Malformed,
+    Door, Mapping, fault::Fault, line::Line, publishing::Publishing, socket::Socket, wire::Malformed,
 };
 use crate::{
     broker::{
         events,
+        login::Login,
         outlet::{Event, Outlet},
         queue::{ConnectionId, Queue, QueueOptions, consumers::ConsumerSpec},
         refusal::{Access, Refusal, Subject},
