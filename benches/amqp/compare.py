@@ -10,16 +10,18 @@ CPU time per message, and the latencies that PerfTest tells. What the rows are: 
 
 import argparse
 import json
-import os
 import re
+import socket
 import statistics
 import struct
 import subprocess
 import sys
 import time
-import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from servers import Server  # noqa: E402
 
 DURABLE = "-f persistent -ad false"
 ACKS = "-q 500 -A 100"
@@ -159,35 +161,6 @@ ROWS = {
 }
 
 
-@dataclass
-class Server:
-    name: str
-    host: str
-    port: int
-    pid: int
-    found: dict = field(default_factory=dict)
-
-    def cpu_seconds(self):
-        """CPU time of the process and all that descend from it."""
-        parents, times = {}, {}
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            try:
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            parents[int(entry.name)] = int(fields[1])
-            times[int(entry.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        total = 0
-        for pid, seconds in times.items():
-            at = pid
-            while at not in (0, self.pid):
-                at = parents.get(at, 0)
-            total += seconds if at == self.pid else 0
-        return total
-
-
 def measure(server, name, row, secs, perftest):
     """One run: (messages/s, CPU us per message, latencies or None)."""
     if row.setup:
@@ -197,9 +170,9 @@ def measure(server, name, row, secs, perftest):
     uri = f"amqp://guest:guest@{server.host}:{server.port}/%2f"
     jars = str(Path(perftest, "lib", "*"))
     command = ["java", "-cp", jars, "com.rabbitmq.perf.PerfTest", "-h", uri, *row.flags.split(), "-z", str(secs)]
-    cpu = server.cpu_seconds()
+    cpu = server.cpu_us()
     ran = subprocess.run(command, capture_output=True, text=True, timeout=secs + 60)
-    cpu = server.cpu_seconds() - cpu
+    cpu = server.cpu_us() - cpu
     output = ran.stdout + ran.stderr
     if "queue" in row.flags or " -u b" in row.flags:
         clean(server, row.flags)
@@ -209,7 +182,7 @@ def measure(server, name, row, secs, perftest):
         raise RuntimeError(f"{name} on {server.name}: {output[-600:]}")
     messages = float(average[-1]) * secs
     latency = re.findall(r"consumer latency: ([\d/]+) .s", output)
-    return statistics.median(seconds[row.skip :]), cpu * 1e6 / max(messages, 1), latency[row.skip :]
+    return statistics.median(seconds[row.skip :]), cpu / max(messages, 1), latency[row.skip :]
 
 
 def clean(server, flags):
@@ -250,12 +223,8 @@ def main():
     parser.add_argument("--out", type=Path, help="append a line of JSON for each row to this file, for ../results.py")
     parser.add_argument("arguments", nargs="+", metavar="NAME=HOST:PORT:PID | ROW")
     args = parser.parse_args()
-    servers = []
-    for argument in args.arguments:
-        found = re.fullmatch(r"(\w+)=([^:]+):(\d+):(\d+)", argument)
-        if found:
-            servers.append(Server(found[1], found[2], int(found[3]), int(found[4])))
-    names = [name for name in args.arguments if "=" not in name] or list(ROWS)
+    servers = [server for server in map(Server.given, args.arguments) if server]
+    names = [name for name in args.arguments if not Server.given(name)] or list(ROWS)
     unknown = [name for name in names if name not in ROWS]
     if unknown or not servers:
         parser.error(f"no server, or no row {unknown}; rows: {' '.join(ROWS)}")

@@ -10,56 +10,39 @@ in the row. What the rows are: ROWS below, and README.md.
 
 import argparse
 import functools
+import itertools
 import os
 import re
 import socket
 import statistics
 import struct
 import subprocess
+import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
-SERIAL = f"{os.getpid()}-{{}}"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from servers import Server  # noqa: E402
+
+# Of topics.
+serial = itertools.count(1)
 
 
-@dataclass
-class Server:
-    name: str
-    host: str
-    port: int
-    pid: int
-    topics: int = 0
+def new_topic(server, partitions=1):
+    """Created and usable."""
+    name = f"bench-{os.getpid()}-{next(serial)}"
+    client = Client(server)
+    client.create(name, partitions)
+    client.await_usable(name, partitions)
+    client.close()
+    return name
 
-    @property
-    def address(self):
-        return f"{self.host}:{self.port}"
 
-    def cpu_us(self):
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) * 1_000_000 // os.sysconf("SC_CLK_TCK")
-
-    def forget_peak(self):
-        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
-
-    def peak_mib(self):
-        return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text())[1]) / 1024
-
-    def new_topic(self, partitions=1):
-        """Created and usable."""
-        self.topics += 1
-        name = f"bench-{SERIAL.format(self.topics)}"
-        client = Client(self)
-        client.create(name, partitions)
-        client.await_usable(name, partitions)
-        client.close()
-        return name
-
-    def drop_topic(self, name):
-        client = Client(self)
-        client.ask(20, 1, array([string(name)]) + struct.pack(">i", 60_000))
-        client.close()
+def drop_topic(server, name):
+    client = Client(server)
+    client.ask(20, 1, array([string(name)]) + struct.pack(">i", 60_000))
+    client.close()
 
 
 # --- as much of the protocol as the rows need that have no tool ----------------------------
@@ -208,10 +191,10 @@ def fill(options, server, topic, records, size, *properties):
 
 def produce(options, server, size, partitions, *properties):
     """ProducerPerformance."""
-    topic, records = server.new_topic(partitions), options.records * 1024 // max(size, 256)
+    topic, records = new_topic(server, partitions), options.records * 1024 // max(size, 256)
     with Meter(server) as meter:
         output = fill(options, server, topic, records, size, *properties)
-    server.drop_topic(topic)
+    drop_topic(server, topic)
     rate = float(re.findall(r"([\d.]+) records/sec", output)[-1])
     return {"rec/s": rate, **meter.per_record(records)}
 
@@ -219,14 +202,14 @@ def produce(options, server, size, partitions, *properties):
 def consume(options, server, size, partitions, *properties, records=None):
     """ConsumerPerformance, from the first record to the last; the join of the group is not in it."""
     records = records or options.records * 1024 // max(size, 256)
-    topic = server.new_topic(partitions)
+    topic = new_topic(server, partitions)
     fill(options, server, topic, records, size, "acks=1", *properties)
     if records > options.records * 4:
         drop_page_cache()
     what = ["--bootstrap-server", server.address, "--topic", topic, "--group", topic]
     with Meter(server) as meter:
         output = tool(options, "ConsumerPerformance", *what, "--messages", records, "--timeout", 60_000)
-    server.drop_topic(topic)
+    drop_topic(server, topic)
     row = next(line for line in reversed(output.splitlines()) if re.match(r"\d{4}-", line)).split(",")
     if int(row[4]) < records:
         raise RuntimeError(f"{row[4]} of {records} records")
@@ -245,7 +228,7 @@ def drop_page_cache():
 
 def latency(options, server):
     """1,000 records of 1 KiB a second, acks=all; from when each was due until a waiting Fetch has it."""
-    topic, count, rate = server.new_topic(), 5_000, 1_000
+    topic, count, rate = new_topic(server), 5_000, 1_000
     sender, receiver = Client(server), Client(server)
     sender.produce(topic, batch(1024))
     receiver.fetch(topic, 0, 500)
@@ -282,15 +265,15 @@ def partitions_1000(options, server):
     """A topic of 1,000 partitions, until ListOffsets answers for each."""
     with Meter(server) as meter:
         started = time.perf_counter()
-        topic = server.new_topic(1000)
+        topic = new_topic(server, 1000)
         usable = (time.perf_counter() - started) * 1e3
-    server.drop_topic(topic)
+    drop_topic(server, topic)
     return {"usable ms": usable, **meter.per_record(1000)}
 
 
 def join(options, server):
     """A new group, from FindCoordinator to the first record."""
-    topic = server.new_topic()
+    topic = new_topic(server)
     group, first = string(topic), Client(server)
     first.produce(topic, batch(100))
     while struct.unpack_from(">h", first.ask(10, 0, group))[0]:
@@ -317,7 +300,7 @@ def join(options, server):
 
 def idle_500(options, server):
     """500 consumers that wait for records at one partition, 500 ms at a time, and get none: CPU for ten seconds of it."""
-    topic = server.new_topic()
+    topic = new_topic(server)
     clients = [Client(server) for _ in range(500)]
     stop = threading.Event()
 
@@ -392,13 +375,8 @@ def main():
     parser.add_argument("--head-gib", type=int, default=8)
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
-    servers = []
-    for given in options.servers_and_rows:
-        if "=" in given:
-            name, address = given.split("=", 1)
-            host, port, pid = address.rsplit(":", 2)
-            servers.append(Server(name, host, int(port), int(pid)))
-    rows = [given for given in options.servers_and_rows if "=" not in given] or ROWS
+    servers = [server for server in map(Server.given, options.servers_and_rows) if server]
+    rows = [row for row in options.servers_and_rows if not Server.given(row)] or ROWS
     for row in rows:
         found = {server.name: [] for server in servers}
         for _ in range(options.runs):

@@ -9,10 +9,14 @@ times, and prints medians: requests answered per second, and the server's CPU ti
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
+import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from servers import Server  # noqa: E402
 
 TESTS = "lpush,rpop,set,get,incr,hset,sadd,zadd"
 
@@ -20,32 +24,24 @@ TESTS = "lpush,rpop,set,get,incr,hset,sadd,zadd"
 FILLED = {"rpop": "lpush", "lpop": "rpush", "spop": "sadd", "zpopmin": "zadd"}
 
 
-def cpu_us(pid):
-    """Of all threads, and in the kernel too."""
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) * 1_000_000 // os.sysconf("SC_CLK_TCK")
-
-
-def cli(host, port, *words):
-    subprocess.run(["redis-cli", "-h", host, "-p", port, *words], check=True, stdout=subprocess.DEVNULL)
+def cli(server, *words):
+    subprocess.run(["redis-cli", "-h", server.host, "-p", str(server.port), *words], check=True, stdout=subprocess.DEVNULL)
 
 
 def run(server, test, pipelined, options):
-    host, port, pid = server
     requests = options.requests * min(pipelined, 10)
 
     def load(test, pipelined):
         size = ["-n", str(requests), "-c", str(options.clients), "-d", str(options.bytes), "-r", "10000"]
-        command = ["redis-benchmark", "-h", host, "-p", port, "-t", test, "-P", str(pipelined), "-q", *size]
+        command = ["redis-benchmark", "-h", server.host, "-p", str(server.port), "-t", test, "-P", str(pipelined), "-q", *size]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
-    cli(host, port, "flushall")
+    cli(server, "flushall")
     if test in FILLED:
         load(FILLED[test], 16)
-    before, started = cpu_us(pid), time.monotonic()
+    before, started = server.cpu_us(), time.monotonic()
     load(test, pipelined)
-    return requests / (time.monotonic() - started), (cpu_us(pid) - before) / requests
+    return requests / (time.monotonic() - started), (server.cpu_us() - before) / requests
 
 
 def append(path, name, command, seen):
@@ -69,16 +65,15 @@ def main():
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--out", help="append a line of JSON for each row to this file, for ../results.py")
     options = parser.parse_args()
-    servers = dict(given.split("=", 1) for given in options.servers)
-    servers = {name: address.split(":") for name, address in servers.items()}
-    print(f"{'test':12}{'-P':>4}" + "".join(f"{name + ' req/s':>18}{'CPU us':>9}" for name in servers))
+    servers = [Server.given(given) or parser.error(f"{given} is no NAME=HOST:PORT:PID") for given in options.servers]
+    print(f"{'test':12}{'-P':>4}" + "".join(f"{server.name + ' req/s':>18}{'CPU us':>9}" for server in servers))
     for test in options.tests.split(","):
         for pipelined in map(int, options.pipelines.split(",")):
-            seen = {name: [] for name in servers}
+            seen = {server.name: [] for server in servers}
             for _ in range(options.runs):
-                for name, server in servers.items():
-                    seen[name].append(run(server, test, pipelined, options))
-            cells = [map(statistics.median, zip(*seen[name])) for name in servers]
+                for server in servers:
+                    seen[server.name].append(run(server, test, pipelined, options))
+            cells = [map(statistics.median, zip(*runs)) for runs in seen.values()]
             row = "".join(f"{rate:18.0f}{cpu:9.2f}" for rate, cpu in map(tuple, cells))
             print(f"{test:12}{pipelined:4}" + row, flush=True)
             if options.out:
