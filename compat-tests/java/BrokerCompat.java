@@ -117,6 +117,7 @@ public final class BrokerCompat {
         return value;
     }
 
+    /** The next message, whenever it comes: each question is a round trip, which is pace enough. */
     private static GetResponse poll(Channel channel, String queue) throws Exception {
         long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_S);
         while (System.nanoTime() < deadline) {
@@ -124,7 +125,6 @@ public final class BrokerCompat {
             if (got != null) {
                 return got;
             }
-            Thread.sleep(10);
         }
         throw new AssertionError("nothing came to " + queue);
     }
@@ -520,7 +520,7 @@ public final class BrokerCompat {
         }
     }
 
-    /** Waits until messages for the queue come back; asking for it by a declaration would renew its lease. */
+    /** Publishes until a message for the queue comes back; asking for it by a declaration would renew its lease. */
     private static void awaitGone(Connection connection, String queue) throws Exception {
         try (Channel channel = connection.createChannel()) {
             AtomicBoolean returned = new AtomicBoolean();
@@ -529,7 +529,6 @@ public final class BrokerCompat {
             long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_S);
             while (!returned.get()) {
                 expect(true, System.nanoTime() < deadline);
-                Thread.sleep(10);
                 channel.basicPublish("", queue, true, null, bytes("there?"));
                 channel.waitForConfirmsOrDie(PATIENCE_S * 1000);
             }

@@ -1,7 +1,5 @@
 // The Java client in groups of the newer protocols, and Kafka's own tools on them. Prints TAP.
 
-import java.io.ByteArrayOutputStream;
-import java.io.PrintStream;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -13,7 +11,6 @@ import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
-import java.util.regex.Pattern;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.consumer.Consumer;
@@ -173,23 +170,7 @@ public final class GroupCompat {
 
     /** What kafka-consumer-groups.sh prints, its columns one space apart. */
     private static String groups(String... arguments) {
-        List<String> all = new ArrayList<>(List.of("--bootstrap-server", SERVERS));
-        all.addAll(List.of(arguments));
-        PrintStream out = System.out;
-        ByteArrayOutputStream said = new ByteArrayOutputStream();
-        System.setOut(new PrintStream(said));
-        try {
-            ConsumerGroupCommand.main(all.toArray(String[]::new));
-        } finally {
-            System.setOut(out);
-        }
-        return said.toString().replaceAll(" +", " ");
-    }
-
-    private static void expectLine(String pattern, String said) {
-        if (!Pattern.compile(pattern, Pattern.MULTILINE).matcher(said).find()) {
-            throw new AssertionError("no line like " + pattern + " in\n" + said);
-        }
+        return Tap.printed(ConsumerGroupCommand::main, SERVERS, arguments);
     }
 
     private static void tool() throws Exception {
@@ -202,17 +183,17 @@ public final class GroupCompat {
             poll(List.of(reader), got, () -> got.size() >= 9);
             reader.commitSync();
             produce(topic, 0, 3);
-            expectLine("^" + topic + " " + topic + " 0 3 4 1 \\S+ /127.0.0.1 reader", groups("--describe", "--group", topic));
-            expectLine("^" + topic + " \\S+ \\(1\\) uniform Stable 1", groups("--describe", "--group", topic, "--state"));
-            expectLine("^" + topic + " \\S+ /127.0.0.1 reader 3", groups("--describe", "--group", topic, "--members"));
-            expectLine("^" + topic + " Consumer Stable", groups("--list", "--type", "--state").replace("\t", " "));
-            expectLine("current state is Stable", groups("--reset-offsets", "--to-earliest", "--group", topic, "--topic", topic, "--execute"));
+            Tap.expectLine("^" + topic + " " + topic + " 0 3 4 1 \\S+ /127.0.0.1 reader", groups("--describe", "--group", topic));
+            Tap.expectLine("^" + topic + " \\S+ \\(1\\) uniform Stable 1", groups("--describe", "--group", topic, "--state"));
+            Tap.expectLine("^" + topic + " \\S+ /127.0.0.1 reader 3", groups("--describe", "--group", topic, "--members"));
+            Tap.expectLine("^" + topic + " Consumer Stable", groups("--list", "--type", "--state").replace("\t", " "));
+            Tap.expectLine("current state is Stable", groups("--reset-offsets", "--to-earliest", "--group", topic, "--topic", topic, "--execute"));
             seen.addAll(reader.subscription());
         }
         Tap.expect(Set.of(topic), seen);
-        expectLine("^" + topic + " " + topic + " 0 0", groups("--reset-offsets", "--to-earliest", "--group", topic, "--topic", topic, "--execute"));
-        expectLine("^" + topic + " " + topic + " 1 0 4 4", groups("--describe", "--group", topic));
-        expectLine("^" + topic + " 2 Successful", groups("--delete-offsets", "--group", topic, "--topic", topic));
-        expectLine("Deletion of requested consumer groups \\('" + topic + "'\\) was successful.", groups("--delete", "--group", topic));
+        Tap.expectLine("^" + topic + " " + topic + " 0 0", groups("--reset-offsets", "--to-earliest", "--group", topic, "--topic", topic, "--execute"));
+        Tap.expectLine("^" + topic + " " + topic + " 1 0 4 4", groups("--describe", "--group", topic));
+        Tap.expectLine("^" + topic + " 2 Successful", groups("--delete-offsets", "--group", topic, "--topic", topic));
+        Tap.expectLine("Deletion of requested consumer groups \\('" + topic + "'\\) was successful.", groups("--delete", "--group", topic));
     }
 }

@@ -1,7 +1,5 @@
 // The Java client in share groups, and Kafka's own tool on them. Prints TAP.
 
-import java.io.ByteArrayOutputStream;
-import java.io.PrintStream;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -15,7 +13,6 @@ import java.util.UUID;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
-import java.util.regex.Pattern;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
@@ -221,23 +218,7 @@ public final class ShareCompat {
 
     /// What kafka-share-groups.sh prints, its columns one space apart.
     private static String groups(String... arguments) {
-        List<String> all = new ArrayList<>(List.of("--bootstrap-server", SERVERS));
-        all.addAll(List.of(arguments));
-        PrintStream out = System.out;
-        ByteArrayOutputStream said = new ByteArrayOutputStream();
-        System.setOut(new PrintStream(said));
-        try {
-            ShareGroupCommand.main(all.toArray(String[]::new));
-        } finally {
-            System.setOut(out);
-        }
-        return said.toString().replaceAll("[ \t]+", " ");
-    }
-
-    private static void expectLine(String pattern, String said) {
-        if (!Pattern.compile(pattern, Pattern.MULTILINE).matcher(said).find()) {
-            throw new AssertionError("no line like " + pattern + " in\n" + said);
-        }
+        return Tap.printed(ShareGroupCommand::main, SERVERS, arguments);
     }
 
     private static void tool() throws Exception {
@@ -249,18 +230,18 @@ public final class ShareCompat {
             poll(List.of(reader), record -> got.add(Integer.valueOf(record.value())), () -> got.size() >= 5);
             reader.commitSync();
             produce(topic, 1, 5, 7);
-            expectLine("^" + topic + " " + topic + " 0 \\S+ \\d+ 2", groups("--describe", "--group", topic, "--verbose"));
-            expectLine("^" + topic + " \\S+ Stable 1", groups("--describe", "--group", topic, "--state").replaceAll("\\(1\\) ", ""));
-            expectLine("^" + topic + " \\S+ /127.0.0.1 reader", groups("--describe", "--group", topic, "--members"));
-            expectLine("^" + topic + " Stable", groups("--list", "--state"));
+            Tap.expectLine("^" + topic + " " + topic + " 0 \\S+ \\d+ 2", groups("--describe", "--group", topic, "--verbose"));
+            Tap.expectLine("^" + topic + " \\S+ Stable 1", groups("--describe", "--group", topic, "--state").replaceAll("\\(1\\) ", ""));
+            Tap.expectLine("^" + topic + " \\S+ /127.0.0.1 reader", groups("--describe", "--group", topic, "--members"));
+            Tap.expectLine("^" + topic + " Stable", groups("--list", "--state"));
         }
-        expectLine("^" + topic + " " + topic + " 0 0", groups("--reset-offsets", "--to-earliest", "--group", topic, "--topic", topic, "--execute"));
+        Tap.expectLine("^" + topic + " " + topic + " 0 0", groups("--reset-offsets", "--to-earliest", "--group", topic, "--topic", topic, "--execute"));
         got.clear();
         try (var reader = member(topic, Map.of())) {
             poll(List.of(reader), record -> got.add(Integer.valueOf(record.value())), () -> got.size() >= 7);
         }
         expectAll(7, got);
-        expectLine("^" + topic + " Successful", groups("--delete-offsets", "--group", topic, "--topic", topic));
-        expectLine("Deletion of requested share groups \\('" + topic + "'\\) was successful", groups("--delete", "--group", topic));
+        Tap.expectLine("^" + topic + " Successful", groups("--delete-offsets", "--group", topic, "--topic", topic));
+        Tap.expectLine("Deletion of requested share groups \\('" + topic + "'\\) was successful", groups("--delete", "--group", topic));
     }
 }
