@@ -22,24 +22,18 @@ const CONSUMER: i8 = 1;
 
 pub async fn handle(call: Call, request: ConsumerGroupDescribeRequest) -> ConsumerGroupDescribeResponse {
     let authorized_operations = authorized::group(request.include_authorized_operations);
-    let describe = |group_id: String| {
-        let found = call.groups().describe_consumer(&call.group(&group_id));
-        match of_kind("consumer", &group_id, found) {
-            Ok(description) => {
-                DescribedGroup { authorized_operations, ..known(&call, group_id, description) }
-            }
-            Err((error, error_message)) => DescribedGroup {
-                error_code: error.code(),
-                error_message,
-                group_id,
-                ..DescribedGroup::default()
-            },
-        }
-    };
-    ConsumerGroupDescribeResponse {
-        groups: request.group_ids.into_iter().map(describe).collect(),
-        ..ConsumerGroupDescribeResponse::default()
-    }
+    let groups = describe_each(
+        ("consumer", request.group_ids),
+        |group_id| call.groups().describe_consumer(&call.group(group_id)),
+        |group_id, found| DescribedGroup { authorized_operations, ..known(&call, group_id, found) },
+        |group_id, error_code, error_message| DescribedGroup {
+            error_code,
+            error_message,
+            group_id,
+            ..DescribedGroup::default()
+        },
+    );
+    ConsumerGroupDescribeResponse { groups, ..ConsumerGroupDescribeResponse::default() }
 }
 
 fn known(call: &Call, group_id: String, description: ConsumerDescription) -> DescribedGroup {
@@ -75,17 +69,22 @@ pub(super) fn assignment(call: &Call, partitions: &Partitions) -> Assignment {
     Assignment { topic_partitions }
 }
 
-/// The group, if there is one and it is of that kind; else what Kafka says.
-pub(super) fn of_kind<T>(
-    kind: &str,
-    group_id: &str,
-    found: Option<Option<T>>,
-) -> Result<T, (ErrorCode, Option<String>)> {
-    let text = match found {
-        Some(Some(description)) => return Ok(description),
-        _ if group_id.is_empty() => return Err((ErrorCode::InvalidGroupId, None)),
-        Some(None) => format!("Group {group_id} is not a {kind} group."),
-        None => format!("Group {group_id} not found."),
+/// The groups that are asked for, of one kind: as `known` has one that there is and is of the kind, any other as `refused`
+/// has what Kafka says to it.
+pub(super) fn describe_each<T, G>(
+    (kind, group_ids): (&str, Vec<String>),
+    find: impl Fn(&str) -> Option<Option<T>>,
+    known: impl Fn(String, T) -> G,
+    refused: impl Fn(String, i16, Option<String>) -> G,
+) -> Vec<G> {
+    let describe = |group_id: String| {
+        let text = match find(&group_id) {
+            Some(Some(found)) => return known(group_id, found),
+            _ if group_id.is_empty() => return refused(group_id, ErrorCode::InvalidGroupId.code(), None),
+            Some(None) => format!("Group {group_id} is not a {kind} group."),
+            None => format!("Group {group_id} not found."),
+        };
+        refused(group_id, ErrorCode::GroupIdNotFound.code(), Some(text))
     };
-    Err((ErrorCode::GroupIdNotFound, Some(text)))
+    group_ids.into_iter().map(describe).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::{
     authorized,
-    consumer_group_describe::{assignment, of_kind},
+    consumer_group_describe::{assignment, describe_each},
 };
 use crate::{
     broker::group::share::{ASSIGNOR, ShareDescription, ShareMemberDescription},
@@ -16,24 +16,18 @@ use crate::{
 
 pub async fn handle(call: Call, request: ShareGroupDescribeRequest) -> ShareGroupDescribeResponse {
     let authorized_operations = authorized::group(request.include_authorized_operations);
-    let describe = |group_id: String| {
-        let found = call.groups().describe_share(&call.group(&group_id));
-        match of_kind("share", &group_id, found) {
-            Ok(description) => {
-                DescribedGroup { authorized_operations, ..known(&call, group_id, description) }
-            }
-            Err((error, error_message)) => DescribedGroup {
-                error_code: error.code(),
-                error_message,
-                group_id,
-                ..DescribedGroup::default()
-            },
-        }
-    };
-    ShareGroupDescribeResponse {
-        groups: request.group_ids.into_iter().map(describe).collect(),
-        ..ShareGroupDescribeResponse::default()
-    }
+    let groups = describe_each(
+        ("share", request.group_ids),
+        |group_id| call.groups().describe_share(&call.group(group_id)),
+        |group_id, found| DescribedGroup { authorized_operations, ..known(&call, group_id, found) },
+        |group_id, error_code, error_message| DescribedGroup {
+            error_code,
+            error_message,
+            group_id,
+            ..DescribedGroup::default()
+        },
+    );
+    ShareGroupDescribeResponse { groups, ..ShareGroupDescribeResponse::default() }
 }
 
 fn known(call: &Call, group_id: String, description: ShareDescription) -> DescribedGroup {
