@@ -266,16 +266,8 @@ impl Classic {
         }
         // The client gave the earlier request up and asked again: nobody waits for that answer, but its slot in the
         // connection's order must be filled.
-        match std::mem::replace(&mut member.waiting, Waiting::Join(token)) {
-            Waiting::Nothing => {}
-            Waiting::Join(old) => {
-                let refused = JoinRefused { error: GroupError::RebalanceInProgress, member_id: id.clone() };
-                effects.replies.push(Reply::Join(old, Err(refused)));
-            }
-            Waiting::Sync(old) => {
-                effects.replies.push(Reply::Sync(old, Err(GroupError::RebalanceInProgress)))
-            }
-        }
+        let earlier = std::mem::replace(&mut member.waiting, Waiting::Join(token));
+        earlier.refuse(id, GroupError::RebalanceInProgress, effects);
     }
 
     /// A static member came back without its id: it gets a new one, and its old one is fenced (KIP-345).
@@ -290,16 +282,8 @@ impl Classic {
     ) {
         let Some(mut member) = self.members.remove(old) else { return };
         let skips = request.supports_skipping_assignment;
-        match std::mem::replace(&mut member.waiting, Waiting::Nothing) {
-            Waiting::Nothing => {}
-            Waiting::Join(token) => {
-                let refused = JoinRefused { error: GroupError::FencedInstanceId, member_id: old.clone() };
-                effects.replies.push(Reply::Join(token, Err(refused)));
-            }
-            Waiting::Sync(token) => {
-                effects.replies.push(Reply::Sync(token, Err(GroupError::FencedInstanceId)))
-            }
-        }
+        let earlier = std::mem::replace(&mut member.waiting, Waiting::Nothing);
+        earlier.refuse(old, GroupError::FencedInstanceId, effects);
         let was_leader = self.leader.as_ref() == Some(old);
         if was_leader {
             self.leader = Some(id.clone());

@@ -9,7 +9,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::error::GroupError;
+use super::{
+    classic::{Effects, Reply},
+    error::GroupError,
+};
 
 /// A member's id: made by the coordinator, opaque to the client.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -122,6 +125,20 @@ pub(super) enum Waiting {
     Nothing,
     Join(Token),
     Sync(Token),
+}
+
+impl Waiting {
+    /// Answers whoever waits with an error.
+    pub(super) fn refuse(self, member_id: &MemberId, error: GroupError, effects: &mut Effects) {
+        match self {
+            Self::Nothing => {}
+            Self::Join(token) => {
+                let refused = JoinRefused { error, member_id: member_id.clone() };
+                effects.replies.push(Reply::Join(token, Err(refused)));
+            }
+            Self::Sync(token) => effects.replies.push(Reply::Sync(token, Err(error))),
+        }
+    }
 }
 
 /// One member.

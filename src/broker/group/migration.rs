@@ -9,11 +9,11 @@ use bytes::Bytes;
 
 use super::{
     GroupState,
-    classic::{Classic, Effects, Limits, Reply, State},
+    classic::{Classic, Effects, Limits, State},
     consumer::{self, ClassicMember, Consumer, Moment, Owned, Timers, ids},
     embedded::{self, Assignment, Subscription},
     error::{GroupError, Refused},
-    member::{JoinRefused, Member, MemberId, Waiting},
+    member::{Member, MemberId, Waiting},
 };
 
 /// The consumer group that a classic one becomes: every member with what it was assigned last.
@@ -147,14 +147,7 @@ impl Classic {
     pub(super) fn give_up(&mut self, effects: &mut Effects) {
         let error = GroupError::RebalanceInProgress;
         for (id, member) in &mut self.members {
-            match std::mem::replace(&mut member.waiting, Waiting::Nothing) {
-                Waiting::Nothing => {}
-                Waiting::Join(token) => {
-                    let refused = JoinRefused { error, member_id: id.clone() };
-                    effects.replies.push(Reply::Join(token, Err(refused)));
-                }
-                Waiting::Sync(token) => effects.replies.push(Reply::Sync(token, Err(error))),
-            }
+            std::mem::replace(&mut member.waiting, Waiting::Nothing).refuse(id, error, effects);
         }
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{
     classic::{Classic, Effects, Initial, Reply, State},
     error::GroupError,
-    member::{JoinRefused, MemberId, Waiting},
+    member::{MemberId, Waiting},
 };
 
 impl Classic {
@@ -138,17 +138,8 @@ impl Classic {
         if self.leader.as_ref() == Some(id) {
             self.leader = self.members.keys().next().cloned();
         }
-        match member.waiting {
-            Waiting::Nothing => {}
-            // The client joins again if it is still there.
-            Waiting::Join(token) => {
-                let refused = JoinRefused { error: GroupError::UnknownMemberId, member_id: id.clone() };
-                effects.replies.push(Reply::Join(token, Err(refused)));
-            }
-            Waiting::Sync(token) => {
-                effects.replies.push(Reply::Sync(token, Err(GroupError::UnknownMemberId)))
-            }
-        }
+        // The client joins again if it is still there.
+        member.waiting.refuse(id, GroupError::UnknownMemberId, effects);
     }
 
     pub(super) fn after_removal(&mut self, now: Instant, effects: &mut Effects) {

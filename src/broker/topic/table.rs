@@ -125,6 +125,17 @@ pub struct NewTopic {
 }
 
 impl Topics {
+    fn open_partition(
+        &self,
+        id: PartitionId,
+        number: i32,
+        config: SharedConfig,
+        state: State,
+    ) -> Arc<Partition> {
+        let (store, budget, cleaner) = (self.store.clone(), self.budget.clone(), self.cleaner.clone());
+        Partition::new(id, number, config, store, budget, cleaner, state)
+    }
+
     /// Rebuilds every topic from its definition and index; reads no chunk.
     pub fn recover(store: Store, budget: Arc<Budget>) -> Result<Self, StoreError> {
         let value = store.get(Space::Meta, keys::NEXT_PARTITION_ID)?;
@@ -206,15 +217,7 @@ impl Topics {
         (state.log_end, state.high_watermark) = (Offset(end), Offset(end));
         state.transactions.remove_before(Offset(log_start));
         state.find_last_stable_offset();
-        let partition = Partition::new(
-            id,
-            number,
-            config,
-            self.store.clone(),
-            self.budget.clone(),
-            self.cleaner.clone(),
-            state,
-        );
+        let partition = self.open_partition(id, number, config, state);
         partition.finish_trim();
         Ok(partition)
     }
@@ -234,15 +237,7 @@ impl Topics {
             let id = PartitionId(next.0 + u64::from(number));
             let state = State::new(self.budget.clone());
             let number = i32::try_from(number).unwrap_or(i32::MAX);
-            Partition::new(
-                id,
-                number,
-                config.clone(),
-                self.store.clone(),
-                self.budget.clone(),
-                self.cleaner.clone(),
-                state,
-            )
+            self.open_partition(id, number, config.clone(), state)
         };
         let topic = Arc::new(Topic {
             applied: Default::default(),
@@ -301,15 +296,7 @@ impl Topics {
             let state = State::new(self.budget.clone());
             let (id, config) = (PartitionId(next.0), topic.config.clone());
             let number = i32::try_from(number).unwrap_or(i32::MAX);
-            partitions.push(Partition::new(
-                id,
-                number,
-                config,
-                self.store.clone(),
-                self.budget.clone(),
-                self.cleaner.clone(),
-                state,
-            ));
+            partitions.push(self.open_partition(id, number, config, state));
             next.0 += 1;
         }
         tracing::info!(topic = %topic.name, partitions = count, added = next.0 - first, "has more partitions");
