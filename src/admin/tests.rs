@@ -140,13 +140,10 @@ fn open() -> Door {
     let address = bound.addresses()[0];
     let (source, shutdown, clock) = (Arc::new(Fixed::default()), Shutdown::default(), Clock::machine());
     let settings = crate::broker::recovery::Settings {
-        clock: clock.clone(),
         runtime: Some(tokio::runtime::Handle::current()),
-        profile: &crate::broker::profile::V4_2,
         memory_limit_bytes: 1 << 30,
         tail_bytes_max: 0,
-        groups: crate::broker::group::Settings::default(),
-        producers: crate::broker::txn::Settings::default(),
+        ..crate::broker::recovery::Settings::of_tests(&clock)
     };
     let store = crate::store::Store::open(crate::store::Options::ephemeral()).unwrap();
     let broker = Broker::recover(store, settings).unwrap();

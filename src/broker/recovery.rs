@@ -60,6 +60,22 @@ pub struct Settings {
     pub producers: txn::Settings,
 }
 
+#[cfg(test)]
+impl Settings {
+    /// RabbitMQ 4.2's, without limits, on that clock.
+    pub fn of_tests(clock: &Clock) -> Self {
+        Self {
+            profile: &super::profile::V4_2,
+            clock: clock.clone(),
+            memory_limit_bytes: usize::MAX >> 1,
+            runtime: None,
+            tail_bytes_max: usize::MAX,
+            groups: group::Settings::default(),
+            producers: txn::Settings::default(),
+        }
+    }
+}
+
 impl Broker {
     /// Rebuilds the broker from what the store holds; an empty store gives an empty broker with vhost `/`.
     ///

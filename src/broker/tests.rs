@@ -18,7 +18,6 @@ use super::{
     alarm::Alarms,
     definition::{self, TargetKind},
     exchange::{Binding, ExchangeOptions, Target},
-    group,
     message::{Publish, Traits},
     outlet::{Event, Outlet},
     profile::Profile,
@@ -86,12 +85,10 @@ impl World {
     ) -> Self {
         let settings = Settings {
             profile,
-            clock: clock.clone(),
-            memory_limit_bytes: 64 * 1024,
             runtime,
+            memory_limit_bytes: 64 * 1024,
             tail_bytes_max: 0,
-            groups: group::Settings::default(),
-            producers: crate::broker::txn::Settings::default(),
+            ..Settings::of_tests(&clock)
         };
         let broker = Broker::recover(store.clone(), settings).unwrap();
         let vhost = broker.vhost("/").unwrap();

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use super::{Door, Settings, connection::Connection};
 use crate::{
     broker::{
-        self, Broker, group,
+        self, Broker,
         keyspace::lending::ListFigures,
         list::queue::ListQueue,
         outlet::{Event, Outlet},
@@ -40,15 +40,8 @@ impl World {
     }
 
     fn on(store: Store, clock: Clock, memory_limit_bytes: usize, login_required: bool) -> Self {
-        let settings = broker::recovery::Settings {
-            profile: &broker::profile::V4_2,
-            clock: clock.clone(),
-            memory_limit_bytes,
-            runtime: None,
-            tail_bytes_max: usize::MAX,
-            groups: group::Settings::default(),
-            producers: crate::broker::txn::Settings::default(),
-        };
+        let settings =
+            broker::recovery::Settings { memory_limit_bytes, ..broker::recovery::Settings::of_tests(&clock) };
         let broker = Broker::recover(store.clone(), settings).unwrap();
         broker.users.put(
             broker::auth::User::new("guest", "guest", &[], false)

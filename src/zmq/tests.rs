@@ -26,7 +26,6 @@ use crate::{
     broker::{
         self, Broker,
         auth::{Permissions, User},
-        group,
         message::{Publish, Traits},
         publish::{Body, Publisher},
         queue::QueueOptions,
@@ -51,15 +50,7 @@ impl World {
             Store::manual(Options { durability: Durability::Fsync, ..Options::ephemeral() }),
             Clock::manual(1_700_000_000_000),
         );
-        let settings = broker::recovery::Settings {
-            profile: &broker::profile::V4_2,
-            clock: clock.clone(),
-            memory_limit_bytes: usize::MAX,
-            runtime: None,
-            tail_bytes_max: usize::MAX,
-            groups: group::Settings::default(),
-            producers: crate::broker::txn::Settings::default(),
-        };
+        let settings = broker::recovery::Settings::of_tests(&clock);
         let broker = Broker::recover(store.clone(), settings).unwrap();
         broker.users.put(User::new("guest", "guest", &[], false).with_permissions("/", Permissions::full()));
         let secret = SecretKey::from([1; 32]);

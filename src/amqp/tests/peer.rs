@@ -25,7 +25,7 @@ use crate::{
     broker::{
         Broker,
         auth::{Permissions, User},
-        group, recovery,
+        recovery,
         vhost::Vhost,
     },
     clock::Clock,
@@ -48,15 +48,7 @@ impl World {
 
     fn on(store: Store) -> Self {
         let clock = Clock::manual(1_000_000);
-        let settings = recovery::Settings {
-            profile: &crate::broker::profile::V4_2,
-            clock: clock.clone(),
-            memory_limit_bytes: usize::MAX >> 1,
-            runtime: None,
-            tail_bytes_max: 1 << 20,
-            groups: group::Settings::default(),
-            producers: crate::broker::txn::Settings::default(),
-        };
+        let settings = recovery::Settings { tail_bytes_max: 1 << 20, ..recovery::Settings::of_tests(&clock) };
         let broker = Broker::recover(store.clone(), settings).unwrap();
         let all = Permissions::new(".*", ".*", ".*").unwrap();
         broker.users.put(User::new("guest", "guest", &[], true).with_permissions("/", all));

@@ -41,18 +41,6 @@ fn put(world: &World, bodies: &[&str]) {
     world.commit();
 }
 
-fn take(world: &World, queue: &Arc<Queue>) -> Entry {
-    let outlet = Arc::<Outlet>::default();
-    for _ in 0..100 {
-        match queue.get(false, &outlet) {
-            Got::Message { entry, .. } => return entry,
-            Got::Empty => panic!("nothing is there"),
-            Got::Wait => world.commit(),
-        }
-    }
-    panic!("the queue waits for ever");
-}
-
 /// Publishes to the source and rejects everything.
 fn kill(world: &World, queue: &Arc<Queue>, bodies: &[&str]) {
     put(world, bodies);

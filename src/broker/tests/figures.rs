@@ -7,18 +7,6 @@ fn load(messages: usize, body_bytes: usize) -> Load {
     Load { messages, body_bytes }
 }
 
-fn take(queue: &Arc<Queue>, world: &World) -> Entry {
-    let outlet = Arc::<Outlet>::default();
-    for _ in 0..100 {
-        match queue.get(false, &outlet) {
-            Got::Message { entry, .. } => return entry,
-            Got::Empty => panic!("nothing is there"),
-            Got::Wait => world.commit(),
-        }
-    }
-    panic!("the queue waits for ever");
-}
-
 /// Three messages: a transient one of 10 bytes, persistent ones of 20 and 30.
 fn three(world: &World, queue: &Arc<Queue>) {
     let mut publisher = world.publisher();
@@ -34,14 +22,14 @@ fn what_is_ready_held_and_lasting_is_told_by_number_and_bytes() {
     let world = World::new();
     let queue = world.queue("q", &[]);
     three(&world, &queue);
-    let transient = take(&queue, &world);
+    let transient = take(&world, &queue);
     let figures = queue.figures();
     assert_eq!((figures.all, figures.persistent), (load(3, 60), load(2, 50)));
     assert_eq!((figures.body_bytes, figures.unacked_bytes, figures.in_memory), (50, 10, load(2, 50)));
     queue.requeue(None, [transient].into_iter(), Return::GivenBack);
     let figures = queue.figures();
     assert_eq!((figures.all, figures.persistent, figures.unacked_bytes), (load(3, 60), load(2, 50), 0));
-    let entries = [take(&queue, &world), take(&queue, &world)];
+    let entries = [take(&world, &queue), take(&world, &queue)];
     queue.settle(None, entries.iter(), true);
     let figures = queue.figures();
     assert_eq!((figures.all, figures.persistent, figures.unacked_bytes), (load(1, 30), load(1, 30), 0));
@@ -59,7 +47,7 @@ fn nothing_lasts_in_a_transient_queue_and_everything_in_a_quorum_queue() {
     let quorum = world.queue_with("q", &[], &[("x-queue-type", "quorum")]);
     for (queue, persistent) in [(transient, load(0, 0)), (quorum, load(3, 60))] {
         three(&world, &queue);
-        let _held = take(&queue, &world);
+        let _held = take(&world, &queue);
         assert_eq!((queue.figures().all, queue.figures().persistent), (load(3, 60), persistent));
     }
 }
@@ -115,7 +103,7 @@ fn the_timestamp_of_what_leaves_next_is_told_while_that_is_in_memory() {
     world.commit();
     let heads = [(); 3].map(|()| {
         let head = queue.figures().head_timestamp;
-        let _ = take(&queue, &world);
+        let _ = take(&world, &queue);
         head
     });
     assert_eq!(heads, [Some(1_500_000_001), None, Some(1_500_000_003)]);

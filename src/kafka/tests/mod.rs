@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Door, Settings, connection::Connection, fault::ErrorCode, wire};
 use crate::{
-    broker::{self, Broker, group},
+    broker::{self, Broker},
     clock::Clock,
     net::{listener::Ends, pump::Connection as _},
     store::{Options, Store},
@@ -57,15 +57,7 @@ impl World {
     fn with(settings: Settings) -> Self {
         let store = Store::manual(Options::ephemeral());
         let clock = Clock::manual(1_700_000_000_000);
-        let broker_settings = broker::recovery::Settings {
-            profile: &broker::profile::V4_2,
-            clock: clock.clone(),
-            memory_limit_bytes: usize::MAX,
-            runtime: None,
-            tail_bytes_max: usize::MAX,
-            groups: group::Settings::default(),
-            producers: crate::broker::txn::Settings::default(),
-        };
+        let broker_settings = broker::recovery::Settings::of_tests(&clock);
         let broker = Broker::recover(store.clone(), broker_settings).unwrap();
         let world = Self { store, clock, door: Door::new(broker, settings) };
         world.commit();
