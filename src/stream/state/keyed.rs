@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map};
 
-use super::encode::{damaged, split, take_time, time_key};
+use super::{
+    encode::{damaged, split, take_time, time_key},
+    left::Left,
+};
 use crate::stream::{expr::EvalError, plan::physical::OperatorId};
 
 /// More keys than this do not stay in memory once they are written.
@@ -124,12 +127,13 @@ impl<T: Encoded> StateValue for Whole<T> {
 #[derive(Debug)]
 pub struct Bucket<T> {
     entries: BTreeMap<Box<[u8]>, T>,
-    changed: BTreeSet<Box<[u8]>>,
+    /// Some of them more than once.
+    changed: Vec<Box<[u8]>>,
 }
 
 impl<T> Default for Bucket<T> {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), changed: BTreeSet::new() }
+        Self { entries: BTreeMap::new(), changed: Vec::new() }
     }
 }
 
@@ -142,18 +146,18 @@ impl<T> Bucket<T> {
     /// For changing; it will be written again.
     pub fn get_mut(&mut self, sub: &[u8]) -> Option<&mut T> {
         let entry = self.entries.get_mut(sub)?;
-        self.changed.insert(sub.into());
+        self.changed.push(sub.into());
         Some(entry)
     }
 
     pub fn insert(&mut self, sub: &[u8], value: T) -> Option<T> {
-        self.changed.insert(sub.into());
+        self.changed.push(sub.into());
         self.entries.insert(sub.into(), value)
     }
 
     pub fn remove(&mut self, sub: &[u8]) -> Option<T> {
         let gone = self.entries.remove(sub)?;
-        self.changed.insert(sub.into());
+        self.changed.push(sub.into());
         Some(gone)
     }
 
@@ -195,7 +199,10 @@ impl<T: Encoded> StateValue for Bucket<T> {
     const PARTS: bool = true;
 
     fn save(&mut self, key: &[u8], changes: &mut Changes) {
-        for sub in std::mem::take(&mut self.changed) {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.dedup();
+        for sub in changed {
             let full = [key, &sub].concat();
             match self.entries.get(&sub) {
                 Some(value) => {
@@ -222,7 +229,7 @@ impl<T: Encoded> StateValue for Bucket<T> {
             let mut value = *value;
             entries.insert(Box::from(*sub), T::take(&mut value)?);
         }
-        Ok(Self { entries, changed: BTreeSet::new() })
+        Ok(Self { entries, changed: Vec::new() })
     }
 }
 
@@ -239,10 +246,18 @@ pub struct Keyed<V> {
     values: usize,
     slots: HashMap<Box<[u8]>, Slot<V>>,
     dirty: Vec<Box<[u8]>>,
-    /// Whether what is not here is not in the store either.
-    complete: bool,
+    beyond: Beyond,
     ttl: Option<Ttl>,
     scratch: Vec<u8>,
+}
+
+/// Whether the store may have keys that are not in memory.
+enum Beyond {
+    /// Any: it was written by another run of the job.
+    Any,
+    /// Those that have left memory.
+    Left(Left),
+    None,
 }
 
 /// When keys that nobody writes are forgotten. (Flink: `table.exec.state.ttl`, renewed by writes.)
@@ -261,7 +276,7 @@ impl<V: StateValue> Keyed<V> {
             values,
             slots: HashMap::new(),
             dirty: Vec::new(),
-            complete: fresh,
+            beyond: if fresh { Beyond::None } else { Beyond::Any },
             ttl: ttl_ms.map(|ms| Ttl { ms, due: BTreeSet::new() }),
             scratch: Vec::new(),
         }
@@ -317,8 +332,10 @@ impl<V: StateValue> Keyed<V> {
 
     fn read(&mut self, key: &[u8], store: &dyn StateRead) -> Result<Slot<V>, EvalError> {
         let mut slot = Slot { value: V::default(), dirty: false, written_ms: 0 };
-        if self.complete {
-            return Ok(slot);
+        match &self.beyond {
+            Beyond::None => return Ok(slot),
+            Beyond::Left(left) if !left.may_have(key) => return Ok(slot),
+            Beyond::Any | Beyond::Left(_) => {}
         }
         self.scratch.clear();
         self.scratch.extend_from_slice(&self.prefix);
@@ -371,7 +388,7 @@ impl<V: StateValue> Keyed<V> {
 impl<V: StateValue> Stored for Keyed<V> {
     /// Learns which stored keys will expire.
     fn open(&mut self, store: &dyn StateRead) -> Result<(), EvalError> {
-        if self.ttl.is_none() || self.complete {
+        if self.ttl.is_none() || matches!(self.beyond, Beyond::None) {
             return Ok(());
         }
         let mut keys: BTreeSet<Box<[u8]>> = BTreeSet::new();
@@ -386,7 +403,7 @@ impl<V: StateValue> Stored for Keyed<V> {
             }
             self.slots.insert(key, slot);
         }
-        self.complete = true;
+        self.beyond = Beyond::None;
         Ok(())
     }
 
@@ -408,8 +425,12 @@ impl<V: StateValue> Stored for Keyed<V> {
             }
         }
         if self.slots.len() > CACHED_KEYS_MAX && self.ttl.is_none() {
-            self.slots = HashMap::new();
-            self.complete = false;
+            let gone = std::mem::take(&mut self.slots);
+            self.beyond = match std::mem::replace(&mut self.beyond, Beyond::Any) {
+                Beyond::Any => Beyond::Any,
+                Beyond::None => Left::default().with(gone.keys()).map_or(Beyond::Any, Beyond::Left),
+                Beyond::Left(left) => left.with(gone.keys()).map_or(Beyond::Any, Beyond::Left),
+            };
         }
     }
 

@@ -4,6 +4,7 @@
 pub mod encode;
 mod job;
 pub mod keyed;
+mod left;
 pub mod timed;
 
 pub use job::{Failure, FilesState, JobState, OpenFile, PartitionState, Phase, STATE_VERSION, SourceState};
