@@ -67,6 +67,18 @@ impl Sets {
         self.enter_many(set, value, 1)
     }
 
+    /// As [`Sets::enter`] where nothing is ever taken back: how often the value comes is not counted, and nothing is
+    /// written when it comes again.
+    pub(super) fn enter_once(&mut self, set: usize, value: &Datum) -> bool {
+        let value = Ordered(value.clone());
+        let Some(values) = self.values.get_mut(set).filter(|values| !values.contains_key(&value)) else {
+            return false;
+        };
+        self.changed.insert((set, value.clone()));
+        values.insert(value, 1);
+        true
+    }
+
     pub(super) fn enter_many(&mut self, set: usize, value: &Datum, times: i64) -> bool {
         let value = Ordered(value.clone());
         let Some(values) = self.values.get_mut(set) else { return false };

@@ -100,8 +100,13 @@ impl Aggregates {
                 continue;
             }
             if let Some(set) = call.set {
-                let moved =
-                    if retract { group.sets.withdraw(set, value) } else { group.sets.enter(set, value) };
+                let moved = if retract {
+                    group.sets.withdraw(set, value)
+                } else if call.accumulates_distinct() && !call.retracts {
+                    group.sets.enter_once(set, value)
+                } else {
+                    group.sets.enter(set, value)
+                };
                 if !call.accumulates_distinct() || !moved {
                     continue;
                 }
