@@ -23,14 +23,21 @@ use crate::stream::{
 pub struct Top {
     partition: Vec<usize>,
     order: Vec<SortKey>,
-    start: usize,
-    end: usize,
+    places: Places,
     numbered: bool,
-    before: bool,
     /// All rows are kept, since those in front may be taken back.
     retracts: bool,
     ranked: Keyed<Ranked>,
     scratch: Vec<u8>,
+}
+
+/// The places that count, from 1 and both included.
+#[derive(Clone, Copy)]
+struct Places {
+    start: usize,
+    end: usize,
+    /// Somebody wants to know what a place held before.
+    before: bool,
 }
 
 /// Rows of a partition in their order.
@@ -126,10 +133,8 @@ impl Top {
         Self {
             partition: plan.partition.clone(),
             order: plan.order.clone(),
-            start: small(plan.start),
-            end: small(plan.end),
+            places: Places { start: small(plan.start), end: small(plan.end), before: plan.before },
             numbered: plan.numbered,
-            before: plan.before,
             retracts: plan.retracts,
             ranked: Keyed::new(prefix_of(id, b'k'), plan.partition.len(), fresh, plan.ttl_ms),
             scratch: Vec::new(),
@@ -137,9 +142,29 @@ impl Top {
     }
 }
 
-/// The rows that count, each with its place.
-fn top(ranked: &Ranked, start: usize, end: usize) -> Vec<(u64, Columns)> {
-    ranked.rows().iter().take(end).skip(start.saturating_sub(1)).cloned().collect()
+/// A partition before and after one row has come or gone.
+struct Shift<'r> {
+    /// As it is now, with what no longer counts still behind it.
+    rows: &'r [(u64, Columns)],
+    /// Where the row is, or was.
+    place: usize,
+    /// The row that is gone.
+    gone: Option<&'r Columns>,
+}
+
+impl Shift<'_> {
+    fn after(&self, place: usize) -> Option<&Columns> {
+        self.rows.get(place).map(|(_, columns)| columns)
+    }
+
+    fn before(&self, place: usize) -> Option<&Columns> {
+        match self.gone {
+            _ if place < self.place => self.after(place),
+            None => self.after(place.checked_add(1)?),
+            Some(gone) if place == self.place => Some(gone),
+            Some(_) => self.after(place - 1),
+        }
+    }
 }
 
 /// A row with its number behind it, or what stands there when nobody reads it.
@@ -148,52 +173,70 @@ pub fn numbered(mut columns: Columns, rank: usize, wanted: bool) -> Columns {
     columns
 }
 
+impl Places {
+    /// All places from that of the row on hold another row.
+    fn renumber(self, shift: &Shift<'_>, cx: &mut Cx<'_>) {
+        for place in shift.place.max(self.start.saturating_sub(1))..self.end {
+            let shown = |columns: &Columns| numbered(columns.clone(), place + 1, true);
+            match (shift.before(place), shift.after(place)) {
+                (Some(old), Some(new)) if old != new => update(cx, shown(old), shown(new), self.before),
+                (None, Some(new)) => cx.emit(Row::insert(shown(new))),
+                (Some(old), None) => cx.emit(Row::of(RowKind::Delete, shown(old))),
+                (Some(_), Some(_)) => {}
+                (None, None) => break,
+            }
+        }
+    }
+
+    /// One row at the most leaves the places that count, and one comes.
+    fn exchange(self, shift: &Shift<'_>, cx: &mut Cx<'_>) {
+        if shift.place >= self.end {
+            return;
+        }
+        let first = shift.place.max(self.start.saturating_sub(1));
+        let last = self.end - 1;
+        let (leaves, comes) = match shift.gone {
+            None => (shift.before(last), shift.after(first)),
+            Some(_) => (shift.before(first), shift.after(last)),
+        };
+        // Without a number to say, the first place of one is 1.
+        let shown = |columns: &Columns| numbered(columns.clone(), 1, self.end == 1);
+        if let Some(old) = leaves {
+            cx.emit(Row::of(RowKind::Delete, shown(old)));
+        }
+        if let Some(new) = comes {
+            cx.emit(Row::insert(shown(new)));
+        }
+    }
+}
+
 impl Operator for Top {
     fn on_row(&mut self, _port: usize, row: Row, cx: &mut Cx<'_>) -> Result<(), EvalError> {
         key_of(&row, &self.partition, &mut self.scratch);
         let ranked = self.ranked.value(&self.scratch, cx.now.ms, cx.store)?;
         ranked.sort(&self.order);
-        let full = ranked.rows().len() >= self.end;
+        let full = ranked.rows().len() >= self.places.end;
         if !self.retracts
             && full
             && ranked.rows().last().is_none_or(|(_, last)| compare(&row.columns, last, &self.order).is_ge())
         {
             return Ok(());
         }
-        let before = top(ranked, self.start, self.end);
-        if row.kind.adds() {
-            ranked.insert(row.columns, &self.order);
-            if !self.retracts {
-                ranked.truncate(self.end);
-            }
-        } else if ranked.remove(&row.columns).is_none() {
-            return Ok(());
-        }
-        let after = top(ranked, self.start, self.end);
-        // Without a number to say, the first place of one is 1.
-        let number_one = self.end == 1;
-        let shown =
-            |columns: &Columns, rank: usize| numbered(columns.clone(), rank, self.numbered || number_one);
+        let Row { columns, kind } = row;
+        let (place, gone) = if kind.adds() {
+            (Some(ranked.insert(columns, &self.order)), None)
+        } else {
+            (ranked.remove(&columns), Some(columns))
+        };
+        let Some(place) = place else { return Ok(()) };
+        let shift = Shift { rows: ranked.rows(), place, gone: gone.as_ref() };
         if self.numbered {
-            for place in 0..before.len().max(after.len()) {
-                let rank = self.start + place;
-                match (before.get(place), after.get(place)) {
-                    (Some((_, old)), Some((_, new))) if old != new => {
-                        update(cx, shown(old, rank), shown(new, rank), self.before);
-                    }
-                    (None, Some((_, new))) => cx.emit(Row::insert(shown(new, rank))),
-                    (Some((_, old)), None) => cx.emit(Row::of(RowKind::Delete, shown(old, rank))),
-                    (Some(_), Some(_)) | (None, None) => {}
-                }
-            }
-            return Ok(());
+            self.places.renumber(&shift, cx)
+        } else {
+            self.places.exchange(&shift, cx)
         }
-        let among = |rows: &[(u64, Columns)], number: u64| rows.iter().any(|(n, _)| *n == number);
-        for (_, old) in before.iter().filter(|(n, _)| !among(&after, *n)) {
-            cx.emit(Row::of(RowKind::Delete, shown(old, 1)));
-        }
-        for (_, new) in after.iter().filter(|(n, _)| !among(&before, *n)) {
-            cx.emit(Row::insert(shown(new, 1)));
+        if !self.retracts {
+            ranked.truncate(self.places.end);
         }
         Ok(())
     }
