@@ -140,10 +140,11 @@ impl Operator for IntervalJoin {
                 if take_time(&mut &**sub)? > last {
                     break;
                 }
+                let (mine, theirs) = (row.columns.iter().cloned(), held.columns.iter().cloned());
                 let joined = if is_left {
-                    self.on.meeting(&row.columns, &held.columns, cx.now)?
+                    self.on.meeting(mine, theirs, cx.now)?
                 } else {
-                    self.on.meeting(&held.columns, &row.columns, cx.now)?
+                    self.on.meeting(theirs, mine, cx.now)?
                 };
                 if let Some(columns) = joined {
                     met = true;

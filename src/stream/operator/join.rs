@@ -7,7 +7,7 @@ use super::{
     stored,
 };
 use crate::stream::{
-    datum::{Columns, Row, RowKind},
+    datum::{Columns, Datum, Row, RowKind},
     expr::EvalError,
     plan::{
         logical::JoinKind,
@@ -49,10 +49,16 @@ impl Encoded for Held {
 
 /// A row of the other side that meets the one at hand.
 struct Met {
-    bytes: Box<[u8]>,
-    columns: Columns,
+    /// Itself, where it may be handed on alone or told of it.
+    own: Option<(Box<[u8]>, Columns)>,
     joined: Columns,
     held: Held,
+}
+
+impl Met {
+    fn columns(&self) -> &[Datum] {
+        self.own.as_ref().map_or(&[], |(_, columns)| columns)
+    }
 }
 
 impl Join {
@@ -70,18 +76,19 @@ impl Join {
 
     /// The rows of the other side that meet this one.
     fn met(&mut self, row: &Row, from_left: bool, cx: &Cx<'_>) -> Result<Vec<Met>, EvalError> {
+        let outer = if from_left { self.kind.keeps_right() } else { self.kind.keeps_left() };
+        let itself = outer || self.kind.is_left_only();
         let other = if from_left { &mut self.right } else { &mut self.left };
         let mut met = Vec::new();
         for (bytes, held) in other.peek(&self.scratch, cx.now.ms, cx.store)? {
             let columns: Columns = take_all_of(bytes)?;
+            let own = itself.then(|| (bytes.clone(), columns.clone()));
             let joined = if from_left {
-                self.on.meeting(&row.columns, &columns, cx.now)?
+                self.on.meeting(row.columns.iter().cloned(), columns, cx.now)?
             } else {
-                self.on.meeting(&columns, &row.columns, cx.now)?
+                self.on.meeting(columns, row.columns.iter().cloned(), cx.now)?
             };
-            if let Some(joined) = joined {
-                met.push(Met { bytes: bytes.clone(), columns, joined, held: *held });
-            }
+            met.extend(joined.map(|joined| Met { own, joined, held: *held }));
         }
         Ok(met)
     }
@@ -106,13 +113,20 @@ impl Join {
     /// Tells a row of the other side how many it meets now.
     fn tell(&mut self, met: &Met, from_left: bool, meets: i64, cx: &Cx<'_>) -> Result<(), EvalError> {
         let other = if from_left { &mut self.right } else { &mut self.left };
-        if let Some(held) = other.value(&self.scratch, cx.now.ms, cx.store)?.get_mut(&met.bytes) {
+        let Some((bytes, _)) = &met.own else { return Ok(()) };
+        if let Some(held) = other.value(&self.scratch, cx.now.ms, cx.store)?.get_mut(bytes) {
             held.meets = meets;
         }
         Ok(())
     }
 
-    fn outer(&mut self, row: &Row, from_left: bool, met: &[Met], cx: &mut Cx<'_>) -> Result<(), EvalError> {
+    fn outer(
+        &mut self,
+        row: &Row,
+        from_left: bool,
+        mut met: Vec<Met>,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), EvalError> {
         let (own_outer, other_outer) = if from_left {
             (self.kind.keeps_left(), self.kind.keeps_right())
         } else {
@@ -130,16 +144,18 @@ impl Join {
         if met.is_empty() && own_outer {
             cx.emit(Row::of(plain, self.on.alone(&row.columns, from_left)));
         }
-        for other in met {
-            let alone = || self.on.alone(&other.columns, !from_left);
+        for other in &mut met {
+            let joined = std::mem::take(&mut other.joined);
+            let alone = || self.on.alone(other.columns(), !from_left);
             if adds && other_outer && other.held.meets == 0 {
                 for _ in 0..other.held.times {
                     cx.emit(Row::of(RowKind::Delete, alone()));
                 }
             }
-            for _ in 0..other.held.times {
-                cx.emit(Row::of(plain, other.joined.clone()));
+            for _ in 1..other.held.times {
+                cx.emit(Row::of(plain, joined.clone()));
             }
+            cx.emit(Row::of(plain, joined));
             if !adds && other_outer && other.held.meets == 1 {
                 for _ in 0..other.held.times {
                     cx.emit(Row::insert(alone()));
@@ -148,7 +164,7 @@ impl Join {
         }
         if other_outer {
             let by = if adds { 1 } else { -1 };
-            for other in met {
+            for other in &met {
                 self.tell(other, from_left, other.held.meets + by, cx)?;
             }
         }
@@ -181,7 +197,7 @@ impl Join {
                     (false, false) => RowKind::Insert,
                 };
                 for _ in 0..left.held.times {
-                    cx.emit(Row::of(kind, left.columns.clone()));
+                    cx.emit(Row::of(kind, left.columns().to_vec()));
                 }
             }
             self.tell(left, false, left.held.meets + if adds { 1 } else { -1 }, cx)?;
@@ -200,7 +216,7 @@ impl Operator for Join {
         if self.kind.is_left_only() {
             self.left_only(&row, from_left, &met, cx)
         } else {
-            self.outer(&row, from_left, &met, cx)
+            self.outer(&row, from_left, met, cx)
         }
     }
 

@@ -164,8 +164,15 @@ impl On {
     }
 
     /// The two rows side by side, if they meet.
-    pub fn meeting(&self, left: &[Datum], right: &[Datum], now: Now) -> Result<Option<Columns>, EvalError> {
-        let columns: Columns = left.iter().chain(right).cloned().collect();
+    pub fn meeting(
+        &self,
+        left: impl IntoIterator<Item = Datum>,
+        right: impl IntoIterator<Item = Datum>,
+        now: Now,
+    ) -> Result<Option<Columns>, EvalError> {
+        let mut columns = Columns::with_capacity(self.left_width + self.right_width);
+        columns.extend(left);
+        columns.extend(right);
         let Some(condition) = &self.condition else { return Ok(Some(columns)) };
         let row = Row::insert(columns);
         Ok(if condition.holds(&row, now)? { Some(row.columns) } else { None })

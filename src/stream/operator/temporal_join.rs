@@ -102,7 +102,10 @@ impl TemporalJoin {
         let version = version.map(|(_, v)| v).filter(|v| v.kind.adds());
         for left in rows {
             let joined = match version {
-                Some(right) => self.on.meeting(&left.columns, &right.columns, cx.now)?,
+                Some(right) => {
+                    let right = right.columns.iter().cloned();
+                    self.on.meeting(left.columns.iter().cloned(), right, cx.now)?
+                }
                 None => None,
             };
             match joined {

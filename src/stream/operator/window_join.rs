@@ -74,7 +74,8 @@ impl WindowJoin {
         for l in left {
             let mut met = false;
             for (r, r_met) in right.iter().zip(&mut right_met) {
-                let joined = if meets { self.on.meeting(l, r, cx.now)? } else { None };
+                let joined =
+                    if meets { self.on.meeting(l.iter().cloned(), r.iter().cloned(), cx.now)? } else { None };
                 let Some(columns) = joined else { continue };
                 (met, *r_met) = (true, true);
                 if !self.kind.is_left_only() {
