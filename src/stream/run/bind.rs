@@ -212,7 +212,7 @@ impl Bound {
     /// Commits an epoch; where the partitions that it has written to end now.
     pub fn commit_to(
         &self,
-        epoch: EpochCommit,
+        mut epoch: EpochCommit,
         exchanges: &mut Exchanges,
     ) -> Result<Vec<(Place, Offset)>, String> {
         let mut parts = Vec::with_capacity(epoch.appends.len());
@@ -222,14 +222,20 @@ impl Bound {
         let place =
             |(topic, partition, _): &(String, i32, Vec<OutRecord>)| Some((self.topic(topic)?.id, *partition));
         let places: Vec<Place> = epoch.appends.iter().filter_map(place).collect();
-        let puts: Vec<_> =
-            epoch.puts.iter().map(|(key, value)| (state_key(&epoch.job.0, key), value.clone())).collect();
-        let deletes: Vec<_> = epoch.deletes.iter().map(|key| state_key(&epoch.job.0, key)).collect();
-        let bytes: usize = puts.iter().map(|(key, value)| key.len() + value.len() + OVERHEAD_BYTES).sum();
-        let bytes_max = bytes + deletes.iter().map(|key| key.len() + OVERHEAD_BYTES).sum::<usize>();
+        let (puts, deletes) = (std::mem::take(&mut epoch.puts), std::mem::take(&mut epoch.deletes));
+        let prefix = state_key(&epoch.job.0, b"");
+        let each = prefix.len() + OVERHEAD_BYTES;
+        let bytes_max = puts.iter().map(|(key, value)| key.len() + value.len() + each).sum::<usize>()
+            + deletes.iter().map(|key| key.len() + each).sum::<usize>();
+        let mut full = prefix.clone();
         let state = Box::new(move |turn: &mut crate::store::Turn| {
-            deletes.iter().for_each(|key| turn.delete(Space::State, key));
-            puts.iter().for_each(|(key, value)| turn.put(Space::State, key, value));
+            let mut under = |key: &[u8], act: &mut dyn FnMut(&[u8])| {
+                full.truncate(prefix.len());
+                full.extend_from_slice(key);
+                act(&full);
+            };
+            deletes.iter().for_each(|key| under(key, &mut |key| turn.delete(Space::State, key)));
+            puts.iter().for_each(|(key, value)| under(key, &mut |key| turn.put(Space::State, key, value)));
         });
         for (path, from, bytes) in epoch.files.iter().flat_map(|files| &files.appends) {
             self.folder()?.write(path, *from, bytes)?;

@@ -324,12 +324,37 @@ impl Graph {
     }
 
     fn drain(&mut self, now: Now, outputs: &mut Outputs, store: &dyn StateRead) -> Result<(), EvalError> {
-        while let Some((index, port, msg)) = self.waiting.pop_front() {
+        let mut next = self.waiting.pop_front();
+        while let Some((index, port, msg)) = next {
             let mut out = std::mem::take(&mut self.out);
             let result = self.work(index, port, msg, now, &mut out, outputs, store);
-            self.settle(index, out, result, now)?;
+            next = match self.only_hop(index, &mut out, &result) {
+                Some(hop) => {
+                    self.out = out;
+                    Some(hop)
+                }
+                None => {
+                    self.settle(index, out, result, now)?;
+                    self.waiting.pop_front()
+                }
+            };
         }
         Ok(())
+    }
+
+    /// What comes next if nothing else waits: the one message that an operator made, for its one reader. Most are like
+    /// that, and need not stand in line.
+    fn only_hop(
+        &self,
+        index: usize,
+        out: &mut Vec<Msg>,
+        result: &Result<(), EvalError>,
+    ) -> Option<(usize, usize, Msg)> {
+        if result.is_err() || out.len() != 1 || !self.waiting.is_empty() || self.shard.is_some() {
+            return None;
+        }
+        let [(node, port)] = self.nodes.get(index)?.readers.as_slice() else { return None };
+        out.pop().map(|msg| (*node, *port, msg))
     }
 
     /// Hands on what an operator made, or drops everything after an error.
