@@ -34,7 +34,7 @@ use crate::{
         message::{Publish, Traits},
         outlet::Outlet,
         publish::{Body, Publisher, Routed},
-        queue::{ConnectionId, QueueOptions, consumers::ConsumerSpec, state::Got},
+        queue::{ConnectionId, QueueOptions, consumers::ConsumerSpec, serving::Got},
         registry::ConnectionInfo,
         topic::VhostName,
         vhost::Vhost,

@@ -24,7 +24,7 @@ use super::{
     publish::{Body, Publisher, Routed},
     queue::{
         ConnectionId, ConsumerId, Entry, Queue, QueueOptions, consumers::ConsumerSpec, levels::WINDOW_BYTES,
-        returns::Return, state::Got,
+        returns::Return, serving::Got,
     },
     receipt::Receipt,
     recovery::Settings,

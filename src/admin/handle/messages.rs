@@ -22,7 +22,7 @@ use crate::{
         message::{Publish, Traits},
         outlet::{Event, Outlet},
         publish::{self, Headers, Publisher, Routed},
-        queue::{Entry, Queue, returns::Return, state::Got},
+        queue::{Entry, Queue, returns::Return, serving::Got},
         receipt::Receipt,
         refusal::{Access, Refusal},
         reply,

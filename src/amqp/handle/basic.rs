@@ -17,7 +17,7 @@ use crate::{
     },
     broker::{
         arguments::QueueKind,
-        queue::{Queue, returns::Return, state::Got},
+        queue::{Queue, returns::Return, serving::Got},
         refusal::{Access, Refusal, Subject},
         trace,
     },

@@ -29,7 +29,7 @@ use super::{
         change::Moved,
         drops::{Dead, MOVE_BYTES_MAX},
         kept::Tried,
-        state::Overflow,
+        taking::Overflow,
         unsubmitted::BatchId,
     },
     routing::Route,

@@ -13,7 +13,7 @@ use crate::{
         pattern::Pattern,
         policy::{ApplyTo, Policy, Sort},
         publish::{Body, Headers, Publisher, Routed},
-        queue::{ConnectionId, Queue, QueueOptions, state::Got},
+        queue::{ConnectionId, Queue, QueueOptions, serving::Got},
         receipt::Receipt,
         recovery::Settings,
         vhost::Vhost,

@@ -9,7 +9,7 @@ use crate::{
         holding::Holding,
         message::{Blob, Draft, Hold, Publish, Traits},
         outlet::Outlet,
-        queue::{Gone, Queue, state::Overflow},
+        queue::{Gone, Queue, taking::Overflow},
         receipt::Receipt,
         routing::{self, Route},
         stream,

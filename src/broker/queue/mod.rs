@@ -28,7 +28,9 @@ mod returned;
 pub mod returns;
 mod run;
 pub mod runs;
+pub mod serving;
 pub mod state;
+pub mod taking;
 pub mod unsubmitted;
 mod upkeep;
 
@@ -41,7 +43,9 @@ use self::{
     consumers::ConsumerSpec,
     flow::Flow,
     returns::Count,
-    state::{Effects, Got, Overflow, State},
+    serving::Got,
+    state::{Effects, State},
+    taking::Overflow,
     unsubmitted::BatchId,
 };
 use super::{

@@ -1,7 +1,8 @@
 //! One queue as a pure state machine: time passed in, what to do next handed out.
 //!
 //! Who holds an unacknowledged message is the channel's business: it gives the [`Entry`] back, settled or returned.
-//! Here is only how many there are. (AMQP 0-9-1 §1.8.3; RabbitMQ's classic queue.)
+//! Here is only how many there are. How messages come in is in `taking.rs`, how they go out in `serving.rs`. (AMQP
+//! 0-9-1 §1.8.3; RabbitMQ's classic queue.)
 
 use std::sync::Arc;
 
@@ -9,27 +10,24 @@ use smallvec::SmallVec;
 
 use super::{
     ConsumerId, Entry, Seq,
-    arriving::{Arrival, Arriving, Holder},
+    arriving::{Arriving, Holder},
     consumers::{ConsumerSpec, Consumers, Strategy},
     deadline::{Earlier, Lifetime},
     delayed::{Delayed, DelayedRetry},
     drops::Drops,
-    gather::{Gathered, Gathering},
     levels::{LevelRuns, Levels, Order},
     limits::Limits,
     load::Unacked,
-    parcel::Parcel,
     positions::Positions,
     ready::Written,
     reserving::Reserving,
-    returns::{Count, Counts, Noted},
+    returns::{Counts, Noted},
     runs::Run,
     unsubmitted::Unsubmitted,
 };
 use crate::broker::{
     arguments::{QueueKind, Settings},
     dead_letter::DeadLetter,
-    message::{Blob, Message},
     outlet::Outlet,
 };
 
@@ -56,15 +54,6 @@ pub struct Effects {
     pub retry_dead: bool,
     /// There is more to drop: deliver again.
     pub again: bool,
-}
-
-/// A publish that the queue did not take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Overflow {
-    /// All taken, perhaps at the cost of older ones.
-    None,
-    /// `x-overflow` = `reject-publish` or `reject-publish-dlx`: the messages with these ordinals were refused.
-    Rejected(Vec<u32>),
 }
 
 /// Messages counted since the queue was made.
@@ -125,19 +114,7 @@ pub struct State {
     had_consumer: bool,
     held_told: usize,
     /// Outlets whose `basic.get` waits for a message that is being read back.
-    getters: Vec<Arc<Outlet>>,
-}
-
-/// The answer to `basic.get`.
-#[derive(Debug)]
-pub enum Got {
-    Message {
-        entry: Entry,
-        ready: usize,
-    },
-    Empty,
-    /// The message is being read from the log; [`Event::Loaded`](crate::broker::outlet::Event::Loaded) says when to ask again.
-    Wait,
+    pub(super) getters: Vec<Arc<Outlet>>,
 }
 
 impl State {
@@ -196,202 +173,7 @@ impl State {
         }
     }
 
-    /// Takes messages of a batch. `persisted` hears of each run that must go into the log, in order.
-    pub fn publish(
-        &mut self,
-        now_ms: i64,
-        blob: &Arc<Blob>,
-        ordinals: &[u32],
-        effects: &mut Effects,
-        mut persisted: impl FnMut(Seq),
-    ) -> Overflow {
-        let (mut gathering, mut arrival) = (Gathering::default(), Arrival::default());
-        let mut refused = Vec::new();
-        if self.ready.order().aligned() {
-            self.positions.align();
-        }
-        for &ordinal in ordinals {
-            let Some(message) = blob.message(ordinal) else { continue };
-            if self.refuses(&message) {
-                // RabbitMQ takes them one by one: what a consumer can have of those before is no longer here, and what
-                // may not wait (a TTL of 0) has gone.
-                for gathered in std::mem::take(&mut gathering).into_runs() {
-                    self.begin_run(gathered, &mut arrival, &mut persisted);
-                }
-                self.serve(now_ms, effects);
-                if !self.reserving.is_full() {
-                    self.drop_expired(now_ms);
-                }
-                if self.refuses(&message) {
-                    refused.push(ordinal);
-                    self.refuse(message);
-                    continue;
-                }
-            }
-            let level = self.ready.order().level(message.priority());
-            let seq = self.positions.next(level);
-            self.totals.published += 1;
-            if self.lasts(&message) {
-                if let Some(full) = gathering.add(seq, ordinal, message.body_len()) {
-                    self.begin_run(full, &mut arrival, &mut persisted);
-                }
-            } else if let Some(gathered) = gathering.end(level) {
-                self.begin_run(gathered, &mut arrival, &mut persisted);
-            }
-            let expires_ms = self.limits.expires_ms(now_ms, message.expiration_ms());
-            let entry = Entry { seq, message, expires_ms, redelivered: false, returns: Count::default() };
-            if self.quorum {
-                arrival.entries.push(entry);
-            } else {
-                self.ready.push(entry);
-            }
-        }
-        for gathered in gathering.into_runs() {
-            self.begin_run(gathered, &mut arrival, &mut persisted);
-        }
-        self.arriving.push(arrival);
-        if refused.is_empty() { Overflow::None } else { Overflow::Rejected(refused) }
-    }
-
-    /// Whether a queue that refuses publishes is full.
-    #[inline]
-    fn refuses(&self, message: &Message) -> bool {
-        self.refuses_body(message.body_len())
-    }
-
-    #[inline]
-    fn refuses_body(&self, body_bytes: usize) -> bool {
-        match self.quorum {
-            true => self.limits.refuses_more(self.messages(), || self.body_bytes()),
-            false => self.limits.refuses(self.messages(), || self.body_bytes() + body_bytes),
-        }
-    }
-
-    /// Whether there is too much of what counts, and the oldest ready messages go.
-    pub(super) fn exceeded(&self) -> bool {
-        self.limits.exceeded(self.messages(), || self.body_bytes())
-    }
-
-    /// What counts for the limits: what is ready, dead letters that wait, and what is delayed.
-    #[inline]
-    fn messages(&self) -> usize {
-        self.ready.len() + self.drops.kept.len() + self.delayed.load().messages
-    }
-
-    fn body_bytes(&self) -> usize {
-        self.ready.body_bytes() + self.drops.kept.body_bytes() + self.delayed.load().body_bytes
-    }
-
-    /// Whether it would refuse a message with such a body. A queue that is gone refuses nothing.
-    #[must_use]
-    pub fn has_no_room(&self, body_bytes: usize) -> bool {
-        !self.gone && self.refuses_body(body_bytes)
-    }
-
-    /// Whether the message must be in the log.
-    #[inline]
-    pub(super) fn lasts(&self, message: &Message) -> bool {
-        self.durable && (self.quorum || message.persistent())
-    }
-
-    pub(super) fn begin_run(
-        &mut self,
-        mut gathered: Gathered,
-        arrival: &mut Arrival,
-        persisted: &mut impl FnMut(Seq),
-    ) {
-        let (first, run) = (gathered.first, gathered.run());
-        if self.quorum {
-            arrival.expect(first, run.end());
-        }
-        self.unsubmitted.add(first, run.end());
-        self.runs.push(run);
-        persisted(first);
-    }
-
-    /// Serves consumers as far as they and the messages go, and keeps the limits.
-    pub fn deliver(&mut self, now_ms: i64, effects: &mut Effects) {
-        self.promote(now_ms);
-        self.serve_and_keep(now_ms, effects);
-        self.page_out();
-        self.settle_effects(effects);
-    }
-
-    fn serve_and_keep(&mut self, now_ms: i64, effects: &mut Effects) {
-        self.serve(now_ms, effects);
-        // Otherwise consumers could have more, which makes room.
-        if !self.reserving.is_full() {
-            self.keep_limits(now_ms, effects);
-        }
-    }
-
-    /// Serves consumers as far as they and the messages go.
-    fn serve(&mut self, now_ms: i64, effects: &mut Effects) {
-        let mut parcel = Parcel::of(self.ready.len());
-        self.go_on_reserved(now_ms, &mut parcel, effects);
-        while !self.reserving.is_full()
-            && let Some(id) = self.consumers.next_turn()
-        {
-            // What expires in this very millisecond may still go: with a TTL of 0 that is all it may.
-            self.drop_expired(now_ms.saturating_sub(1));
-            let Some(front) = self.ready.front() else { break };
-            let front = (front.seq, self.lasts(&front.message));
-            let Some(consumer) = self.consumers.find(id) else { break };
-            let outlet = &consumer.spec.outlet;
-            if parcel.full(outlet) {
-                effects.stalled.push(outlet.clone());
-                self.consumers.stall(id);
-                continue;
-            }
-            if !consumer.take_credit() {
-                self.consumers.suspend(id);
-                continue;
-            }
-            let acknowledges = !consumer.spec.no_ack;
-            let waits = self.must_reserve(front, effects) || !self.reserving.is_empty();
-            let Some(entry) = self.ready.pop() else { break };
-            if acknowledges {
-                self.unacked.add(&entry.message);
-            }
-            if waits {
-                self.reserving.push(id, entry);
-            } else {
-                self.hand_over(now_ms, id, entry, &mut parcel);
-            }
-            self.consumers.rotate();
-        }
-        for (consumer, entry) in parcel.post() {
-            self.undeliverable(consumer, entry);
-        }
-    }
-
-    /// A consumer counts it as its own already.
-    pub(super) fn hand_over(&mut self, now_ms: i64, id: ConsumerId, entry: Entry, parcel: &mut Parcel) {
-        self.positions.hand_over(entry.seq);
-        let Some(consumer) = self.consumers.find(id) else { return };
-        self.totals.waited_ms += u64::try_from(now_ms - entry.message.published_ms()).unwrap_or(0);
-        self.totals.redelivered += u64::from(entry.redelivered);
-        if consumer.spec.no_ack {
-            self.totals.delivered_no_ack += 1;
-            self.runs.acknowledge(entry.seq);
-        } else {
-            self.totals.delivered += 1;
-        }
-        parcel.put(&consumer.spec.outlet, consumer.spec.channel, id, entry);
-    }
-
-    /// The connection is gone: its messages come back when it ends; this one never reached it.
-    fn undeliverable(&mut self, id: ConsumerId, mut entry: Entry) {
-        self.consumers.suspend(id);
-        let no_ack = self.consumers.find(id).is_none_or(|c| c.spec.no_ack);
-        if !no_ack {
-            self.unacked.remove(&entry.message);
-            entry.redelivered = true;
-            self.ready.put_back(entry);
-        }
-    }
-
-    fn page_out(&mut self) {
+    pub(super) fn page_out(&mut self) {
         if !self.ready.tail_full() {
             return;
         }
@@ -534,47 +316,6 @@ impl State {
         }
         self.consumers.remove(id);
         self.had_consumer && self.consumers.is_empty()
-    }
-
-    /// `basic.get`.
-    pub fn get(&mut self, now_ms: i64, no_ack: bool, outlet: &Arc<Outlet>, effects: &mut Effects) -> Got {
-        self.used(now_ms);
-        self.promote(now_ms);
-        self.drop_expired(now_ms);
-        let got = match self.ready.front().map(|entry| (entry.seq, self.lasts(&entry.message))) {
-            // What was served before must be seen before.
-            _ if !self.reserving.is_empty() => Got::Wait,
-            None if self.ready.is_empty() => Got::Empty,
-            None => Got::Wait,
-            Some(front) if self.must_reserve(front, effects) => Got::Wait,
-            Some(_) => match self.ready.pop() {
-                None => Got::Empty,
-                Some(entry) => {
-                    self.got(now_ms, no_ack, &entry);
-                    // What stood behind it is the head now, and counts no more if its time is over.
-                    self.drop_expired(now_ms);
-                    Got::Message { ready: self.ready.len(), entry }
-                }
-            },
-        };
-        if matches!(got, Got::Wait) {
-            self.getters.push(outlet.clone());
-        }
-        self.settle_effects(effects);
-        got
-    }
-
-    fn got(&mut self, now_ms: i64, no_ack: bool, entry: &Entry) {
-        self.positions.hand_over(entry.seq);
-        self.totals.waited_ms += u64::try_from(now_ms - entry.message.published_ms()).unwrap_or(0);
-        self.totals.redelivered += u64::from(entry.redelivered);
-        if no_ack {
-            self.totals.got_no_ack += 1;
-            self.runs.acknowledge(entry.seq);
-        } else {
-            self.totals.got += 1;
-            self.unacked.add(&entry.message);
-        }
     }
 
     /// These messages of one consumer (or of `basic.get`: `None`) are acknowledged or thrown away.
