@@ -98,7 +98,8 @@ pub enum Routed {
 pub struct Publisher {
     vhost: Arc<Vhost>,
     draft: Draft,
-    runs: Vec<(Arc<Route>, Vec<u32>)>,
+    /// Ordinals in the draft by their routes: as many as come one after another.
+    by_route: Vec<(Arc<Route>, Vec<u32>)>,
     last: Option<Remembered>,
     records: Records,
     /// Topics published to since the last flush, while there are jobs that producers wait for.
@@ -132,7 +133,7 @@ impl Publisher {
         Self {
             vhost,
             draft: Draft::default(),
-            runs: Vec::new(),
+            by_route: Vec::new(),
             last: None,
             records: Records::Appended(None),
             followed: Vec::new(),
@@ -301,9 +302,9 @@ impl Publisher {
         }
         let ordinal = u32::try_from(self.draft.len()).unwrap_or(u32::MAX);
         body.put(&mut self.draft, publish, now_ms);
-        match self.runs.last_mut() {
+        match self.by_route.last_mut() {
             Some((last, ordinals)) if Arc::ptr_eq(last, route) => ordinals.push(ordinal),
-            Some(_) | None => self.runs.push((route.clone(), vec![ordinal])),
+            Some(_) | None => self.by_route.push((route.clone(), vec![ordinal])),
         }
         Routed::Taken
     }
@@ -423,7 +424,7 @@ impl Publisher {
             drop(self.draft.seal());
         }
         self.delayed = Delayed::default();
-        self.runs.clear();
+        self.by_route.clear();
     }
 
     pub(super) fn take_records(&mut self) -> Vec<(Arc<Topic>, Message)> {

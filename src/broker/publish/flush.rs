@@ -158,18 +158,18 @@ impl Publisher {
         }
         let blob = self.draft.seal();
         self.vhost.core.meters.routed.add(blob.len() as u64);
-        let mut runs = std::mem::take(&mut self.runs);
-        if runs.len() > 1 {
-            join_runs(&mut runs);
+        let mut by_route = std::mem::take(&mut self.by_route);
+        if by_route.len() > 1 {
+            join_routes(&mut by_route);
         }
         if let Sink::Inbox(_, hold) = &mut sink
-            && runs.iter().map(|(route, _)| route.queues.len()).sum::<usize>() > 1
+            && by_route.iter().map(|(route, _)| route.queues.len()).sum::<usize>() > 1
         {
             *hold = Some(Hold::new(blob.clone(), self.vhost.core.store.clone()));
         }
         // One queue that is served well is reason enough to go on: others of a fan-out must not wait for the slowest.
         let (mut behind, mut served) = (None, false);
-        for (route, ordinals) in &runs {
+        for (route, ordinals) in &by_route {
             for reply_to in &route.replies {
                 let messages = ordinals.iter().filter_map(|&ordinal| blob.message(ordinal));
                 messages.for_each(|message| reply_to.deliver(message));
@@ -188,8 +188,8 @@ impl Publisher {
             let messages = blob.len() + self.ahead.take().map_or(0, |ahead| ahead.messages);
             self.ahead = Some(Ahead { queue, messages });
         }
-        runs.clear();
-        self.runs = runs;
+        by_route.clear();
+        self.by_route = by_route;
         // Several queues may have refused the same one.
         refused.rejected.sort_unstable();
         refused.rejected.dedup();
@@ -246,18 +246,18 @@ impl Sink<'_> {
     }
 }
 
-/// Publishes that alternate between a few keys come as many short runs: one per route is as good, as long as the order
-/// within each queue stays. So no run is joined to one before another that shares a queue with it.
-fn join_runs(runs: &mut Vec<(Arc<Route>, Vec<u32>)>) {
+/// Publishes that alternate between a few keys come as many short lists: one per route is as good, as long as the order
+/// within each queue stays. So no list is joined to one before another that shares a queue with it.
+fn join_routes(by_route: &mut Vec<(Arc<Route>, Vec<u32>)>) {
     let mut joined: Vec<(Arc<Route>, Vec<u32>)> = Vec::new();
-    for (route, ordinals) in runs.drain(..) {
+    for (route, ordinals) in by_route.drain(..) {
         let meets = |other: &&mut (Arc<Route>, Vec<u32>)| shares_queue(&other.0, &route);
         match joined.iter_mut().rev().take(JOINED_ROUTES_MAX).find(meets) {
             Some((other, list)) if same_queues(other, &route) => list.extend(ordinals),
             Some(_) | None => joined.push((route, ordinals)),
         }
     }
-    *runs = joined;
+    *by_route = joined;
 }
 
 const JOINED_ROUTES_MAX: usize = 64;
