@@ -16,7 +16,7 @@ use super::{
     },
 };
 use crate::broker::{
-    keyspace::{Access, state::WrongType, value::Held, waiters::Db},
+    keyspace::{Access, state::WrongType, value::OfKind, waiters::Db},
     refusal,
 };
 
@@ -85,7 +85,7 @@ impl<'a, 'k> Call<'a, 'k> {
     ///
     /// # Errors
     /// The value is of another type.
-    pub fn awaited<T: Held>(&self, key: &[u8]) -> Result<Option<&T>, Fault> {
+    pub fn awaited<T: OfKind>(&self, key: &[u8]) -> Result<Option<&T>, Fault> {
         match self.keys.get::<T>(self.client.db, key) {
             Err(WrongType) if self.client.again_until.is_some() => Ok(None),
             found => Ok(found?),

@@ -30,7 +30,7 @@ pub(super) use recovery::recover;
 use self::{
     journal::{Journal, Slots},
     state::{State, WrongType},
-    value::Held,
+    value::OfKind,
     waiters::{Db, Name, ServedWith, WaiterId, Wants},
 };
 use super::{
@@ -128,7 +128,7 @@ impl Access<'_> {
     ///
     /// # Errors
     /// [`WrongType`].
-    pub fn change_or_make<T: Held, R>(
+    pub fn change_or_make<T: OfKind, R>(
         &mut self,
         db: Db,
         key: &[u8],

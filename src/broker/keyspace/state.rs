@@ -14,7 +14,7 @@ use std::{
 use super::{
     journal::{Journal, Record, Slots, ValueId},
     lending::Lending,
-    value::{Held, Kind, Value},
+    value::{Kind, OfKind, Value},
     waiters::{Db, Name, Served, Waiters},
 };
 
@@ -95,7 +95,7 @@ impl State {
     ///
     /// # Errors
     /// [`WrongType`].
-    pub fn get<T: Held>(&self, db: Db, key: &[u8]) -> Result<Option<&T>, WrongType> {
+    pub fn get<T: OfKind>(&self, db: Db, key: &[u8]) -> Result<Option<&T>, WrongType> {
         match self.entry(db, key) {
             None => Ok(None),
             Some(entry) => T::of(&entry.value).map(Some).ok_or(WrongType),
@@ -155,7 +155,7 @@ impl State {
     ///
     /// # Errors
     /// [`WrongType`].
-    pub fn change<T: Held, R>(
+    pub fn change<T: OfKind, R>(
         &mut self,
         db: Db,
         key: &[u8],
@@ -179,7 +179,7 @@ impl State {
     ///
     /// # Errors
     /// [`WrongType`].
-    pub(super) fn change_or_make<T: Held, R>(
+    pub(super) fn change_or_make<T: OfKind, R>(
         &mut self,
         id: impl FnOnce() -> ValueId,
         db: Db,

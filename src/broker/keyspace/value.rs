@@ -140,16 +140,16 @@ impl Value {
     }
 }
 
-/// A value in its place among the others: what operations on one kind need.
-pub trait Held: Default {
+/// One kind of value, in its place among the others: what operations on it need.
+pub trait OfKind: Default {
     const KIND: Kind;
     fn of(value: &Value) -> Option<&Self>;
     fn of_mut(value: &mut Value) -> Option<&mut Self>;
 }
 
-macro_rules! held {
+macro_rules! of_kind {
     ($($kind:ident $type:ty;)*) => {
-        $(impl Held for $type {
+        $(impl OfKind for $type {
             const KIND: Kind = Kind::$kind;
 
             fn of(value: &Value) -> Option<&Self> {
@@ -163,7 +163,7 @@ macro_rules! held {
     };
 }
 
-held! {
+of_kind! {
     Hash Hash;
     List List;
     Set Set;

@@ -4,7 +4,7 @@ use crate::{
     broker::keyspace::{
         DBS,
         state::State,
-        value::{Held, Kind},
+        value::{Kind, OfKind},
         waiters::Db,
     },
     data::glob,
@@ -96,7 +96,7 @@ impl<'a> Scan<'a> {
     }
 
     /// `key cursor [MATCH pattern] [COUNT count]`, with what is scanned; options are looked at only where there is some.
-    pub(super) fn of_key<'k, T: Held>(
+    pub(super) fn of_key<'k, T: OfKind>(
         words: &[&'a [u8]],
         keys: &'k State,
         db: Db,

@@ -1,19 +1,19 @@
 //! What the commands of several kinds of values do alike: values that have parts.
 
 use crate::{
-    broker::keyspace::{journal::Slots, value::Held},
+    broker::keyspace::{journal::Slots, value::OfKind},
     redis::{call::Call, fault::Fault},
 };
 
 /// `xLEN key`: how many parts there are; none where there is no key.
-pub(super) fn count<T: Held>(call: &mut Call<'_, '_>, len: impl FnOnce(&T) -> usize) -> Result<(), Fault> {
+pub(super) fn count<T: OfKind>(call: &mut Call<'_, '_>, len: impl FnOnce(&T) -> usize) -> Result<(), Fault> {
     let value = call.keys.get::<T>(call.client.db, call.argument(0))?;
     call.reply.count(value.map_or(0, len));
     Ok(())
 }
 
 /// `xREM key part [part …]`: how many of them were there.
-pub(super) fn remove<T: Held>(
+pub(super) fn remove<T: OfKind>(
     call: &mut Call<'_, '_>,
     mut remove: impl FnMut(&mut T, &[u8], &mut Slots<'_>) -> bool,
 ) -> Result<(), Fault> {
