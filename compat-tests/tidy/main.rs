@@ -67,6 +67,7 @@ fn sources_hold_every_rule() {
     let sources = files(&["src"], &["rs"]);
     assert!(!sources.is_empty());
     complain(&sources.iter().flat_map(|(path, text)| rules::of_source(path, text)).collect::<Vec<_>>());
+    complain(&rules::siblings(sources.iter().map(|(path, _)| path.as_str())));
 }
 
 #[test]

@@ -68,6 +68,16 @@ fn forbidden(module: &[String], target: &[String]) -> Option<&'static str> {
     None
 }
 
+/// Doors with a protocol of their own: who knows one finds the way in each.
+pub(crate) fn siblings<'p>(paths: impl Iterator<Item = &'p str> + Clone) -> Vec<Violation> {
+    const SIBLINGS: &[&str] = &["amqp", "kafka", "redis", "zmq"];
+    const FILES: &[&str] =
+        &["mod.rs", "connection.rs", "login.rs", "wire/mod.rs", "handle/mod.rs", "fault.rs"];
+    let wanted = SIBLINGS.iter().flat_map(|door| FILES.iter().map(move |file| format!("src/{door}/{file}")));
+    let missing = wanted.filter(|file| !paths.clone().any(|path| path == file));
+    missing.map(|file| wrong("doors have the same files", format!("{file} is missing"))).collect()
+}
+
 const LAYERS: &[&str] = &[
     "admin", "amqp", "broker", "clock", "config", "data", "kafka", "net", "observe", "redis", "sim", "store",
     "stream", "zmq",
@@ -147,7 +157,7 @@ pub(crate) fn machine(path: &str, text: &str) -> Vec<Violation> {
 }
 
 mod tests {
-    use super::{clock, head, layers, length, machine, maps, unfinished};
+    use super::{clock, head, layers, length, machine, maps, siblings, unfinished};
 
     fn layer(path: &str, text: &str) -> bool {
         !layers(path, text).is_empty()
@@ -195,6 +205,19 @@ mod tests {
         assert!(layer("src/kafka/connection.rs", "use crate::amqp::fault;"));
         assert!(layer("src/admin/management.rs", "let x = crate::amqp::connection::list();"));
         assert!(!layer("src/kafka/connection.rs", "use crate::{broker, net::pump, kafka::fault};"));
+    }
+
+    #[test]
+    fn a_door_without_a_file_that_the_others_have_is_caught() {
+        let of = |door: &str, login: &str| {
+            ["mod", "connection", login, "wire/mod", "handle/mod", "fault"]
+                .map(|file| format!("src/{door}/{file}.rs"))
+        };
+        let missing = |login: &str| {
+            let paths = [of("amqp", "login"), of("kafka", "login"), of("redis", login), of("zmq", "login")];
+            siblings(paths.as_flattened().iter().map(String::as_str)).len()
+        };
+        assert_eq!((missing("login"), missing("auth")), (0, 1));
     }
 
     #[test]
