@@ -1,4 +1,4 @@
-//! Warren: one small server that speaks to RabbitMQ and Kafka clients, with Flink-SQL stream jobs inside.
+//! Warren: one small server for RabbitMQ, Kafka, Redis and ZeroMQ clients, with Flink-SQL stream jobs inside.
 //!
 //! Where everything is, and the rules that hold it together: `src/ARCHITECTURE.md`.
 

@@ -1,4 +1,4 @@
-//! The core: exchanges, queues, topics, groups. It knows no protocol, no socket and no clock of its own.
+//! The core: exchanges, queues, topics, groups, keys. It knows no protocol, no socket and no clock of its own.
 //!
 //! Doors call it and give it an [`outlet::Outlet`] per connection; what must last goes to the store as Changes.
 

@@ -1,4 +1,4 @@
-//! The command line: `warren serve` (also without a word) and `warren sql`.
+//! The command line: `warren serve` (also without a word) and `warren sql`; `ctl` is the binary `rabbitmqctl`.
 //!
 //! Options of `serve` are keys of the configuration under shorter names; what starts is [`serve`]'s.
 

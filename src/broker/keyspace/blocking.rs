@@ -1,4 +1,4 @@
-//! Waiting for a key to have something, and being served.
+//! Elements come to lists, go, and move; who waits for a key to have something is served behind that.
 
 use std::sync::Arc;
 
