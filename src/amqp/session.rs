@@ -283,7 +283,7 @@ impl Context<'_> {
         let _ = channel.unacked.take_up_to(0, |_, entry| held.push(entry));
         channel.settle(held.into_iter(), How::Requeue(Return::Lost));
         if channel.phase == Phase::Open {
-            self.session.broker.core.meters.channels_closed.add(1);
+            self.session.broker.core.meters.channels_closed.increment();
             self.session.info.channels.lock().remove(&channel.number);
             self.session.tell_channel_closed(channel);
         }

@@ -52,7 +52,7 @@ impl Vhost {
     /// Everything that RabbitMQ refuses; [`Refusal::Inequivalent`] when a queue of another type has the name.
     pub fn declare_stream(&self, name: &str, options: &QueueOptions) -> Result<DeclaredStream, Refusal> {
         let (arguments, profile) = (&options.arguments, self.core.profile);
-        self.core.meters.queues_declared.add(1);
+        self.core.meters.queues_declared.increment();
         let _topology = self.topology.lock();
         self.check_alive()?;
         if name.is_empty() {
@@ -89,7 +89,7 @@ impl Vhost {
                 on: Subject::queue(name),
                 reason: refused.to_string(),
             })?;
-        self.core.meters.queues_created.add(1);
+        self.core.meters.queues_created.increment();
         self.apply_policies_to_stream(&topic);
         Ok(DeclaredStream { topic, messages: 0, pending: Some(ticket) })
     }
@@ -115,7 +115,7 @@ impl Vhost {
         }
         let deleted = self.core.topics.delete(topic);
         self.names_changed();
-        self.core.meters.queues_deleted.add(1);
+        self.core.meters.queues_deleted.increment();
         self.forget(keys).max(deleted)
     }
 }

@@ -160,7 +160,7 @@ impl Vhost {
         connection: ConnectionId,
         options: QueueOptions,
     ) -> Result<Declared, Refusal> {
-        self.core.meters.queues_declared.add(1);
+        self.core.meters.queues_declared.increment();
         let mut topology = self.topology.lock();
         self.check_alive()?;
         let (profile, kind) = (self.core.profile, arguments::kind_of(&options.arguments));
@@ -216,7 +216,7 @@ impl Vhost {
         if self.find_stream(&queue.name).is_some() {
             self.names_changed();
         }
-        self.core.meters.queues_created.add(1);
+        self.core.meters.queues_created.increment();
         queue
     }
 
@@ -287,7 +287,7 @@ impl Vhost {
             return Ok((count, None));
         }
         self.names_changed();
-        self.core.meters.queues_deleted.add(1);
+        self.core.meters.queues_deleted.increment();
         let mut keys = Vec::new();
         if queue.survives() {
             keys.push(definition::queue_key(&self.name, &queue.name));

@@ -247,7 +247,7 @@ impl Connection {
         let (header, body) = RequestHeader::decode(frame, api::flexible_from)
             .map_err(|e| format!("a request's header: {e}"))?;
         let RequestHeader { api_key, api_version, correlation_id, client_id } = header;
-        self.client.door.broker.core.meters.kafka_requests.add(1);
+        self.client.door.broker.core.meters.kafka_requests.increment();
         let (key, progress) = match dispatch::served(api_key, api_version) {
             Some(key) => {
                 self.client.login.lock().admit(now, key)?;

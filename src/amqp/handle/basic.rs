@@ -102,7 +102,7 @@ fn get_from(cx: &mut Context<'_>, channel: &mut Channel, queue: &Arc<Queue>, no_
             cx.session.waiting = Some(Waiting::Get { channel: number, queue, no_ack });
         }
         Got::Empty => {
-            meters.get_empty.add(1);
+            meters.get_empty.increment();
             cx.send(channel.number, &GetEmpty { reserved_1: "" });
         }
         Got::Message { entry, ready } => {

@@ -45,7 +45,7 @@ pub fn open(cx: &mut Context<'_>, number: u16) {
     session.tell_channel_created(&channel);
     session.info.channels.lock().insert(number, channel.info.clone());
     session.channels.insert(number, Box::new(channel));
-    session.broker.core.meters.channels_opened.add(1);
+    session.broker.core.meters.channels_opened.increment();
     cx.send(number, &OpenOk { reserved_1: &[] });
 }
 

@@ -73,7 +73,7 @@ pub fn get(
     not_in_transaction(cx, channel, list)?;
     let meters = &cx.session.broker.core.meters;
     let Some((entry, ready)) = list.get(no_ack) else {
-        meters.get_empty.add(1);
+        meters.get_empty.increment();
         cx.send(channel.number, &GetEmpty { reserved_1: "" });
         return Ok(());
     };
