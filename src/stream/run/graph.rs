@@ -350,10 +350,13 @@ impl Graph {
         out: &mut Vec<Msg>,
         result: &Result<(), EvalError>,
     ) -> Option<(usize, usize, Msg)> {
-        if result.is_err() || out.len() != 1 || !self.waiting.is_empty() || self.shard.is_some() {
+        if result.is_err() || out.len() != 1 || !self.waiting.is_empty() {
             return None;
         }
         let [(node, port)] = self.nodes.get(index)?.readers.as_slice() else { return None };
+        if self.stage_of(index) != self.stage_of(*node) {
+            return None;
+        }
         out.pop().map(|msg| (*node, *port, msg))
     }
 
