@@ -11,8 +11,9 @@ use crate::stream::{
     expr::EvalError,
     plan::physical::{self, OperatorId},
     state::{
+        bucket::Bucket,
         encode::{put_all, put_int, take_all, take_int, take_time, time_key},
-        keyed::{Bucket, Encoded, Keyed, prefix_of},
+        keyed::{Encoded, Keyed, prefix_of},
         timed::Timers,
     },
 };

@@ -14,8 +14,9 @@ use crate::stream::{
         physical::{self, OperatorId},
     },
     state::{
+        bucket::Bucket,
         encode::{put_int, take_all_of, take_int},
-        keyed::{Bucket, Encoded, Keyed, prefix_of},
+        keyed::{Encoded, Keyed, prefix_of},
     },
 };
 

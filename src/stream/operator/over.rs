@@ -16,8 +16,9 @@ use crate::stream::{
         physical::{self, OperatorId},
     },
     state::{
+        bucket::Bucket,
         encode::time_key,
-        keyed::{Bucket, Keyed, prefix_of},
+        keyed::{Keyed, prefix_of},
         timed::Timers,
     },
 };

@@ -7,8 +7,9 @@ use crate::stream::{
     expr::{EvalError, Now, compile::Code},
     plan::{logical::SortKey, physical::JoinOn},
     state::{
+        bucket::Bucket,
         encode::{damaged, put_all, put_key, take_all, take_time, time_key},
-        keyed::{Bucket, Encoded},
+        keyed::Encoded,
     },
 };
 

@@ -13,7 +13,8 @@ use crate::stream::{
         physical::{self, OperatorId},
     },
     state::{
-        keyed::{Bucket, Keyed, Stored, prefix_of},
+        bucket::Bucket,
+        keyed::{Keyed, Stored, prefix_of},
         timed::Timers,
     },
 };

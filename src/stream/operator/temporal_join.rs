@@ -14,8 +14,9 @@ use crate::stream::{
         physical::{self, OperatorId},
     },
     state::{
+        bucket::Bucket,
         encode::{damaged, put_all, put_int, take_all, take_int, take_time, time_key},
-        keyed::{Bucket, Encoded, Keyed, prefix_of},
+        keyed::{Encoded, Keyed, prefix_of},
         timed::Timers,
     },
 };

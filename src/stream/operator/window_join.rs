@@ -15,11 +15,7 @@ use crate::stream::{
         logical::JoinKind,
         physical::{self, OperatorId},
     },
-    state::{
-        encode::put_int,
-        keyed::{Bucket, prefix_of},
-        timed::Timed,
-    },
+    state::{bucket::Bucket, encode::put_int, keyed::prefix_of, timed::Timed},
 };
 
 pub struct WindowJoin {

@@ -14,8 +14,9 @@ use crate::stream::{
         window::{Window, WindowShape},
     },
     state::{
+        bucket::Bucket,
         encode::{damaged, take_time, time_key},
-        keyed::{Bucket, Keyed, prefix_of},
+        keyed::{Keyed, prefix_of},
         timed::Timers,
     },
 };

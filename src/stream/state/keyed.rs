@@ -3,7 +3,7 @@
 //! [`Keyed`] is a cache: what it does not hold is read when it is asked for, so a restart restores nothing, and what
 //! has been written may leave memory. Keys are values written by `encode`, so that none is the beginning of another.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map};
+use std::collections::{BTreeSet, HashMap};
 
 use super::{
     encode::{damaged, split, take_time, time_key},
@@ -120,116 +120,6 @@ impl<T: Encoded> StateValue for Whole<T> {
     fn load(whole: Option<&[u8]>, _parts: &[(&[u8], &[u8])]) -> Result<Self, EvalError> {
         let value = whole.map(|mut bytes| T::take(&mut bytes)).transpose()?;
         Ok(Self { stored: value.is_some(), value })
-    }
-}
-
-/// Values in the order of their own keys, each written alone.
-#[derive(Debug)]
-pub struct Bucket<T> {
-    entries: BTreeMap<Box<[u8]>, T>,
-    /// Some of them more than once.
-    changed: Vec<Box<[u8]>>,
-}
-
-impl<T> Default for Bucket<T> {
-    fn default() -> Self {
-        Self { entries: BTreeMap::new(), changed: Vec::new() }
-    }
-}
-
-impl<T> Bucket<T> {
-    #[must_use]
-    pub fn get(&self, sub: &[u8]) -> Option<&T> {
-        self.entries.get(sub)
-    }
-
-    /// For changing; it will be written again.
-    pub fn get_mut(&mut self, sub: &[u8]) -> Option<&mut T> {
-        let entry = self.entries.get_mut(sub)?;
-        self.changed.push(sub.into());
-        Some(entry)
-    }
-
-    pub fn insert(&mut self, sub: &[u8], value: T) -> Option<T> {
-        self.changed.push(sub.into());
-        self.entries.insert(sub.into(), value)
-    }
-
-    pub fn remove(&mut self, sub: &[u8]) -> Option<T> {
-        let gone = self.entries.remove(sub)?;
-        self.changed.push(sub.into());
-        Some(gone)
-    }
-
-    pub fn iter(&self) -> btree_map::Iter<'_, Box<[u8]>, T> {
-        self.entries.iter()
-    }
-
-    /// Those from a key on.
-    pub fn from(&self, sub: &[u8]) -> impl DoubleEndedIterator<Item = (&Box<[u8]>, &T)> {
-        self.entries.range::<[u8], _>((std::ops::Bound::Included(sub), std::ops::Bound::Unbounded))
-    }
-
-    /// Those before a key.
-    pub fn before(&self, sub: &[u8]) -> impl DoubleEndedIterator<Item = (&Box<[u8]>, &T)> {
-        self.entries.range::<[u8], _>((std::ops::Bound::Unbounded, std::ops::Bound::Excluded(sub)))
-    }
-
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-}
-
-impl<'a, T> IntoIterator for &'a Bucket<T> {
-    type Item = (&'a Box<[u8]>, &'a T);
-    type IntoIter = btree_map::Iter<'a, Box<[u8]>, T>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-impl<T: Encoded> StateValue for Bucket<T> {
-    const PARTS: bool = true;
-
-    fn save(&mut self, key: &[u8], changes: &mut Changes) {
-        let mut changed = std::mem::take(&mut self.changed);
-        changed.sort_unstable();
-        changed.dedup();
-        for sub in changed {
-            let full = [key, &sub].concat();
-            match self.entries.get(&sub) {
-                Some(value) => {
-                    let mut out = Vec::new();
-                    value.put(&mut out);
-                    changes.puts.push((full, out));
-                }
-                None => changes.deletes.push(full),
-            }
-        }
-    }
-
-    fn clear(&mut self) {
-        self.changed.extend(std::mem::take(&mut self.entries).into_keys());
-    }
-
-    fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    fn load(_whole: Option<&[u8]>, parts: &[(&[u8], &[u8])]) -> Result<Self, EvalError> {
-        let mut entries = BTreeMap::new();
-        for (sub, value) in parts {
-            let mut value = *value;
-            entries.insert(Box::from(*sub), T::take(&mut value)?);
-        }
-        Ok(Self { entries, changed: Vec::new() })
     }
 }
 
@@ -465,7 +355,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::bucket::Bucket, *};
 
     /// A store that takes changes.
     #[derive(Default)]
