@@ -182,6 +182,10 @@ fn row(
     let name_of = |index: usize| fields.get(index).map(|(name, _)| name.as_str());
     members(scanner, name_of, |index, scanner| {
         let (Some((_, of)), Some(value)) = (fields.get(index), values.get_mut(index)) else { return Ok(()) };
+        if of.kind == Type::Null {
+            // Nobody reads it.
+            return scanner.value().map(drop);
+        }
         match read(scanner, &of.kind, options)? {
             Ok(found) => *value = found,
             Err(Bad) => spoilt = true,

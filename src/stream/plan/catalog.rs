@@ -30,7 +30,7 @@ pub enum Object {
     View(Arc<View>),
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Table {
     pub path: ObjectPath,
     pub columns: Vec<Column>,

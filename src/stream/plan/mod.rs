@@ -12,6 +12,7 @@ pub mod correlated_groups;
 pub mod datagen;
 pub mod exchange;
 pub mod explain;
+mod fields;
 pub mod filesystem;
 pub mod format;
 pub mod from;

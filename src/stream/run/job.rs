@@ -21,7 +21,7 @@ use super::{
 use crate::stream::{
     expr::{EvalError, Now},
     operator::{Msg, Outputs},
-    plan::physical::{JobPlan, NodeKind},
+    plan::physical::JobPlan,
     state::{JobState, Phase, STATE_VERSION, keyed::Changes},
     time::watermark::WATERMARK_MAX,
 };
@@ -370,10 +370,10 @@ fn open(
     let mut inputs = Vec::new();
     for index in Graph::sources(plan) {
         let Some(node) = plan.nodes.get(index) else { continue };
-        let NodeKind::Source(source) = &node.kind else { continue };
+        let Some(source) = plan.source_as_read(index) else { continue };
         let id = node.id.to_string();
         let state = saved.and_then(|s| s.sources.iter().find(|s| s.id == id));
-        let input = Input::open(index, node, source, state)?;
+        let input = Input::open(index, node, &source, state)?;
         shards.restore_watermark(index, input.watermarks.merged());
         inputs.push(input);
     }
