@@ -104,11 +104,14 @@ fn rows() -> Vec<Row> {
         bids("tumble", 1, tumble),
         bids("tumble_2", 2, tumble),
     ];
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/streams/nexmark");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/streams");
     let read = |path: &Path| std::fs::read_to_string(path).unwrap();
-    let tables = read(&folder.join("tables.sql"));
-    let queries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let tables = read(&folder.join("nexmark/tables.sql"));
+    let queries = ["nexmark", "nexmark_clock"].map(|name| std::fs::read_dir(folder.join(name)).unwrap());
     let mut queries: Vec<_> = queries
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|e| e == "sql") && !path.ends_with("tables.sql"))
         .collect();
     queries.sort();

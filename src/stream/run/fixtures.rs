@@ -3,7 +3,15 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use super::{golden::finished_in, memory::Memory};
+use serde_json::Value;
+
+use super::{
+    JobId,
+    golden::finished_in,
+    job::{Job, drive},
+    memory::Memory,
+};
+use crate::stream::compile;
 
 /// The rows that are still there once every change has been made, sorted.
 pub(super) fn left(printed: &[String]) -> Vec<String> {
@@ -84,4 +92,39 @@ fn every_query_of_nexmark_leaves_what_flink_leaves() {
 #[test]
 fn every_query_of_the_language_leaves_what_flink_leaves() {
     hold_to_flink("language", 180);
+}
+
+/// No Flink says what must come out, since nobody can set its clock; the input does.
+#[test]
+fn nexmarks_q12_counts_by_the_clock() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/streams");
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let tables = read("nexmark/tables.sql").replace("'scan.bounded.mode' = 'latest-offset',", "");
+    let (query, events) = (read("nexmark_clock/q12.sql"), read("nexmark/nexmark.jsonl"));
+    let events: Vec<&str> = events.lines().collect();
+    let memory = Memory::default();
+    let plan = compile(&format!("{tables}{query}")).unwrap().remove(0);
+    let mut job = Job::restore(JobId("q12".to_owned()), plan, None, &memory).unwrap();
+    let mut expected: BTreeMap<(&str, i64), u64> = BTreeMap::new();
+    for (events, at_ms) in events.chunks(events.len() / 4).zip([1_000, 9_999, 10_000, 25_000]) {
+        let window =
+            ["00:00, 1970-01-01T00:00:10", "00:00:10, 1970-01-01T00:00:20", "00:00:20, 1970-01-01T00:00:30"];
+        for event in events {
+            let event: Value = serde_json::from_str(event).unwrap();
+            if let Some(bidder) = event["bid"]["bidder"].as_i64() {
+                *expected.entry((window[usize::try_from(at_ms / 10_000).unwrap()], bidder)).or_default() += 1;
+            }
+        }
+        memory.produce("nexmark", 0, events);
+        drive(&mut job, &memory, &mut memory.clone(), at_ms, &|| false).unwrap();
+    }
+    drive(&mut job, &memory, &mut memory.clone(), 30_000, &|| false).unwrap();
+    let mut expected: Vec<String> = expected
+        .iter()
+        .map(|((window, bidder), count)| format!("+I[{bidder}, {count}, 1970-01-01T{window}]"))
+        .collect();
+    expected.sort();
+    let mut printed = memory.printed();
+    printed.sort();
+    assert_eq!(printed, expected);
 }
