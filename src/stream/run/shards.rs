@@ -1,14 +1,14 @@
 //! The shards of a job: graphs of the same operators, each with keys of its own.
 //!
 //! With one shard there is nothing to this: a row goes through the graph all the way before the next is read. With more,
-//! an epoch is read first and then worked off in stages ([`crate::stream::plan::exchange`]). In a stage the shards run
-//! side by side; then what they have sent goes where its keys are, in the order of what it was made of. That order is
-//! what makes the output that of one shard: everything bears the number of the record, or of the watermark, behind it,
-//! and a watermark comes after all rows of its number.
+//! an epoch is read first, each shard decodes a piece of it, and then it is worked off in stages
+//! ([`crate::stream::plan::exchange`]). In a stage the shards run side by side; then what they have sent goes where its
+//! keys are, in the order of what it was made of. That order is what makes the output that of one shard: everything bears
+//! the number of the record, or of the watermark, behind it, and a watermark comes after all rows of its number.
 //!
 //! ```text
-//!  read ─▶ decode ─┬─ shard 0 ─┬─ by key ─┬─ shard 0 ─┬─▶ outputs by number ─▶ one commit
-//!                  └─ shard 1 ─┘          └─ shard 1 ─┘
+//!  read ─┬─ decode ─┬─ watermarks ─┬─ shard 0 ─┬─ by key ─┬─ shard 0 ─┬─▶ outputs by number ─▶ one commit
+//!        └─ decode ─┘              └─ shard 1 ─┘          └─ shard 1 ─┘
 //! ```
 //! What fails, fails before anything is committed: the epoch is made again without it.
 
