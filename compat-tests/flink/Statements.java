@@ -17,10 +17,7 @@ final class Statements {
 
     /** Runs them at parallelism 1 in UTC, each changed as asked; the jobs that they started. */
     static List<TableResult> run(String text, UnaryOperator<String> changed) {
-        Configuration configuration = new Configuration();
-        configuration.setString("execution.runtime-mode", "STREAMING");
-        configuration.setString("table.local-time-zone", "UTC");
-        var tables = StreamTableEnvironment.create(StreamExecutionEnvironment.createLocalEnvironment(1, configuration));
+        var tables = tables();
         List<TableResult> jobs = new ArrayList<>();
         for (String statement : of(text)) {
             if (statement.startsWith("SET ")) {
@@ -39,8 +36,16 @@ final class Statements {
         return jobs;
     }
 
+    /** An environment in which nothing has been made. */
+    static StreamTableEnvironment tables() {
+        Configuration configuration = new Configuration();
+        configuration.setString("execution.runtime-mode", "STREAMING");
+        configuration.setString("table.local-time-zone", "UTC");
+        return StreamTableEnvironment.create(StreamExecutionEnvironment.createLocalEnvironment(1, configuration));
+    }
+
     /** A line's last character ends a statement; a statement set goes to its END. */
-    private static List<String> of(String text) {
+    static List<String> of(String text) {
         List<String> statements = new ArrayList<>();
         StringBuilder current = new StringBuilder();
         for (String line : text.split("\n")) {

@@ -105,6 +105,11 @@ fn language() {
 }
 
 #[test]
+fn statements() {
+    made_anew("Said", "statements", Duration::from_secs(120));
+}
+
+#[test]
 fn csv() {
     made_anew("Csv", "csv", Duration::from_secs(60));
 }

@@ -166,6 +166,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "api/streams", Management, Now(streams::jobs)),
     route("POST", "api/streams", Administrator, Slow(streams::run)),
     route("POST", "api/streams/explain", Administrator, Slow(streams::explain)),
+    route("POST", "api/streams/show", Administrator, Slow(streams::show)),
     route("GET", "api/streams/printed", Management, Slow(streams::printed)),
     route("GET", "api/streams/:job", Management, Now(streams::job)),
     route("POST", "api/streams/:job/pause", Administrator, Slow(streams::pause)),

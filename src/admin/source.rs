@@ -61,6 +61,8 @@ pub trait Jobs: Send + Sync + 'static {
     /// A job forgets what it has done and begins again: as its text says, or at `earliest`, `latest` or a time in
     /// milliseconds.
     fn reset(&self, name: &str, to: Option<String>) -> Later<'_, Result<Option<JobRow>, String>>;
+    /// What a text says that starts nothing (EXPLAIN, DESCRIBE, SHOW); empty if nothing does.
+    fn show(&self, vhost: &str, sql: String) -> Later<'_, Result<String, String>>;
     /// What would be run, as text.
     fn explain(&self, vhost: &str, sql: String) -> Later<'_, Result<String, String>>;
     fn all(&self) -> Vec<JobRow>;

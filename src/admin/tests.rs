@@ -105,6 +105,10 @@ impl Jobs for Fixed {
             }
         })
     }
+    fn show(&self, _vhost: &str, sql: String) -> Later<'_, Result<String, String>> {
+        Box::pin(async move { Ok(sql) })
+    }
+
     fn explain(&self, _vhost: &str, sql: String) -> Later<'_, Result<String, String>> {
         Box::pin(async move { Ok(format!("plan of {sql}")) })
     }

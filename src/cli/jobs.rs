@@ -44,6 +44,10 @@ impl Jobs for StreamJobs {
         })
     }
 
+    fn show(&self, _vhost: &str, sql: String) -> Later<'_, Result<String, String>> {
+        Box::pin(async move { Ok(stream::said(&sql).map_err(|error| error.to_string())?.join("\n")) })
+    }
+
     fn explain(&self, _vhost: &str, sql: String) -> Later<'_, Result<String, String>> {
         Box::pin(async move { Ok(stream::explain(&sql).map_err(|error| error.to_string())?.join("\n")) })
     }

@@ -135,6 +135,8 @@ impl Server {
 
     fn run(&self, file: &Path, follow: bool, replace: bool) -> Result<(), Failure> {
         let sql = read(file)?;
+        let said = self.post("/api/streams/show", sql.clone()).map_err(|failure| in_file(file, failure))?;
+        print!("{said}");
         // Asked before the jobs start, so that their first lines are not missed.
         let from = if follow { self.printed("")?.next } else { 0 };
         let path = if replace { "/api/streams?replace=true" } else { "/api/streams" };

@@ -21,21 +21,29 @@ pub use sql::SqlError;
 pub fn compile(text: &str) -> Result<Vec<JobPlan>, SqlError> {
     let jobs = plan::plan(text)?.into_iter().filter_map(|planned| match planned {
         Planned::Job(job) => Some(job),
-        Planned::Explain(_) => None,
+        Planned::Said(_) => None,
     });
     Ok(jobs.collect())
 }
 
-/// What the EXPLAIN statements of a text say; for a text without one, the plans of its jobs.
+/// What the statements of a text say that start nothing (EXPLAIN, DESCRIBE, SHOW), in their order. A text is stored with its
+/// jobs and planned again after a restart; then nobody is told.
+pub fn said(text: &str) -> Result<Vec<String>, SqlError> {
+    Ok(told(&plan::plan(text)?))
+}
+
+fn told(planned: &[Planned]) -> Vec<String> {
+    let told = planned.iter().filter_map(|planned| match planned {
+        Planned::Said(text) => Some(text.clone()),
+        Planned::Job(_) => None,
+    });
+    told.collect()
+}
+
+/// The same; for a text that says nothing, the plans of its jobs.
 pub fn explain(text: &str) -> Result<Vec<String>, SqlError> {
     let planned = plan::plan(text)?;
-    let asked: Vec<String> = planned
-        .iter()
-        .filter_map(|planned| match planned {
-            Planned::Explain(text) => Some(text.clone()),
-            Planned::Job(_) => None,
-        })
-        .collect();
+    let asked = told(&planned);
     if !asked.is_empty() {
         return Ok(asked);
     }
@@ -43,7 +51,7 @@ pub fn explain(text: &str) -> Result<Vec<String>, SqlError> {
         .iter()
         .filter_map(|planned| match planned {
             Planned::Job(job) => Some(plan::explain::explain(job)),
-            Planned::Explain(_) => None,
+            Planned::Said(_) => None,
         })
         .collect())
 }

@@ -68,15 +68,28 @@ pub(crate) fn run(request: Request) -> Later<'static, Reply> {
 /// `POST /api/streams/explain`: what would run, as text.
 pub(crate) fn explain(request: Request) -> Later<'static, Reply> {
     Box::pin(async move {
-        let sql = match request.text() {
-            Ok(sql) => sql,
-            Err(reply) => return reply,
-        };
-        match request.state.source.jobs().explain(vhost(&request), sql).await {
-            Ok(plan) => Reply::page("text/plain; charset=utf-8", plan.into_bytes()),
-            Err(reason) => Reply::bad_request(&reason),
+        match request.text() {
+            Ok(sql) => text(request.state.source.jobs().explain(vhost(&request), sql).await),
+            Err(reply) => reply,
         }
     })
+}
+
+/// `POST /api/streams/show`: what EXPLAIN, DESCRIBE and SHOW of a text say; nothing is started.
+pub(crate) fn show(request: Request) -> Later<'static, Reply> {
+    Box::pin(async move {
+        match request.text() {
+            Ok(sql) => text(request.state.source.jobs().show(vhost(&request), sql).await),
+            Err(reply) => reply,
+        }
+    })
+}
+
+fn text(said: Result<String, String>) -> Reply {
+    match said {
+        Ok(text) => Reply::page("text/plain; charset=utf-8", text.into_bytes()),
+        Err(reason) => Reply::bad_request(&reason),
+    }
 }
 
 /// `GET /api/streams/printed?after=N`: what `print` tables received; without `after`, only where to begin.

@@ -14,11 +14,12 @@ use crate::stream::{
     expr::Expr,
     sql::{
         Pos, SqlError,
-        ast::{CreateTable, Drop, DropKind, Name},
+        ast::{CreateTable, Creation, Drop, DropKind, Name},
     },
 };
 
-const CATALOG: &str = "default_catalog";
+/// The catalog that names without one are in: there is no other.
+pub const CATALOG: &str = "default_catalog";
 /// The database that names without one are in.
 pub const DATABASE: &str = "default_database";
 
@@ -80,6 +81,30 @@ pub struct Watermark {
 impl std::fmt::Display for ObjectPath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{CATALOG}.{DATABASE}.{}", self.0)
+    }
+}
+
+impl ObjectPath {
+    /// As Flink has it in some messages.
+    #[must_use]
+    pub fn quoted(&self) -> String {
+        format!("`{CATALOG}`.`{DATABASE}`.{}", backticks(&self.0))
+    }
+}
+
+/// A name in backticks.
+#[must_use]
+pub fn backticks(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+impl Object {
+    fn is_table(&self) -> bool {
+        matches!(self, Self::Table(..))
+    }
+
+    fn noun(&self) -> &'static str {
+        if self.is_table() { "table" } else { "view" }
     }
 }
 
@@ -163,6 +188,8 @@ impl Table {
 #[derive(Debug, Default)]
 pub struct Catalog {
     objects: BTreeMap<String, Object>,
+    /// They hide permanent ones of their names.
+    temporary: BTreeMap<String, Object>,
 }
 
 impl Catalog {
@@ -182,24 +209,82 @@ impl Catalog {
     }
 
     /// Adds an object. Nothing happens if there is one and the statement says IF NOT EXISTS.
-    pub fn create(&mut self, name: &Name, if_not_exists: bool, object: Object) -> Result<(), SqlError> {
+    pub fn create(&mut self, name: &Name, creation: Creation, object: Object) -> Result<(), SqlError> {
         let path = self.path(name)?;
-        if self.objects.contains_key(&path.0) {
-            if if_not_exists {
+        let objects = if creation.temporary { &mut self.temporary } else { &mut self.objects };
+        let before = objects.get(&path.0);
+        let replaces =
+            creation.or_replace && before.is_some_and(|before| before.is_table() == object.is_table());
+        if before.is_some() && !replaces {
+            if creation.if_not_exists {
                 return Ok(());
             }
-            let message = format!("Could not execute CREATE: '{path}' already exists.");
+            let message = if creation.temporary {
+                format!("Temporary {} '{}' already exists", object.noun(), path.quoted())
+            } else {
+                format!("Could not execute CREATE: '{path}' already exists.")
+            };
             return Err(SqlError::invalid(name.at, message));
         }
+        objects.insert(path.0, object);
+        Ok(())
+    }
+
+    /// Whether a permanent object has this name.
+    pub fn has(&self, name: &Name) -> Result<bool, SqlError> {
+        Ok(self.objects.contains_key(&self.path(name)?.0))
+    }
+
+    /// The permanent object of a name, which is all that ALTER changes.
+    pub fn permanent(&self, name: &Name) -> Result<Option<&Object>, SqlError> {
+        let path = self.path(name)?;
+        let hidden = self.temporary.contains_key(&path.0);
+        Ok(self.objects.get(&path.0).filter(|_| !hidden))
+    }
+
+    /// Puts a changed object in the place of a permanent one.
+    pub fn alter(&mut self, name: &Name, object: Object) -> Result<(), SqlError> {
+        let path = self.path(name)?;
+        self.objects.insert(path.0, object);
+        Ok(())
+    }
+
+    /// The same under a new name.
+    pub fn rename(&mut self, from: &Name, to: &Name, object: Object) -> Result<(), SqlError> {
+        let (from, path) = (self.path(from)?, self.path(to)?);
+        if self.objects.contains_key(&path.0) {
+            let noun = object.noun().to_ascii_uppercase();
+            let message = format!(
+                "Could not execute ALTER {noun} {from} RENAME TO {path}: Table (or view) {DATABASE}.{} already exists \
+                 in Catalog {CATALOG}.",
+                path.0
+            );
+            return Err(SqlError::invalid(to.at, message));
+        }
+        self.objects.remove(&from.0);
         self.objects.insert(path.0, object);
         Ok(())
     }
 
     pub fn find(&self, name: &Name) -> Result<&Object, SqlError> {
         let path = self.path(name)?;
-        self.objects
+        self.temporary
             .get(&path.0)
+            .or_else(|| self.objects.get(&path.0))
             .ok_or_else(|| SqlError::invalid(name.at, format!("Object '{}' not found", path.0)))
+    }
+
+    /// Whether the object of this name is a temporary one.
+    #[must_use]
+    pub fn is_temporary(&self, path: &ObjectPath) -> bool {
+        self.temporary.contains_key(&path.0)
+    }
+
+    /// All names in their order, with what each stands for.
+    pub fn all(&self) -> impl Iterator<Item = (&String, &Object)> {
+        let mut all: BTreeMap<&String, &Object> = self.objects.iter().collect();
+        all.extend(&self.temporary);
+        all.into_iter()
     }
 
     /// The object, and if it is a table, with the options of the name's hint put over its own.
@@ -220,16 +305,31 @@ impl Catalog {
 
     pub fn drop(&mut self, statement: &Drop) -> Result<(), SqlError> {
         let path = self.path(&statement.name)?;
-        let (what, found) = match (statement.kind, self.objects.get(&path.0)) {
-            (DropKind::Table, found) => ("Table", matches!(found, Some(Object::Table(..)))),
-            (DropKind::View, found) => ("View", matches!(found, Some(Object::View(_)))),
-        };
-        if found {
-            self.objects.remove(&path.0);
-        } else if !statement.if_exists {
-            let message = format!("{what} with identifier '{path}' does not exist.");
-            return Err(SqlError::invalid(statement.name.at, message));
+        let noun = if statement.kind == DropKind::Table { "table" } else { "view" };
+        let is_meant = |found: &Object| found.noun() == noun;
+        let refused = |message: String| Err(SqlError::invalid(statement.name.at, message));
+        let hidden = self.temporary.get(&path.0).is_some_and(is_meant);
+        if hidden && !statement.temporary {
+            let quoted = path.quoted();
+            return refused(format!(
+                "Temporary {noun} with identifier '{quoted}' exists. Drop it first before removing the permanent \
+                 {noun}."
+            ));
         }
-        Ok(())
+        let objects = if statement.temporary { &mut self.temporary } else { &mut self.objects };
+        if objects.get(&path.0).is_some_and(is_meant) {
+            objects.remove(&path.0);
+            return Ok(());
+        }
+        match (statement.if_exists, statement.temporary) {
+            (true, _) => Ok(()),
+            (false, true) => {
+                refused(format!("Temporary table or view with identifier '{path}' does not exist."))
+            }
+            (false, false) if noun == "table" => {
+                refused(format!("Table with identifier '{path}' does not exist."))
+            }
+            (false, false) => refused(format!("View with identifier '{path}' does not exist.")),
+        }
     }
 }

@@ -202,7 +202,7 @@ impl Connector {
 
 fn refuse_metadata(table: &CreateTable, columns: &[Column], connector: &str) -> Result<(), SqlError> {
     let is_metadata = |c: &Column| matches!(c.kind, ColumnKind::Metadata { .. });
-    match columns.iter().zip(&table.columns).find(|(c, _)| is_metadata(c)) {
+    match columns.iter().zip(&table.elements.columns).find(|(c, _)| is_metadata(c)) {
         Some((column, def)) => Err(SqlError::invalid(
             def.at,
             format!("Column '{}' is METADATA, but the connector '{connector}' has no metadata", column.name),
@@ -433,7 +433,7 @@ fn upsert_kafka(
     let topics = topics_of(topic)?;
     options.required("properties.bootstrap.servers")?;
     let group_id = options.text("properties.group.id").map(str::to_owned);
-    if table.primary_key.is_empty() {
+    if table.elements.primary_key.is_empty() {
         let message = "'upsert-kafka' tables require to define a PRIMARY KEY constraint. The PRIMARY KEY specifies which \
                        columns should be read from or write to the Kafka message key. The PRIMARY KEY also defines \
                        records in the 'upsert-kafka' table should update or delete by which keys.";
@@ -452,6 +452,7 @@ fn upsert_kafka(
     let named = options.required("value.format")?;
     let value = format::read(options, named, "value.")?;
     let key_fields: Vec<usize> = table
+        .elements
         .primary_key
         .iter()
         .filter_map(|(name, _)| columns.iter().position(|c| c.name == *name))

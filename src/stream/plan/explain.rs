@@ -8,16 +8,27 @@ use super::{
     physical::{JobPlan, JoinOn, NodeKind, PlanNode},
 };
 
+const HEAD: &str = "== Optimized Execution Plan ==\n";
+
 /// The plan, one tree per sink.
 #[must_use]
 pub fn explain(plan: &JobPlan) -> String {
-    let mut out = String::from("== Optimized Execution Plan ==\n");
+    let mut out = String::from(HEAD);
     for (index, node) in plan.nodes.iter().enumerate() {
         if matches!(node.kind, NodeKind::Sink(_)) {
             write_node(plan, index, 0, &mut out);
             out.push('\n');
         }
     }
+    out
+}
+
+/// The plan of a query that goes nowhere.
+#[must_use]
+pub fn query(plan: &JobPlan) -> String {
+    let mut out = String::from(HEAD);
+    let sinks = plan.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Sink(_)));
+    sinks.flat_map(|sink| &sink.inputs).for_each(|input| write_node(plan, *input, 0, &mut out));
     out
 }
 

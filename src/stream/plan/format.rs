@@ -152,7 +152,7 @@ pub(super) fn check(
     table: &CreateTable,
     columns: &[Column],
 ) -> Result<(), SqlError> {
-    let at = |index: usize| table.columns.get(index).map_or(table.name.at, |c| c.at);
+    let at = |index: usize| table.elements.columns.get(index).map_or(table.name.at, |c| c.at);
     let listed = fields.iter().filter_map(|i| columns.get(*i).map(|c| (*i, c)));
     match format {
         Format::Raw { .. } => {

@@ -3,9 +3,11 @@
 //! A text is planned whole or refused whole; nothing is started here.
 
 pub mod aggregate;
+pub mod alter;
 pub mod analyze;
 pub mod analyze_call;
 pub mod analyze_expr;
+pub mod as_query;
 pub mod catalog;
 pub mod connector;
 pub mod correlated_groups;
@@ -21,6 +23,7 @@ pub mod grouping;
 pub mod grouping_sets;
 pub mod join;
 pub mod join_on;
+pub mod like;
 pub mod literals;
 pub mod local_zone;
 pub mod logical;
@@ -36,29 +39,32 @@ pub mod prune;
 pub mod query_hints;
 pub mod rabbitmq;
 pub mod scope;
+pub mod session;
 pub mod set_operation;
+pub mod show;
 pub mod statement;
 pub mod subquery;
+pub mod tableau;
 pub mod types;
 pub mod window;
 
 #[cfg(test)]
+mod script_tests;
+#[cfg(test)]
 mod tests;
 
-use super::sql::{
-    self, Pos, SqlError,
-    ast::{Insert, Name, Statement, StatementKind},
-    hints::Hints,
-};
-use catalog::{Catalog, Object};
+use super::sql::{self, Pos, SqlError, ast::Name};
+use catalog::Object;
 use logical::Schema;
-use physical::{JobPlan, PARALLELISM_MAX, Settings};
+use physical::JobPlan;
+use session::Session;
 
 /// What a text asks for, in its order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Planned {
-    Explain(String),
     Job(JobPlan),
+    /// What a statement says that starts nothing: EXPLAIN, DESCRIBE, SHOW.
+    Said(String),
 }
 
 /// Stack for reading and planning. The library walks and drops its trees by recursion, and a chain of as many
@@ -104,129 +110,8 @@ fn plan_here(text: &str) -> Result<Vec<Planned>, SqlError> {
     for statement in sql::parse(text)? {
         planned.extend(session.statement(&statement)?);
     }
-    if let Some((_, at)) = session.name {
-        return Err(SqlError::invalid(at, "SET 'pipeline.name': no INSERT follows"));
-    }
+    session.end()?;
     Ok(planned)
-}
-
-/// What earlier statements left for later ones.
-#[derive(Default)]
-struct Session {
-    catalog: Catalog,
-    /// `SET 'pipeline.name'`, for the next job.
-    name: Option<(String, Pos)>,
-    settings: Settings,
-    /// `SET 'table.local-time-zone'`, if it is not UTC.
-    zone: Option<String>,
-}
-
-impl Session {
-    fn statement(&mut self, statement: &Statement) -> Result<Option<Planned>, SqlError> {
-        match &statement.kind {
-            StatementKind::CreateTable(table) => statement::create_table(&mut self.catalog, table)?,
-            StatementKind::CreateView(view) => statement::create_view(&mut self.catalog, view)?,
-            StatementKind::Drop(drop) => self.catalog.drop(drop)?,
-            StatementKind::Set { key, value } => self.set(key, value, statement.at)?,
-            StatementKind::Explain(inserts) => {
-                let plan = self.job(&Hints::default(), inserts)?;
-                return Ok(Some(Planned::Explain(explain::explain(&plan))));
-            }
-            StatementKind::Insert(insert) => {
-                return self
-                    .job(&Hints::default(), std::slice::from_ref(insert))
-                    .map(|job| Some(Planned::Job(job)));
-            }
-            StatementKind::StatementSet { hints, inserts } => {
-                return self.job(hints, inserts).map(|job| Some(Planned::Job(job)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Settings that would change a result are refused; those whose effect we always have are not.
-    fn set(&mut self, key: &str, value: &str, at: Pos) -> Result<(), SqlError> {
-        match (key, value) {
-            ("pipeline.name", _) => self.name = Some((value.to_owned(), at)),
-            ("execution.runtime-mode", "streaming" | "STREAMING") => {}
-            ("parallelism.default", _) => {
-                let count = value.parse().ok().filter(|count| (1..=PARALLELISM_MAX).contains(count));
-                self.settings.parallelism = count.ok_or_else(|| {
-                    let message = format!("SET '{key}': '{value}' is not between 1 and {PARALLELISM_MAX}");
-                    SqlError::invalid(at, message)
-                })?;
-            }
-            ("execution.checkpointing.interval", _) => {
-                let ms = options::duration_ms(value)
-                    .ok_or_else(|| SqlError::invalid(at, format!("SET '{key}': '{value}' is no duration")))?;
-                self.settings.checkpoint_ms = (ms > 0).then_some(ms);
-            }
-            ("table.dml-sync", "false") => {}
-            ("table.local-time-zone", name) => self.zone = local_zone::of_session(name, at)?,
-            ("table.exec.state.ttl", _) => {
-                let ms = options::duration_ms(value)
-                    .ok_or_else(|| SqlError::invalid(at, format!("SET '{key}': '{value}' is no duration")))?;
-                self.settings.ttl_ms = (ms > 0).then_some(ms);
-            }
-            _ => return Err(SqlError::not_yet(at, format!("SET '{key}' = '{value}'"))),
-        }
-        Ok(())
-    }
-
-    fn job(&mut self, around: &Hints, inserts: &[Insert]) -> Result<JobPlan, SqlError> {
-        let mut logical = Vec::new();
-        let mut hints = around.clone();
-        for insert in inserts {
-            let insert_plan = statement::insert(&self.catalog, insert)?;
-            logical.push(match &self.zone {
-                Some(zone) => local_zone::localized(insert_plan, zone, insert.target.at)?,
-                None => insert_plan,
-            });
-            merge(&mut hints, &insert.hints)?;
-        }
-        let name = match self.name.take() {
-            Some((name, _)) => name,
-            None => {
-                let targets: Vec<String> = logical.iter().map(|i| i.table.path.to_string()).collect();
-                format!("insert-into_{}", targets.join(","))
-            }
-        };
-        let mut plan = JobPlan::of(name, &logical, self.settings);
-        if let Some((topic, at)) = &hints.late_topic
-            && !logical.iter().any(|insert| insert.input.drops_late_rows())
-        {
-            let message = format!("late-topic={topic}: this job has no window, so no row is ever late");
-            return Err(SqlError::invalid(*at, message));
-        }
-        plan.late_topic = hints.late_topic.map(|(topic, _)| topic);
-        plan.dlq = hints.dlq.map(|(topic, _)| topic);
-        plan.sync = hints.sync.is_some_and(|(sync, _)| sync);
-        Ok(plan)
-    }
-}
-
-/// A job has one of each; the INSERTs of a set may say the same, but not different things.
-fn merge(into: &mut Hints, from: &Hints) -> Result<(), SqlError> {
-    fn one<T: PartialEq + Clone>(
-        into: &mut Option<(T, Pos)>,
-        from: &Option<(T, Pos)>,
-        key: &str,
-    ) -> Result<(), SqlError> {
-        match (&into, from) {
-            (Some((a, _)), Some((b, at))) if a != b => Err(SqlError::invalid(
-                *at,
-                format!("@warren: '{key}' differs from the one before in this job"),
-            )),
-            (None, Some(_)) => {
-                into.clone_from(from);
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-    one(&mut into.late_topic, &from.late_topic, "late-topic")?;
-    one(&mut into.dlq, &from.dlq, "dlq")?;
-    one(&mut into.sync, &from.sync, "sync")
 }
 
 /// The type of an expression over nothing.

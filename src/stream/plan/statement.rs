@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sqlparser::ast::Query;
+
 use super::{
     analyze::{Analyzer, renamed},
     catalog::{Catalog, Column, ColumnKind, Object, Table, View, Watermark},
@@ -17,20 +19,17 @@ use crate::stream::{
     expr::Expr,
     sql::{
         Pos, SqlError,
-        ast::{ColumnKind as Parsed, CreateTable, CreateView, Insert, WatermarkDef},
+        ast::{ColumnKind as Parsed, CreateTable, CreateView, Creation, Insert, Name, WatermarkDef},
     },
 };
 
 type Result<T> = std::result::Result<T, SqlError>;
 
 /// Works out a table and enters it.
-pub(super) fn create_table(catalog: &mut Catalog, statement: &CreateTable) -> Result<()> {
-    let table = Arc::new(table(catalog, statement)?);
-    catalog.create(
-        &statement.name,
-        statement.if_not_exists,
-        Object::Table(table, Arc::new(statement.clone())),
-    )
+pub(super) fn create_table(catalog: &mut Catalog, statement: CreateTable, creation: Creation) -> Result<()> {
+    let table = Arc::new(table(catalog, &statement)?);
+    let name = statement.name.clone();
+    catalog.create(&name, creation, Object::Table(table, Arc::new(statement)))
 }
 
 /// The table of a CREATE TABLE.
@@ -45,23 +44,20 @@ pub(super) fn table(catalog: &Catalog, statement: &CreateTable) -> Result<Table>
         options_at: statement.options_at,
         primary_key: Vec::new(),
     };
-    if let Some(watermark) = &statement.watermark {
+    if let Some(watermark) = &statement.elements.watermark {
         table.watermark = Some(self::watermark(watermark, &mut table.columns)?);
     }
-    for (name, at) in &statement.primary_key {
+    for (name, at) in &statement.elements.primary_key {
         let index = table.columns.iter().position(|c| c.name == *name && c.kind == ColumnKind::Physical);
         let Some(index) = index else {
             let message = format!("Primary key column '{name}' is not defined in the schema at {at}");
             return Err(SqlError::invalid(*at, message));
         };
-        if let Some(column) = table.columns.get_mut(index) {
-            column.data_type.nullable = false;
-        }
         table.primary_key.push(index);
     }
     table.connector = Connector::of(statement, &table.columns)?;
     if let (Connector::Kafka(Kafka { upsert: false, .. }), Some((_, at))) =
-        (&table.connector, statement.primary_key.first())
+        (&table.connector, statement.elements.primary_key.first())
     {
         return Err(SqlError::invalid(
             *at,
@@ -73,7 +69,7 @@ pub(super) fn table(catalog: &Catalog, statement: &CreateTable) -> Result<Table>
         ));
     }
     if table.watermark.is_some() && !table.connector.is_source() {
-        let at = statement.watermark.as_ref().map_or(statement.name.at, |w| w.at);
+        let at = statement.elements.watermark.as_ref().map_or(statement.name.at, |w| w.at);
         let message = format!("WATERMARK: the connector '{}' is a sink only", table.connector.name());
         return Err(SqlError::invalid(at, message));
     }
@@ -87,7 +83,7 @@ fn columns(catalog: &Catalog, statement: &CreateTable) -> Result<Vec<Column>> {
     let keys = Some(metadata_keys(connector)).filter(|keys| !keys.is_empty());
     let mut columns: Vec<Column> = Vec::new();
     let mut stored: Schema = Vec::new();
-    for def in &statement.columns {
+    for def in &statement.elements.columns {
         if columns.iter().any(|c| c.name == def.name) {
             let message = format!("A column named '{}' already exists in the base table.", def.name);
             return Err(SqlError::invalid(def.at, message));
@@ -95,7 +91,11 @@ fn columns(catalog: &Catalog, statement: &CreateTable) -> Result<Vec<Column>> {
         let (data_type, kind) = match &def.kind {
             // Filled below, when all stored columns are known.
             Parsed::Computed(_) => (DataType::nullable(Type::Null), ColumnKind::Physical),
-            Parsed::Physical(data_type) => (data_type.clone(), ColumnKind::Physical),
+            Parsed::Physical(data_type) => {
+                let is_key = statement.elements.primary_key.iter().any(|(key, _)| *key == def.name);
+                let nullable = data_type.nullable && !is_key;
+                (data_type.clone().with_nullable(nullable), ColumnKind::Physical)
+            }
             Parsed::Metadata { data_type, key, is_virtual } => {
                 let key = key.clone().unwrap_or_else(|| def.name.clone());
                 if let Some(keys) = keys {
@@ -116,9 +116,9 @@ fn columns(catalog: &Catalog, statement: &CreateTable) -> Result<Vec<Column>> {
         columns.push(Column { name: def.name.clone(), data_type, kind });
     }
     let scope = Scope::of(None, stored);
-    for (column, def) in columns.iter_mut().zip(&statement.columns) {
+    for (column, def) in columns.iter_mut().zip(&statement.elements.columns) {
         if let Parsed::Computed(parsed) = &def.kind {
-            let expr = scope.expr(parsed)?;
+            let expr = scope.expr(&parsed.expr)?;
             column.data_type = expr.data_type.clone();
             column.kind = ColumnKind::Computed(expr);
         }
@@ -190,7 +190,7 @@ fn watermark(def: &WatermarkDef, columns: &mut [Column]) -> Result<Watermark> {
     {
         return Err(bad("time field", &column.data_type.kind));
     }
-    let expr = scope.expr(&def.expr)?;
+    let expr = scope.expr(&def.expr.expr)?;
     if !rowtime(&expr.data_type.kind) {
         return Err(bad("expression", &expr.data_type.kind));
     }
@@ -216,11 +216,17 @@ fn over_stored(columns: &[Column]) -> Vec<Expr> {
 
 /// Works out a view and enters it.
 pub(super) fn create_view(catalog: &mut Catalog, statement: &CreateView) -> Result<()> {
-    let plan = Analyzer::new(catalog).query(&statement.query)?;
     let names = statement.columns.iter().map(|(name, _)| name.clone()).collect();
-    let plan = renamed(plan, names, statement.name.at)?;
-    let path = catalog.path(&statement.name)?;
-    catalog.create(&statement.name, statement.if_not_exists, Object::View(Arc::new(View { path, plan })))
+    let view = view(catalog, &statement.name, names, &statement.query)?;
+    // Flink reads OR REPLACE here, and replaces nothing.
+    catalog.create(&statement.name, Creation { or_replace: false, ..statement.creation }, view)
+}
+
+/// The view that a query is, with these names for its columns.
+pub(super) fn view(catalog: &Catalog, name: &Name, columns: Vec<String>, query: &Query) -> Result<Object> {
+    let plan = Analyzer::new(catalog).query(query)?;
+    let plan = renamed(plan, columns, name.at)?;
+    Ok(Object::View(Arc::new(View { path: catalog.path(name)?, plan })))
 }
 
 /// Works out an INSERT: the query, and its columns cast to the sink's.
@@ -278,7 +284,7 @@ pub(super) fn insert(catalog: &Catalog, statement: &Insert) -> Result<LogicalIns
 }
 
 /// What can only be said of the whole: an OVER that no filter has made a Top-N must be one that can run.
-fn check(plan: &Logical) -> Result<()> {
+pub(super) fn check(plan: &Logical) -> Result<()> {
     match plan {
         Logical::Over(over) => over::check(over, over.at)?,
         Logical::Sort(sort) if sort.event.is_none() => {

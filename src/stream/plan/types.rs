@@ -354,6 +354,44 @@ impl fmt::Display for Type {
     }
 }
 
+impl DataType {
+    /// Flink's serializable string, in which no type has a short name: `VARCHAR(2147483647)`.
+    #[must_use]
+    pub fn spelled_out(&self) -> String {
+        let kind = match &self.kind {
+            Type::Array(item) => format!("ARRAY<{}>", item.spelled_out()),
+            Type::Map(key, value) => format!("MAP<{}, {}>", key.spelled_out(), value.spelled_out()),
+            Type::Multiset(item) => format!("MULTISET<{}>", item.spelled_out()),
+            Type::Row(fields) => {
+                let field = |(name, data_type): &(String, Self)| {
+                    format!("`{}` {}", name.replace('`', "``"), data_type.spelled_out())
+                };
+                format!("ROW<{}>", fields.iter().map(field).collect::<Vec<_>>().join(", "))
+            }
+            Type::TimestampLtz(p) => format!("TIMESTAMP({p}) WITH LOCAL TIME ZONE"),
+            Type::Varbinary(n) => format!("VARBINARY({n})"),
+            Type::Varchar(n) => format!("VARCHAR({n})"),
+            kind @ (Type::BigInt
+            | Type::Binary(_)
+            | Type::Boolean
+            | Type::Char(_)
+            | Type::Date
+            | Type::Decimal { .. }
+            | Type::Double
+            | Type::Float
+            | Type::Int
+            | Type::IntervalDay
+            | Type::IntervalYear
+            | Type::Null
+            | Type::SmallInt
+            | Type::Time(_)
+            | Type::Timestamp(_)
+            | Type::TinyInt) => kind.to_string(),
+        };
+        format!("{kind}{}", if self.nullable { "" } else { " NOT NULL" })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -128,3 +128,22 @@ fn nexmarks_q12_counts_by_the_clock() {
     printed.sort();
     assert_eq!(printed, expected);
 }
+
+/// What DESCRIBE and SHOW say, to the last blank.
+#[test]
+fn what_statements_say_is_what_flink_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/streams/statements");
+    let mut texts = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "sql") {
+            let said = crate::stream::said(&fs::read_to_string(&path).unwrap());
+            let said = said.unwrap_or_else(|e| panic!("{}: {e}", path.display())).concat();
+            let golden = fs::read_to_string(path.with_extension("golden")).unwrap();
+            let other = said.lines().zip(golden.lines()).enumerate().find(|(_, (said, flink))| said != flink);
+            assert!(said == golden, "{}: {other:?}", path.display());
+            texts += 1;
+        }
+    }
+    assert!(texts >= 5, "{texts}");
+}

@@ -153,11 +153,16 @@ impl Jobs {
     /// # Errors
     /// What is wrong with the text, `line:column` first, or with a job of it. Then none is made.
     ///
+    /// A text that only says something makes none.
+    ///
     /// With `replace`, jobs that exist under the same names are edited: they go on with the state of the operators that
     /// both texts have, and lose that of the others.
     pub async fn run(&self, vhost: &str, sql: &str, replace: bool) -> Result<Vec<Arc<Running>>, String> {
         let plans = crate::stream::compile(sql).map_err(|error| error.to_string())?;
         if plans.is_empty() {
+            if crate::stream::said(sql).is_ok_and(|said| !said.is_empty()) {
+                return Ok(Vec::new());
+            }
             return Err("the text has no INSERT, so there is no job to run".to_owned());
         }
         let bound = self.bound(vhost);

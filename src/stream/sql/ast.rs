@@ -14,20 +14,34 @@ pub struct Statement {
 
 #[derive(Debug, Clone)]
 pub enum StatementKind {
-    CreateTable(CreateTable),
+    AlterTable(AlterTable),
+    AlterView(AlterView),
+    CreateTable(NewTable),
     CreateView(CreateView),
+    Describe(Name),
     Drop(Drop),
-    Explain(Vec<Insert>),
+    Explain(Explained),
     Insert(Insert),
+    /// `RESET 'key'`, or of all keys.
+    Reset(Option<String>),
     /// `SET 'key' = 'value'`.
     Set {
         key: String,
         value: String,
     },
+    Show(Show),
     StatementSet {
         hints: Hints,
         inserts: Vec<Insert>,
     },
+    Use(Use),
+}
+
+/// What EXPLAIN asks about.
+#[derive(Debug, Clone)]
+pub enum Explained {
+    Inserts(Vec<Insert>),
+    Query(Box<Query>),
 }
 
 /// `a`, `db.a` or `catalog.db.a`.
@@ -39,17 +53,72 @@ pub struct Name {
     pub options: Vec<OptionDef>,
 }
 
+/// CREATE TABLE as a statement: a definition, and what it is made of besides.
+#[derive(Debug, Clone)]
+pub struct NewTable {
+    pub table: CreateTable,
+    pub creation: Creation,
+    pub source: TableSource,
+}
+
+#[derive(Debug, Clone)]
+pub enum TableSource {
+    /// The definition is all.
+    Definition,
+    /// `LIKE base (EXCLUDING ALL …)`.
+    Like { base: Name, choices: Vec<(Strategy, Feature)> },
+    /// `AS SELECT …`; the names say in which order its columns are.
+    Query { order: Vec<(String, Pos)>, query: Box<Query> },
+}
+
+/// What LIKE does with a part of the base table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    Excluding,
+    Including,
+    Overwriting,
+}
+
+/// A part of a table that LIKE may treat in its own way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    All,
+    Constraints,
+    Distribution,
+    Generated,
+    Metadata,
+    Options,
+    Partitions,
+    Watermarks,
+}
+
+/// How an object is made: the words around TABLE and VIEW.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Creation {
+    pub temporary: bool,
+    pub or_replace: bool,
+    pub if_not_exists: bool,
+}
+
 #[derive(Debug, Clone)]
 pub struct CreateTable {
     pub name: Name,
-    pub if_not_exists: bool,
+    pub elements: Elements,
+    pub comment: Option<String>,
+    pub partitioned_by: Vec<(String, Pos)>,
+    pub options: Vec<OptionDef>,
+    pub options_at: Pos,
+}
+
+/// What stands in the parentheses of a table.
+#[derive(Debug, Clone, Default)]
+pub struct Elements {
     pub columns: Vec<ColumnDef>,
     pub watermark: Option<WatermarkDef>,
     /// Names of the columns; never enforced, as on Flink.
     pub primary_key: Vec<(String, Pos)>,
-    pub partitioned_by: Vec<(String, Pos)>,
-    pub options: Vec<OptionDef>,
-    pub options_at: Pos,
+    /// What the key is called, if it is called something.
+    pub constraint: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -57,20 +126,28 @@ pub struct ColumnDef {
     pub at: Pos,
     pub name: String,
     pub kind: ColumnKind,
+    pub comment: Option<String>,
 }
 
 #[derive(Debug, Clone)]
 pub enum ColumnKind {
-    Computed(Box<Expr>),
+    Computed(Written),
     Metadata { data_type: DataType, key: Option<String>, is_virtual: bool },
     Physical(DataType),
+}
+
+/// An expression, and how it was written: on one line, names in backticks, Flink's own words in capitals.
+#[derive(Debug, Clone)]
+pub struct Written {
+    pub expr: Box<Expr>,
+    pub text: String,
 }
 
 #[derive(Debug, Clone)]
 pub struct WatermarkDef {
     pub at: Pos,
     pub column: String,
-    pub expr: Box<Expr>,
+    pub expr: Written,
 }
 
 /// `'key' = 'value'` of a WITH clause.
@@ -85,7 +162,7 @@ pub struct OptionDef {
 #[derive(Debug, Clone)]
 pub struct CreateView {
     pub name: Name,
-    pub if_not_exists: bool,
+    pub creation: Creation,
     pub columns: Vec<(String, Pos)>,
     pub query: Box<Query>,
 }
@@ -103,6 +180,7 @@ pub struct Insert {
 #[derive(Debug, Clone)]
 pub struct Drop {
     pub name: Name,
+    pub temporary: bool,
     pub if_exists: bool,
     pub kind: DropKind,
 }
@@ -111,4 +189,79 @@ pub struct Drop {
 pub enum DropKind {
     Table,
     View,
+}
+
+#[derive(Debug, Clone)]
+pub struct AlterTable {
+    pub name: Name,
+    pub if_exists: bool,
+    pub change: TableChange,
+}
+
+#[derive(Debug, Clone)]
+pub enum TableChange {
+    Add(Placed),
+    DropColumns(Vec<(String, Pos)>),
+    DropConstraint(String, Pos),
+    DropPrimaryKey(Pos),
+    DropWatermark(Pos),
+    Modify(Placed),
+    Rename(Name),
+    RenameColumn { from: (String, Pos), to: (String, Pos) },
+    Reset(Vec<(String, Pos)>),
+    Set(Vec<OptionDef>),
+}
+
+/// Elements of ADD and MODIFY, and where each column goes.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    pub at: Pos,
+    pub elements: Elements,
+    pub places: Vec<Place>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Place {
+    After(String, Pos),
+    First,
+    /// At the end, or where it is.
+    Unsaid,
+}
+
+#[derive(Debug, Clone)]
+pub struct AlterView {
+    pub name: Name,
+    pub change: ViewChange,
+}
+
+#[derive(Debug, Clone)]
+pub enum ViewChange {
+    As(Box<Query>),
+    Rename(Name),
+}
+
+#[derive(Debug, Clone)]
+pub enum Show {
+    Catalogs(Option<Pattern>),
+    Columns(Name, Option<Pattern>),
+    CreateTable(Name),
+    CurrentCatalog,
+    CurrentDatabase,
+    Databases(Option<Pattern>),
+    Tables(Option<Pattern>),
+    Views(Option<Pattern>),
+}
+
+/// `[NOT] LIKE 'pattern'`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    pub like: String,
+    pub negated: bool,
+}
+
+/// USE: the only catalog and its only database, or a name that is neither.
+#[derive(Debug, Clone)]
+pub enum Use {
+    Catalog(String),
+    Database(Name),
 }

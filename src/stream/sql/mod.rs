@@ -4,14 +4,18 @@
 //! [`ast`] is what comes out. Names and types are not looked at here: that is `plan/`.
 //! (Specification: Flink 2.2 SQL; extensions live in `-- @warren key=value` comments, which Flink ignores.)
 
+pub mod alter;
 pub mod ast;
 pub mod dialect;
 pub mod forms;
 pub mod hints;
+pub mod like;
+pub mod names;
 pub mod options_hint;
 pub mod parser;
 pub mod query_hints;
 pub mod reserved;
+pub mod show;
 pub mod table;
 
 use std::fmt;

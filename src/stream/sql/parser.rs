@@ -11,11 +11,11 @@ use sqlparser::{
 };
 
 use super::{
-    Pos, SqlError,
-    ast::{CreateView, Drop, DropKind, Insert, Name, Statement, StatementKind},
+    Pos, SqlError, alter,
+    ast::{CreateView, Creation, Drop, DropKind, Explained, Insert, Name, Statement, StatementKind},
     dialect::{FlinkDialect, NOT_YET_MARK},
     hints::{Comment, Hints},
-    options_hint,
+    options_hint, show,
     table::{self, expect, expected, here, ident, is_word, peek_nth_word, peek_word, string, take_word},
 };
 use crate::stream::plan::from::PARTITION_BY;
@@ -178,10 +178,15 @@ impl Reader {
         }
         let p = &mut self.parser;
         match word.as_str() {
+            "ALTER" => alter::alter(p),
             "CREATE" => create(p),
+            "DESC" | "DESCRIBE" => show::describe(p),
             "DROP" => drop_statement(p),
             "EXPLAIN" => self.explain(),
+            "RESET" => show::reset(p),
             "SET" => set(p),
+            "SHOW" => show::show(p),
+            "USE" => show::use_statement(p),
             _ if FLINK_STATEMENTS.contains(&word.as_str()) => Err(SqlError::not_yet(token.span, word)),
             _ => Err(expected("a statement of Flink SQL", &token)),
         }
@@ -255,13 +260,20 @@ impl Reader {
             p.expect_keyword_is(Keyword::FOR).map_err(|e| fault(p, &e))?;
         }
         if peek_word(p, "STATEMENT") {
-            return Ok(StatementKind::Explain(self.statement_set()?));
+            return Ok(StatementKind::Explain(Explained::Inserts(self.statement_set()?)));
+        }
+        if starts_query(p, 0) {
+            let query = p.parse_query().map_err(|e| fault(p, &e))?;
+            return Ok(StatementKind::Explain(Explained::Query(query)));
         }
         if !peek_word(p, "INSERT") {
-            return Err(SqlError::not_yet(here(p), "EXPLAIN of anything but INSERT and STATEMENT SET"));
+            return Err(SqlError::not_yet(
+                here(p),
+                "EXPLAIN of anything but a query, INSERT and STATEMENT SET",
+            ));
         }
         let hints = self.hints()?;
-        Ok(StatementKind::Explain(vec![self.insert(hints)?]))
+        Ok(StatementKind::Explain(Explained::Inserts(vec![self.insert(hints)?])))
     }
 
     fn words(&mut self, words: &[&str]) -> Result<(), SqlError> {
@@ -290,22 +302,24 @@ impl Reader {
 
 /// What Flink has and we do not read at all.
 const FLINK_STATEMENTS: &[&str] = &[
-    "ADD", "ALTER", "ANALYZE", "CALL", "COMPILE", "DELETE", "DESC", "DESCRIBE", "HELP", "LOAD", "REMOVE",
-    "RESET", "SELECT", "SHOW", "STOP", "TRUNCATE", "UNLOAD", "UPDATE", "USE", "VALUES", "WITH",
+    "ADD", "ANALYZE", "CALL", "COMPILE", "DELETE", "HELP", "LOAD", "REMOVE", "SELECT", "STOP", "TRUNCATE",
+    "UNLOAD", "UPDATE", "VALUES", "WITH",
 ];
 
 fn create(p: &mut Parser<'_>) -> Result<StatementKind, SqlError> {
     p.advance_token();
-    if peek_word(p, "OR") {
-        return Err(SqlError::not_yet(here(p), "CREATE OR REPLACE"));
+    let or_replace = take_word(p, "OR");
+    if or_replace && !take_word(p, "REPLACE") {
+        return Err(expected("REPLACE", p.peek_token_ref()));
     }
     let temporary = take_word(p, "TEMPORARY");
+    let creation = Creation { temporary, or_replace, if_not_exists: false };
     let token = p.next_token();
     if is_word(&token, "TABLE") {
-        return Ok(StatementKind::CreateTable(table::create_table(p)?));
+        return Ok(StatementKind::CreateTable(table::create_table(p, creation)?));
     }
     if is_word(&token, "VIEW") {
-        return Ok(StatementKind::CreateView(create_view(p)?));
+        return Ok(StatementKind::CreateView(create_view(p, creation)?));
     }
     const OTHERS: &[&str] =
         &["CATALOG", "CONNECTION", "DATABASE", "FUNCTION", "MATERIALIZED", "MODEL", "SYSTEM"];
@@ -316,7 +330,7 @@ fn create(p: &mut Parser<'_>) -> Result<StatementKind, SqlError> {
     }
 }
 
-fn create_view(p: &mut Parser<'_>) -> Result<CreateView, SqlError> {
+fn create_view(p: &mut Parser<'_>, creation: Creation) -> Result<CreateView, SqlError> {
     let if_not_exists = p.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
     let name = name(p)?;
     let mut columns = Vec::new();
@@ -329,12 +343,12 @@ fn create_view(p: &mut Parser<'_>) -> Result<CreateView, SqlError> {
     }
     p.expect_keyword_is(Keyword::AS).map_err(|e| fault(p, &e))?;
     let query = p.parse_query().map_err(|e| fault(p, &e))?;
-    Ok(CreateView { name, if_not_exists, columns, query })
+    Ok(CreateView { name, creation: Creation { if_not_exists, ..creation }, columns, query })
 }
 
 fn drop_statement(p: &mut Parser<'_>) -> Result<StatementKind, SqlError> {
     p.advance_token();
-    let _ = take_word(p, "TEMPORARY");
+    let temporary = take_word(p, "TEMPORARY");
     let token = p.next_token();
     let kind = if is_word(&token, "TABLE") {
         DropKind::Table
@@ -344,7 +358,7 @@ fn drop_statement(p: &mut Parser<'_>) -> Result<StatementKind, SqlError> {
         return Err(SqlError::not_yet(token.span, format!("DROP {}", token.token)));
     };
     let if_exists = p.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
-    Ok(StatementKind::Drop(Drop { name: name(p)?, if_exists, kind }))
+    Ok(StatementKind::Drop(Drop { name: name(p)?, temporary, if_exists, kind }))
 }
 
 fn set(p: &mut Parser<'_>) -> Result<StatementKind, SqlError> {

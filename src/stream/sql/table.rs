@@ -11,39 +11,40 @@ use sqlparser::{
 
 use super::{
     Pos, SqlError,
-    ast::{ColumnDef, ColumnKind, CreateTable, OptionDef, WatermarkDef},
-    parser::{fault, name, names},
+    ast::{
+        ColumnDef, ColumnKind, CreateTable, Creation, Elements, NewTable, OptionDef, TableSource,
+        WatermarkDef,
+    },
+    like, names,
+    parser::{self, fault, name},
     reserved,
 };
 use crate::stream::plan::types::{DECIMAL_PRECISION_MAX, DataType, LENGTH_MAX, Type};
 
 /// CREATE TABLE, from behind the word TABLE.
-pub(super) fn create_table(p: &mut Parser<'_>) -> Result<CreateTable, SqlError> {
+pub(super) fn create_table(p: &mut Parser<'_>, creation: Creation) -> Result<NewTable, SqlError> {
     let if_not_exists = p.parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
-    let name = name(p)?;
+    let creation = Creation { if_not_exists, ..creation };
     let mut table = CreateTable {
-        name,
-        if_not_exists,
-        columns: Vec::new(),
-        watermark: None,
-        primary_key: Vec::new(),
+        name: name(p)?,
+        elements: Elements::default(),
+        comment: None,
         partitioned_by: Vec::new(),
         options: Vec::new(),
         options_at: Pos::default(),
     };
-    if p.peek_token_ref().token != Token::LParen {
-        return Err(SqlError::not_yet(here(p), "CREATE TABLE without a list of columns"));
-    }
-    expect(p, &Token::LParen)?;
-    loop {
-        element(p, &mut table)?;
-        if !p.consume_token(&Token::Comma) {
-            break;
+    let mut order = Vec::new();
+    if p.peek_token_ref().token == Token::LParen {
+        if matches!(p.peek_nth_token_ref(2).token, Token::Comma | Token::RParen) {
+            p.advance_token();
+            order = parser::names(p)?;
+        } else {
+            elements(p, &mut table.elements)?;
         }
+        expect(p, &Token::RParen)?;
     }
-    expect(p, &Token::RParen)?;
     if p.parse_keyword(Keyword::COMMENT) {
-        string(p)?;
+        table.comment = Some(string(p)?);
     }
     if peek_word(p, "DISTRIBUTED") {
         return Err(SqlError::not_yet(here(p), "DISTRIBUTED BY"));
@@ -51,29 +52,41 @@ pub(super) fn create_table(p: &mut Parser<'_>) -> Result<CreateTable, SqlError> 
     if take_word(p, "PARTITIONED") {
         p.expect_keyword_is(Keyword::BY).map_err(|e| fault(p, &e))?;
         expect(p, &Token::LParen)?;
-        table.partitioned_by = names(p)?;
+        table.partitioned_by = parser::names(p)?;
         expect(p, &Token::RParen)?;
     }
     table.options_at = here(p);
     if p.parse_keyword(Keyword::WITH) {
         table.options = options(p)?;
     }
-    for (word, what) in [("LIKE", "CREATE TABLE … LIKE"), ("AS", "CREATE TABLE … AS")] {
-        if peek_word(p, word) {
-            return Err(SqlError::not_yet(here(p), what));
-        }
+    let source = like::source(p, order, &creation)?;
+    let no_columns = matches!(source, TableSource::Definition) && table.elements.columns.is_empty();
+    if no_columns {
+        return Err(SqlError::not_yet(table.name.at, "a table without columns"));
     }
-    Ok(table)
+    Ok(NewTable { table, creation, source })
 }
 
-fn element(p: &mut Parser<'_>, table: &mut CreateTable) -> Result<(), SqlError> {
+/// From `(` to before `)`.
+fn elements(p: &mut Parser<'_>, into: &mut Elements) -> Result<(), SqlError> {
+    expect(p, &Token::LParen)?;
+    loop {
+        element(p, into)?;
+        if !p.consume_token(&Token::Comma) {
+            return Ok(());
+        }
+    }
+}
+
+/// A column, the watermark or the primary key.
+pub(super) fn element(p: &mut Parser<'_>, table: &mut Elements) -> Result<(), SqlError> {
     let at = here(p);
     if peek_word(p, "WATERMARK") && peek_nth_word(p, 1, "FOR") {
         p.advance_token();
         p.advance_token();
         let (column, _) = ident(p)?;
         p.expect_keyword_is(Keyword::AS).map_err(|e| fault(p, &e))?;
-        let expr = Box::new(p.parse_expr().map_err(|e| fault(p, &e))?);
+        let expr = names::written(p)?;
         if table.watermark.replace(WatermarkDef { at, column, expr }).is_some() {
             return Err(SqlError::invalid(at, "Multiple WATERMARK declarations are not supported yet."));
         }
@@ -81,13 +94,16 @@ fn element(p: &mut Parser<'_>, table: &mut CreateTable) -> Result<(), SqlError> 
     }
     if peek_word(p, "CONSTRAINT") {
         p.advance_token();
-        ident(p)?;
+        table.constraint = Some(ident(p)?.0);
+        if !peek_word(p, "PRIMARY") {
+            return Err(expected("PRIMARY KEY", p.peek_token_ref()));
+        }
     }
     if peek_word(p, "PRIMARY") && peek_nth_word(p, 1, "KEY") {
         p.advance_token();
         p.advance_token();
         expect(p, &Token::LParen)?;
-        let key = names(p)?;
+        let key = parser::names(p)?;
         expect(p, &Token::RParen)?;
         if !table.primary_key.is_empty() {
             return Err(SqlError::invalid(at, "Duplicate primary key definition"));
@@ -97,16 +113,14 @@ fn element(p: &mut Parser<'_>, table: &mut CreateTable) -> Result<(), SqlError> 
     }
     let (name, at) = ident(p)?;
     let kind = column(p, &name, at, table)?;
-    if p.parse_keyword(Keyword::COMMENT) {
-        string(p)?;
-    }
-    table.columns.push(ColumnDef { at, name, kind });
+    let comment = if p.parse_keyword(Keyword::COMMENT) { Some(string(p)?) } else { None };
+    table.columns.push(ColumnDef { at, name, kind, comment });
     Ok(())
 }
 
-fn column(p: &mut Parser<'_>, name: &str, at: Pos, table: &mut CreateTable) -> Result<ColumnKind, SqlError> {
+fn column(p: &mut Parser<'_>, name: &str, at: Pos, table: &mut Elements) -> Result<ColumnKind, SqlError> {
     if p.parse_keyword(Keyword::AS) {
-        return Ok(ColumnKind::Computed(Box::new(p.parse_expr().map_err(|e| fault(p, &e))?)));
+        return Ok(ColumnKind::Computed(names::written(p)?));
     }
     let mut data_type = parse_type(p)?;
     if take_word(p, "METADATA") {
@@ -139,7 +153,7 @@ fn not_enforced(p: &mut Parser<'_>) -> Result<(), SqlError> {
     ))
 }
 
-fn options(p: &mut Parser<'_>) -> Result<Vec<OptionDef>, SqlError> {
+pub(super) fn options(p: &mut Parser<'_>) -> Result<Vec<OptionDef>, SqlError> {
     expect(p, &Token::LParen)?;
     let mut options: Vec<OptionDef> = Vec::new();
     loop {

@@ -181,6 +181,11 @@ fn like(args: &[Expr]) -> Result<Call, EvalError> {
     }
 }
 
+/// Whether a text is LIKE a pattern.
+pub(crate) fn is_like(text: &str, pattern: &str) -> Result<bool, EvalError> {
+    Ok(Like::new(pattern, None)?.matches(text))
+}
+
 /// A LIKE pattern; the frequent simple forms need no regular expression.
 enum Like {
     Contains(String),
