@@ -8,11 +8,11 @@ use base64::Engine as _;
 use crate::stream::{
     datum::Datum,
     expr::{
-        calendar, decimal,
+        EvalError, calendar, decimal,
         text::{java_double, java_single},
     },
     plan::{
-        format::JsonOptions,
+        format::{JsonOptions, NullKeys},
         types::{DataType, Type},
     },
 };
@@ -23,6 +23,7 @@ const LENGTH_SPARE: usize = 16;
 /// Writes objects of known fields.
 pub struct JsonEncoder {
     options: JsonOptions,
+    null_keys: NullKeys,
     /// `"name":`, place in the row, type.
     fields: Vec<(String, usize, Type)>,
     /// How long the last object was: the next is as long, or nearly.
@@ -31,18 +32,21 @@ pub struct JsonEncoder {
 
 impl JsonEncoder {
     #[must_use]
-    pub fn new(options: JsonOptions, fields: &[(String, usize, DataType)]) -> Self {
+    pub fn new(options: JsonOptions, null_keys: NullKeys, fields: &[(String, usize, DataType)]) -> Self {
         let fields = fields.iter().map(|(name, slot, t)| {
             let mut key = String::new();
             write_text(&mut key, name);
             key.push(':');
             (key, *slot, t.kind.clone())
         });
-        Self { options, fields: fields.collect(), length: AtomicUsize::new(0) }
+        Self { options, null_keys, fields: fields.collect(), length: AtomicUsize::new(0) }
     }
 
-    #[must_use]
-    pub fn encode(&self, columns: &[Datum]) -> Vec<u8> {
+    /// The object.
+    ///
+    /// # Errors
+    /// When a NULL is a key, and the table does not say what becomes of it.
+    pub fn encode(&self, columns: &[Datum]) -> Result<Vec<u8>, EvalError> {
         let mut out = String::with_capacity(self.length.load(Ordering::Relaxed) + LENGTH_SPARE);
         out.push('{');
         for (key, slot, kind) in &self.fields {
@@ -54,14 +58,14 @@ impl JsonEncoder {
                 out.push(',');
             }
             out.push_str(key);
-            self.write(&mut out, value, kind);
+            self.write(&mut out, value, kind)?;
         }
         out.push('}');
         self.length.store(out.len(), Ordering::Relaxed);
-        out.into_bytes()
+        Ok(out.into_bytes())
     }
 
-    fn write(&self, out: &mut String, value: &Datum, kind: &Type) {
+    fn write(&self, out: &mut String, value: &Datum, kind: &Type) -> Result<(), EvalError> {
         match value {
             Datum::Null => out.push_str("null"),
             Datum::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
@@ -99,41 +103,77 @@ impl JsonEncoder {
                 calendar::write_timestamp(out, *at, if self.options.iso_timestamps { 'T' } else { ' ' }, 0);
                 out.push_str(if matches!(kind, Type::TimestampLtz(_)) { "Z\"" } else { "\"" });
             }
-            Datum::Array(items) => self.write_array(out, items, kind),
-            Datum::Map(entries) => self.write_map(out, entries, kind),
-            Datum::Row(values) => self.write_row(out, values, kind),
+            Datum::Array(items) => return self.write_array(out, items, kind),
+            Datum::Map(entries) => return self.write_map(out, entries, kind),
+            Datum::Row(values) => return self.write_row(out, values, kind),
         }
+        Ok(())
     }
 
-    fn write_array(&self, out: &mut String, items: &[Datum], kind: &Type) {
-        let Type::Array(item) = kind else { return out.push_str("null") };
+    fn write_array(&self, out: &mut String, items: &[Datum], kind: &Type) -> Result<(), EvalError> {
+        let Type::Array(item) = kind else {
+            out.push_str("null");
+            return Ok(());
+        };
         out.push('[');
         for (i, value) in items.iter().enumerate() {
             if i > 0 {
                 out.push(',');
             }
-            self.write(out, value, &item.kind);
+            self.write(out, value, &item.kind)?;
         }
         out.push(']');
+        Ok(())
     }
 
-    fn write_map(&self, out: &mut String, entries: &[(Datum, Datum)], kind: &Type) {
+    fn write_map(&self, out: &mut String, entries: &[(Datum, Datum)], kind: &Type) -> Result<(), EvalError> {
         // A multiset says how often each text is there.
         let of = kind.entry().map_or(&Type::Int, |(_, of)| &of.kind);
         out.push('{');
-        for (i, (key, value)) in entries.iter().enumerate() {
+        for (i, (name, value)) in self.named(entries)?.into_iter().enumerate() {
             if i > 0 {
                 out.push(',');
             }
-            write_text(out, if let Datum::Str(key) = key { key } else { "null" });
+            write_text(out, name);
             out.push(':');
-            self.write(out, value, of);
+            self.write(out, value, of)?;
         }
         out.push('}');
+        Ok(())
     }
 
-    fn write_row(&self, out: &mut String, values: &[Datum], kind: &Type) {
-        let Type::Row(fields) = kind else { return out.push_str("null") };
+    /// The members of a map's object. The name that a NULL gets may be that of another key: then the last value counts, and
+    /// stands where the first did, as in Jackson's objects.
+    fn named<'a>(&'a self, entries: &'a [(Datum, Datum)]) -> Result<Vec<(&'a str, &'a Datum)>, EvalError> {
+        let mut named: Vec<(&str, &Datum)> = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            let name = match (key, &self.null_keys) {
+                (Datum::Str(key), _) => key,
+                (_, NullKeys::Named(name)) => name.as_str(),
+                (_, NullKeys::Drop) => continue,
+                // Flink's words.
+                (_, NullKeys::Fail) => {
+                    return Err(EvalError(
+                        "JSON format doesn't support to serialize map data with null keys. You can drop null key \
+                         entries or encode null in literals by specifying map-null-key.mode option."
+                            .to_owned(),
+                    ));
+                }
+            };
+            let may_be_there = matches!(&self.null_keys, NullKeys::Named(null) if null == name);
+            match named.iter_mut().find(|(own, _)| may_be_there && *own == name) {
+                Some(before) => before.1 = value,
+                None => named.push((name, value)),
+            }
+        }
+        Ok(named)
+    }
+
+    fn write_row(&self, out: &mut String, values: &[Datum], kind: &Type) -> Result<(), EvalError> {
+        let Type::Row(fields) = kind else {
+            out.push_str("null");
+            return Ok(());
+        };
         out.push('{');
         let mut first = true;
         for (value, (name, of)) in values.iter().zip(fields) {
@@ -145,9 +185,10 @@ impl JsonEncoder {
             }
             write_text(out, name);
             out.push(':');
-            self.write(out, value, &of.kind);
+            self.write(out, value, &of.kind)?;
         }
         out.push('}');
+        Ok(())
     }
 }
 
@@ -227,9 +268,35 @@ mod tests {
             (Datum::Time(3_661_000), Type::Time(0), r#""01:01:01""#),
         ];
         for (value, kind, expected) in rows {
-            let encoder = JsonEncoder::new(options, &[("a".to_owned(), 0, DataType::nullable(kind))]);
-            let got = String::from_utf8(encoder.encode(&[value])).unwrap();
+            let encoder =
+                JsonEncoder::new(options, NullKeys::Fail, &[("a".to_owned(), 0, DataType::nullable(kind))]);
+            let got = String::from_utf8(encoder.encode(&[value]).unwrap()).unwrap();
             assert_eq!(got, format!("{{\"a\":{expected}}}"));
         }
+    }
+
+    #[test]
+    fn a_null_among_the_keys_fails_goes_or_has_a_name() {
+        let item = |kind: Type| Box::new(DataType::nullable(kind));
+        let kind = DataType::nullable(Type::Map(item(Type::STRING), item(Type::Int)));
+        let entry = |key: Datum, value: i64| (key, Datum::Int(value));
+        let entries = [entry(Datum::str("a"), 1), entry(Datum::Null, 2), entry(Datum::str("b"), 3)];
+        let options = JsonOptions {
+            ignore_parse_errors: false,
+            fail_on_missing_field: false,
+            iso_timestamps: false,
+            ignore_null_fields: false,
+            decimal_as_plain_number: false,
+        };
+        let written = |null_keys: NullKeys| {
+            let encoder = JsonEncoder::new(options, null_keys, &[("m".to_owned(), 0, kind.clone())]);
+            let bytes = encoder.encode(&[Datum::Map(entries.to_vec().into())]);
+            bytes.map(|bytes| String::from_utf8(bytes).unwrap())
+        };
+        assert!(written(NullKeys::Fail).is_err_and(|e| e.0.contains("map-null-key.mode")));
+        assert_eq!(written(NullKeys::Drop).unwrap(), r#"{"m":{"a":1,"b":3}}"#);
+        assert_eq!(written(NullKeys::Named("c".into())).unwrap(), r#"{"m":{"a":1,"c":2,"b":3}}"#);
+        assert_eq!(written(NullKeys::Named("a".into())).unwrap(), r#"{"m":{"a":2,"b":3}}"#);
+        assert_eq!(written(NullKeys::Named("b".into())).unwrap(), r#"{"m":{"a":1,"b":3}}"#);
     }
 }

@@ -11,6 +11,7 @@ pub mod split;
 
 use super::{
     datum::{Columns, Datum},
+    expr::EvalError,
     plan::{
         format::Format,
         types::{DataType, Type},
@@ -49,7 +50,7 @@ impl Decoder {
     pub fn new(format: &Format, fields: Vec<Field>, width: usize) -> Self {
         match format {
             Format::Csv(options) => Self::Csv(CsvDecoder::new(options.clone(), fields, width)),
-            Format::Json(options) => Self::Json(JsonDecoder::new(*options, fields)),
+            Format::Json(options, _) => Self::Json(JsonDecoder::new(*options, fields)),
             Format::Raw { big_endian } => {
                 Self::Raw { field: fields.into_iter().next(), big_endian: *big_endian }
             }
@@ -87,7 +88,9 @@ impl Encoder {
     pub fn new(format: &Format, fields: &[(String, usize, DataType)]) -> Self {
         match format {
             Format::Csv(options) => Self::Csv(CsvEncoder::new(options.clone(), fields)),
-            Format::Json(options) => Self::Json(JsonEncoder::new(*options, fields)),
+            Format::Json(options, null_keys) => {
+                Self::Json(JsonEncoder::new(*options, null_keys.clone(), fields))
+            }
             Format::Raw { big_endian } => {
                 let (slot, kind) =
                     fields.first().map_or((0, Type::Null), |(_, slot, t)| (*slot, t.kind.clone()));
@@ -97,12 +100,16 @@ impl Encoder {
     }
 
     /// The bytes; `None` is a null value.
-    #[must_use]
-    pub fn encode(&self, columns: &[Datum]) -> Option<Vec<u8>> {
-        match self {
+    ///
+    /// # Errors
+    /// When a value has no form in the format.
+    pub fn encode(&self, columns: &[Datum]) -> Result<Option<Vec<u8>>, EvalError> {
+        Ok(match self {
             Self::Csv(csv) => Some(csv.encode(columns)),
-            Self::Json(json) => Some(json.encode(columns)),
-            Self::Raw { slot, kind, big_endian } => raw::encode(columns.get(*slot)?, kind, *big_endian),
-        }
+            Self::Json(json) => Some(json.encode(columns)?),
+            Self::Raw { slot, kind, big_endian } => {
+                columns.get(*slot).and_then(|value| raw::encode(value, kind, *big_endian))
+            }
+        })
     }
 }

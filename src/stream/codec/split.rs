@@ -40,7 +40,7 @@ impl Splitter {
                 let special = Special { delimiter, quote: byte(csv.quote), escape: byte(csv.escape) };
                 Self { csv: Some(special), skips_empty: true, skips_comments: csv.allow_comments }
             }
-            Format::Json(_) => Self { csv: None, skips_empty: true, skips_comments: false },
+            Format::Json(..) => Self { csv: None, skips_empty: true, skips_comments: false },
             Format::Raw { .. } => Self { csv: None, skips_empty: false, skips_comments: false },
         }
     }

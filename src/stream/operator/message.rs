@@ -78,7 +78,7 @@ impl MessageSink {
             mandatory: rabbitmq.mandatory,
             content_type: match rabbitmq.value {
                 Format::Csv(_) => Some("text/csv"),
-                Format::Json(_) => Some("application/json"),
+                Format::Json(..) => Some("application/json"),
                 Format::Raw { .. } => None,
             },
             body: Encoder::new(&rabbitmq.value, &places(table, &rabbitmq.fields, types)),
@@ -143,7 +143,7 @@ impl MessageSink {
             properties: list.to_vec(),
             traits,
             mandatory: self.mandatory,
-            body: self.body.encode(&row.columns).unwrap_or_default(),
+            body: self.body.encode(&row.columns)?.unwrap_or_default(),
         })
     }
 }

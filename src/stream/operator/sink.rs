@@ -72,9 +72,9 @@ impl Operator for SinkOperator {
         match &self.target {
             Target::Blackhole => {}
             Target::Exchange(sink) => cx.outputs.published.push(sink.message(&row)?),
-            Target::Files(sink) => cx.outputs.written.push((sink.id, sink.line(&row))),
+            Target::Files(sink) => cx.outputs.written.push((sink.id, sink.line(&row)?)),
             Target::Kafka(kafka) => {
-                let record = kafka.record(&row, cx.now.ms);
+                let record = kafka.record(&row, cx.now.ms)?;
                 cx.outputs.appends.push((kafka.topic.clone(), record));
             }
             Target::Print(print, table) => {
@@ -146,15 +146,15 @@ impl FileSink {
         }
     }
 
-    fn line(&self, row: &Row) -> ForFile {
-        let mut bytes = self.encoder.encode(&row.columns).unwrap_or_default();
+    fn line(&self, row: &Row) -> Result<ForFile, EvalError> {
+        let mut bytes = self.encoder.encode(&row.columns)?.unwrap_or_default();
         bytes.push(b'\n');
         let folder = |partitions: &Partitions| -> String {
             let names = self.folders.iter();
             let names = names.map(|(name, slot, t)| partitions.folder(name, row.column(*slot), &t.kind));
             names.collect::<Vec<_>>().join("/")
         };
-        ForFile::Line { folder: self.partitions.as_ref().map(folder).unwrap_or_default(), bytes }
+        Ok(ForFile::Line { folder: self.partitions.as_ref().map(folder).unwrap_or_default(), bytes })
     }
 }
 
@@ -189,7 +189,7 @@ impl KafkaSink {
         }
     }
 
-    fn record(&self, row: &Row, now_ms: i64) -> OutRecord {
+    fn record(&self, row: &Row, now_ms: i64) -> Result<OutRecord, EvalError> {
         let timestamp_ms = match self.timestamp.map(|slot| row.column(slot)) {
             Some(Datum::Timestamp(at)) => at.ms,
             _ => now_ms,
@@ -203,11 +203,12 @@ impl KafkaSink {
                 }
             }
         }
-        OutRecord {
-            key: self.key.as_ref().and_then(|key| key.encode(&row.columns)),
-            value: if self.upsert && !row.kind.adds() { None } else { self.value.encode(&row.columns) },
+        let deletes = self.upsert && !row.kind.adds();
+        Ok(OutRecord {
+            key: self.key.as_ref().map(|key| key.encode(&row.columns)).transpose()?.flatten(),
+            value: if deletes { None } else { self.value.encode(&row.columns)? },
             headers,
             timestamp_ms,
-        }
+        })
     }
 }

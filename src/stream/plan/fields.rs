@@ -47,7 +47,7 @@ impl JobPlan {
 }
 
 fn is_json(table: &Table) -> bool {
-    let json = |format: &Format| matches!(format, Format::Json(_));
+    let json = |format: &Format| matches!(format, Format::Json(..));
     match &table.connector {
         Connector::Kafka(kafka) => {
             json(&kafka.value) && kafka.key.as_ref().is_none_or(|key| json(&key.format))

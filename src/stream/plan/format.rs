@@ -9,7 +9,7 @@ use crate::stream::sql::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
     Csv(CsvOptions),
-    Json(JsonOptions),
+    Json(JsonOptions, NullKeys),
     Raw { big_endian: bool },
 }
 
@@ -21,6 +21,17 @@ pub struct JsonOptions {
     pub iso_timestamps: bool,
     pub ignore_null_fields: bool,
     pub decimal_as_plain_number: bool,
+}
+
+/// What becomes of a NULL that is a key of a MAP (`json.map-null-key.mode`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NullKeys {
+    /// Its entry is left out.
+    Drop,
+    /// The job stops.
+    Fail,
+    /// It is this name.
+    Named(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +86,7 @@ pub(super) fn read(options: &mut Options<'_>, named: &OptionDef, prefix: &str) -
             }
             // Two ways of decoding with one result: on Flink a matter of speed only.
             options.truth(&key("json.decode.json-parser.enabled"), true)?;
-            options.refuse_if(|k| k.starts_with(&key("json.map-null-key.")))?;
-            Ok(Format::Json(read))
+            Ok(Format::Json(read, null_keys(options, &key("json.map-null-key."))?))
         }
         "raw" => {
             if let Some(charset) = options.take(&key("raw.charset"))
@@ -92,6 +102,24 @@ pub(super) fn read(options: &mut Options<'_>, named: &OptionDef, prefix: &str) -
             Ok(Format::Raw { big_endian })
         }
         other => Err(SqlError::not_yet(named.value_at, format!("the format '{other}'"))),
+    }
+}
+
+fn null_keys(options: &mut Options<'_>, prefix: &str) -> Result<NullKeys, SqlError> {
+    let literal = options.text(&format!("{prefix}literal")).unwrap_or("null").to_owned();
+    let Some(mode) = options.take(&format!("{prefix}mode")) else { return Ok(NullKeys::Fail) };
+    match mode.value.to_ascii_uppercase().as_str() {
+        "DROP" => Ok(NullKeys::Drop),
+        "FAIL" => Ok(NullKeys::Fail),
+        "LITERAL" => Ok(NullKeys::Named(literal)),
+        // Flink's words.
+        _ => Err(SqlError::invalid(
+            mode.value_at,
+            format!(
+                "Unsupported value '{}' for option map-null-key.mode. Supported values are [LITERAL, FAIL, DROP].",
+                mode.value
+            ),
+        )),
     }
 }
 
@@ -189,7 +217,7 @@ pub(super) fn check(
             }
             Ok(())
         }
-        Format::Json(_) => {
+        Format::Json(..) => {
             for (index, column) in listed {
                 json_type(&column.data_type.kind, at(index))?;
             }

@@ -23,6 +23,7 @@ pub mod grouping;
 pub mod grouping_sets;
 pub mod join;
 pub mod join_on;
+pub mod json_aggregate;
 pub mod like;
 pub mod literals;
 pub mod local_zone;

@@ -350,6 +350,9 @@ impl Grouping {
 
     fn aggregate(&self, name: &str, function: &Function) -> Result<Expr> {
         let at: Pos = function.name.span().into();
+        if super::json_aggregate::is_one(name) {
+            return self.json(name, function);
+        }
         let grouped = !self.keys.is_empty() && self.expanded.is_none();
         if matches!(name, "STDDEV_POP" | "STDDEV_SAMP" | "STDDEV" | "VAR_POP" | "VAR_SAMP" | "VARIANCE") {
             return self.deviation(name, function, at);
@@ -415,6 +418,7 @@ impl Grouping {
 #[must_use]
 pub fn is_aggregate(name: &str) -> bool {
     AggFunction::of(name).is_some()
+        || super::json_aggregate::is_one(name)
         || matches!(name, "STDDEV_POP" | "STDDEV_SAMP" | "STDDEV" | "VAR_POP" | "VAR_SAMP" | "VARIANCE")
 }
 

@@ -188,6 +188,22 @@ fn a_text_says_what_it_is_asked_in_its_order() {
 }
 
 #[test]
+fn what_becomes_of_null_keys_is_one_of_three() {
+    invalid(
+        "CREATE TABLE x (m MAP<STRING, INT>) WITH ('connector'='filesystem','path'='/x','format'='json',\
+         'json.map-null-key.mode'='KEEP')",
+        121,
+        "Unsupported value 'KEEP' for option map-null-key.mode. Supported values are [LITERAL, FAIL, DROP].",
+    );
+    check(
+        "INSERT INTO s SELECT CHAR_LENGTH(JSON_OBJECTAGG(KEY a VALUE b)) FROM t",
+        SqlErrorKind::Invalid,
+        34,
+        "Cannot apply 'JSON_OBJECTAGG_NULL_ON_NULL' to arguments of type '<INT> JSON_OBJECTAGG_NULL_ON_NULL <STRING>'",
+    );
+}
+
+#[test]
 fn sub_queries_that_flink_has_no_plan_for_are_refused() {
     let on = "Flink has no plan for this sub-query in ON: only for a value and for EXISTS, which must hold, in inner \
               and left joins";

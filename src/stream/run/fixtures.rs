@@ -30,9 +30,8 @@ pub(super) fn left(printed: &[String]) -> Vec<String> {
 fn in_files(memory: &Memory) -> Vec<String> {
     let mut rows = Vec::new();
     for (path, text) in memory.files() {
-        let Some((folder, name)) = path.strip_prefix("out/").and_then(|path| path.rsplit_once('/')) else {
-            continue;
-        };
+        let Some(path_in) = path.strip_prefix("out/") else { continue };
+        let (folder, name) = path_in.rsplit_once('/').unwrap_or(("", path_in));
         if name.starts_with("part-") {
             rows.extend(text.lines().map(|line| format!("{folder}: {line}")));
         } else {

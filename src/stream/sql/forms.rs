@@ -187,8 +187,10 @@ type ReadArguments = fn(&mut Parser<'_>) -> Parsed<Vec<Expr>>;
 /// The JSON functions whose arguments have clauses; each clause becomes an argument, see the reader.
 const JSON: &[(&str, ReadArguments)] = &[
     ("JSON_ARRAY", json_array),
+    ("JSON_ARRAYAGG", json_arrayagg),
     ("JSON_EXISTS", json_exists),
     ("JSON_OBJECT", json_object),
+    ("JSON_OBJECTAGG", json_objectagg),
     ("JSON_QUERY", json_query),
     ("JSON_VALUE", json_value),
 ];
@@ -308,17 +310,37 @@ fn json_object(p: &mut Parser<'_>) -> Parsed<Vec<Expr>> {
     let at = p.peek_token_ref().span;
     let mut args = vec![text("NULL", at)];
     while p.peek_token_ref().token != Token::RParen && on_null(p).is_none() {
-        let _ = peek_nth_word(p, 1, "VALUE") || take_word(p, "KEY");
-        // A colon is no operator here.
-        args.push(p.parse_subexpr(FlinkDialect.prec_value(Precedence::Colon))?);
-        if !take_word(p, "VALUE") {
-            p.expect_token(&Token::Colon)?;
-        }
-        args.push(p.parse_expr()?);
+        args.extend(member(p)?);
         if !p.consume_token(&Token::Comma) {
             break;
         }
     }
+    take_on_null(p, &mut args);
+    Ok(args)
+}
+
+/// `KEY key VALUE value`, also without KEY and with a colon.
+fn member(p: &mut Parser<'_>) -> Parsed<[Expr; 2]> {
+    let _ = peek_nth_word(p, 1, "VALUE") || take_word(p, "KEY");
+    // A colon is no operator here.
+    let key = p.parse_subexpr(FlinkDialect.prec_value(Precedence::Colon))?;
+    if !take_word(p, "VALUE") {
+        p.expect_token(&Token::Colon)?;
+    }
+    Ok([key, p.parse_expr()?])
+}
+
+/// (on null, value).
+fn json_arrayagg(p: &mut Parser<'_>) -> Parsed<Vec<Expr>> {
+    let mut args = vec![text("ABSENT", p.peek_token_ref().span), p.parse_expr()?];
+    take_on_null(p, &mut args);
+    Ok(args)
+}
+
+/// (on null, key, value).
+fn json_objectagg(p: &mut Parser<'_>) -> Parsed<Vec<Expr>> {
+    let mut args = vec![text("NULL", p.peek_token_ref().span)];
+    args.extend(member(p)?);
     take_on_null(p, &mut args);
     Ok(args)
 }

@@ -5,6 +5,8 @@
     reason = "a value of another type cannot get here: the analysis has checked, and all of them are one case"
 )]
 
+use std::collections::BTreeSet;
+
 use super::{
     Arg, Builtin, Call, EvalError, Expr, Nulls, Ret, Type_, lenient_with, literal_text, row, strict, text,
 };
@@ -80,9 +82,21 @@ pub(super) const TABLE: &[Builtin] = &[
             None => Err(EvalError(format!("'{}' is no JSON", text(a, 0)))),
         })
     }),
+    row(ARRAY_OF_ROWS, &[&[Str, Arg::Array]], STRING, Nulls::Never, |_, _| {
+        lenient_with(|a, _| array_of_rows(a))
+    }),
+    row(OBJECT_OF_ROWS, &[&[Str, Arg::Array]], STRING, Nulls::Never, |_, _| {
+        lenient_with(|a, _| object_of_rows(a))
+    }),
     row("JSON_QUOTE", &[&[Str]], STRING, Nulls::Args, |_, _| strict(|a| Datum::str(quoted(text(a, 0))))),
     row("JSON_UNQUOTE", &[&[Str]], STRING, Nulls::Args, |_, _| strict(|a| Datum::str(unquoted(text(a, 0))))),
 ];
+
+/// What JSON_ARRAYAGG makes of the values of all rows, which are JSON: (on null, array of texts). No query can name it.
+pub(crate) const ARRAY_OF_ROWS: &str = "JSON ARRAYAGG";
+
+/// What JSON_OBJECTAGG makes of the members of all rows: (on null, array of rows of a key and JSON).
+pub(crate) const OBJECT_OF_ROWS: &str = "JSON OBJECTAGG";
 
 /// The type of the NULL that stands for RETURNING.
 fn returned(args: &[Expr]) -> Type {
@@ -335,6 +349,35 @@ fn array(args: &[Expr]) -> Result<Call, EvalError> {
         let kept = values.filter(|(value, _)| !value.is_null() || text(a, 0) == "NULL");
         Ok(Datum::str(Json::Array(kept.map(|(value, part)| part.json(value)).collect()).to_text()))
     })
+}
+
+fn array_of_rows(args: &[Datum]) -> Result<Datum, EvalError> {
+    let items = if let Some(Datum::Array(items)) = args.get(1) { &items[..] } else { &[] };
+    let kept = items.iter().filter(|item| !item.is_null() || text(args, 0) == "NULL");
+    Ok(Datum::str(Json::Array(kept.map(|item| Part::Made.json(item)).collect()).to_text()))
+}
+
+fn object_of_rows(args: &[Datum]) -> Result<Datum, EvalError> {
+    let rows = if let Some(Datum::Array(rows)) = args.get(1) { &rows[..] } else { &[] };
+    let mut members = Vec::with_capacity(rows.len());
+    let mut seen = BTreeSet::new();
+    for row in rows {
+        let Datum::Row(member) = row else { continue };
+        let [Datum::Str(key), value] = &member[..] else {
+            return Err(EvalError("Map views don't support null keys.".to_owned()));
+        };
+        if value.is_null() && text(args, 0) != "NULL" {
+            continue;
+        }
+        if !seen.insert(key) {
+            return Err(EvalError(format!(
+                "Key '{key}' is already present. Duplicate keys are not allowed in JSON_OBJECTAGG. Please ensure that \
+                 keys are unique."
+            )));
+        }
+        members.push((key.to_string(), Part::Made.json(value)));
+    }
+    Ok(Datum::str(Json::Object(members).to_text()))
 }
 
 /// In quotes, and with everything escaped that is not printable ASCII. Of a character beyond the basic plane Flink

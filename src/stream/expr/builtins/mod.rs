@@ -229,8 +229,6 @@ const FLINK_ONLY: &[&str] = &[
     "GROUPING_ID",
     "GROUP_ID",
     "HASH_CODE",
-    "JSON_ARRAYAGG",
-    "JSON_OBJECTAGG",
     "LAG",
     "LEAD",
     "MATCH_PROCTIME",
