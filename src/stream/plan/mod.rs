@@ -50,6 +50,8 @@ pub mod types;
 pub mod window;
 
 #[cfg(test)]
+mod construct_tests;
+#[cfg(test)]
 mod script_tests;
 #[cfg(test)]
 mod tests;
