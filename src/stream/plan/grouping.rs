@@ -161,24 +161,17 @@ pub(super) fn aggregated(plan: Logical, grouping: &Grouping, at: Pos) -> Result<
         let among = |columns: &[usize]| grouped.iter().any(|k| is_one_of(k, columns));
         (among(&w.starts) && among(&w.ends)).then_some(w)
     });
-    let Some(columns) = windowed else {
-        let (input, calls) = gathered(plan, &grouped, None, calls);
-        return Ok(Logical::Aggregate(Box::new(Aggregate {
-            input,
-            keys: grouped.len(),
-            calls,
-            ttl_ms: None,
-        })));
-    };
+    let Some(columns) = windowed else { return Ok(unbounded(plan, &grouped, calls)) };
     // The window's own columns are no keys of the aggregate: it adds them again.
     let bound = |k: &Expr| -> Option<usize> {
         [&columns.starts, &columns.ends, &columns.times].iter().position(|c| is_one_of(k, c))
     };
     let keys: Vec<Expr> = grouped.iter().filter(|k| bound(k).is_none()).cloned().collect();
     let found = calls.len();
-    let aggregate = match fused(&plan, &keys, &calls, at)? {
-        Some(aggregate) => aggregate,
-        None => {
+    let aggregate = match above(&plan, &keys, &calls) {
+        Above::Rows => return Ok(unbounded(plan, &grouped, calls)),
+        Above::Input(aggregate) => *aggregate,
+        Above::Window => {
             let time_type = match plan.schema().get(columns.times.first().copied().unwrap_or(usize::MAX)) {
                 Some((_, t)) => t.clone(),
                 None => DataType::not_null(Type::Timestamp(3)),
@@ -224,10 +217,26 @@ pub(super) fn is_one_of(expr: &Expr, columns: &[usize]) -> bool {
     matches!(&expr.node, Node::Column { index, .. } if columns.contains(index))
 }
 
-/// The aggregate directly over a window table function's input, if nothing between them looks at the window.
-fn fused(plan: &Logical, keys: &[Expr], calls: &[FoundCall], at: Pos) -> Result<Option<WindowAggregate>> {
+/// Groups of rows as they come, whatever window they are in.
+fn unbounded(plan: Logical, grouped: &[Expr], calls: Vec<FoundCall>) -> Logical {
+    let (input, calls) = gathered(plan, grouped, None, calls);
+    Logical::Aggregate(Box::new(Aggregate { input, keys: grouped.len(), calls, ttl_ms: None }))
+}
+
+/// What an aggregate that groups by a window's bounds stands above.
+enum Above {
+    /// The window table function's input: nothing between them looks at the window.
+    Input(Box<WindowAggregate>),
+    /// The function's rows, which have a processing time each: Flink does not wait for such a window's end when somebody
+    /// looks at its bounds.
+    Rows,
+    /// Rows that have their window with them.
+    Window,
+}
+
+fn above(plan: &Logical, keys: &[Expr], calls: &[FoundCall]) -> Above {
     let (base, calc) = merged(plan);
-    let Logical::WindowRows(rows) = base else { return Ok(None) };
+    let Logical::WindowRows(rows) = base else { return Above::Window };
     let width = rows.input.schema().len();
     let looks = |e: &Expr| {
         let mut found = false;
@@ -247,26 +256,20 @@ fn fused(plan: &Logical, keys: &[Expr], calls: &[FoundCall], at: Pos) -> Result<
     let mut all = keys.iter().chain(calls.iter().flat_map(|c| c.args.iter().chain(&c.filter)));
     let session = matches!(rows.window.shape, WindowShape::Session { .. });
     if all.any(looks) || calc.condition.as_ref().is_some_and(looks) {
-        if rows.time == WindowTime::Processing {
-            return Err(SqlError::not_yet(
-                at,
-                "an aggregate that reads the bounds of a processing-time window",
-            ));
-        }
-        return Ok(None);
+        return if rows.time == WindowTime::Processing { Above::Rows } else { Above::Window };
     }
     if session {
         let grouped = |c: &usize| keys.iter().any(|k| is_one_of(k, &[*c]));
         let only = keys.len() == rows.partition.len() && rows.partition.iter().all(grouped);
         if !only {
-            return Ok(None);
+            return Above::Window;
         }
     }
     let mut input = rows.input.clone();
     if let Some(condition) = calc.condition {
         if session {
             // Sessions are made of all rows, also of those that are filtered out above.
-            return Ok(None);
+            return Above::Window;
         }
         input = Logical::Filter { input: Box::new(input), condition };
     }
@@ -277,11 +280,11 @@ fn fused(plan: &Logical, keys: &[Expr], calls: &[FoundCall], at: Pos) -> Result<
             (expr, WindowTime::Event { column: keys.len() })
         }
         WindowTime::Processing => (None, WindowTime::Processing),
-        WindowTime::Attached { .. } => return Ok(None),
+        WindowTime::Attached { .. } => return Above::Window,
     };
     let count = keys.len();
     let (input, calls) = gathered(input, &keys, time_expr, calls);
-    Ok(Some(WindowAggregate {
+    Above::Input(Box::new(WindowAggregate {
         input,
         window: rows.window.clone(),
         time,

@@ -10,7 +10,7 @@
 use std::{cell::RefCell, sync::Arc};
 
 use super::{
-    catalog::{ColumnKind, Table},
+    catalog::{Column, ColumnKind, Table},
     connector::metadata_type,
     logical::{Logical, LogicalInsert},
     types::{DataType, Type},
@@ -52,6 +52,16 @@ pub(super) fn localized(insert: LogicalInsert, zone: &str, at: Pos) -> Result<Lo
     }
 }
 
+/// Digits of a record's time: milliseconds.
+const RECORD_DIGITS: u8 = 3;
+
+/// Whether the column is a point in time outside, and declared as what a clock shows.
+fn is_other_clock(column: &Column) -> bool {
+    let ColumnKind::Metadata { key, .. } = &column.kind else { return false };
+    let given = metadata_type(key).map(|given| given.kind);
+    given.is_some_and(|given| is_ltz(&given)) && !is_ltz(&column.data_type.kind)
+}
+
 struct Local<'a> {
     zone: &'a str,
     /// What cannot be done.
@@ -67,7 +77,13 @@ impl Local<'_> {
         plan.inputs_mut().into_iter().for_each(|input| self.relation(input));
         plan.exprs_mut().into_iter().for_each(|expr| *expr = self.expr(expr));
         match plan {
-            Logical::Scan(table) => self.table(table),
+            Logical::Scan(table) => {
+                let stored = self.table(table);
+                if let Some((exprs, names)) = stored {
+                    let scan = Logical::Scan(table.clone());
+                    *plan = scan.project(exprs, names);
+                }
+            }
             Logical::WindowAggregate(aggregate) if is_ltz(&aggregate.time_type.kind) => {
                 aggregate.window.zone = Some(self.zone.into());
             }
@@ -78,27 +94,38 @@ impl Local<'_> {
         }
     }
 
-    fn table(&self, table: &mut Arc<Table>) {
-        for column in &table.columns {
-            let ColumnKind::Metadata { key, .. } = &column.kind else { continue };
-            let given = metadata_type(key).map(|given| given.kind);
-            if given.is_some_and(|given| is_ltz(&given) != is_ltz(&column.data_type.kind)) {
-                self.fail(format!("the metadata '{key}' as {}", column.data_type.kind));
-            }
-        }
-        let local = table.watermark.as_ref().map(|watermark| (self.expr(&watermark.expr), watermark));
+    /// Its watermark in the zone. What its columns then are over those that are stored, if they are something else: times
+    /// of records are points in time, and what is declared as TIMESTAMP is what the clock shows then.
+    fn table(&self, table: &mut Arc<Table>) -> Option<(Vec<Expr>, Vec<String>)> {
+        let names = table.stored().map(|(_, column)| column.name.clone()).collect();
+        let stored: Vec<Expr> =
+            table.stored().enumerate().map(|(i, (_, column))| self.stored(i, column)).collect();
+        let shown = stored.iter().any(|expr| !matches!(expr.node, Node::Column { .. }));
+        let local =
+            table.watermark.as_ref().map(|watermark| (self.expr(&watermark.expr).over(&stored), watermark));
         if let Some((expr, watermark)) = local
             && expr != watermark.expr
         {
             *table = Arc::new(table.with_watermark(expr));
         }
+        shown.then_some((stored, names))
+    }
+
+    fn stored(&self, index: usize, column: &Column) -> Expr {
+        let declared = &column.data_type;
+        if !is_other_clock(column) {
+            return Expr::column(index, &column.name, declared.clone());
+        }
+        let point = DataType { kind: Type::TimestampLtz(RECORD_DIGITS), nullable: declared.nullable };
+        self.clock(Expr::column(index, &column.name, point)).cast_to(&declared.kind)
     }
 
     /// The columns of the sink are TIMESTAMP where those of the query are TIMESTAMP_LTZ, or the other way round.
     fn for_sink(&self, input: Logical, table: &Table) -> Logical {
         let schema = input.schema();
-        let differs = |((_, given), column): (&(String, DataType), &super::catalog::Column)| {
-            is_ltz(&given.kind) && matches!(column.data_type.kind, Type::Timestamp(_))
+        let differs = |((_, given), column): (&(String, DataType), &Column)| {
+            is_other_clock(column)
+                || is_ltz(&given.kind) && matches!(column.data_type.kind, Type::Timestamp(_))
                 || is_ltz(&column.data_type.kind) && matches!(given.kind, Type::Timestamp(_))
         };
         if !schema.iter().zip(table.persisted()).any(differs) {
@@ -108,6 +135,9 @@ impl Local<'_> {
         let exprs = columns.map(|(index, ((name, given), column))| {
             let expr = Expr::column(index, name, given.clone());
             match &column.data_type.kind {
+                // A record's own time is a point in time.
+                Type::Timestamp(_) if is_other_clock(column) && is_ltz(&given.kind) => expr,
+                Type::Timestamp(_) if is_other_clock(column) => self.instant(expr),
                 Type::Timestamp(_) if is_ltz(&given.kind) => self.clock(expr),
                 Type::TimestampLtz(_) if matches!(given.kind, Type::Timestamp(_)) => self.instant(expr),
                 _ => expr,

@@ -391,6 +391,20 @@ fn a_processing_time_window_is_a_day_of_the_sessions_zone() {
         printed(columns, &format!("{counted} "), &[0, evening]),
         ["+I[a, 1970-01-01T00:00, 1970-01-02T00:00, 2]", "+I[b, 1970-01-01T00:00, 1970-01-02T00:00, 1]"]
     );
+    // Who reads the window's bounds besides groups its rows as they come, as on Flink.
+    let latest = format!(
+        "SELECT k, window_start, MAX(window_end), COUNT(*) FROM TABLE(TUMBLE(TABLE t, {DAY})) \
+         GROUP BY k, window_start, window_end"
+    );
+    assert_eq!(
+        printed(columns, &latest, &[0]),
+        [
+            "+I[a, 1970-01-01T00:00, 1970-01-02T00:00, 1]",
+            "+I[b, 1970-01-01T00:00, 1970-01-02T00:00, 1]",
+            "-U[a, 1970-01-01T00:00, 1970-01-02T00:00, 1]",
+            "+U[a, 1970-01-01T00:00, 1970-01-02T00:00, 2]"
+        ]
+    );
     // Without an aggregate the rows come out at once; those of a session when it is over.
     let columns = "k STRING, ws TIMESTAMP(3), wt TIMESTAMP_LTZ(3)";
     let rows =
@@ -402,4 +416,47 @@ fn a_processing_time_window_is_a_day_of_the_sessions_zone() {
         printed(columns, session, &[0, 60_000]),
         ["+I[b, 1970-01-01T05:30, 1970-01-01T00:00:59.999Z]"]
     );
+}
+
+/// Flink 2.2.1 shows the same of `file.modification-time`.
+#[test]
+fn a_records_time_as_timestamp_is_what_the_clocks_of_the_sessions_zone_show() {
+    let memory = Memory::default();
+    memory.produce("t", 0, &[r#"{"k":"a"}"#]);
+    let sql = |columns: &str, to: &str, query: &str| {
+        format!(
+            "SET 'table.local-time-zone' = 'Asia/Kolkata';
+             CREATE TABLE t (k STRING, ts TIMESTAMP(3) METADATA FROM 'timestamp', WATERMARK FOR ts AS ts) WITH (
+               'connector'='kafka','topic'='t','properties.bootstrap.servers'='x','format'='json',
+               'scan.startup.mode'='earliest-offset','scan.bounded.mode'='latest-offset');
+             CREATE TABLE o ({columns}) WITH ({to}); INSERT INTO o {query}"
+        )
+    };
+    let finished = |columns: &str, to: &str, query: &str| {
+        let plan = compile(&sql(columns, to, query)).unwrap().remove(0);
+        let mut job = Job::restore(JobId(format!("job {query}")), plan, None, &memory).unwrap();
+        drive(&mut job, &memory, &mut memory.clone(), 1_000_000, &|| false).unwrap();
+    };
+    let print = "'connector'='print'";
+    let shown =
+        "SELECT k, ts, CAST(ts AS TIMESTAMP_LTZ(3)) FROM t WHERE ts > TIMESTAMP '1970-01-01 05:30:00'";
+    finished("k STRING, ts TIMESTAMP(3), l TIMESTAMP_LTZ(3)", print, shown);
+    let counted = "SELECT window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR)) \
+                   GROUP BY window_start, window_end";
+    finished("ws TIMESTAMP(3), c BIGINT", print, counted);
+    assert_eq!(
+        memory.printed(),
+        ["+I[a, 1970-01-01T05:30:01, 1970-01-01T00:00:01Z]", "+I[1970-01-01T05:00, 1]"]
+    );
+    // What is written as a record's time is the point in time again.
+    let topic = "'connector'='kafka','topic'='o','properties.bootstrap.servers'='x','format'='json'";
+    finished("k STRING, ts TIMESTAMP(3) METADATA FROM 'timestamp'", topic, "SELECT k, ts FROM t");
+    let plan = compile(
+        "CREATE TABLE o (k STRING, written TIMESTAMP_LTZ(3) METADATA FROM 'timestamp') WITH ('connector'='kafka','topic'='o',
+           'properties.bootstrap.servers'='x','format'='json','scan.startup.mode'='earliest-offset');
+         CREATE TABLE p (l TIMESTAMP_LTZ(3)) WITH ('connector'='print'); INSERT INTO p SELECT written FROM o",
+    );
+    let mut job = Job::restore(JobId("again".to_owned()), plan.unwrap().remove(0), None, &memory).unwrap();
+    drive(&mut job, &memory, &mut memory.clone(), 1_000_000, &|| false).unwrap();
+    assert_eq!(memory.printed().last().map(String::as_str), Some("+I[1970-01-01T00:00:01Z]"));
 }
