@@ -23,7 +23,7 @@ use std::{
 };
 
 use super::{
-    Door, Settings,
+    Door,
     channel::{Content, Phase as ChannelPhase, Publish},
     fault::{Fault, Level, Reply},
     handle,
@@ -36,7 +36,6 @@ use super::{
 };
 use crate::{
     broker::{
-        Broker,
         auth::User,
         events,
         profile::Profile,
@@ -56,8 +55,7 @@ const SILENT_CLOSE_DELAY: Duration = Duration::from_secs(3);
 
 /// A connection.
 pub struct Connection {
-    pub(super) broker: Arc<Broker>,
-    settings: Arc<Settings>,
+    pub(super) door: Arc<Door>,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
     pub(super) tls: Option<Arc<tls::Session>>,
@@ -117,13 +115,12 @@ struct Heartbeat {
 impl Connection {
     /// A connection that a client has just opened.
     #[must_use]
-    pub fn new(door: &Door, ends: Ends, now: Instant) -> Self {
+    pub fn new(door: Arc<Door>, ends: Ends, now: Instant) -> Self {
         let Ends { peer, local, tls } = ends;
         door.broker.core.meters.connections_opened.increment();
         let until = now + door.settings.handshake_timeout;
         Self {
-            broker: door.broker.clone(),
-            settings: door.settings.clone(),
+            door,
             peer,
             local,
             tls,
@@ -134,7 +131,7 @@ impl Connection {
     }
 
     fn profile(&self) -> &'static Profile {
-        self.broker.core.profile
+        self.door.broker.core.profile
     }
 
     fn frame_max(&self) -> u32 {
@@ -156,7 +153,7 @@ impl Connection {
         if let Phase::Greeting { until } = self.phase {
             at = self.greet(input, until);
         }
-        let now_ms = self.broker.core.clock.now_ms();
+        let now_ms = self.door.broker.core.clock.now_ms();
         while self.takes_frames() {
             let rest = input.get(at..).unwrap_or_default();
             if let Some(taken) = self.take_partial(now, now_ms, rest) {
@@ -401,7 +398,7 @@ impl Connection {
     fn fail(&mut self, now: Instant, number: u16, fault: &Fault, method: MethodId) {
         let reply = fault.reply(self.profile());
         tracing::warn!(peer = %self.peer, channel = number, code = reply.code, text = reply.text, "closing for an error");
-        let now_ms = self.broker.core.clock.now_ms();
+        let now_ms = self.door.broker.core.clock.now_ms();
         if let (Level::Channel, 1.., Phase::Open(session)) = (reply.level, number, &mut self.phase)
             && let Some(mut taken) = session.channels.remove(&number)
         {
@@ -458,10 +455,10 @@ impl Connection {
 
     /// Gives everything back: channels, exclusive queues, the place in the registry.
     fn tear_down(&mut self, mut session: Box<Session>) {
-        let now_ms = self.broker.core.clock.now_ms();
+        let now_ms = self.door.broker.core.clock.now_ms();
         // Nobody waits any more: a message that comes for a `basic.get` stays in its queue.
         session.waiting = None;
-        session.tally.tell(&session.broker.core.meters);
+        session.tally.tell(&session.door.broker.core.meters);
         // What is still said to the client while this happens is for nobody.
         let mut nowhere = Output::default();
         let mut cx = Context { session: &mut session, output: &mut nowhere, now_ms };
@@ -477,7 +474,7 @@ impl Connection {
             let _ = cx.session.vhost.delete_queue(&queue, false, false);
         }
         session.outlet.close();
-        self.broker.connections.remove(session.id);
+        self.door.broker.connections.remove(session.id);
         session.tell_closed();
     }
 
@@ -487,13 +484,13 @@ impl Connection {
         if session.tally.is_empty() {
             return;
         }
-        session.tally.tell(&session.broker.core.meters);
+        session.tally.tell(&session.door.broker.core.meters);
         let mut waiting: smallvec::SmallVec<[u16; 4]> = smallvec::SmallVec::new();
         waiting.extend(session.channels.values().filter(|c| c.has_batch()).map(|c| c.number));
         for number in waiting {
             publish::flush(session, number, now_ms);
         }
-        let store = &session.broker.core.store;
+        let store = &session.door.broker.core.store;
         if session.relief.is_none() && store.congested() {
             let store = store.clone();
             session.relief = Some(Box::pin(async move { store.relieved().await }));

@@ -16,7 +16,7 @@ use crate::{
 
 impl Session {
     fn tell(&self, key: &str, fields: impl FnOnce() -> Fields) {
-        let core = &self.broker.core;
+        let core = &self.door.broker.core;
         core.events.tell(&core.clock, key, fields);
     }
 
@@ -115,7 +115,7 @@ impl Session {
 impl Connection {
     /// Somebody logged in, or tried to.
     pub(super) fn tell_login(&self, key: &str, user: &str, mechanism: &str) {
-        let core = &self.broker.core;
+        let core = &self.door.broker.core;
         core.events.tell(&core.clock, key, || {
             let name = format!("{} -> {}", self.peer, self.local);
             let mut fields = vec![

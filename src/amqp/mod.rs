@@ -73,12 +73,12 @@ impl Settings {
 /// What all connections of the door share.
 pub struct Door {
     pub broker: Arc<Broker>,
-    pub settings: Arc<Settings>,
+    pub settings: Settings,
 }
 
 impl Door {
     #[must_use]
     pub fn new(broker: Arc<Broker>, settings: Settings) -> Arc<Self> {
-        Arc::new(Self { broker, settings: Arc::new(settings) })
+        Arc::new(Self { broker, settings })
     }
 }

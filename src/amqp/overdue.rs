@@ -73,7 +73,7 @@ pub fn check(cx: &mut Context<'_>) -> Vec<Overdue> {
 fn check_channel(cx: &mut Context<'_>, channel: &mut Channel) -> Option<Overdue> {
     let oldest = channel.unacked.iter().next().map(|(tag, _)| tag);
     channel.delivered.forget_before(oldest);
-    let profile = cx.session.broker.core.profile;
+    let profile = cx.session.door.broker.core.profile;
     if profile.classic_consumer_timeout {
         let timeout_ms =
             channel.unacked.iter().next().and_then(|(tag, held)| timed_out(cx, channel, tag, held))?;
@@ -105,7 +105,7 @@ fn timed_out(cx: &Context<'_>, channel: &Channel, tag: u64, held: &Held) -> Opti
             .or_else(|| queue.consumer_timeout_ms()),
         Held::List { .. } | Held::Stream { .. } => None,
     };
-    let timeout_ms = own.or(cx.session.settings.consumer_timeout_ms)?;
+    let timeout_ms = own.or(cx.session.door.settings.consumer_timeout_ms)?;
     let waited_ms = u64::try_from(cx.now_ms - channel.delivered.of(tag)?).ok()?;
     (waited_ms > timeout_ms).then_some(timeout_ms)
 }

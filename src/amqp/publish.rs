@@ -54,13 +54,13 @@ pub fn publish(
     if channel.committing() {
         return Err(Fault::DuringCommit);
     }
-    let desk = Desk { vhost: &session.vhost, user: &session.user, settings: &session.settings };
+    let desk = Desk { vhost: &session.vhost, user: &session.user, settings: &session.door.settings };
     let body_bytes = body.bytes().len() as u64;
     desk.admit(channel, method, body_bytes)?;
     let placed = channel.publisher.len();
     let (routed, rewritten) = desk.route(channel, now_ms, method, raw_properties, body)?;
     let raw_properties = rewritten.as_deref().unwrap_or(raw_properties);
-    let meters = &session.broker.core.meters;
+    let meters = &session.door.broker.core.meters;
     session.tally.count(meters, body_bytes, matches!(channel.mode, Mode::Confirm(_)));
     match routed {
         Routed::Taken => {}
@@ -245,7 +245,7 @@ fn concern(session: &mut Session, output: &mut Output) {
         Alarm::Raised(reason) => reason,
         Alarm::Unconcerned => {
             session.alarm = Alarm::Clear;
-            match session.broker.core.memory.subscribe(Arc::downgrade(&session.outlet)) {
+            match session.door.broker.core.memory.subscribe(Arc::downgrade(&session.outlet)) {
                 Some(reason) => reason,
                 None => return,
             }
@@ -345,7 +345,7 @@ pub fn flush_channel(channel: &mut Channel, outlet: &Arc<crate::broker::outlet::
 /// # Errors
 /// The fault that closes the connection, or what [`publish`] says.
 pub fn on_header(cx: &mut Context<'_>, number: u16, header: &Header<'_>) -> Result<(), Fault> {
-    let bytes_max = cx.session.settings.message_bytes_max;
+    let bytes_max = cx.session.door.settings.message_bytes_max;
     let checked = cx.profile().content_size_checked;
     let Some(channel) = cx.session.channels.get_mut(&number) else { return Err(Fault::ChannelNotOpen) };
     let publish = match std::mem::replace(&mut channel.content, Content::None) {
@@ -422,7 +422,7 @@ pub fn takes_parts(channel: &Channel, payload_bytes: usize) -> bool {
 /// # Errors
 /// The fault that closes the connection.
 pub fn on_part(cx: &mut Context<'_>, number: u16, part: &[u8]) -> Result<(), Fault> {
-    let bytes_max = cx.session.settings.message_bytes_max;
+    let bytes_max = cx.session.door.settings.message_bytes_max;
     let checked = cx.profile().content_size_checked;
     let Some(channel) = cx.session.channels.get_mut(&number) else { return Err(Fault::ChannelNotOpen) };
     let (size, left, body) = match &mut channel.content {
@@ -451,7 +451,7 @@ pub fn on_part(cx: &mut Context<'_>, number: u16, part: &[u8]) -> Result<(), Fau
 /// # Errors
 /// As [`publish`].
 pub fn on_body_end(cx: &mut Context<'_>, number: u16) -> Result<(), Fault> {
-    let bytes_max = cx.session.settings.message_bytes_max;
+    let bytes_max = cx.session.door.settings.message_bytes_max;
     let Some(channel) = cx.session.channels.get_mut(&number) else { return Ok(()) };
     let whole = matches!(channel.content, Content::Body { left: 0, overrun: false, .. });
     let content = if whole { std::mem::replace(&mut channel.content, Content::None) } else { Content::None };

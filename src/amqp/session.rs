@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc, task::Waker, time::Instant};
 use bytes::BytesMut;
 
 use super::{
-    Settings,
+    Door,
     channel::{Channel, Feed, Held, How, Phase},
     channels::Channels,
     connection::Partial,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     broker::{
-        Broker, Pending,
+        Pending,
         auth::User,
         meters::Meters,
         outlet::Outlet,
@@ -30,8 +30,7 @@ use crate::{
 
 /// An open connection.
 pub struct Session {
-    pub broker: Arc<Broker>,
-    pub settings: Arc<Settings>,
+    pub door: Arc<Door>,
     pub id: ConnectionId,
     pub vhost: Arc<Vhost>,
     pub user: Arc<User>,
@@ -72,16 +71,16 @@ impl Session {
     /// price of asking is one load.
     #[inline]
     pub fn refresh_user(&mut self) {
-        if self.broker.users.version() != self.users_version {
+        if self.door.broker.users.version() != self.users_version {
             self.look_up_user();
         }
     }
 
     #[cold]
     fn look_up_user(&mut self) {
-        self.users_version = self.broker.users.version();
+        self.users_version = self.door.broker.users.version();
         // A deleted user's connection is about to be closed.
-        if let Some(user) = self.broker.users.user(&self.user.name) {
+        if let Some(user) = self.door.broker.users.user(&self.user.name) {
             self.user = user;
         }
         self.channels.values_mut().for_each(|channel| channel.publisher.forget());
@@ -202,7 +201,7 @@ impl Context<'_> {
     /// Waits until that is in the log.
     #[must_use]
     pub fn durable(&self, ticket: Ticket) -> Durable {
-        let store = self.session.broker.core.store.clone();
+        let store = self.session.door.broker.core.store.clone();
         Box::pin(async move { store.durable(ticket).await })
     }
 
@@ -260,7 +259,7 @@ impl Context<'_> {
     /// The RabbitMQ that we behave as.
     #[must_use]
     pub fn profile(&self) -> &'static Profile {
-        self.session.broker.core.profile
+        self.session.door.broker.core.profile
     }
 
     /// The queue that a name means on this channel, if this connection may touch it.
@@ -283,7 +282,7 @@ impl Context<'_> {
         let _ = channel.unacked.take_up_to(0, |_, entry| held.push(entry));
         channel.settle(held.into_iter(), How::Requeue(Return::Lost));
         if channel.phase == Phase::Open {
-            self.session.broker.core.meters.channels_closed.increment();
+            self.session.door.broker.core.meters.channels_closed.increment();
             self.session.info.channels.lock().remove(&channel.number);
             self.session.tell_channel_closed(channel);
         }
@@ -305,7 +304,7 @@ impl Context<'_> {
             Feed::List(list) => list.cancel(consumer.id),
             Feed::Stream(stream) => stream.task.abort(),
             Feed::Replies(reply_to) => {
-                self.session.broker.core.replies.close(reply_to);
+                self.session.door.broker.core.replies.close(reply_to);
                 channel.reply_to = None;
             }
         }

@@ -249,7 +249,8 @@ impl World {
             }
             Door::Amqp => {
                 let (door, clock) = (self.amqp.clone(), self.clock.clone());
-                let open = move |ends: Ends| amqp::connection::Connection::new(&door, ends, clock.now());
+                let open =
+                    move |ends: Ends| amqp::connection::Connection::new(door.clone(), ends, clock.now());
                 let sockets_max = sockets_max(self.config.amqp.connections_max);
                 doors.spawn(bound.serve(self.listening(Door::Amqp, sockets_max, tls), open));
             }

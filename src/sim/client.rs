@@ -116,7 +116,8 @@ impl Client {
     pub(super) fn connect(world: &World) -> Self {
         let address = ([127, 0, 0, 1], 5672).into();
         let now = world.clock.now();
-        let connection = Connection::new(&world.amqp, Ends { local: address, peer: address, tls: None }, now);
+        let connection =
+            Connection::new(world.amqp.clone(), Ends { local: address, peer: address, tls: None }, now);
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         let mut client = Self {
             connection,

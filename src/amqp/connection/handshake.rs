@@ -47,8 +47,8 @@ impl Connection {
         match frame::greeting(input) {
             Some(Greeting::Amqp091) => {
                 let profile = self.profile();
-                let mechanisms = login::mechanisms(profile, &self.settings);
-                let start = handle::connection::start(profile, &self.settings, &mechanisms);
+                let mechanisms = login::mechanisms(profile, &self.door.settings);
+                let start = handle::connection::start(profile, &self.door.settings, &mechanisms);
                 frame::put_method(self.output.buffer(), 0, &start);
                 self.phase = Phase::Start { until };
                 PROTOCOL_HEADER.len()
@@ -78,7 +78,7 @@ impl Connection {
                 self.on_start_ok(now, until, &m);
             }
             (Phase::Tune { until, login }, connection::Method::TuneOk(m)) => {
-                match handle::connection::check_tune(self.broker.core.profile, &self.settings, &m) {
+                match handle::connection::check_tune(self.door.broker.core.profile, &self.door.settings, &m) {
                     Ok(()) => self.phase = Phase::Opening { until, login, tuned: m },
                     Err(fault) => {
                         // RabbitMQ means to tell, but its process fails over the method's name: only its log knows.
@@ -125,20 +125,22 @@ impl Connection {
 
     fn on_start_ok(&mut self, now: Instant, until: Instant, method: &connection::StartOk<'_>) {
         let capabilities = handle::connection::capabilities(&method.client_properties);
-        let meters = &self.broker.core.meters;
-        let found = login::credentials(self.profile(), &self.settings, method.mechanism, method.response);
+        let meters = &self.door.broker.core.meters;
+        let found =
+            login::credentials(self.profile(), &self.door.settings, method.mechanism, method.response);
         let Some(credentials) = found else {
             meters.auth_failed.increment();
             tracing::warn!(peer = %self.peer, mechanism = method.mechanism, "login with a mechanism or response that is none");
             self.phase = Phase::Silent { until: now + SILENT_CLOSE_DELAY };
             return;
         };
-        match self.broker.users.login(&credentials.user, &credentials.password, is_here(self.peer.ip())) {
+        match self.door.broker.users.login(&credentials.user, &credentials.password, is_here(self.peer.ip()))
+        {
             Ok(user) => {
                 meters.auth_succeeded.increment();
                 self.tell_login("user.authentication.success", &credentials.user, method.mechanism);
                 let client_properties = method.client_properties.clone();
-                frame::put_method(self.output.buffer(), 0, &handle::connection::tune(&self.settings));
+                frame::put_method(self.output.buffer(), 0, &handle::connection::tune(&self.door.settings));
                 self.phase = Phase::Tune {
                     until,
                     login: Login {
@@ -186,34 +188,34 @@ impl Connection {
     /// Lets the user into the vhost: RabbitMQ's checks in RabbitMQ's order.
     fn enter(&self, login: Login, tuned: &connection::TuneOk, name: &str) -> Result<Entered, Fault> {
         // The user may have changed between login and here.
-        let users_version = self.broker.users.version();
-        let Some(user) = self.broker.users.user(&login.user.name) else {
+        let users_version = self.door.broker.users.version();
+        let Some(user) = self.door.broker.users.user(&login.user.name) else {
             let (vhost, user) = (name.to_owned(), login.user.name.to_string());
             return Err(Fault::VhostRefused { vhost, user });
         };
         let login = Login { user, ..login };
-        let limit = self.settings.connections_max;
-        if limit != 0 && self.broker.connections.len() >= limit {
+        let limit = self.door.settings.connections_max;
+        if limit != 0 && self.door.broker.connections.len() >= limit {
             return Err(Fault::NodeConnectionLimit(limit as u64));
         }
-        let vhost = self.broker.vhost(name).map_err(|refusal| fault_of(refusal, name))?;
+        let vhost = self.door.broker.vhost(name).map_err(|refusal| fault_of(refusal, name))?;
         let user = login.user.name.to_string();
         let limits =
             Limits { of_vhost: vhost.settings.connections_max(), of_user: login.user.limit(MAX_CONNECTIONS) };
         // RabbitMQ looks at limits first.
-        let checked = self.broker.connections.check(name, &user, &limits);
+        let checked = self.door.broker.connections.check(name, &user, &limits);
         checked.map_err(|reached| limit_fault(reached, name, user.clone()))?;
         if !login.user.enters(name) {
             return Err(Fault::VhostRefused { vhost: name.to_owned(), user });
         }
-        let (id, outlet) = (self.broker.core.ids.connection(), Arc::<Outlet>::default());
+        let (id, outlet) = (self.door.broker.core.ids.connection(), Arc::<Outlet>::default());
         let info = Arc::new(self.info(id, &login, vhost.name.clone(), tuned, &outlet));
-        let admitted = self.broker.connections.admit(info.clone(), &limits);
+        let admitted = self.door.broker.connections.admit(info.clone(), &limits);
         admitted.map_err(|reached| limit_fault(reached, name, user))?;
         // A vhost or a user that was deleted meanwhile did not see this connection.
         if vhost.settings.is_gone() {
             outlet.push(Event::Close { reason: format!("vhost '{name}' is deleted") });
-        } else if self.broker.users.user(&login.user.name).is_none() {
+        } else if self.door.broker.users.user(&login.user.name).is_none() {
             outlet.push(Event::Close { reason: format!("user '{}' is deleted", login.user.name) });
         }
         Ok(Entered { login, users_version, vhost, id, outlet, info })
@@ -222,8 +224,7 @@ impl Connection {
     fn session(&self, now: Instant, tuned: &connection::TuneOk, entered: Entered) -> Session {
         let Entered { login, users_version, vhost, id, outlet, info } = entered;
         Session {
-            broker: self.broker.clone(),
-            settings: self.settings.clone(),
+            door: self.door.clone(),
             id,
             vhost,
             user: login.user,
@@ -241,7 +242,7 @@ impl Connection {
             partial: None,
             hold: None,
             generations: 0,
-            tick_at: now + self.settings.consumer_tick,
+            tick_at: now + self.door.settings.consumer_tick,
             alarm: Alarm::Unconcerned,
             tally: Tally::default(),
             waker: Waker::noop().clone(),
@@ -268,7 +269,7 @@ impl Connection {
             vhost,
             client_properties: login.client_properties.clone(),
             auth_mechanism: login.mechanism.clone(),
-            connected_at_ms: self.broker.core.clock.now_ms(),
+            connected_at_ms: self.door.broker.core.clock.now_ms(),
             channel_max: tuned.channel_max,
             frame_max: tuned.frame_max,
             heartbeat_s: tuned.heartbeat,

@@ -34,12 +34,12 @@ impl Session {
 impl Connection {
     /// Looks from time to time whether deliveries are acknowledged in time.
     fn tick(&mut self, now: Instant) {
-        let now_ms = self.broker.core.clock.now_ms();
+        let now_ms = self.door.broker.core.clock.now_ms();
         let Phase::Open(session) = &mut self.phase else { return };
         if now < session.tick_at {
             return;
         }
-        session.tick_at = now + session.settings.consumer_tick;
+        session.tick_at = now + session.door.settings.consumer_tick;
         let mut cx = Context { session, output: &mut self.output, now_ms };
         for Overdue { channel, fault } in overdue::check(&mut cx) {
             self.fail(now, channel, &fault, MethodId::NONE);
@@ -61,7 +61,7 @@ impl Connection {
 
     /// What has happened elsewhere.
     fn poll_open(&mut self, now: Instant, cx: &mut std::task::Context<'_>) {
-        let now_ms = self.broker.core.clock.now_ms();
+        let now_ms = self.door.broker.core.clock.now_ms();
         let Phase::Open(session) = &mut self.phase else { return };
         if !session.waker.will_wake(cx.waker()) {
             session.waker = cx.waker().clone();
@@ -248,7 +248,7 @@ impl pump::Connection for Connection {
 
     fn on_end(&mut self, _: Instant) {
         self.abandon();
-        self.broker.core.meters.connections_closed.increment();
+        self.door.broker.core.meters.connections_closed.increment();
     }
 }
 

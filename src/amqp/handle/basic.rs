@@ -95,7 +95,7 @@ fn get(cx: &mut Context<'_>, channel: &mut Channel, method: &Get<'_>) -> Result<
 }
 
 fn get_from(cx: &mut Context<'_>, channel: &mut Channel, queue: &Arc<Queue>, no_ack: bool) {
-    let meters = &cx.session.broker.core.meters;
+    let meters = &cx.session.door.broker.core.meters;
     match queue.get(no_ack, &cx.session.outlet) {
         Got::Wait => {
             let (number, queue) = (channel.number, queue.clone());
@@ -121,7 +121,7 @@ fn get_from(cx: &mut Context<'_>, channel: &mut Channel, queue: &Arc<Queue>, no_
                 routing_key: message.routing_key(),
                 message_count: u32::try_from(ready).unwrap_or(u32::MAX),
             };
-            let profile = cx.session.broker.core.profile;
+            let profile = cx.session.door.broker.core.profile;
             let properties = delivery_count::properties(queue, &entry, delivery_count::By::Get, profile);
             let shown = properties.as_deref().unwrap_or_else(|| message.properties());
             put_content(cx.output, channel.number, cx.session.frame_max, &method, message, shown);
@@ -183,7 +183,7 @@ fn settle(
         return Err(Fault::UnsupportedByStream { what: "basic.nack and basic.reject", on });
     }
     if how == How::Acknowledge {
-        cx.session.broker.core.meters.acknowledged.add(deliveries.len() as u64);
+        cx.session.door.broker.core.meters.acknowledged.add(deliveries.len() as u64);
     }
     channel.settle(deliveries.into_iter().map(|(_, held)| held), how);
     Ok(())

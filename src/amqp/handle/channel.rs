@@ -28,7 +28,7 @@ pub fn room(session: &mut Session) -> Result<(), Fault> {
     }
     session.refresh_user();
     if let Some(limit) = session.user.limit(MAX_CHANNELS)
-        && session.broker.connections.channels_of(&session.user.name) as u64 >= limit
+        && session.door.broker.connections.channels_of(&session.user.name) as u64 >= limit
     {
         return Err(Fault::UserChannelLimit { user: session.user.name.to_string(), limit });
     }
@@ -45,7 +45,7 @@ pub fn open(cx: &mut Context<'_>, number: u16) {
     session.tell_channel_created(&channel);
     session.info.channels.lock().insert(number, channel.info.clone());
     session.channels.insert(number, Box::new(channel));
-    session.broker.core.meters.channels_opened.increment();
+    session.door.broker.core.meters.channels_opened.increment();
     cx.send(number, &OpenOk { reserved_1: &[] });
 }
 

@@ -96,7 +96,7 @@ fn check(field: &'static str, proposed: u32, min: u32, value: u32) -> Result<(),
 /// When the user may not enter the vhost any more.
 pub fn update_secret(cx: &mut Context<'_>) -> Result<(), Fault> {
     let session = &mut *cx.session;
-    match session.broker.users.user(&session.user.name).filter(|user| user.enters(&session.vhost.name)) {
+    match session.door.broker.users.user(&session.user.name).filter(|user| user.enters(&session.vhost.name)) {
         Some(user) => {
             session.user = user;
             cx.send(0, &UpdateSecretOk {});

@@ -88,7 +88,7 @@ pub fn consume(cx: &mut Context<'_>, channel: &mut Channel, method: &Consume<'_>
     if channel.consumers.has_tag(method.consumer_tag) {
         return Err(Fault::ConsumerTagReuse(method.consumer_tag.to_owned()));
     }
-    let count_max = cx.session.settings.consumers_per_channel_max;
+    let count_max = cx.session.door.settings.consumers_per_channel_max;
     if count_max != 0 && channel.consumers.len() as u64 >= u64::from(count_max) {
         return Err(Fault::MaxConsumers(count_max));
     }
@@ -102,13 +102,13 @@ pub fn consume(cx: &mut Context<'_>, channel: &mut Channel, method: &Consume<'_>
         Source::Queue(queue) => queue,
         Source::List(list) => return super::list::consume(cx, channel, method, &list, consumer_tag),
         Source::Stream(topic) => {
-            let profile = cx.session.broker.core.profile;
+            let profile = cx.session.door.broker.core.profile;
             arguments::consumer(&name, QueueKind::Stream, &method.arguments, profile)
                 .map_err(|refusal| cx.fault(refusal))?;
             return super::stream::consume(cx, channel, method, &topic, consumer_tag);
         }
     };
-    let profile = cx.session.broker.core.profile;
+    let profile = cx.session.door.broker.core.profile;
     let asked = arguments::consumer(&name, queue.kind, &method.arguments, profile)
         .map_err(|refusal| cx.fault(refusal))?;
     if queue.kind == QueueKind::Quorum && channel.credit.limited() {

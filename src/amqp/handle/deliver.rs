@@ -35,7 +35,7 @@ pub fn drain(cx: &mut Context<'_>, mut held: Option<&mut Channel>) {
     for event in events {
         on_event(cx, held.as_deref_mut(), event, &mut counts);
     }
-    counts.tell(&cx.session.broker.core.meters);
+    counts.tell(&cx.session.door.broker.core.meters);
     for server in resumed {
         server.resume(&outlet);
     }
@@ -69,7 +69,7 @@ fn on_event(cx: &mut Context<'_>, held: Option<&mut Channel>, event: Event, coun
     match event {
         Event::Deliver { channel, consumer, entry } => {
             let (frame_max, output) = (cx.session.frame_max, &mut *cx.output);
-            let at = (cx.session.broker.core.profile, cx.now_ms);
+            let at = (cx.session.door.broker.core.profile, cx.now_ms);
             let tracing = cx.session.vhost.tracing().then(|| cx.session.vhost.clone());
             match pick(&mut cx.session.channels, held, channel) {
                 Some(channel) => {

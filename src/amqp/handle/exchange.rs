@@ -31,7 +31,7 @@ pub fn handle(cx: &mut Context<'_>, channel: &Channel, method: &Method<'_>) -> R
 
 fn declare(cx: &mut Context<'_>, channel: &Channel, method: &Declare<'_>) -> Result<(), Fault> {
     let name = stripped(method.exchange);
-    if !method.passive && !is_type(method.r#type, cx.session.broker.core.profile) {
+    if !method.passive && !is_type(method.r#type, cx.session.door.broker.core.profile) {
         return Err(Fault::UnknownExchangeType(method.r#type.to_owned()));
     }
     if name.is_empty() {

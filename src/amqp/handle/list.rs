@@ -71,7 +71,7 @@ pub fn get(
     no_ack: bool,
 ) -> Result<(), Fault> {
     not_in_transaction(cx, channel, list)?;
-    let meters = &cx.session.broker.core.meters;
+    let meters = &cx.session.door.broker.core.meters;
     let Some((entry, ready)) = list.get(no_ack) else {
         meters.get_empty.increment();
         cx.send(channel.number, &GetEmpty { reserved_1: "" });

@@ -33,7 +33,7 @@ pub fn declare(
     method: &Declare<'_>,
     name: &str,
 ) -> Result<bool, Fault> {
-    match cx.session.broker.core.replies.declared(name) {
+    match cx.session.door.broker.core.replies.declared(name) {
         None => Ok(false),
         Some(false) => Err(Fault::NotFound(Resource::queue(name, &cx.session.vhost.name))),
         Some(true) => {
@@ -63,7 +63,7 @@ pub fn consume(cx: &mut Context<'_>, channel: &mut Channel, method: &Consume<'_>
         "" => server_name("amq.ctag-").into(),
         tag => tag.into(),
     };
-    let core = &cx.session.broker.core;
+    let core = &cx.session.door.broker.core;
     let id = core.ids.consumer();
     let reply_to = core.replies.open(id, channel.number, cx.session.outlet.clone());
     channel.reply_to = Some(reply_to.clone());

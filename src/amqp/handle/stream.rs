@@ -83,11 +83,11 @@ pub fn consume(
             term::value_term(value)
         ),
     })?;
-    let (Some(partition), Some(runtime)) = (topic.partition(0), cx.session.broker.core.runtime.clone())
+    let (Some(partition), Some(runtime)) = (topic.partition(0), cx.session.door.broker.core.runtime.clone())
     else {
         return Err(Fault::Internal);
     };
-    let id = cx.session.broker.core.ids.consumer();
+    let id = cx.session.door.broker.core.ids.consumer();
     let credit = Arc::new(Semaphore::new(channel.prefetch_count.into()));
     if !method.nowait {
         cx.send(channel.number, &ConsumeOk { consumer_tag: &consumer_tag });

@@ -112,7 +112,7 @@ fn grouped(cx: &Context<'_>, channel: &Channel, settlements: Vec<Settlement>) ->
     for Settlement { deliveries, how } in joined(settlements) {
         let fate = match how {
             How::Acknowledge => {
-                cx.session.broker.core.meters.acknowledged.add(deliveries.len() as u64);
+                cx.session.door.broker.core.meters.acknowledged.add(deliveries.len() as u64);
                 Fate::Acknowledged
             }
             How::Drop => Fate::Dropped,

@@ -74,7 +74,7 @@ impl World {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let now = self.clock.now();
         let door = Door::new(self.broker.clone(), Settings::of(self.broker.core.profile));
-        let connection = Connection::new(&door, Ends { local: address, peer: address, tls: None }, now);
+        let connection = Connection::new(door, Ends { local: address, peer: address, tls: None }, now);
         let woken = Arc::<Woken>::default();
         Peer { connection, input: BytesMut::new(), now, woken, clock: self.clock.clone(), ended: false }
     }
