@@ -86,7 +86,7 @@ impl Tls {
         Ok(Self { files, loaded })
     }
 
-    /// Agrees with a client, which has [`HANDSHAKE_MAX`] for it.
+    /// Agrees with a client, which has five seconds for it.
     ///
     /// # Errors
     /// The client did not speak TLS, showed a certificate that is not believed, or was too slow.
