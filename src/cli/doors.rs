@@ -8,7 +8,7 @@ use crate::{
 };
 
 macro_rules! doors {
-    ($($door:ident $name:ident $protocol:literal $required:literal $login:literal;)*) => {
+    ($($door:ident $name:ident $protocol:literal $required:literal $login:literal $tls:expr;)*) => {
         /// A way in.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Door {
@@ -31,6 +31,13 @@ macro_rules! doors {
             pub fn protocol(self) -> &'static str {
                 match self {
                     $(Self::$door => $protocol,)*
+                }
+            }
+
+            /// The same behind TLS, where it knows that: ZeroMQ has CURVE.
+            fn tls_protocol(self) -> Option<&'static str> {
+                match self {
+                    $(Self::$door => $tls,)*
                 }
             }
 
@@ -58,18 +65,18 @@ macro_rules! doors {
 }
 
 // THE table of doors.
-//  door    key     protocol          required login
+//  door    key     protocol          required login behind TLS
 doors! {
-    Amqp    amqp    "amqp"            true  true;
-    Kafka   kafka   "kafka"           true  false;
-    Redis   redis   "redis"           false true;
-    Zmq     zmq     "zmq"             false true;
-    Admin   admin   "http"            true  true;
-    Metrics metrics "http/prometheus" false false;
+    Amqp    amqp    "amqp"            true  true   Some("amqp/ssl");
+    Kafka   kafka   "kafka"           true  false  Some("kafka/ssl");
+    Redis   redis   "redis"           false true   Some("redis/ssl");
+    Zmq     zmq     "zmq"             false true   None;
+    Admin   admin   "http"            true  true   Some("https");
+    Metrics metrics "http/prometheus" false false  Some("https/prometheus");
 }
 
 impl Door {
-    /// Where it listens for TLS, if it knows it: ZeroMQ has CURVE.
+    /// Where it listens for TLS, if it knows it.
     fn tls_address(self, config: &Config) -> Option<&Address> {
         match self {
             Self::Amqp => Some(&config.amqp.tls_address),
@@ -115,15 +122,8 @@ impl Opening {
     /// RabbitMQ's name of the protocol, where it has one.
     #[must_use]
     pub fn protocol(&self) -> &'static str {
-        match (self.which, self.door) {
-            (Which::First | Which::Endpoint(_), door) => door.protocol(),
-            (Which::Tls, Door::Amqp) => "amqp/ssl",
-            (Which::Tls, Door::Kafka) => "kafka/ssl",
-            (Which::Tls, Door::Redis) => "redis/ssl",
-            (Which::Tls, Door::Admin) => "https",
-            (Which::Tls, Door::Metrics) => "https/prometheus",
-            (Which::Tls, Door::Zmq) => "zmq",
-        }
+        let tls = self.door.tls_protocol().filter(|_| self.which == Which::Tls);
+        tls.unwrap_or_else(|| self.door.protocol())
     }
 }
 
@@ -152,11 +152,15 @@ pub fn bind(config: &Config, named: &BTreeSet<String>, tls: bool) -> Result<Vec<
     let second = Door::ALL.map(|door| (door, Which::Tls, door.tls_address(config).filter(|_| tls)));
     for (door, which, address) in first.into_iter().chain(second) {
         let Some(address) = address else { continue };
-        let key = match which {
-            Which::First | Which::Endpoint(_) => format!("{}.address", door.name()),
-            Which::Tls => format!("{}.tls_address", door.name()),
+        let (key, option) = match which {
+            Which::First | Which::Endpoint(_) => {
+                (format!("{}.address", door.name()), format!("--{} ", door.name()))
+            }
+            Which::Tls => {
+                (format!("{}.tls_address", door.name()), format!("--set {}.tls_address=", door.name()))
+            }
         };
-        match bind_one(door, &key, address, config) {
+        match bind_one(door, (&key, &option), address, config) {
             Ok(Some(bound)) => open.push(Opening { door, which, bound }),
             Ok(None) => {}
             Err(error) if door.required() || named.contains(&key) => return Err(error),
@@ -176,7 +180,13 @@ fn bind_endpoint(address: &Address, config: &Config) -> io::Result<Option<Bound>
     Bound::bind(&hosts, port).map(Some).map_err(|(_, reason)| reason)
 }
 
-fn bind_one(door: Door, key: &str, address: &Address, config: &Config) -> Result<Option<Bound>, DoorError> {
+/// `key` and `option`: where that address is set.
+fn bind_one(
+    door: Door,
+    (key, option): (&str, &str),
+    address: &Address,
+    config: &Config,
+) -> Result<Option<Bound>, DoorError> {
     let resolved = address.resolve(&config.server.listen);
     let resolved = resolved.map_err(|reason| DoorError::Unresolved {
         key: key.to_owned(),
@@ -193,11 +203,7 @@ fn bind_one(door: Door, key: &str, address: &Address, config: &Config) -> Result
         );
     }
     let bound = Bound::bind(&hosts, port).map_err(|(address, reason)| {
-        let option = match key.strip_suffix(".address") {
-            Some(door) => format!("--{door} "),
-            None => format!("--set {key}="),
-        };
-        let key = key.to_owned();
+        let (key, option) = (key.to_owned(), option.to_owned());
         if reason.kind() == io::ErrorKind::AddrInUse {
             DoorError::Busy { key, option, address }
         } else {
