@@ -247,13 +247,7 @@ mod tests {
 
     #[test]
     fn objects_are_written_as_flink_writes_them() {
-        let options = JsonOptions {
-            ignore_parse_errors: false,
-            fail_on_missing_field: false,
-            iso_timestamps: false,
-            ignore_null_fields: false,
-            decimal_as_plain_number: false,
-        };
+        let options = JsonOptions::default();
         let rows = [
             (Datum::Int(i64::MIN), Type::BigInt, "-9223372036854775808"),
             (Datum::Double(100.0), Type::Double, "100.0"),
@@ -281,13 +275,7 @@ mod tests {
         let kind = DataType::nullable(Type::Map(item(Type::STRING), item(Type::Int)));
         let entry = |key: Datum, value: i64| (key, Datum::Int(value));
         let entries = [entry(Datum::str("a"), 1), entry(Datum::Null, 2), entry(Datum::str("b"), 3)];
-        let options = JsonOptions {
-            ignore_parse_errors: false,
-            fail_on_missing_field: false,
-            iso_timestamps: false,
-            ignore_null_fields: false,
-            decimal_as_plain_number: false,
-        };
+        let options = JsonOptions::default();
         let written = |null_keys: NullKeys| {
             let encoder = JsonEncoder::new(options, null_keys, &[("m".to_owned(), 0, kind.clone())]);
             let bytes = encoder.encode(&[Datum::Map(entries.to_vec().into())]);

@@ -13,7 +13,8 @@ pub enum Format {
     Raw { big_endian: bool },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The defaults are Flink's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct JsonOptions {
     pub ignore_parse_errors: bool,
     pub fail_on_missing_field: bool,

@@ -2,13 +2,9 @@
 
 use super::{
     Planned, plan,
-    tests::{TABLES, check, not_yet},
+    tests::{TABLES, check, invalid, not_yet},
 };
 use crate::stream::{compile, explain, said, sql::SqlErrorKind};
-
-fn invalid(statement: &str, column: u64, message: &str) {
-    check(statement, SqlErrorKind::Invalid, column, message);
-}
 
 #[test]
 fn what_only_flinks_client_or_another_catalog_could_answer_is_refused() {

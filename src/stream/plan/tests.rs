@@ -18,6 +18,10 @@ pub(super) fn check(statement: &str, kind: SqlErrorKind, column: u64, message: &
     assert_eq!((error.kind, error.message.as_str()), (kind, message), "{statement}");
 }
 
+pub(super) fn invalid(statement: &str, column: u64, message: &str) {
+    check(statement, SqlErrorKind::Invalid, column, message);
+}
+
 pub(super) fn not_yet(statement: &str, column: u64, what: &str) {
     check(statement, SqlErrorKind::NotYet, column, &format!("{what}: valid Flink, not supported here yet"));
 }
@@ -81,8 +85,6 @@ fn what_is_not_here_yet_is_refused_before_a_job_starts() {
 
 #[test]
 fn mistakes_are_shown_where_they_are() {
-    let invalid =
-        |statement: &str, column, message: &str| check(statement, SqlErrorKind::Invalid, column, message);
     let syntax =
         |statement: &str, column, message: &str| check(statement, SqlErrorKind::Syntax, column, message);
     invalid("INSERT INTO s SELECT c FROM t", 22, "Column 'c' not found in any table");
