@@ -54,8 +54,8 @@ impl Budget {
     }
 }
 
-/// What a server's tails hold, all partitions together. Whoever follows the log is a few batches behind. A reader further back than this reads the log's files, which the
-/// kernel has in its cache, in pieces as large as it asks for.
+/// What a server's tails hold, all partitions together. Whoever follows the log is a few batches behind. A reader further
+/// back than this reads the log's files, which the kernel has in its cache, in pieces as large as it asks for.
 pub const BYTES_MAX: usize = 16 << 20;
 
 /// A batch as it is stored and sent.
