@@ -165,6 +165,7 @@ impl Consumers {
 
     /// Adds a consumer; ids rise.
     pub fn push(&mut self, id: ConsumerId, spec: ConsumerSpec) {
+        debug_assert!(self.all.last().is_none_or(|last| last.id < id), "they are found by their ids");
         let priority = spec.priority;
         self.all.push(Consumer::new(id, spec));
         self.wait(id, priority);

@@ -392,7 +392,6 @@ impl Queue {
     /// # Errors
     /// [`Refusal::ExclusiveUse`] when another has the queue to itself, or this one asks for that too late.
     pub fn consume(self: &Arc<Self>, spec: ConsumerSpec) -> Result<ConsumerId, Refusal> {
-        let id = self.core.ids.consumer();
         let mut state = self.state.lock();
         if state.gone {
             return Err(Refusal::NoQueue(self.name.to_string()));
@@ -404,6 +403,8 @@ impl Queue {
         if taken || (spec.exclusive && state.consumers.single_active()) {
             return Err(Refusal::ExclusiveUse(self.name.to_string()));
         }
+        // Only here, under the lock: the consumers of a queue are found by ids that rise.
+        let id = self.core.ids.consumer();
         state.consume(id, spec);
         Ok(id)
     }

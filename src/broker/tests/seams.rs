@@ -271,3 +271,29 @@ fn the_history_of_a_durable_exchange_outlives_a_restart_and_ends_with_the_exchan
     publish(&world, 0..5);
     assert_eq!(world.store.scan(Space::Meta, b"K").unwrap().len(), 0, "it is not durable");
 }
+
+#[test]
+fn consumers_that_come_at_once_are_all_served() {
+    const AT_ONCE: usize = 4;
+    let world = World::new();
+    let mut publisher = world.publisher();
+    for round in 0..200 {
+        let name = format!("q{round}");
+        let queue = world.queue(&name, &[]);
+        let start = std::sync::Barrier::new(AT_ONCE);
+        let outlets: Vec<Arc<Outlet>> = (0..AT_ONCE).map(|_| Arc::default()).collect();
+        std::thread::scope(|scope| {
+            for outlet in &outlets {
+                scope.spawn(|| {
+                    start.wait();
+                    queue.consume(consumer(outlet, false)).unwrap();
+                });
+            }
+        });
+        for _ in 0..AT_ONCE {
+            world.put(&mut publisher, &name, Traits::default(), b"x");
+        }
+        world.flush(&mut publisher);
+        assert!(outlets.iter().all(|outlet| deliveries(outlet) == 1));
+    }
+}
