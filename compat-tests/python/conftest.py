@@ -189,6 +189,14 @@ def wait_for(condition, connection=None, seconds=10):
             time.sleep(0.02)
 
 
+def informed(consumer, *topics):
+    """A kafka-python consumer that knows its topics before it joins its group. What it learns of them later makes it join again,
+    and if a poll's time ends between the answers to that JoinGroup and its SyncGroup, kafka-python 3.0 never takes up what
+    it was assigned."""
+    wait_for(lambda: all(consumer.partitions_for_topic(topic) for topic in topics), seconds=20)
+    return consumer
+
+
 def count(channel, queue):
     """Ready messages of a queue."""
     return channel.queue_declare(queue, passive=True).method.message_count

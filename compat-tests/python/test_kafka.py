@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from conftest import informed
 
 import kafka
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
@@ -33,7 +34,7 @@ def consumer(kafka_address):
     def make(*topics, **options):
         options.setdefault("auto_offset_reset", "earliest")
         made.append(KafkaConsumer(*topics, bootstrap_servers=kafka_address, **options))
-        return made[-1]
+        return informed(made[-1], *topics)
 
     yield make
     for one in made:

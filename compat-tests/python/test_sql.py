@@ -15,6 +15,7 @@ import pika
 import pytest
 
 from broker import Broker
+from conftest import informed
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaTimeoutError
@@ -29,6 +30,7 @@ def outputs(address, number, seconds=40, topic="output_topic"):
     consumer = KafkaConsumer(
         topic, bootstrap_servers=address, auto_offset_reset="earliest", group_id="check", enable_auto_commit=False
     )
+    informed(consumer, topic)
     got, deadline, quiet = [], time.monotonic() + seconds, 0
     while len(got) < number or quiet < 3:
         records = [record for batch in consumer.poll(timeout_ms=200).values() for record in batch]
