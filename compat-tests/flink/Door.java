@@ -47,12 +47,12 @@ final class Door {
         return name;
     }
 
-    /** Where a group's next record of a partition is; -1 when it has committed nothing. */
+    /** Where a group's next records are, over the partitions of a topic; 0 when it has committed nothing. */
     static long committed(String group, String topic) throws Exception {
         try (Admin admin = Admin.create(Map.<String, Object>of("bootstrap.servers", BROKER))) {
             var offsets = admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get(20, TimeUnit.SECONDS);
-            var found = offsets.get(new TopicPartition(topic, 0));
-            return found == null ? -1 : found.offset();
+            return offsets.entrySet().stream().filter(each -> each.getKey().topic().equals(topic) && each.getValue() != null)
+                .mapToLong(each -> each.getValue().offset()).sum();
         }
     }
 
