@@ -9,6 +9,7 @@ mod figures;
 mod order;
 mod reserving;
 mod seams;
+mod threads;
 mod unsubmitted;
 
 use std::sync::Arc;
