@@ -17,7 +17,6 @@ mod pumped;
 pub use partial::Partial;
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -42,7 +41,7 @@ use crate::{
         publish::{Ahead, Body},
         queue::flow::PATIENCE,
     },
-    data::{tls, value::Table},
+    data::value::Table,
     net::{listener::Ends, pump::Output},
 };
 
@@ -56,9 +55,7 @@ const SILENT_CLOSE_DELAY: Duration = Duration::from_secs(3);
 /// A connection.
 pub struct Connection {
     pub(super) door: Arc<Door>,
-    pub(super) peer: SocketAddr,
-    pub(super) local: SocketAddr,
-    pub(super) tls: Option<Arc<tls::Session>>,
+    pub(super) ends: Ends,
     output: Output,
     phase: Phase,
     heartbeat: Heartbeat,
@@ -116,14 +113,11 @@ impl Connection {
     /// A connection that a client has just opened.
     #[must_use]
     pub fn new(door: Arc<Door>, ends: Ends, now: Instant) -> Self {
-        let Ends { peer, local, tls } = ends;
         door.broker.core.meters.connections_opened.increment();
         let until = now + door.settings.handshake_timeout;
         Self {
             door,
-            peer,
-            local,
-            tls,
+            ends,
             output: Output::default(),
             phase: Phase::Greeting { until },
             heartbeat: Heartbeat { interval: Duration::ZERO, last_received: now, last_sent: now },
@@ -301,7 +295,7 @@ impl Connection {
             Ok(method) => method,
             Err(Malformed::UnknownMethod(id)) => {
                 // RabbitMQ's reader crashes on these: the socket closes without a word.
-                tracing::warn!(peer = %self.peer, method = %id, "unknown method");
+                tracing::warn!(peer = %self.ends.peer, method = %id, "unknown method");
                 self.abandon();
                 return;
             }
@@ -397,7 +391,7 @@ impl Connection {
     /// Says what was wrong, and closes the channel or the connection.
     fn fail(&mut self, now: Instant, number: u16, fault: &Fault, method: MethodId) {
         let reply = fault.reply(self.profile());
-        tracing::warn!(peer = %self.peer, channel = number, code = reply.code, text = reply.text, "closing for an error");
+        tracing::warn!(peer = %self.ends.peer, channel = number, code = reply.code, text = reply.text, "closing for an error");
         let now_ms = self.door.broker.core.clock.now_ms();
         if let (Level::Channel, 1.., Phase::Open(session)) = (reply.level, number, &mut self.phase)
             && let Some(mut taken) = session.channels.remove(&number)

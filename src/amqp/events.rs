@@ -117,17 +117,17 @@ impl Connection {
     pub(super) fn tell_login(&self, key: &str, user: &str, mechanism: &str) {
         let core = &self.door.broker.core;
         core.events.tell(&core.clock, key, || {
-            let name = format!("{} -> {}", self.peer, self.local);
+            let name = format!("{} -> {}", self.ends.peer, self.ends.local);
             let mut fields = vec![
                 ("name", text(user)),
                 ("connection_type", text("network")),
                 ("connection_name", text(&name)),
-                ("host", events::address(self.local.ip())),
-                ("peer_host", events::address(self.peer.ip())),
-                ("peer_port", Value::I64(self.peer.port().into())),
+                ("host", events::address(self.ends.local.ip())),
+                ("peer_host", events::address(self.ends.peer.ip())),
+                ("peer_port", Value::I64(self.ends.peer.port().into())),
                 ("protocol", text("{0,9,1}")),
                 ("auth_mechanism", text(mechanism)),
-                ("ssl", Value::Bool(self.tls.is_some())),
+                ("ssl", Value::Bool(self.ends.tls.is_some())),
             ];
             if key == "user.authentication.failure" {
                 fields.push(("error", text(&format!("user '{user}' - invalid credentials"))));

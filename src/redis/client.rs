@@ -126,7 +126,7 @@ impl Client {
 
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
-        self.info.peer
+        self.info.ends.peer
     }
 
     /// Whether somebody touched a key that it watches.

@@ -1,15 +1,12 @@
 //! Who is connected to the door: what `CLIENT LIST` shows, and whom `CLIENT KILL` finds.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 
 use crate::{
     broker::{keyspace::waiters::Db, outlet::Outlet, queue::ConnectionId},
-    data::{
-        tls,
-        value::{Table, Value},
-    },
+    data::value::{Table, Value},
     net::listener::Ends,
 };
 
@@ -17,9 +14,7 @@ use crate::{
 #[derive(Debug)]
 pub struct ClientInfo {
     pub id: ConnectionId,
-    pub peer: SocketAddr,
-    pub local: SocketAddr,
-    pub tls: Option<Arc<tls::Session>>,
+    pub ends: Ends,
     pub connected_at: Instant,
     pub outlet: Arc<Outlet>,
     pub shown: Mutex<Shown>,
@@ -46,7 +41,6 @@ pub struct Shown {
 impl ClientInfo {
     #[must_use]
     pub fn new(id: ConnectionId, ends: Ends, outlet: Arc<Outlet>, now: Instant) -> Arc<Self> {
-        let Ends { peer, local, tls } = ends;
         let shown = Shown {
             name: String::new(),
             lib_name: String::new(),
@@ -61,7 +55,7 @@ impl ClientInfo {
             command: "NULL",
             heard_at: now,
         };
-        Arc::new(Self { id, peer, local, tls, connected_at: now, outlet, shown: Mutex::new(shown) })
+        Arc::new(Self { id, ends, connected_at: now, outlet, shown: Mutex::new(shown) })
     }
 
     /// What it says of itself, as RabbitMQ's clients say it.
@@ -98,8 +92,8 @@ impl ClientInfo {
         format!(
             "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub=0 multi={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={}",
             self.id.0,
-            self.peer,
-            self.local,
+            self.ends.peer,
+            self.ends.local,
             shown.name,
             seconds(self.connected_at),
             seconds(shown.heard_at),

@@ -313,9 +313,9 @@ impl Connection {
         ConnectionInfo {
             id: self.client.info.id,
             protocol: PROTOCOL,
-            peer: self.client.info.peer,
-            local: self.client.info.local,
-            tls: self.client.info.tls.clone(),
+            peer: self.client.info.ends.peer,
+            local: self.client.info.ends.local,
+            tls: self.client.info.ends.tls.clone(),
             user: user.name.clone(),
             vhost: vhost.name.clone(),
             client_properties: self.client.info.properties(),

@@ -1,4 +1,4 @@
-package amqp091
+package library
 
 import (
 	"context"

@@ -1,13 +1,11 @@
-// The tutorial's programs and everyday use, with github.com/rabbitmq/amqp091-go.
-package amqp091
+// The tutorial's programs and everyday use. One file for both libraries: what they are called, library_test.go says.
+package library
 
 import (
 	"fmt"
 	"os"
 	"testing"
 	"time"
-
-	amqp "github.com/rabbitmq/amqp091-go"
 )
 
 // The tutorials dial amqp://guest:guest@localhost:5672/; the runner names the port.
@@ -25,9 +23,9 @@ func failOnError(t *testing.T, err error, msg string) {
 	}
 }
 
-func open(t *testing.T) (*amqp.Connection, *amqp.Channel) {
+func open(t *testing.T) (*Connection, *Channel) {
 	t.Helper()
-	conn, err := amqp.Dial(address())
+	conn, err := Dial(address())
 	failOnError(t, err, "Failed to connect to RabbitMQ")
 	t.Cleanup(func() { conn.Close() })
 	ch, err := conn.Channel()
@@ -35,7 +33,7 @@ func open(t *testing.T) (*amqp.Connection, *amqp.Channel) {
 	return conn, ch
 }
 
-func next(t *testing.T, msgs <-chan amqp.Delivery) amqp.Delivery {
+func next(t *testing.T, msgs <-chan Delivery) Delivery {
 	t.Helper()
 	select {
 	case d, ok := <-msgs:
@@ -50,7 +48,7 @@ func next(t *testing.T, msgs <-chan amqp.Delivery) amqp.Delivery {
 }
 
 func TestHello(t *testing.T) {
-	conn, err := amqp.Dial(address())
+	conn, err := Dial(address())
 	failOnError(t, err, "Failed to connect to RabbitMQ")
 	defer conn.Close()
 
@@ -62,7 +60,7 @@ func TestHello(t *testing.T) {
 	failOnError(t, err, "Failed to declare a queue")
 
 	body := "Hello World!"
-	err = publish(ch, "", q.Name, amqp.Publishing{ContentType: "text/plain", Body: []byte(body)})
+	err = publish(ch, "", q.Name, Publishing{ContentType: "text/plain", Body: []byte(body)})
 	failOnError(t, err, "Failed to publish a message")
 
 	msgs, err := ch.Consume(q.Name, "", true, false, false, false, nil)
@@ -74,12 +72,12 @@ func TestHello(t *testing.T) {
 
 func TestWorkQueueIsSharedAndAcknowledged(t *testing.T) {
 	_, ch := open(t)
-	q, err := ch.QueueDeclare("amqp091-work", true, false, false, false, nil)
+	q, err := ch.QueueDeclare(name+"-work", true, false, false, false, nil)
 	failOnError(t, err, "Failed to declare a queue")
 	defer ch.QueueDelete(q.Name, false, false, false)
 	failOnError(t, ch.Qos(1, 0, false), "Failed to set QoS")
 	for i := 0; i < 10; i++ {
-		err = publish(ch, "", q.Name, amqp.Publishing{DeliveryMode: amqp.Persistent, Body: []byte(fmt.Sprint(i))})
+		err = publish(ch, "", q.Name, Publishing{DeliveryMode: Persistent, Body: []byte(fmt.Sprint(i))})
 		failOnError(t, err, "Failed to publish a message")
 	}
 	msgs, err := ch.Consume(q.Name, "", false, false, false, false, nil)
@@ -103,9 +101,9 @@ func TestConfirms(t *testing.T) {
 	q, err := ch.QueueDeclare("", false, false, true, false, nil)
 	failOnError(t, err, "Failed to declare a queue")
 	failOnError(t, ch.Confirm(false), "Failed to select confirms")
-	confirms := ch.NotifyPublish(make(chan amqp.Confirmation, 100))
+	confirms := ch.NotifyPublish(make(chan Confirmation, 100))
 	for i := 0; i < 100; i++ {
-		failOnError(t, publish(ch, "", q.Name, amqp.Publishing{Body: []byte("x")}), "Failed to publish")
+		failOnError(t, publish(ch, "", q.Name, Publishing{Body: []byte("x")}), "Failed to publish")
 	}
 	for i := uint64(1); i <= 100; i++ {
 		select {
@@ -126,17 +124,17 @@ func TestConfirms(t *testing.T) {
 
 func TestTopicExchange(t *testing.T) {
 	_, ch := open(t)
-	failOnError(t, ch.ExchangeDeclare("amqp091-logs", "topic", false, true, false, false, nil), "Failed to declare an exchange")
+	failOnError(t, ch.ExchangeDeclare(name+"-logs", "topic", false, true, false, false, nil), "Failed to declare an exchange")
 	q, err := ch.QueueDeclare("", false, false, true, false, nil)
 	failOnError(t, err, "Failed to declare a queue")
-	failOnError(t, ch.QueueBind(q.Name, "kern.*", "amqp091-logs", false, nil), "Failed to bind")
+	failOnError(t, ch.QueueBind(q.Name, "kern.*", name+"-logs", false, nil), "Failed to bind")
 	msgs, err := ch.Consume(q.Name, "", true, false, false, false, nil)
 	failOnError(t, err, "Failed to register a consumer")
 	for _, key := range []string{"auth.info", "kern.critical", "kern.a.b", "kern.info"} {
-		failOnError(t, publish(ch, "amqp091-logs", key, amqp.Publishing{Body: []byte(key)}), "Failed to publish")
+		failOnError(t, publish(ch, name+"-logs", key, Publishing{Body: []byte(key)}), "Failed to publish")
 	}
 	for _, key := range []string{"kern.critical", "kern.info"} {
-		if d := next(t, msgs); string(d.Body) != key || d.RoutingKey != key || d.Exchange != "amqp091-logs" {
+		if d := next(t, msgs); string(d.Body) != key || d.RoutingKey != key || d.Exchange != name+"-logs" {
 			t.Fatalf("%s came with key %s through %s", d.Body, d.RoutingKey, d.Exchange)
 		}
 	}
@@ -146,13 +144,13 @@ func TestHeadersTablesComeBack(t *testing.T) {
 	_, ch := open(t)
 	q, err := ch.QueueDeclare("", false, false, true, false, nil)
 	failOnError(t, err, "Failed to declare a queue")
-	sent := amqp.Table{
+	sent := Table{
 		"byte": byte(1), "int16": int16(-2), "int32": int32(-3), "int64": int64(-4), "bool": true, "string": "s",
 		"float32": float32(1.5), "float64": 2.5, "time": time.Unix(1700000000, 0), "nil": nil, "bytes": []byte{0, 255},
-		"table": amqp.Table{"k": "v"}, "list": []interface{}{int32(1), "two"}, "decimal": amqp.Decimal{Scale: 2, Value: 314},
+		"table": Table{"k": "v"}, "list": []interface{}{int32(1), "two"}, "decimal": Decimal{Scale: 2, Value: 314},
 	}
-	failOnError(t, publish(ch, "", q.Name, amqp.Publishing{Headers: sent, Body: []byte("x")}), "Failed to publish")
-	var got amqp.Delivery
+	failOnError(t, publish(ch, "", q.Name, Publishing{Headers: sent, Body: []byte("x")}), "Failed to publish")
+	var got Delivery
 	var ok bool
 	for deadline := time.Now().Add(10 * time.Second); !ok && time.Now().Before(deadline); {
 		got, ok, err = ch.Get(q.Name, true)
@@ -171,15 +169,15 @@ func TestNackRequeuesAndReturnsComeBack(t *testing.T) {
 	failOnError(t, err, "Failed to declare a queue")
 	msgs, err := ch.Consume(q.Name, "", false, false, false, false, nil)
 	failOnError(t, err, "Failed to register a consumer")
-	failOnError(t, publish(ch, "", q.Name, amqp.Publishing{Body: []byte("again")}), "Failed to publish")
+	failOnError(t, publish(ch, "", q.Name, Publishing{Body: []byte("again")}), "Failed to publish")
 	first := next(t, msgs)
 	failOnError(t, first.Nack(false, true), "Failed to nack")
 	second := next(t, msgs)
 	if first.Redelivered || !second.Redelivered || string(second.Body) != "again" {
 		t.Fatalf("first %v, second %v", first.Redelivered, second.Redelivered)
 	}
-	returns := ch.NotifyReturn(make(chan amqp.Return, 1))
-	failOnError(t, publishMandatory(ch, "", "no-such-queue-amqp091", amqp.Publishing{Body: []byte("lost")}), "Failed to publish")
+	returns := ch.NotifyReturn(make(chan Return, 1))
+	failOnError(t, publishMandatory(ch, "", "no-such-queue-"+name, Publishing{Body: []byte("lost")}), "Failed to publish")
 	select {
 	case r := <-returns:
 		if r.ReplyCode != 312 || r.ReplyText != "NO_ROUTE" || string(r.Body) != "lost" {
@@ -192,9 +190,9 @@ func TestNackRequeuesAndReturnsComeBack(t *testing.T) {
 
 func TestErrorsCloseTheChannelAndNameTheReason(t *testing.T) {
 	conn, ch := open(t)
-	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
-	_, err := ch.QueueInspect("missing-amqp091")
-	if err == nil || err.Error() != "Exception (404) Reason: \"NOT_FOUND - no queue 'missing-amqp091' in vhost '/'\"" {
+	closed := ch.NotifyClose(make(chan *Error, 1))
+	_, err := ch.QueueInspect("missing-" + name)
+	if err == nil || err.Error() != "Exception (404) Reason: \"NOT_FOUND - no queue 'missing-"+name+"' in vhost '/'\"" {
 		t.Fatalf("%v", err)
 	}
 	if reason := <-closed; reason == nil || reason.Code != 404 || !reason.Server {
@@ -210,9 +208,9 @@ func TestTransaction(t *testing.T) {
 	q, err := ch.QueueDeclare("", false, false, true, false, nil)
 	failOnError(t, err, "Failed to declare a queue")
 	failOnError(t, ch.Tx(), "Failed to select")
-	failOnError(t, publish(ch, "", q.Name, amqp.Publishing{Body: []byte("undone")}), "Failed to publish")
+	failOnError(t, publish(ch, "", q.Name, Publishing{Body: []byte("undone")}), "Failed to publish")
 	failOnError(t, ch.TxRollback(), "Failed to roll back")
-	failOnError(t, publish(ch, "", q.Name, amqp.Publishing{Body: []byte("done")}), "Failed to publish")
+	failOnError(t, publish(ch, "", q.Name, Publishing{Body: []byte("done")}), "Failed to publish")
 	failOnError(t, ch.TxCommit(), "Failed to commit")
 	d, ok, err := ch.Get(q.Name, true)
 	failOnError(t, err, "Failed to get")
@@ -240,7 +238,7 @@ func TestManyChannelsAtOnce(t *testing.T) {
 					return err
 				}
 				for n := 0; n < 50; n++ {
-					if err := publish(ch, "", q.Name, amqp.Publishing{Body: []byte(fmt.Sprint(n))}); err != nil {
+					if err := publish(ch, "", q.Name, Publishing{Body: []byte(fmt.Sprint(n))}); err != nil {
 						return err
 					}
 				}

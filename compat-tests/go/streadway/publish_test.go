@@ -1,4 +1,4 @@
-package streadway
+package library
 
 import "github.com/streadway/amqp"
 

@@ -83,7 +83,7 @@ impl Connection {
                     Err(fault) => {
                         // RabbitMQ means to tell, but its process fails over the method's name: only its log knows.
                         let text = fault.reply(self.profile()).text;
-                        tracing::warn!(peer = %self.peer, text, "failed to negotiate connection parameters");
+                        tracing::warn!(peer = %self.ends.peer, text, "failed to negotiate connection parameters");
                         self.phase = Phase::Silent { until: now + SILENT_CLOSE_DELAY };
                     }
                 }
@@ -130,12 +130,15 @@ impl Connection {
             login::credentials(self.profile(), &self.door.settings, method.mechanism, method.response);
         let Some(credentials) = found else {
             meters.auth_failed.increment();
-            tracing::warn!(peer = %self.peer, mechanism = method.mechanism, "login with a mechanism or response that is none");
+            tracing::warn!(peer = %self.ends.peer, mechanism = method.mechanism, "login with a mechanism or response that is none");
             self.phase = Phase::Silent { until: now + SILENT_CLOSE_DELAY };
             return;
         };
-        match self.door.broker.users.login(&credentials.user, &credentials.password, is_here(self.peer.ip()))
-        {
+        match self.door.broker.users.login(
+            &credentials.user,
+            &credentials.password,
+            is_here(self.ends.peer.ip()),
+        ) {
             Ok(user) => {
                 meters.auth_succeeded.increment();
                 self.tell_login("user.authentication.success", &credentials.user, method.mechanism);
@@ -154,7 +157,7 @@ impl Connection {
             Err(_) => {
                 meters.auth_failed.increment();
                 self.tell_login("user.authentication.failure", &credentials.user, method.mechanism);
-                tracing::warn!(peer = %self.peer, user = credentials.user, "login refused");
+                tracing::warn!(peer = %self.ends.peer, user = credentials.user, "login refused");
                 if capabilities.authentication_failure_close {
                     let mechanism = method.mechanism.to_owned();
                     self.fail(now, 0, &Fault::LoginRefused { mechanism }, MethodId::NONE);
@@ -262,9 +265,9 @@ impl Connection {
         ConnectionInfo {
             id,
             protocol: "AMQP 0-9-1",
-            peer: self.peer,
-            local: self.local,
-            tls: self.tls.clone(),
+            peer: self.ends.peer,
+            local: self.ends.local,
+            tls: self.ends.tls.clone(),
             user: login.user.name.clone(),
             vhost,
             client_properties: login.client_properties.clone(),

@@ -193,7 +193,7 @@ impl pump::Connection for Connection {
                     // RabbitMQ pauses its monitor, too: what is not read cannot prove anything.
                     self.heartbeat.last_received = now;
                 } else if now >= last_received + silence_max(interval) {
-                    tracing::warn!(peer = %self.peer, "missed heartbeats from the client");
+                    tracing::warn!(peer = %self.ends.peer, "missed heartbeats from the client");
                     self.abandon();
                     return;
                 }
@@ -203,7 +203,7 @@ impl pump::Connection for Connection {
                 }
             }
             Phase::Greeting { .. } | Phase::Start { .. } | Phase::Tune { .. } | Phase::Opening { .. } => {
-                tracing::warn!(peer = %self.peer, "handshake timeout");
+                tracing::warn!(peer = %self.ends.peer, "handshake timeout");
                 self.phase = Phase::Over;
             }
             Phase::Closing { .. } | Phase::Closed { .. } | Phase::Silent { .. } => self.phase = Phase::Over,

@@ -17,6 +17,8 @@ mod tests;
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use self::deaths::{Death, Letter};
 use super::{
     Pending,
@@ -361,19 +363,31 @@ impl Batch {
             exchange.keep(vhost, now_ms, &publish, message.body());
         }
         let own_key_only = !own_keys || message.own_key_only();
-        if !route.delayed.is_empty() {
-            let ordinal = open(&mut self.held, now_ms, &publish, message.body(), &hidden, own_key_only);
-            for (holding, delay_ms) in route.delayed {
-                let at_ms = now_ms.saturating_add(i64::try_from(delay_ms).unwrap_or(i64::MAX));
-                self.delayed.push((holding, ordinal, at_ms));
-            }
-        }
-        if route.queues.is_empty() {
+        let again = Again { now_ms, publish, body: message.body(), hidden, own_key_only };
+        self.hold(&again, route.delayed);
+        self.give(index, &again, route.queues);
+    }
+
+    /// To what delayed exchanges hold.
+    fn hold(&mut self, again: &Again<'_>, delayed: Vec<(Arc<Holding>, u64)>) {
+        if delayed.is_empty() {
             return;
         }
-        let ordinal = open(&mut self.draft, now_ms, &publish, message.body(), &hidden, own_key_only);
+        let ordinal = again.open(&mut self.held);
+        for (holding, delay_ms) in delayed {
+            let at_ms = again.now_ms.saturating_add(i64::try_from(delay_ms).unwrap_or(i64::MAX));
+            self.delayed.push((holding, ordinal, at_ms));
+        }
+    }
+
+    /// To queues; `index`: which of the dead it is.
+    fn give(&mut self, index: usize, again: &Again<'_>, queues: SmallVec<[Arc<Queue>; 1]>) {
+        if queues.is_empty() {
+            return;
+        }
+        let ordinal = again.open(&mut self.draft);
         self.origins.push(index);
-        for queue in route.queues {
+        for queue in queues {
             match self.queues.iter_mut().find(|(other, _)| other.id == queue.id) {
                 Some((_, ordinals)) => ordinals.push(ordinal),
                 None => self.queues.push((queue, vec![ordinal])),
@@ -382,21 +396,26 @@ impl Batch {
     }
 }
 
-/// Adds a dead letter to a batch; gives its ordinal.
-fn open(
-    draft: &mut Draft,
+/// A dead letter as it is published again.
+struct Again<'a> {
     now_ms: i64,
-    publish: &Publish<'_>,
-    body: &[u8],
-    hidden: &[String],
+    publish: Publish<'a>,
+    body: &'a [u8],
+    /// Keys that it is routed by and does not show.
+    hidden: Vec<String>,
     own_key_only: bool,
-) -> u32 {
-    let ordinal = u32::try_from(draft.len()).unwrap_or(u32::MAX);
-    draft.open(publish, now_ms, body.len());
-    draft.body(body);
-    draft.hide(hidden);
-    draft.died(own_key_only);
-    ordinal
+}
+
+impl Again<'_> {
+    /// Adds it to a batch; gives its ordinal.
+    fn open(&self, draft: &mut Draft) -> u32 {
+        let ordinal = u32::try_from(draft.len()).unwrap_or(u32::MAX);
+        draft.open(&self.publish, self.now_ms, self.body.len());
+        draft.body(self.body);
+        draft.hide(&self.hidden);
+        draft.died(self.own_key_only);
+        ordinal
+    }
 }
 
 /// Who has it already does not get it again.

@@ -188,8 +188,8 @@ impl Filter {
         !(self.skip_me && info.id == me.id)
             && self.id.is_none_or(|id| id == info.id.0)
             && is(&self.kind, info.kind())
-            && is(&self.address, &info.peer.to_string())
-            && is(&self.local_address, &info.local.to_string())
+            && is(&self.address, &info.ends.peer.to_string())
+            && is(&self.local_address, &info.ends.local.to_string())
             && is(&self.user, &info.shown.lock().user)
     }
 }

@@ -112,38 +112,8 @@ impl Fates {
         if message.consumer_tag.is_none() {
             self.before_get(at, world);
         }
-        let peer = self.peers[at].as_mut().expect("it sees something");
-        let (queue, no_ack) = match &message.consumer_tag {
-            Some(tag) => {
-                let mut consumers = self.model.consumers.iter();
-                let consumer = consumers.find(|c| c.client == at && c.tag == *tag);
-                let consumer = consumer.unwrap_or_else(|| panic!("{tag} is not a consumer's"));
-                (consumer.queue.clone(), consumer.prefetch == 0)
-            }
-            None => match peer.pending.take() {
-                Some(Pending::Get { queue, no_ack }) => (queue, no_ack),
-                other => panic!("get-ok follows {other:?}"),
-            },
-        };
-        let front = self.model.front(&queue).map(|copy| copy.letter.clone());
-        if message.consumer_tag.is_none() && front.is_some_and(|front| front != letter) {
-            self.model.change_places(&queue, &letter);
-        }
-        let made = match &message.consumer_tag {
-            Some(_) => self.handed(&queue, &letter).or_else(|| {
-                // What a `basic.get` has laid bare goes at once when somebody counts the queue, and not at its time.
-                self.model.ticket = world.submitted();
-                let gone = self.model.on_time(&router(world));
-                gone.iter().for_each(|queue| self.forget(queue));
-                self.handed(&queue, &letter)
-                    .or_else(|| self.model.change_places(&queue, &letter).and(self.handed(&queue, &letter)))
-            }),
-            None if self.model.front(&queue).is_some_and(|copy| copy.letter == letter) => {
-                self.model.take(&queue).map(|copy| copy.made)
-            }
-            None => None,
-        };
-        let Some(made) = made else {
+        let (queue, no_ack) = self.source(at, message);
+        let Some(made) = self.made(&queue, &letter, message, world) else {
             let model = &self.model;
             panic!(
                 "{letter:?} comes from {queue} ({:?}), not {:?}",
@@ -171,6 +141,41 @@ impl Fates {
         }
         let peer = self.peers[at].as_mut().expect("it sees something");
         peer.held.insert(message.delivery_tag, Held { queue, id, made, consumer });
+    }
+
+    /// The queue that a delivery comes from, and whether it needs no acknowledgement.
+    fn source(&mut self, at: usize, message: &Message) -> (String, bool) {
+        match &message.consumer_tag {
+            Some(tag) => {
+                let mut consumers = self.model.consumers.iter();
+                let consumer = consumers.find(|c| c.client == at && c.tag == *tag);
+                let consumer = consumer.unwrap_or_else(|| panic!("{tag} is not a consumer's"));
+                (consumer.queue.clone(), consumer.prefetch == 0)
+            }
+            None => match self.peers[at].as_mut().expect("it sees something").pending.take() {
+                Some(Pending::Get { queue, no_ack }) => (queue, no_ack),
+                other => panic!("get-ok follows {other:?}"),
+            },
+        }
+    }
+
+    /// Which of the queue's messages the letter may be, for the model; `None` when it is none that may come now.
+    fn made(&mut self, queue: &str, letter: &Letter, message: &Message, world: &World) -> Option<u64> {
+        if message.consumer_tag.is_none() {
+            if self.model.front(queue).is_some_and(|copy| copy.letter != *letter) {
+                self.model.change_places(queue, letter);
+            }
+            let is_next = self.model.front(queue).is_some_and(|copy| copy.letter == *letter);
+            return is_next.then(|| self.model.take(queue)).flatten().map(|copy| copy.made);
+        }
+        self.handed(queue, letter).or_else(|| {
+            // What a `basic.get` has laid bare goes at once when somebody counts the queue, and not at its time.
+            self.model.ticket = world.submitted();
+            let gone = self.model.on_time(&router(world));
+            gone.iter().for_each(|queue| self.forget(queue));
+            self.handed(queue, letter)
+                .or_else(|| self.model.change_places(queue, letter).and(self.handed(queue, letter)))
+        })
     }
 
     /// That message is on its way to some consumer of the queue.
