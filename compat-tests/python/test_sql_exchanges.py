@@ -86,6 +86,14 @@ def admin(warren, path):
     )
 
 
+def order_job(warren, what):
+    """What `pause` or `resume` answers as the job's state."""
+    request = admin(warren, f"api/streams/routed/{what}")
+    request.method = "POST"
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)["state"]
+
+
 def counter(warren, name):
     with urllib.request.urlopen(f"http://{warren.doors['metrics']}/metrics") as answer:
         lines = [line for line in answer.read().decode().splitlines() if line.startswith(name)]
@@ -127,19 +135,81 @@ def test_each_message_comes_once_through_kills(warren, channel, tmp_path):
     channel.connection.close()
 
 
-def test_a_full_queue_holds_the_job_up_and_loses_nothing(warren, tmp_path):
+@pytest.fixture
+def held(warren, tmp_path):
+    """A channel, and a job that a full queue holds up in an epoch: of fifty orders the queue takes ten."""
     channel = pika.BlockingConnection(pika.URLParameters(warren.amqp_url)).channel()
     declare(channel, **{"x-max-length": 10, "x-overflow": "reject-publish"})
     for number in range(50):
         order(channel, number)
-    file = tmp_path / "job.sql"
-    file.write_text(ORDERS + BUS)
-    # The job runs once its first epoch is committed, and that is held up.
-    command = [os.environ["WARREN_BIN"], "sql", "run", str(file), "--url", f"http://{warren.doors['admin']}"]
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    run(warren, tmp_path, ORDERS + BUS)
     until(lambda: channel.queue_declare("europe", passive=True).method.message_count == 10)
-    assert [number for _, number in take(channel, 50)] == list(range(50))
-    assert running.wait(20) == 0
+    yield channel
+    with contextlib.suppress(pika.exceptions.AMQPError):
+        channel.connection.close()
+
+
+def numbers(messages):
+    return [number for _, number in messages]
+
+
+def test_a_full_queue_holds_the_job_up_and_loses_nothing(warren, held):
+    assert numbers(take(held, 50)) == list(range(50))
+
+
+def test_a_job_that_a_full_queue_holds_up_is_pausing_and_then_paused(warren, held):
+    assert (order_job(warren, "pause"), job(warren)["state"]) == ("pausing", "pausing")
+    command = [os.environ["WARREN_BIN"], "sql", "list", "--url", f"http://{warren.doors['admin']}"]
+    assert "routed  pausing  orders -> exchange:bus" in subprocess.check_output(command, text=True)
+    order(held, 50)
+    # The epoch that it has begun comes whole, and no other.
+    got = []
+    until(lambda: got.extend(take(held, 0)) or job(warren)["state"] == "paused")
+    got += take(held, 0)
+    assert numbers(got) == list(range(len(got))) and len(got) >= 10
+    assert job(warren)["lag"] == 51 - len(got)
+    assert order_job(warren, "resume") == "running"
+    assert numbers(got + take(held, 51 - len(got))) == list(range(51))
+
+
+def test_a_job_that_was_pausing_is_resumed_at_once(warren, held):
+    assert (order_job(warren, "pause"), order_job(warren, "resume")) == ("pausing", "running")
+    order(held, 50)
+    assert numbers(take(held, 51)) == list(range(51))
+    assert job(warren)["state"] == "running"
+
+
+def test_a_pause_that_waits_for_a_full_queue_outlives_a_kill(warren, held):
+    assert order_job(warren, "pause") == "pausing"
+    warren.restart()
+    assert job(warren)["state"] == "paused", "nothing holds it up any more"
+    channel = pika.BlockingConnection(pika.URLParameters(warren.amqp_url)).channel()
+    # Of what was not committed nothing is left.
+    got = take(channel, 0)
+    assert order_job(warren, "resume") == "running"
+    assert numbers(got + take(channel, 50 - len(got))) == list(range(50))
+    # And so does one that was taken back.
+    for number in range(50, 100):
+        order(channel, number)
+    until(lambda: channel.queue_declare("europe", passive=True).method.message_count == 10)
+    assert (order_job(warren, "pause"), order_job(warren, "resume")) == ("pausing", "running")
+    warren.restart()
+    assert job(warren)["state"] == "running"
+    channel = pika.BlockingConnection(pika.URLParameters(warren.amqp_url)).channel()
+    assert numbers(take(channel, 50)) == list(range(50, 100))
+    channel.connection.close()
+
+
+def test_a_pause_outlives_a_kill_behind_the_epoch_that_was_held_up(warren, held):
+    assert order_job(warren, "pause") == "pausing"
+    got = []
+    until(lambda: got.extend(take(held, 0)) or job(warren)["state"] == "paused")
+    warren.restart()
+    assert job(warren)["state"] == "paused"
+    channel = pika.BlockingConnection(pika.URLParameters(warren.amqp_url)).channel()
+    got += take(channel, 0)
+    assert order_job(warren, "resume") == "running"
+    assert numbers(got + take(channel, 50 - len(got))) == list(range(50))
     channel.connection.close()
 
 
@@ -160,10 +230,7 @@ def test_a_mandatory_message_that_nobody_takes_stops_the_job_until_somebody_does
     until(lambda: job(warren)["state"] == "failed")
     assert "NO_ROUTE" in job(warren)["error"]
     channel.queue_bind("europe", "bus", "orders.us")
-    request = admin(warren, "api/streams/routed/resume")
-    request.method = "POST"
-    with urllib.request.urlopen(request) as answer:
-        assert json.load(answer)["state"] == "running"
+    assert order_job(warren, "resume") == "running"
     assert [number for _, number in take(channel, 2)] == [0, 1]
 
 
@@ -174,7 +241,5 @@ def test_an_exchange_that_is_deleted_stops_the_job_until_it_is_there_again(warre
     until(lambda: job(warren)["state"] == "failed")
     assert "no exchange 'bus'" in job(warren)["error"]
     declare(channel)
-    request = admin(warren, "api/streams/routed/resume")
-    request.method = "POST"
-    urllib.request.urlopen(request).close()
+    order_job(warren, "resume")
     assert [number for _, number in take(channel, 1)] == [0]

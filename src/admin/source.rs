@@ -409,7 +409,7 @@ pub struct PartitionRow {
 pub struct JobRow {
     pub name: String,
     pub vhost: String,
-    /// `running`, `paused`, `finished` or `failed`.
+    /// `running`, `pausing`, `paused`, `finished` or `failed`.
     pub state: String,
     pub sql: String,
     pub inputs: Vec<String>,

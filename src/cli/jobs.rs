@@ -114,6 +114,7 @@ fn row(job: &Running) -> JobRow {
         (Some(_), _) => ("failed", None),
         (None, None | Some(Phase::Running)) => ("running", None),
         (None, Some(Phase::Paused)) => ("paused", None),
+        (None, Some(Phase::Pausing)) => ("pausing", None),
         (None, Some(Phase::Finished)) => ("finished", None),
         (None, Some(Phase::Failed(failure))) => ("failed", Some(failure)),
     };

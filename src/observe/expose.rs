@@ -101,7 +101,7 @@ pub struct GroupFigures {
 #[derive(Debug, Clone, Default)]
 pub struct JobFigures {
     pub name: String,
-    /// `running`, `paused`, `finished` or `failed`.
+    /// `running`, `pausing`, `paused`, `finished` or `failed`.
     pub state: String,
     /// Records that are there and have not been read.
     pub lag: i64,

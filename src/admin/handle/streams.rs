@@ -103,7 +103,7 @@ pub(crate) fn printed(request: Request) -> Later<'static, Reply> {
     })
 }
 
-/// `POST /api/streams/:job/pause`: answers the job once it stands.
+/// `POST /api/streams/:job/pause`: answers the job once it stands, or is `pausing`: a full queue holds up its last epoch.
 pub(crate) fn pause(request: Request) -> Later<'static, Reply> {
     ordered(request, true)
 }

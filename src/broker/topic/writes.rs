@@ -24,7 +24,12 @@ impl Writes {
     /// Into the inbox, even when there is nothing to write: `done` runs on the committer's thread, after everything
     /// that was submitted before.
     pub(crate) fn submit(self, store: &Store, done: impl FnOnce(Outcome) + Send + 'static) -> Ticket {
-        store.submit(Box::new(WritesChange { writes: self, done }))
+        store.submit(self.into_change(done))
+    }
+
+    /// For what is part of a larger Change.
+    pub(crate) fn into_change(self, done: impl FnOnce(Outcome) + Send + 'static) -> Box<dyn Change> {
+        Box::new(WritesChange { writes: self, done })
     }
 
     /// Into the inbox if there is anything to write, and nobody waits for it.

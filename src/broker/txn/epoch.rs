@@ -41,9 +41,9 @@ impl EpochPublishes {
         self.kept.is_empty()
     }
 
-    /// Makes one Change of it, and of the epoch's own.
-    pub fn submit(mut self, store: &Store, own: Box<dyn Change>) -> Ticket {
-        self.changes.push(own);
+    /// Makes one Change of it, and of the epoch's own, in their order.
+    pub fn submit(mut self, store: &Store, own: impl IntoIterator<Item = Box<dyn Change>>) -> Ticket {
+        self.changes.extend(own);
         store.submit(Box::new(All(self.changes)))
     }
 

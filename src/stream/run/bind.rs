@@ -9,7 +9,7 @@ use tokio::{runtime::Handle, sync::oneshot};
 use uuid::Uuid;
 
 use super::{
-    Commit, EpochCommit, JobId, Log, OutRecord,
+    Commit, EpochCommit, JobId, Log, OutRecord, STATE_KEY,
     exchanges::Exchanges,
     folder::{Directory, Folder},
 };
@@ -225,7 +225,11 @@ impl Bound {
         let (puts, deletes) = (std::mem::take(&mut epoch.puts), std::mem::take(&mut epoch.deletes));
         let prefix = state_key(&epoch.job.0, b"");
         let each = prefix.len() + OVERHEAD_BYTES;
-        let bytes_max = puts.iter().map(|(key, value)| key.len() + value.len() + each).sum::<usize>()
+        let own = epoch.state.encode();
+        let bytes_max = own.len()
+            + STATE_KEY.len()
+            + each
+            + puts.iter().map(|(key, value)| key.len() + value.len() + each).sum::<usize>()
             + deletes.iter().map(|key| key.len() + each).sum::<usize>();
         let mut full = prefix.clone();
         let state = Box::new(move |turn: &mut crate::store::Turn| {
@@ -236,6 +240,7 @@ impl Bound {
             };
             deletes.iter().for_each(|key| under(key, &mut |key| turn.delete(Space::State, key)));
             puts.iter().for_each(|(key, value)| under(key, &mut |key| turn.put(Space::State, key, value)));
+            under(STATE_KEY, &mut |key| turn.put(Space::State, key, &own));
         });
         for (path, from, bytes) in epoch.files.iter().flat_map(|files| &files.appends) {
             self.folder()?.write(path, *from, bytes)?;
@@ -245,7 +250,7 @@ impl Bound {
         if epoch.published.is_empty() {
             self.broker.core.store.submit(change);
         } else {
-            exchanges.publish(self, &epoch.published, change)?;
+            exchanges.publish(self, &epoch, change)?;
         }
         let counts = epoch.appends.iter().map(|(_, _, records)| i64::try_from(records.len()).unwrap_or(0));
         match self.runtime.block_on(done) {

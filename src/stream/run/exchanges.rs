@@ -2,20 +2,35 @@
 //!
 //! A job waits as a publisher does that is not read: while an alarm is on, for a queue that is ahead of its consumers, and
 //! for room in one that refuses what it has none for.
+//!
+//! Consumers of classic queues may have seen messages of an epoch that waits, so that one cannot be made again but for a
+//! crash. A job that is paused meanwhile is PAUSING until the epoch is taken, and then it is committed as PAUSED. The state
+//! of the epoch before says PAUSED at once: a restart, which holds nothing, finds the job so.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+};
 
-use super::{OutMessage, bind::Bound, worker::Control};
+use super::{
+    EpochCommit, JobId, Log, OutMessage, STATE_KEY,
+    bind::{Bound, state_key},
+    worker::{Control, Order},
+};
 use crate::{
     broker::{
         message::Publish,
         outlet::Outlet,
         publish::{Ahead, Body, Headers, Publisher, Routed},
         queue::flow::PATIENCE,
+        topic::writes::Writes,
         txn::epoch::EpochPublishes,
     },
     data::field::Properties,
-    store::Change,
+    store::{Change, Space},
+    stream::state::{JobState, Phase},
 };
 
 /// What a job publishes with.
@@ -23,23 +38,38 @@ pub struct Exchanges {
     control: Arc<Control>,
     outlet: Arc<Outlet>,
     publisher: Option<Publisher>,
+    /// The job has been told to pause once the epoch is taken.
+    pausing: bool,
+}
+
+/// What ended a wait.
+#[derive(Clone, Copy)]
+enum Heard {
+    Ready,
+    Order(Order),
+    Stop,
 }
 
 impl Exchanges {
     /// `control` says when the job is to stop waiting.
     #[must_use]
     pub fn new(control: Arc<Control>) -> Self {
-        Self { control, outlet: Arc::default(), publisher: None }
+        Self { control, outlet: Arc::default(), publisher: None, pausing: false }
+    }
+
+    /// Whether the last epoch was committed as PAUSED, though it was made RUNNING.
+    pub(super) fn take_paused(&mut self) -> bool {
+        std::mem::take(&mut self.pausing)
     }
 
     /// Publishes an epoch's messages and submits its own Change with them.
     pub(super) fn publish(
         &mut self,
         bound: &Bound,
-        messages: &[OutMessage],
+        epoch: &EpochCommit,
         own: Box<dyn Change>,
     ) -> Result<(), String> {
-        self.wait_until(bound, bound.broker.core.memory.cleared())?;
+        self.wait_until(bound, &epoch.job, bound.broker.core.memory.cleared())?;
         let publisher = match &mut self.publisher {
             Some(publisher) => publisher,
             None => {
@@ -51,23 +81,32 @@ impl Exchanges {
         };
         let core = &bound.broker.core;
         let now_ms = core.clock.now_ms();
-        if let Err(reason) = messages.iter().try_for_each(|message| put(publisher, bound, now_ms, message)) {
+        if let Err(reason) =
+            epoch.published.iter().try_for_each(|message| put(publisher, bound, now_ms, message))
+        {
             publisher.discard();
             return Err(reason);
         }
         let mut publishes = publisher.hand_to_epoch(now_ms);
-        if let Err(stopped) = self.offer(bound, &mut publishes) {
+        if let Err(stopped) = self.offer(bound, &epoch.job, &mut publishes) {
             publishes.give_up();
             return Err(stopped);
         }
-        publishes.submit(&core.store, own);
+        // One that ends or fails the job is its last anyway.
+        self.pausing &= epoch.state.phase == Phase::Running;
+        let paused = self.pausing.then(|| {
+            let state = JobState { phase: Phase::Paused, ..epoch.state.clone() };
+            saving(&epoch.job, &state).into_change(drop)
+        });
+        publishes.submit(&core.store, [own].into_iter().chain(paused));
         Ok(())
     }
 
     /// Until all of it is taken.
-    fn offer(&self, bound: &Bound, publishes: &mut EpochPublishes) -> Result<(), String> {
+    fn offer(&mut self, bound: &Bound, job: &JobId, publishes: &mut EpochPublishes) -> Result<(), String> {
         while !publishes.offer(bound.broker.core.clock.now_ms(), &self.outlet) {
-            self.wait_until(bound, told(&self.outlet))?;
+            let outlet = self.outlet.clone();
+            self.wait_until(bound, job, told(&outlet))?;
         }
         Ok(())
     }
@@ -80,28 +119,76 @@ impl Exchanges {
         let over = async {
             while tokio::time::timeout(PATIENCE, told(&self.outlet)).await.is_err() && hold.goes_on() {}
         };
-        // Whoever stops the job finds the epoch committed.
-        let _ = self.wait_until(bound, over);
+        // Whoever has something to say to the job finds the epoch committed.
+        let _: Heard = self.hear(bound, pin!(over));
     }
 
-    fn wait_until(&self, bound: &Bound, ready: impl Future<Output = ()>) -> Result<(), String> {
-        let stopped = || "the job was stopped while it waited for its exchange's queues".to_owned();
+    /// Waits in the middle of an epoch. Orders are carried out as far as they can be there.
+    fn wait_until(
+        &mut self,
+        bound: &Bound,
+        job: &JobId,
+        ready: impl Future<Output = ()>,
+    ) -> Result<(), String> {
+        let mut ready = pin!(ready);
+        loop {
+            match self.hear(bound, ready.as_mut()) {
+                Heard::Ready => return Ok(()),
+                Heard::Order(order) => self.follow(bound, job, order)?,
+                Heard::Stop => {
+                    return Err("the job was stopped while it waited for its exchange's queues".to_owned());
+                }
+            }
+        }
+    }
+
+    /// The job is PAUSING, or is no longer.
+    fn follow(&mut self, bound: &Bound, job: &JobId, order: Order) -> Result<(), String> {
+        let (saved, shown) = match order {
+            Order::Pause => (Phase::Paused, Phase::Pausing),
+            Order::Resume => (Phase::Running, Phase::Running),
+        };
+        let pausing = order == Order::Pause;
+        if self.pausing != pausing {
+            let before = bound.state(job, STATE_KEY)?;
+            let before = before.as_deref().map(JobState::decode).transpose()?;
+            let state = JobState { phase: saved, ..before.unwrap_or_else(JobState::unread) };
+            let store = &bound.broker.core.store;
+            let ticket = saving(job, &state).submit(store, drop);
+            bound.runtime.block_on(store.durable(ticket)).map_err(|error| error.to_string())?;
+            self.pausing = pausing;
+        }
+        self.control.done_as(shown);
+        Ok(())
+    }
+
+    /// Waits until it is ready, or the job is told something.
+    fn hear(&self, bound: &Bound, mut ready: Pin<&mut impl Future<Output = ()>>) -> Heard {
         let control = &self.control;
         bound.runtime.block_on(async {
-            let mut ready = pin!(ready);
             loop {
                 let told = control.told();
                 if control.stopping() {
-                    return Err(stopped());
+                    return Heard::Stop;
+                }
+                if let Some(order) = control.first_order() {
+                    return Heard::Order(order);
                 }
                 tokio::select! {
                     biased;
-                    () = &mut ready => return Ok(()),
+                    () = &mut ready => return Heard::Ready,
                     () = told => {}
                 }
             }
         })
     }
+}
+
+/// A job's state, and nothing else.
+fn saving(job: &JobId, state: &JobState) -> Writes {
+    let mut writes = Writes::default();
+    writes.put(Space::State, state_key(&job.0, STATE_KEY), state.encode());
+    writes
 }
 
 /// Adds a message to what is held back.

@@ -7,8 +7,7 @@
 use std::sync::Arc;
 
 use super::{
-    Commit, EPOCH_BYTES_MAX, EPOCH_ROWS_MAX, EPOCH_ROWS_MIN, EpochCommit, JobId, Log, OutRecord, STATE_KEY,
-    State,
+    Commit, EPOCH_BYTES_MAX, EPOCH_ROWS_MAX, EPOCH_ROWS_MIN, EpochCommit, JobId, Log, OutRecord, State,
     graph::{Counts, Graph, OperatorStatus},
     input::{Cursor, Input, InputKind, Key},
     later::Later,
@@ -158,11 +157,17 @@ impl Job {
         }
     }
 
+    /// The last epoch was committed as the last one before a pause.
+    pub(super) fn paused(&mut self) {
+        self.phase = Phase::Paused;
+        self.saved.iter_mut().for_each(|state| state.phase = Phase::Paused);
+    }
+
     /// Goes on where a paused or failed job stopped.
     pub fn resume(&mut self) {
         match self.phase {
             Phase::Paused | Phase::Failed(_) => (self.phase, self.dirty) = (Phase::Running, true),
-            Phase::Finished | Phase::Running => {}
+            Phase::Finished | Phase::Pausing | Phase::Running => {}
         }
     }
 
@@ -324,7 +329,6 @@ impl Job {
             operators: self.plan.nodes.iter().map(|n| n.id.to_string()).collect(),
             files: self.parts.iter().map(Parts::state).collect(),
         };
-        changes.puts.push((STATE_KEY.to_vec(), state.encode()));
         let mut offsets: Vec<(String, i32, i64)> = Vec::new();
         let topics = self.inputs.iter().zip(&state.sources);
         let topics = topics.filter(|(input, _)| matches!(input.kind, InputKind::Kafka { .. }));
@@ -338,11 +342,11 @@ impl Job {
                 None => offsets.push((p.topic.clone(), p.partition, p.position)),
             }
         }
-        self.saved = Some(state);
+        self.saved = Some(state.clone());
         self.counted = self.shards.counts();
         EpochCommit {
             job: self.id.clone(),
-            epoch: self.epoch,
+            state,
             offsets,
             watermarks: self.inputs.iter().map(|i| (i.id, i.watermarks.merged())).collect(),
             puts: changes.puts,
@@ -351,7 +355,6 @@ impl Job {
             published: outputs.published,
             printed: outputs.printed,
             files,
-            phase: self.phase.clone(),
         }
     }
 }

@@ -229,7 +229,7 @@ impl Commit for Memory {
         for key in epoch.deletes {
             state.remove(&(epoch.job.0.clone(), key));
         }
-        for (key, value) in epoch.puts {
+        for (key, value) in epoch.puts.into_iter().chain([(STATE_KEY.to_vec(), epoch.state.encode())]) {
             state.insert((epoch.job.0.clone(), key), value);
         }
         drop(state);

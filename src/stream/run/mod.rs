@@ -54,7 +54,7 @@ use super::{
     expr::EvalError,
     plan::physical::OperatorId,
     state::{
-        Phase,
+        JobState,
         keyed::{Entries, StateRead},
     },
 };
@@ -121,12 +121,13 @@ pub trait Commit {
 #[derive(Debug, Clone, PartialEq)]
 pub struct EpochCommit {
     pub job: JobId,
-    pub epoch: u64,
+    /// What [`job::Job::restore`] wants back, for [`STATE_KEY`].
+    pub state: JobState,
     /// The next offset to read of each partition: (topic, partition, offset). For consumer group `stream.<job>`, so
     /// that lag can be seen.
     pub offsets: Vec<(String, i32, i64)>,
     pub watermarks: Vec<(OperatorId, i64)>,
-    /// Keys below the job's own prefix, after the deletes: what is deleted may be there anew. [`STATE_KEY`] is what [`job::Job::restore`] wants back.
+    /// Keys below the job's own prefix, after the deletes: what is deleted may be there anew. The job's state is not among them.
     pub puts: Vec<(Vec<u8>, Vec<u8>)>,
     pub deletes: Vec<Vec<u8>>,
     /// (topic, partition, records). A topic that does not exist yet is to be created.
@@ -136,7 +137,6 @@ pub struct EpochCommit {
     pub printed: Vec<Printed>,
     /// Before all else: what is written lies hidden until [`FileWrites::publish`] is done, which is last.
     pub files: Vec<FileWrites>,
-    pub phase: Phase,
 }
 
 /// What an epoch does to the files of one table.

@@ -78,19 +78,26 @@ impl Control {
         self.told.notify_one();
     }
 
-    /// Tells the job something; ready once that is committed, or the thread has ended.
+    /// Tells the job something; ready once the store has it, or the thread has ended.
     pub async fn order(&self, order: Order) {
         self.inner.lock().orders.push(order);
         self.told.notify_one();
         self.wait(|inner| inner.orders.is_empty() || inner.ended).await;
     }
 
-    fn first_order(&self) -> Option<Order> {
+    pub(super) fn first_order(&self) -> Option<Order> {
         self.inner.lock().orders.first().copied()
     }
 
-    fn done(&self) {
+    /// The first order is carried out.
+    pub(super) fn done(&self) {
         self.set(|inner| drop(inner.orders.drain(..1.min(inner.orders.len()))));
+    }
+
+    /// The same, in the middle of an epoch: what the job is doing now.
+    pub(super) fn done_as(&self, phase: Phase) {
+        self.set(|inner| inner.status.phase = Some(phase));
+        self.done();
     }
 
     /// Ready when the thread is told something.
@@ -150,6 +157,8 @@ impl Worker {
     /// When the state does not fit the plan, or there is no thread to be had.
     pub fn spawn(self, saved: Option<Bytes>) -> Result<(), String> {
         let job = self.restore(saved.as_deref())?;
+        // Whoever looks before the thread runs sees what the job was.
+        self.show(&job);
         let name = format!("job {}", self.name);
         let short: String = name.chars().take(15).collect();
         std::thread::Builder::new()
@@ -183,7 +192,6 @@ impl Worker {
         let mut shown = clock.now();
         let mut unshown = None;
         let mut waiter: Option<Arc<Waiter>> = None;
-        self.show(job);
         while !self.control.stopping() {
             if let Some(order) = self.control.first_order() {
                 match order {
@@ -192,7 +200,7 @@ impl Worker {
                 }
                 // What it changes is committed before whoever asked hears of it.
                 if let Step::Commit(epoch) = job.epoch(&self.bound, clock.now_ms(), &|| true) {
-                    self.commit(*epoch)?;
+                    self.commit(job, *epoch)?;
                 }
                 self.show(job);
                 self.control.done();
@@ -204,7 +212,7 @@ impl Worker {
                 Step::Commit(epoch) => {
                     waiter = None;
                     unshown = Some(epoch.offsets.clone());
-                    self.commit(*epoch)?;
+                    self.commit(job, *epoch)?;
                     if job.epochs() <= 1 || *job.phase() != Phase::Running {
                         self.show(job);
                     }
@@ -234,14 +242,16 @@ impl Worker {
         Ok(())
     }
 
-    fn commit(&mut self, epoch: EpochCommit) -> Result<(), String> {
+    fn commit(&mut self, job: &mut Job, epoch: EpochCommit) -> Result<(), String> {
         let printed: Vec<String> = epoch.printed.iter().map(|printed| printed.line.clone()).collect();
         let read = epoch.offsets.clone();
-        let runs = epoch.phase == Phase::Running;
         let written = self.bound.commit_to(epoch, &mut self.exchanges)?;
+        if self.exchanges.take_paused() {
+            job.paused();
+        }
         if let Some(sync) = &mut self.sync {
             sync.committed(&self.bound, &read, &written);
-            if !runs {
+            if *job.phase() != Phase::Running {
                 sync.leave(&self.bound);
             }
         }

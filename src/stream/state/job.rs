@@ -84,15 +84,21 @@ fn is_zero(n: &i64) -> bool {
 /// ```text
 ///             pause            bad record
 ///   PAUSED <─────── RUNNING ─────────────> FAILED
-///      └──────────────^ │ ^──────────────────┘ resume
-///           resume      └─> FINISHED   (every source is bounded and read)
+///     ^└──────────────^ │ ^──────────────────┘ resume
+///     │     resume    ^ ├─> FINISHED   (every source is bounded and read)
+///     │               │ v pause, while a full queue holds up an epoch
+///     └───────────── PAUSING
+///       it is taken
 /// ```
+///
+/// The store never says PAUSING: there a job is PAUSED from then on, as no epoch is held up after a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "UPPERCASE")]
 pub enum Phase {
     Failed(Failure),
     Finished,
     Paused,
+    Pausing,
     Running,
 }
 
@@ -106,6 +112,13 @@ pub struct Failure {
 }
 
 impl JobState {
+    /// Of a job that has not committed anything.
+    #[must_use]
+    pub fn unread() -> Self {
+        let (sources, operators, files) = (Vec::new(), Vec::new(), Vec::new());
+        Self { version: STATE_VERSION, epoch: 0, phase: Phase::Running, sources, operators, files }
+    }
+
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings and numbers alone always make JSON")
