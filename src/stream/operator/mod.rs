@@ -6,9 +6,11 @@
 pub mod aggregate;
 pub mod calc;
 pub mod datagen;
+mod enforcer;
 pub mod group_aggregate;
 pub mod interval_join;
 pub mod join;
+pub mod materialize;
 pub mod message;
 pub mod metadata;
 pub mod normalize;
@@ -226,6 +228,7 @@ pub fn open(id: OperatorId, kind: &NodeKind, fresh: bool) -> Result<Option<Box<d
         NodeKind::GroupAggregate(plan) => Box::new(group_aggregate::GroupAggregate::open(id, plan, fresh)),
         NodeKind::IntervalJoin(plan) => Box::new(interval_join::IntervalJoin::open(id, plan, fresh)?),
         NodeKind::Join(plan) => Box::new(join::Join::open(id, plan, fresh)?),
+        NodeKind::Materialize(plan) => Box::new(materialize::Materialize::open(id, plan, fresh)),
         NodeKind::Normalize(plan) => Box::new(normalize::Normalize::open(id, plan, fresh)),
         NodeKind::Over(plan) => Box::new(over::Over::open(id, plan, fresh)),
         NodeKind::Rank(plan) => match plan.kind {

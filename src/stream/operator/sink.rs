@@ -1,8 +1,8 @@
-//! Sinks: rows become records, lines of files, printed lines, or nothing. NULL in a NOT NULL column fails, in Flink's words.
+//! Sinks: rows become records, lines of files, printed lines, or nothing.
 
 use std::sync::Arc;
 
-use super::{Cx, ForFile, Operator, OutRecord, Printed, message::MessageSink};
+use super::{Cx, ForFile, Operator, OutRecord, Printed, enforcer::Enforcer, message::MessageSink};
 use crate::stream::{
     codec::Encoder,
     datum::{Datum, Row, RowKind},
@@ -29,15 +29,14 @@ pub fn open(id: OperatorId, plan: &Sink) -> Box<dyn Operator> {
         }
         Connector::Blackhole | Connector::Datagen(_) => Target::Blackhole,
     };
-    let not_null = plan.table.persisted().enumerate();
-    let not_null =
-        not_null.filter(|(_, c)| !c.data_type.nullable).map(|(i, c)| (i, c.name.clone())).collect();
-    Box::new(SinkOperator { target, not_null, types: plan.types.clone() })
+    let enforcer = Enforcer::open(&plan.enforced);
+    Box::new(SinkOperator { target, enforcer, by_key: plan.by_key, types: plan.types.clone() })
 }
 
 struct SinkOperator {
     target: Target,
-    not_null: Vec<(usize, String)>,
+    enforcer: Enforcer,
+    by_key: bool,
     types: Vec<DataType>,
 }
 
@@ -51,20 +50,11 @@ enum Target {
 }
 
 impl Operator for SinkOperator {
-    fn on_row(&mut self, _port: usize, row: Row, cx: &mut Cx<'_>) -> Result<(), EvalError> {
-        for (index, name) in &self.not_null {
-            if row.column(*index).is_null() {
-                return Err(EvalError(format!(
-                    "Column '{name}' is NOT NULL, however, a null value is being written into it. You can set job \
-                     configuration 'table.exec.sink.not-null-enforcer'='DROP' to suppress this exception and drop \
-                     such records silently."
-                )));
-            }
+    fn on_row(&mut self, _port: usize, mut row: Row, cx: &mut Cx<'_>) -> Result<(), EvalError> {
+        if !self.enforcer.admits(&mut row)? {
+            return Ok(());
         }
-        if let Target::Kafka(kafka) = &self.target
-            && kafka.upsert
-            && row.kind == RowKind::UpdateBefore
-        {
+        if self.by_key && row.kind == RowKind::UpdateBefore {
             // The row after it has the same key.
             return Ok(());
         }

@@ -32,6 +32,7 @@ impl NodeKind {
             Self::GroupAggregate(plan) => columns((0..plan.keys).collect()),
             Self::IntervalJoin(plan) => plan.on.exchange(port),
             Self::Join(plan) => plan.on.exchange(port),
+            Self::Materialize(plan) => columns(plan.key.clone()),
             Self::Normalize(plan) => columns(plan.key.clone()),
             Self::Over(plan) => columns(plan.partition.clone()),
             Self::Rank(plan) => match plan.kind {

@@ -88,6 +88,7 @@ fn describe(node: &PlanNode) -> String {
             columns(&rank.partition),
             ordered(&rank.order)
         ),
+        NodeKind::Materialize(plan) => format!("SinkMaterializer(pk=[{}])", columns(&plan.key)),
         NodeKind::Normalize(normalize) => format!("ChangelogNormalize(key=[{}])", columns(&normalize.key)),
         NodeKind::Unnest(unnest) => format!("Correlate(invocation=[UNNEST({})])", unnest.array),
         NodeKind::Join(join) => format!("Join({})", joined(&join.on)),

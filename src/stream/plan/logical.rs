@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{
     aggregate::AggCall,
     catalog::Table,
+    physical::UpsertMaterialize,
     types::{DataType, Type},
     window::{Window, WindowTime},
 };
@@ -477,6 +478,24 @@ pub struct LogicalInsert {
 }
 
 impl LogicalInsert {
+    /// Whether the rows must be made such as replace each other by the table's primary key.
+    /// (Flink: FlinkChangelogModeInferenceProgram.analyzeUpsertMaterializeStrategy)
+    #[must_use]
+    pub fn materializes(&self, how: UpsertMaterialize) -> bool {
+        let key = self.table.persisted_key();
+        if key.is_empty() || self.input.changes().is_insert_only() {
+            return false;
+        }
+        match how {
+            // The table's key may say more than the query's: then what is replaced is deleted before.
+            UpsertMaterialize::Auto => {
+                !self.input.keys().iter().any(|columns| columns.iter().all(|c| key.contains(c)))
+            }
+            UpsertMaterialize::Force => true,
+            UpsertMaterialize::None => false,
+        }
+    }
+
     /// Whether the rows that replace each other are those with the table's primary key.
     #[must_use]
     pub fn replaces_by_key(&self) -> bool {

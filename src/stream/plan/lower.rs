@@ -9,9 +9,9 @@ use super::{
     join::{Side, moved, side},
     logical::{self, JoinShape, Logical, LogicalInsert, is_true},
     physical::{
-        GroupAggregate, IntervalJoin, JobPlan, Join, JoinOn, NodeKind, Normalize, OperatorId, Over, PlanNode,
-        Rank, Settings, Sink, Sort, Source, TemporalJoin, Unnest, WindowAggregate, WindowJoin, WindowRows,
-        merged,
+        Enforced, GroupAggregate, IntervalJoin, JobPlan, Join, JoinOn, Materialize, NodeKind, Normalize,
+        OperatorId, Over, PlanNode, Rank, Settings, Sink, Sort, Source, TemporalJoin, TypeLengths, Unnest,
+        WindowAggregate, WindowJoin, WindowRows, merged,
     },
     properties::TimeAttribute,
     types::{DataType, Type},
@@ -48,13 +48,43 @@ struct Builder {
 
 impl Builder {
     fn insert(&mut self, insert: &LogicalInsert) {
-        let keyed = insert.table.connector.is_upsert() && insert.replaces_by_key();
-        let input = self.lower(&insert.input, !keyed);
+        let materializes = insert.materializes(self.settings.upsert_materialize);
+        let upsert = insert.table.connector.is_upsert();
+        let mut by_key = upsert && !materializes && insert.replaces_by_key();
+        let mut input = self.lower(&insert.input, !by_key);
+        let mut enforced = self.enforced(&insert.table);
+        if materializes {
+            input = self.materialize(insert, std::mem::take(&mut enforced), input);
+            by_key = true;
+        }
         let types = insert.input.schema().into_iter().map(|(_, t)| t).collect();
         // Two INSERTs of the same rows into one table write them twice.
         let described = format!("{} {:?} #{}", insert.table.path, insert.table.connector, self.sinks());
-        let sink = Sink { table: insert.table.clone(), types };
+        let sink = Sink { table: insert.table.clone(), types, by_key, enforced };
         self.push_new(NodeKind::Sink(sink), &described, vec![input]);
+    }
+
+    fn enforced(&self, table: &Table) -> Enforced {
+        let columns = || table.persisted().enumerate();
+        let not_null = columns().filter(|(_, c)| !c.data_type.nullable);
+        let how = self.settings.type_lengths;
+        let lengths = columns().filter(|(_, c)| how != TypeLengths::Ignore && c.data_type.kind.has_length());
+        Enforced {
+            not_null: not_null.map(|(i, c)| (i, c.name.clone())).collect(),
+            drops: self.settings.drops_nulls,
+            lengths: lengths.map(|(i, c)| (i, c.name.clone(), c.data_type.kind.clone())).collect(),
+            how,
+        }
+    }
+
+    fn materialize(&mut self, insert: &LogicalInsert, enforced: Enforced, input: usize) -> usize {
+        let keys = insert.input.keys().into_iter();
+        let row_key = keys.min_by_key(|columns| (columns.len(), columns.clone()));
+        let (key, ttl_ms) = (insert.table.persisted_key(), self.settings.ttl_ms);
+        let types: Vec<DataType> = insert.input.schema().into_iter().map(|(_, t)| t).collect();
+        let described = format!("{key:?} {row_key:?} {ttl_ms:?} {types:?}");
+        let kind = NodeKind::Materialize(Materialize { key, row_key, enforced, ttl_ms });
+        self.push(kind, &described, vec![input])
     }
 
     fn sinks(&self) -> usize {
@@ -252,6 +282,7 @@ impl Builder {
                 NodeKind::GroupAggregate(_)
                 | NodeKind::IntervalJoin(_)
                 | NodeKind::Join(_)
+                | NodeKind::Materialize(_)
                 | NodeKind::Normalize(_)
                 | NodeKind::Over(_)
                 | NodeKind::Rank(_)

@@ -59,6 +59,7 @@ pub enum NodeKind {
     GroupAggregate(GroupAggregate),
     IntervalJoin(IntervalJoin),
     Join(Join),
+    Materialize(Materialize),
     Normalize(Normalize),
     Over(Over),
     Rank(Rank),
@@ -180,6 +181,29 @@ pub struct TemporalJoin {
     pub right_time: usize,
 }
 
+/// Rows become such as replace each other by the table's key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Materialize {
+    /// The table's PRIMARY KEY.
+    pub key: Vec<usize>,
+    /// Columns by which the query's rows replace each other; `None` if all must be equal.
+    pub row_key: Option<Vec<usize>>,
+    pub enforced: Enforced,
+    pub ttl_ms: Option<i64>,
+}
+
+/// What a table asks of its rows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Enforced {
+    /// Columns that must not be NULL, and their names.
+    pub not_null: Vec<(usize, String)>,
+    /// Whether a row with a NULL there is left out, not an error.
+    pub drops: bool,
+    /// Columns whose declared type says how long a value is, and their names.
+    pub lengths: Vec<(usize, String, Type)>,
+    pub how: TypeLengths,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Normalize {
     pub key: Vec<usize>,
@@ -216,6 +240,29 @@ pub struct Sink {
     pub table: Arc<Table>,
     /// The column types of the rows that arrive.
     pub types: Vec<DataType>,
+    /// Whether each row has the table's key of the one that it replaces, so that no `-U` is written.
+    pub by_key: bool,
+    pub enforced: Enforced,
+}
+
+/// `table.exec.sink.type-length-enforcer`: what becomes of values that are longer, or shorter, than their type says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TypeLengths {
+    Error,
+    #[default]
+    Ignore,
+    TrimPad,
+}
+
+/// `table.exec.sink.upsert-materialize`: whether rows become such as replace each other by the table's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UpsertMaterialize {
+    /// If the query's key does not do as the table's.
+    #[default]
+    Auto,
+    /// If there are changes at all.
+    Force,
+    None,
 }
 
 /// What SET has said about a job.
@@ -227,11 +274,22 @@ pub struct Settings {
     pub parallelism: usize,
     /// `table.exec.state.ttl`.
     pub ttl_ms: Option<i64>,
+    pub upsert_materialize: UpsertMaterialize,
+    /// `table.exec.sink.not-null-enforcer` = DROP.
+    pub drops_nulls: bool,
+    pub type_lengths: TypeLengths,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { checkpoint_ms: None, parallelism: 1, ttl_ms: None }
+        Self {
+            checkpoint_ms: None,
+            parallelism: 1,
+            ttl_ms: None,
+            upsert_materialize: UpsertMaterialize::Auto,
+            drops_nulls: false,
+            type_lengths: TypeLengths::Ignore,
+        }
     }
 }
 
@@ -289,6 +347,7 @@ impl NodeKind {
             Self::GroupAggregate(_) => "GroupAggregate",
             Self::IntervalJoin(_) => "IntervalJoin",
             Self::Join(_) => "Join",
+            Self::Materialize(_) => "SinkMaterializer",
             Self::Normalize(_) => "ChangelogNormalize",
             Self::Over(_) => "OverAggregate",
             Self::Rank(rank) => match rank.kind {

@@ -8,7 +8,7 @@ use super::{
     explain, like, local_zone,
     logical::LogicalInsert,
     options,
-    physical::{JobPlan, PARALLELISM_MAX, Settings},
+    physical::{JobPlan, PARALLELISM_MAX, Settings, TypeLengths, UpsertMaterialize},
     show, statement,
 };
 use crate::stream::sql::{
@@ -113,6 +113,12 @@ impl Session {
             Some("parallelism.default") => self.settings.parallelism = own.parallelism,
             Some("execution.checkpointing.interval") => self.settings.checkpoint_ms = own.checkpoint_ms,
             Some("table.exec.state.ttl") => self.settings.ttl_ms = own.ttl_ms,
+            Some("table.exec.sink.not-null-enforcer") => self.settings.drops_nulls = own.drops_nulls,
+            Some("table.exec.sink.type-length-enforcer") => self.settings.type_lengths = own.type_lengths,
+            Some("table.exec.sink.keyed-shuffle") => {}
+            Some("table.exec.sink.upsert-materialize") => {
+                self.settings.upsert_materialize = own.upsert_materialize;
+            }
             Some("table.local-time-zone") => self.zone = None,
             Some("execution.runtime-mode" | "table.dml-sync") => {}
             Some(key) => return Err(SqlError::not_yet(at, format!("RESET '{key}'"))),
@@ -146,6 +152,30 @@ impl Session {
                 self.settings.checkpoint_ms = (ms > 0).then_some(ms);
             }
             ("table.dml-sync", "false") => {}
+            ("table.exec.sink.not-null-enforcer", _) => {
+                let values = [("ERROR", false), ("DROP", true)];
+                self.settings.drops_nulls = one_of(key, value, &values, at)?;
+            }
+            ("table.exec.sink.keyed-shuffle", _) => {
+                // Rows of a key come in their order here, whatever is said.
+                one_of(key, value, &[("NONE", ()), ("AUTO", ()), ("FORCE", ())], at)?;
+            }
+            ("table.exec.sink.type-length-enforcer", _) => {
+                let values = [
+                    ("IGNORE", TypeLengths::Ignore),
+                    ("TRIM_PAD", TypeLengths::TrimPad),
+                    ("ERROR", TypeLengths::Error),
+                ];
+                self.settings.type_lengths = one_of(key, value, &values, at)?;
+            }
+            ("table.exec.sink.upsert-materialize", _) => {
+                let values = [
+                    ("NONE", UpsertMaterialize::None),
+                    ("AUTO", UpsertMaterialize::Auto),
+                    ("FORCE", UpsertMaterialize::Force),
+                ];
+                self.settings.upsert_materialize = one_of(key, value, &values, at)?;
+            }
             ("table.local-time-zone", name) => self.zone = local_zone::of_session(name, at)?,
             ("table.exec.state.ttl", _) => {
                 let ms = options::duration_ms(value)
@@ -184,6 +214,16 @@ impl Session {
         plan.sync = hints.sync.is_some_and(|(sync, _)| sync);
         Ok(plan)
     }
+}
+
+/// What a word stands for, in whatever letters it is written.
+fn one_of<T: Copy>(key: &str, value: &str, values: &[(&str, T)], at: Pos) -> Result<T, SqlError> {
+    let found = values.iter().find(|(word, _)| value.eq_ignore_ascii_case(word));
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let words: Vec<&str> = values.iter().map(|(word, _)| *word).collect();
+        let message = format!("SET '{key}': '{value}' is none of {}", words.join(", "));
+        SqlError::invalid(at, message)
+    })
 }
 
 /// A job has one of each; the INSERTs of a set may say the same, but not different things.

@@ -338,13 +338,7 @@ fn check_sink(insert: &LogicalInsert, at: Pos) -> Result<()> {
         );
         return Err(SqlError::invalid(at, message));
     }
-    if insert.replaces_by_key() {
-        return Ok(());
-    }
-    Err(SqlError::not_yet(
-        at,
-        format!("changing rows for '{}' whose key in the query is not its PRIMARY KEY", insert.table.path),
-    ))
+    Ok(())
 }
 
 fn by_position(query: &Schema, table: &Table, at: Pos) -> Result<Vec<Expr>> {
@@ -405,9 +399,10 @@ fn into_column(index: usize, name: &str, from: &DataType, to: &Column, _position
     if !casts_implicitly(&from.kind, &to.data_type.kind) {
         return None;
     }
-    // Lengths of texts are not enforced (Flink: table.exec.sink.type-length-enforcer = IGNORE).
-    let kept = from.kind.is_string() && matches!(to.data_type.kind, Type::Varchar(_) | Type::Char(_))
-        || from.kind.is_binary()
+    // A text that is cast is cut; what is of the column's type already, however long, is what
+    // `table.exec.sink.type-length-enforcer` is about.
+    let kept = (from.kind.is_string() && to.data_type.kind == Type::STRING)
+        || (from.kind.is_binary() && to.data_type.kind == Type::BYTES)
         || (from.kind.is_timestamp()
             && to.data_type.kind.is_timestamp()
             && same_digits(&from.kind, &to.data_type.kind))

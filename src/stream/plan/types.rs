@@ -76,6 +76,13 @@ impl Type {
     pub const STRING: Self = Self::Varchar(LENGTH_MAX);
     pub const BYTES: Self = Self::Varbinary(LENGTH_MAX);
 
+    /// Whether it says how long a text, or how many bytes, a value may be.
+    #[must_use]
+    pub fn has_length(&self) -> bool {
+        let limited = matches!(self, Self::Binary(_) | Self::Char(_) | Self::Varbinary(_) | Self::Varchar(_));
+        limited && *self != Self::STRING && *self != Self::BYTES
+    }
+
     #[must_use]
     pub fn is_string(&self) -> bool {
         matches!(self, Self::Char(_) | Self::Varchar(_))

@@ -42,7 +42,8 @@ fn in_files(memory: &Memory) -> Vec<String> {
     rows
 }
 
-/// Runs every query of a folder that has a golden file. A topic's records are in the file of its name.
+/// Runs every query of a folder that has a golden file. A topic's records are in the file of its name. For a table with a
+/// PRIMARY KEY each change is held to Flink's, in order; several shards have an order for each key only.
 fn hold_to_flink(folder: &str, queries_min: usize) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/streams").join(folder);
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -63,16 +64,24 @@ fn hold_to_flink(folder: &str, queries_min: usize) {
         }
         let sql = format!("{tables}{}", read(&format!("{query}.sql")));
         let golden = read(&format!("{query}.golden"));
+        let changes = sql.contains("PRIMARY KEY");
         for shards in [1, 3] {
             let run = || {
-                let mut rows = left(&finished_in(&sql, &memory, shards));
+                let printed = finished_in(&sql, &memory, shards);
+                if changes && shards == 1 {
+                    return printed;
+                }
+                let mut rows = if changes { printed } else { left(&printed) };
                 rows.extend(in_files(&memory));
                 rows.sort();
                 rows
             };
             let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
             let found = run.unwrap_or_else(|_| vec!["it does not run".to_owned()]);
-            let expected: Vec<&str> = golden.lines().collect();
+            let mut expected: Vec<&str> = golden.lines().collect();
+            if shards > 1 {
+                expected.sort_unstable();
+            }
             if found != expected {
                 let first = found.iter().zip(&expected).find(|(found, expected)| found != expected);
                 let (rows, of) = (found.len(), expected.len());
@@ -90,7 +99,7 @@ fn every_query_of_nexmark_leaves_what_flink_leaves() {
 
 #[test]
 fn every_query_of_the_language_leaves_what_flink_leaves() {
-    hold_to_flink("language", 180);
+    hold_to_flink("language", 195);
 }
 
 /// No Flink says what must come out, since nobody can set its clock; the input does.

@@ -335,6 +335,8 @@ const STATEFUL: &[(&str, &str)] = &[
          CURRENT ROW) FROM t",
     ),
     ("k INT, s1 INT", "SELECT a, SUM(p) OVER (PARTITION BY a ORDER BY ts) FROM t"),
+    ("c BIGINT, k INT, PRIMARY KEY (c) NOT ENFORCED", "SELECT COUNT(*), a FROM t GROUP BY a"),
+    ("c BIGINT, PRIMARY KEY (c) NOT ENFORCED", "SELECT c FROM (SELECT a, COUNT(*) AS c FROM t GROUP BY a)"),
     ("k INT, p INT, q INT", "SELECT x.a, x.p, y.p FROM t x FULL JOIN t y ON x.a = y.a AND x.p < y.p"),
     ("k INT, p INT", "SELECT a, p FROM t WHERE a NOT IN (SELECT p FROM t WHERE p > 7)"),
     (
@@ -503,4 +505,42 @@ fn a_table_by_key_is_written_and_read_back() {
     let lines = finished(&copy, &memory);
     assert_eq!(lines.first().map(String::as_str), Some("+I[1, 1]"));
     assert_eq!(lines.last().map(String::as_str), Some("-D[1, 6]"));
+}
+
+#[test]
+fn a_table_by_a_key_that_is_not_the_querys_holds_what_the_query_leaves() {
+    for key in ["c", "c, a"] {
+        let memory = with_bids();
+        let upsert = format!(
+            "CREATE TABLE u (c BIGINT, a INT, PRIMARY KEY ({key}) NOT ENFORCED) WITH ('connector'='upsert-kafka',
+            'topic'='u','properties.bootstrap.servers'='x','key.format'='json','value.format'='json',
+            'scan.bounded.mode'='latest-offset');\n"
+        );
+        finished(&format!("{TABLE}{upsert}INSERT INTO u SELECT COUNT(*), a FROM t GROUP BY a"), &memory);
+        let copy = format!(
+            "{upsert}CREATE TABLE o (c BIGINT, a INT) WITH ('connector'='print'); INSERT INTO o SELECT * FROM u"
+        );
+        assert_eq!(left(&finished(&copy, &memory)), ["[2, 2]", "[6, 1]"], "{key}");
+    }
+}
+
+#[test]
+fn a_value_of_another_length_than_its_column_stops_the_job_if_that_is_asked() {
+    let strict = "CREATE TABLE v (s VARCHAR(3)) WITH ('connector'='kafka','topic'='bids','format'='json',
+        'properties.bootstrap.servers'='x','scan.startup.mode'='earliest-offset',
+        'scan.bounded.mode'='latest-offset');
+        CREATE TABLE o (s VARCHAR(3)) WITH ('connector'='print');
+        SET 'table.exec.sink.type-length-enforcer' = 'ERROR';
+        INSERT INTO o SELECT s FROM v";
+    let memory = with_bids();
+    let mut job =
+        Job::restore(JobId("j".to_owned()), compile(strict).unwrap().remove(0), None, &memory).unwrap();
+    drive(&mut job, &memory, &mut memory.clone(), 0, &|| false).unwrap();
+    let Phase::Failed(failure) = job.phase() else { panic!("{:?}", job.phase()) };
+    let reason = "Column 's' is VARCHAR(3), however, a string of length 4 is being written into it. You can set job \
+                  configuration 'table.exec.sink.type-length-enforcer' to control this behaviour.";
+    assert_eq!((failure.offset, failure.reason.as_str()), (3, reason));
+    let error = compile(&strict.replace("ERROR", "MAYBE")).unwrap_err();
+    let said = "SET 'table.exec.sink.type-length-enforcer': 'MAYBE' is none of IGNORE, TRIM_PAD, ERROR";
+    assert_eq!(error.message, said);
 }
