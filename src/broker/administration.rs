@@ -19,8 +19,16 @@ use super::{
 };
 use crate::{
     data::value::{Table, Value},
-    store::{Space, StoreError},
+    store::{Space, StoreError, Ticket},
 };
+
+/// Why a vhost is not deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    Absent,
+    /// `protected_from_deletion`.
+    Protected,
+}
 
 impl Broker {
     /// Whether the default user was ever made in this store.
@@ -60,21 +68,16 @@ impl Broker {
         name: &str,
         metadata: impl FnOnce(&Metadata) -> Metadata,
     ) -> (Arc<Vhost>, bool, Pending) {
-        let mut vhosts = self.vhosts.write();
-        let found = vhosts.iter().find(|v| *v.name == *name).cloned();
+        let changing = self.changing_vhosts.lock();
+        let found = self.vhost(name).ok();
         let new = found.is_none();
-        let vhost = found.unwrap_or_else(|| {
-            let vhost = Vhost::new(self.core.clone(), name, VhostSettings::default());
-            vhosts.push(vhost.clone());
-            vhost
-        });
-        let mut own = vhost.settings.metadata.write();
-        *own = Arc::new(metadata(&own));
-        vhost.set_tracing(own.tracing);
-        let value = definition::table_value(&own.to_table());
-        let ticket = definition::put(&self.core.store, definition::vhost_key(name), value);
-        drop(own);
-        drop(vhosts);
+        let vhost = found.unwrap_or_else(|| Vhost::new(self.core.clone(), name, VhostSettings::default()));
+        let ticket = vhost.set_metadata(metadata);
+        if new {
+            // Behind its own definition: those of what is declared in it come later.
+            self.vhosts.write().push(vhost.clone());
+        }
+        drop(changing);
         if new {
             vhost.exchanges().iter().for_each(|exchange| vhost.tell_exchange_created(exchange));
         }
@@ -82,13 +85,29 @@ impl Broker {
         (vhost, new, Some(ticket))
     }
 
-    /// Deletes a vhost with everything in it, and lets its connections go; `None` when there is none of that name.
-    pub fn delete_vhost(&self, name: &str) -> Option<Pending> {
-        let vhost = {
-            let mut vhosts = self.vhosts.write();
-            let at = vhosts.iter().position(|v| *v.name == *name)?;
-            vhosts.remove(at)
-        };
+    /// Changes what is said of a vhost; `None` when there is none of that name.
+    pub fn change_vhost(&self, name: &str, metadata: impl FnOnce(&Metadata) -> Metadata) -> Option<Pending> {
+        let changing = self.changing_vhosts.lock();
+        let vhost = self.vhost(name).ok()?;
+        let ticket = vhost.set_metadata(metadata);
+        drop(changing);
+        vhost.tell_vhost("vhost.updated");
+        Some(Some(ticket))
+    }
+
+    /// Deletes a vhost with everything in it, and lets its connections go.
+    ///
+    /// # Errors
+    /// [`Kept`].
+    pub fn delete_vhost(&self, name: &str) -> Result<Pending, Kept> {
+        // To the end: one that is made anew meanwhile would lose what is put into it.
+        let _changing = self.changing_vhosts.lock();
+        let vhost = self.vhost(name).map_err(|_| Kept::Absent)?;
+        if vhost.settings.metadata().protected_from_deletion {
+            return Err(Kept::Protected);
+        }
+        self.vhosts.write().retain(|other| !Arc::ptr_eq(other, &vhost));
+        vhost.end();
         self.close_connections(&format!("vhost '{name}' is deleted"), |info| *info.vhost == *name);
         for user in self.users.all().iter().filter(|user| user.enters(name)) {
             self.tell_permission_deleted(&user.name, name);
@@ -102,7 +121,7 @@ impl Broker {
         // Last: a vhost that is half gone after a crash is found, and can be deleted again.
         let ticket = definition::delete(&self.core.store, keys);
         self.tell_vhost_deleted(name);
-        Some(forgotten.max(emptied).max(Some(ticket)))
+        Ok(forgotten.max(emptied).max(Some(ticket)))
     }
 
     /// Deletes a user and lets its connections go; `None` when there is none of that name.
@@ -154,13 +173,22 @@ impl Vhost {
         arguments::with_type(options, default, self.core.profile)
     }
 
-    /// Deletes everything in it, for good: the vhost is gone.
+    fn set_metadata(&self, metadata: impl FnOnce(&Metadata) -> Metadata) -> Ticket {
+        let mut own = self.settings.metadata.write();
+        *own = Arc::new(metadata(&own));
+        self.set_tracing(own.tracing);
+        let value = definition::table_value(&own.to_table());
+        definition::put(&self.core.store, definition::vhost_key(&self.name), value)
+    }
+
+    /// It is gone, and everybody who declares in it or enters it from now on sees that.
+    fn end(&self) {
+        let _topology = self.topology.lock();
+        self.settings.end();
+    }
+
+    /// Deletes everything in it, for good.
     fn empty(self: &Arc<Self>) -> Pending {
-        // Behind this lock everybody who declares sees that it is gone.
-        {
-            let _topology = self.topology.lock();
-            self.settings.end();
-        }
         let mut last = None;
         for queue in self.queues() {
             if let Ok((_, pending)) = self.delete_queue(&queue, false, false) {

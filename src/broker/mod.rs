@@ -51,7 +51,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use self::{
     alarm::Alarms,
@@ -173,6 +173,8 @@ pub struct Broker {
     /// Random, made with the data directory.
     pub cluster_id: Arc<str>,
     vhosts: RwLock<Vec<Arc<Vhost>>>,
+    /// They come and go one at a time.
+    changing_vhosts: Mutex<()>,
     globals: RwLock<parameters::Globals>,
 }
 

@@ -12,7 +12,10 @@ use super::{
     vhost::Vhost,
     vhost_settings::VhostLimits,
 };
-use crate::data::value::{Table, Value};
+use crate::{
+    data::value::{Table, Value},
+    store::Ticket,
+};
 
 /// A runtime parameter of a vhost.
 #[derive(Debug, Clone, PartialEq)]
@@ -160,18 +163,26 @@ impl Vhost {
         let mut own = self.settings.limits.write();
         let key = definition::parameter_key(&self.name, VHOST_LIMITS, LIMITS);
         let value = parameter_value(Value::Table(limits.to_table()));
-        let ticket = definition::put(&self.core.store, key, value);
+        let pending = self.while_here(|| definition::put(&self.core.store, key, value));
         let new = own.replace(limits.clone()).is_none();
         drop(own);
         self.tell_limits_set(&limits);
-        (new, Some(ticket))
+        (new, pending)
+    }
+
+    /// Puts down what an operator sets, unless the vhost is gone and this with it. Under the lock of what is set, under which
+    /// whoever deletes the vhost looks for it afterwards.
+    pub(super) fn while_here(&self, put: impl FnOnce() -> Ticket) -> Pending {
+        (!self.settings.is_gone()).then(put)
     }
 
     /// Clears the vhost's limits for good; `None` when there are none.
     pub fn clear_limits(&self) -> Option<Pending> {
-        self.settings.limits.write().take()?;
+        let mut own = self.settings.limits.write();
+        own.take()?;
         let key = definition::parameter_key(&self.name, VHOST_LIMITS, LIMITS);
         let ticket = definition::delete(&self.core.store, vec![key]);
+        drop(own);
         self.tell_limits_cleared();
         Some(Some(ticket))
     }

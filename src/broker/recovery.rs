@@ -113,6 +113,7 @@ impl Broker {
             transactions,
             cluster_id,
             vhosts: parking_lot::RwLock::default(),
+            changing_vhosts: parking_lot::Mutex::default(),
             globals: parking_lot::RwLock::default(),
         };
         broker.expire_producers(broker.core.clock.now_ms());
@@ -167,12 +168,20 @@ impl Broker {
                 Some(id) => Some(definition::read_holding(&id).ok_or_else(|| unreadable(&key))?),
                 None => None,
             };
-            let vhost = self.vhost(&vhost).map_err(RecoveryError::Refused)?;
+            let vhost = self.vhost_named(&vhost);
             let holding = vhost.restore_exchange(&name, options, id).map_err(RecoveryError::Refused)?;
             holdings.extend(holding.map(|holding| (holding.id, holding)));
             self.recover_history(&vhost, &name)?;
         }
         Ok(holdings)
+    }
+
+    /// The vhost that a definition is of. One that is not there itself is made again: what was put into it may matter.
+    fn vhost_named(&self, name: &str) -> Arc<Vhost> {
+        self.vhost(name).unwrap_or_else(|_| {
+            tracing::warn!(vhost = name, "a vhost is made again, as there are definitions of it");
+            self.add_vhost(name).0
+        })
     }
 
     /// The last messages of an exchange that keeps them.
@@ -231,7 +240,7 @@ impl Broker {
             let [vhost, component, name] = definition::read_names(&key).ok_or_else(|| unreadable(&key))?;
             let table = definition::read_table(&value).ok_or_else(|| unreadable(&key))?;
             let value = table.field("value").cloned().unwrap_or(Value::Void);
-            let vhost = self.vhost(&vhost).map_err(RecoveryError::Refused)?;
+            let vhost = self.vhost_named(&vhost);
             if !vhost.restore_parameter(&component, &name, &value) {
                 tracing::warn!(
                     component,
@@ -248,7 +257,7 @@ impl Broker {
         for (key, value) in self.core.store.scan(Space::Meta, b"Q")? {
             let [vhost, name] = definition::read_names(&key).ok_or_else(|| unreadable(&key))?;
             let (id, options) = definition::read_queue(&value).ok_or_else(|| unreadable(&key))?;
-            let vhost = self.vhost(&vhost).map_err(RecoveryError::Refused)?;
+            let vhost = self.vhost_named(&vhost);
             queues.insert(id, vhost.restore_queue(id, &name, options));
         }
         Ok(queues)
@@ -299,7 +308,7 @@ impl Broker {
         let mut dangling = Sweep::new(&self.core.store);
         for (key, _) in self.core.store.scan(Space::Meta, b"B")? {
             let stored = definition::read_binding(&key).ok_or_else(|| unreadable(&key))?;
-            let vhost = self.vhost(&stored.vhost).map_err(RecoveryError::Refused)?;
+            let vhost = self.vhost_named(&stored.vhost);
             let target = match stored.kind {
                 TargetKind::Exchange => vhost.find_exchange(&stored.target).map(Target::Exchange),
                 TargetKind::Queue => vhost.find_queue(&stored.target).map(Target::Queue),

@@ -17,7 +17,6 @@ use super::{
     exchange::{Binding, BindingId, Exchange, ExchangeOptions, Keeps, Target, TargetId, is_type},
     holding::Holding,
     message::{Publish, Traits},
-    policy::Object,
     publish::{Headers, Publisher},
     queue::QueueId,
     refusal::{Difference, Kind, Refusal, Subject},
@@ -108,7 +107,7 @@ impl Vhost {
             let _ = exchange.holding.set(holding);
         }
         self.exchanges.insert(exchange.name.clone(), exchange.clone());
-        exchange.apply(self.policies_for(Object::Exchange(&exchange.name)));
+        self.apply_policies_to_exchange(&exchange);
     }
 
     /// Puts an exchange back that recovery found, with what it holds, if it does.

@@ -177,6 +177,8 @@ impl Vhost {
             }
             arguments::equivalent(name, queue.kind, &options, &queue.options, profile)?;
             let pending = queue.survives().then(|| self.done_before()).flatten();
+            // Here, so that it does not expire before its declarer hears of it.
+            queue.with_state(|state| state.used(self.core.clock.now_ms()));
             return Ok(Declared { queue, created: false, pending });
         }
         if name.starts_with("amq.") {
@@ -209,8 +211,10 @@ impl Vhost {
         let queue = Queue::new(self.core.clone(), id, home, name.clone(), options, state);
         // Its time begins, though nobody may ever come.
         queue.look();
+        if let Some(effects) = queue.apply(applied) {
+            queue.follow(effects);
+        }
         self.queues.insert(name, queue.clone());
-        queue.apply(applied);
         // A policy that changed meanwhile saw the queue, or is seen here.
         self.apply_policies_to(&queue);
         if self.find_stream(&queue.name).is_some() {
@@ -284,7 +288,7 @@ impl Vhost {
         let count = queue.end(check)?;
         if self.queues.remove_if(&queue.name, |_, q| Arc::ptr_eq(q, queue)).is_none() {
             // Somebody else was first.
-            return Ok((count, None));
+            return Ok((count, self.done_before()));
         }
         self.names_changed();
         self.core.meters.queues_deleted.increment();

@@ -14,7 +14,7 @@ use crate::{
     },
     broker::{
         Broker, Pending,
-        administration::is_queue_type,
+        administration::{Kept, is_queue_type},
         auth::{Permissions, User},
         vhost_settings::Metadata,
     },
@@ -88,15 +88,16 @@ pub(crate) fn set(broker: &Broker, name: &str, body: &Body) -> Result<(bool, Pen
 /// `DELETE /api/vhosts/:vhost`.
 pub(crate) fn delete(request: &Request) -> Change {
     let name = request.parameter(0);
-    let protected =
-        request.state.broker.vhost(name).is_ok_and(|v| v.settings.metadata().protected_from_deletion);
-    if protected {
-        let reason =
-            format!("Refusing to delete virtual host '{name}' because it is protected from deletion");
-        let refused = json!({"error": "precondition_failed", "reason": reason});
-        return Err(Reply::failed(StatusCode::PRECONDITION_FAILED, refused));
+    match request.state.broker.delete_vhost(name) {
+        Ok(pending) => Done::deleted(Some(pending)),
+        Err(Kept::Absent) => Done::deleted(None),
+        Err(Kept::Protected) => {
+            let reason =
+                format!("Refusing to delete virtual host '{name}' because it is protected from deletion");
+            let refused = json!({"error": "precondition_failed", "reason": reason});
+            Err(Reply::failed(StatusCode::PRECONDITION_FAILED, refused))
+        }
     }
-    Done::deleted(request.state.broker.delete_vhost(name))
 }
 
 /// `POST` and `DELETE /api/vhosts/:vhost/deletion/protection`.
@@ -109,13 +110,9 @@ pub(crate) fn unprotect(request: &Request) -> Change {
 }
 
 fn set_protection(request: &Request, protected_from_deletion: bool) -> Change {
-    let name = request.parameter(0);
-    if request.state.broker.vhost(name).is_err() {
-        return Err(Reply::not_found());
-    }
     let change = |own: &Metadata| Metadata { protected_from_deletion, ..own.clone() };
-    let (_, _, pending) = request.state.broker.set_vhost(name, change);
-    Done::nothing(pending)
+    let changed = request.state.broker.change_vhost(request.parameter(0), change);
+    Done::nothing(changed.ok_or_else(Reply::not_found)?)
 }
 
 /// `POST /api/vhosts/:vhost/start/:node`: a vhost that exists here runs.

@@ -7,7 +7,8 @@ use crate::broker::{
     Pending,
     arguments::{self, QueueKind},
     definition,
-    queue::Queue,
+    exchange::Exchange,
+    queue::{Queue, state::Effects},
     topic::Topic,
     vhost::Vhost,
 };
@@ -19,13 +20,13 @@ impl Vhost {
         let (name, value) = (policy.name.clone(), policy.to_table());
         let mut new = false;
         let told = value.clone();
-        let (ticket, affected) = self.change_policies(|policies| {
+        let (pending, affected) = self.change_policies(|policies| {
             new = policies.of_mut(sort).insert(name.clone(), Arc::new(policy)).is_none();
             let key = definition::parameter_key(&self.name, sort.component(), &name);
-            definition::put(&self.core.store, key, parameter_value(Value::Table(value)))
+            self.while_here(|| definition::put(&self.core.store, key, parameter_value(Value::Table(value))))
         });
         self.tell_policy_set(sort.component(), &name, &told, &affected);
-        (new, Some(ticket))
+        (new, pending)
     }
 
     /// Deletes a policy for good; `None` when there is none of that name.
@@ -57,13 +58,15 @@ impl Vhost {
     /// Works the policies into every exchange, queue and stream; gives the queues and streams for which others count now.
     pub(crate) fn apply_policies(self: &Arc<Self>) -> Vec<Affected> {
         let mut affected = Vec::new();
-        let _applying = self.settings.applying.lock();
+        let mut follow = Vec::new();
+        let applying = self.settings.applying.lock();
         for exchange in self.exchanges() {
-            exchange.apply(self.settings.policies().applied(Object::Exchange(&exchange.name)));
+            self.apply_to_exchange(&exchange);
         }
         for queue in self.queues() {
-            if self.apply_to(&queue) {
+            if let Some(effects) = self.apply_to(&queue) {
                 affected.push(Affected { name: queue.name.to_string(), kind: queue.kind });
+                follow.push((queue, effects));
             }
         }
         for topic in self.topics() {
@@ -71,16 +74,31 @@ impl Vhost {
                 affected.push(Affected { name: topic.name.to_string(), kind: QueueKind::Stream });
             }
         }
+        drop(applying);
+        // Dead letters may come anywhere.
+        follow.into_iter().for_each(|(queue, effects)| queue.follow(effects));
         affected
     }
 
     /// Works the policies into one queue. Called again behind a declaration: a policy that changed meanwhile is seen.
     pub(crate) fn apply_policies_to(&self, queue: &Arc<Queue>) {
-        let _applying = self.settings.applying.lock();
-        let _changed = self.apply_to(queue);
+        let effects = {
+            let _applying = self.settings.applying.lock();
+            self.apply_to(queue)
+        };
+        effects.into_iter().for_each(|effects| queue.follow(effects));
     }
 
-    fn apply_to(&self, queue: &Arc<Queue>) -> bool {
+    pub(crate) fn apply_policies_to_exchange(&self, exchange: &Exchange) {
+        let _applying = self.settings.applying.lock();
+        self.apply_to_exchange(exchange);
+    }
+
+    fn apply_to_exchange(&self, exchange: &Exchange) {
+        exchange.apply(self.settings.policies().applied(Object::Exchange(&exchange.name)));
+    }
+
+    fn apply_to(&self, queue: &Arc<Queue>) -> Option<Effects> {
         let kind = kind_of(&queue.options.arguments);
         queue.apply(self.settings.policies().applied(Object::Queue(&queue.name, kind)))
     }

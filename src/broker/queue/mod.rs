@@ -182,15 +182,16 @@ impl Queue {
         Arc::new(Self { id, name, vhost, options, kind, core, home, applied, state, flow })
     }
 
-    /// Takes on what policies say of it, live.
-    pub fn apply(self: &Arc<Self>, applied: Applied) -> bool {
-        let changed = **self.applied.lock() != applied;
-        if changed {
-            let arguments = applied.arguments(&self.options.arguments);
-            *self.applied.lock() = Arc::new(applied);
-            self.reconfigure(&arguments);
+    /// Takes on what policies say of it, live; `None` when they say what they said before. What follows from it is to be
+    /// done ([`Queue::follow`]) once no lock is held.
+    #[must_use]
+    pub fn apply(self: &Arc<Self>, applied: Applied) -> Option<Effects> {
+        if **self.applied.lock() == applied {
+            return None;
         }
-        changed
+        let arguments = applied.arguments(&self.options.arguments);
+        *self.applied.lock() = Arc::new(applied);
+        Some(self.reconfigure(&arguments))
     }
 
     /// What policies say of it.
@@ -306,7 +307,7 @@ impl Queue {
     }
 
     /// What happens once the lock is free.
-    fn follow(self: &Arc<Self>, effects: Effects) {
+    pub(super) fn follow(self: &Arc<Self>, effects: Effects) {
         let mut next = Some(effects);
         while let Some(effects) = next {
             let again = effects.again;

@@ -10,8 +10,9 @@ use crate::{
 };
 
 impl Queue {
-    /// What the queue's arguments, with the policies applied, ask for from now on.
-    pub fn reconfigure(self: &Arc<Self>, effective: &Table) {
+    /// What the queue's arguments, with the policies applied, ask for from now on. What follows from it is the caller's to do.
+    #[must_use]
+    pub(in crate::broker) fn reconfigure(self: &Arc<Self>, effective: &Table) -> Effects {
         let asked = arguments::settings(effective, self.core().profile);
         let now_ms = self.core.clock.now_ms();
         let mut effects = Effects::default();
@@ -23,8 +24,7 @@ impl Queue {
         state.configure(&asked);
         self.deliver_locked(&mut state, now_ms, &mut effects);
         effects.retry_dead = state.retry_due(now_ms);
-        drop(state);
-        self.follow(effects);
+        effects
     }
 
     /// The deadline has come: messages have expired, or the queue has.

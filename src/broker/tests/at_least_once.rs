@@ -136,10 +136,10 @@ fn without_the_strategy_they_are_lost_and_so_are_those_that_were_kept() {
     let queue = world.queue_with("source", &[], &drops_head);
     kill(&world, &queue, &["a"]);
     assert_eq!(queue.figures().dead, 0);
-    queue.reconfigure(&arguments(&[], &QUORUM));
+    queue.follow(queue.reconfigure(&arguments(&[], &QUORUM)));
     kill(&world, &queue, &["b"]);
     assert_eq!(queue.figures().dead, 1);
-    queue.reconfigure(&arguments(&[], &drops_head));
+    queue.follow(queue.reconfigure(&arguments(&[], &drops_head)));
     world.commit();
     assert_eq!(queue.figures().dead, 0);
     assert_eq!(world.store.scan(Space::Index, b"q").unwrap().len(), 0);
@@ -154,7 +154,7 @@ fn another_exchange_is_tried_at_once_and_a_purge_leaves_dead_letters_alone() {
     assert_eq!(queue.purge(), 1);
     let other = world.queue("other", &[]);
     let direct = [("x-dead-letter-exchange", ""), ("x-dead-letter-routing-key", "other")];
-    queue.reconfigure(&arguments(&[], &[&QUORUM[..1], &direct, &QUORUM[2..]].concat()));
+    queue.follow(queue.reconfigure(&arguments(&[], &[&QUORUM[..1], &direct, &QUORUM[2..]].concat())));
     world.commit();
     assert_eq!((texts(&world, &other), queue.figures().dead), (vec!["a".to_owned()], 0));
 }

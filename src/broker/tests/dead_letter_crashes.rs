@@ -126,7 +126,8 @@ impl History {
             Op::Limit(_) if self.at_least_once => {}
             Op::Limit(length) => {
                 let length = length.map(|n| ("x-max-length", n));
-                self.source().reconfigure(&arguments(length.as_slice(), &DLX));
+                let source = self.source();
+                source.follow(source.reconfigure(&arguments(length.as_slice(), &DLX)));
             }
             Op::Crash(seed) => self.crash(seed),
         }

@@ -220,7 +220,7 @@ fn many_dead_letters_are_few_changes() {
     world.flush(&mut publisher);
     world.commit();
     let before = world.store.submitted_to();
-    queue.reconfigure(&arguments(&[("x-max-length", 0)], &[(DLX, ""), (DLX_KEY, "dead")]));
+    queue.follow(queue.reconfigure(&arguments(&[("x-max-length", 0)], &[(DLX, ""), (DLX_KEY, "dead")])));
     for _ in 0..100 {
         world.commit();
     }
@@ -249,7 +249,7 @@ fn the_mover_waits_while_the_log_does_not_keep_up() {
         world.put(&mut publisher, "other", PERSISTENT, b"x");
         world.flush(&mut publisher);
     }
-    queue.reconfigure(&arguments(&[("x-max-length", 0)], &[(DLX, ""), (DLX_KEY, "dead")]));
+    queue.follow(queue.reconfigure(&arguments(&[("x-max-length", 0)], &[(DLX, ""), (DLX_KEY, "dead")])));
     let others = || runtime.block_on(async { tokio::task::yield_now().await });
     (0..10).for_each(|_| others());
     assert_eq!((queue.figures().ready, dead.figures().ready), (0, 0), "they wait where they died");
@@ -335,7 +335,7 @@ fn a_queue_that_loses_its_exchange_loses_its_dead_letters() {
     };
     put(b"1");
     put(b"2");
-    queue.reconfigure(&arguments(&[("x-max-length", 1)], &[]));
+    queue.follow(queue.reconfigure(&arguments(&[("x-max-length", 1)], &[])));
     put(b"3");
     assert_eq!(drain(&world, &dead), [b"1"]);
     assert_eq!(drain(&world, &queue), [b"3"]);
@@ -355,7 +355,7 @@ fn what_makes_room_dies_of_that_though_it_has_expired_behind_others() {
     world.clock.advance(Duration::from_millis(10));
     world.broker.on_deadlines(world.clock.now_ms());
     // More than go at once, and more than are in memory.
-    queue.reconfigure(&arguments(&[("x-max-length", 2)], &[(DLX, ""), (DLX_KEY, "dead")]));
+    queue.follow(queue.reconfigure(&arguments(&[("x-max-length", 2)], &[(DLX, ""), (DLX_KEY, "dead")])));
     let letters: Vec<Entry> = std::iter::from_fn(|| got(&world, &dead, true)).collect();
     let reasons: Vec<_> = letters.iter().flat_map(deaths).map(|(reason, _)| reason).collect();
     // RabbitMQ 3.10.8 says the same of the same messages and a policy: what is too much for the new limit dies of that, and

@@ -187,14 +187,14 @@ fn a_policy_changes_times_and_limits_at_once() {
         publish(&world, "q", None, body);
     }
     world.pass(1_000);
-    queue.reconfigure(&arguments(&[("x-max-length", 1), ("x-expires", 50)], &[]));
+    queue.follow(queue.reconfigure(&arguments(&[("x-max-length", 1), ("x-expires", 50)], &[])));
     assert_eq!(world.ready("q"), 1);
     world.pass(49);
     assert!(world.vhost.find_queue("q").is_some(), "the time begins with the policy");
-    queue.reconfigure(&arguments(&[], &[]));
+    queue.follow(queue.reconfigure(&arguments(&[], &[])));
     world.pass(10_000);
     assert_eq!(world.ready("q"), 1);
-    queue.reconfigure(&arguments(&[("x-message-ttl", 50)], &[]));
+    queue.follow(queue.reconfigure(&arguments(&[("x-message-ttl", 50)], &[])));
     publish(&world, "q", None, b"4");
     world.pass(50);
     assert_eq!(world.ready("q"), 2, "what came before the policy keeps its time, and is the head");

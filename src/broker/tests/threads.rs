@@ -1,11 +1,15 @@
 //! Many threads at the same queues, on a store with a committer of its own: what the simulation, which has one thread,
 //! cannot meet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
+use crate::broker::{
+    policy::{Policy, Sort},
+    vhost_settings::VhostLimits,
+};
 
 const CLIENTS: usize = 4;
 const STEPS: usize = 1_000;
@@ -204,4 +208,63 @@ fn a_queue_that_many_declare_use_and_delete_at_once_is_whole_in_the_end() {
     assert_eq!(drain(&world, &queue), [b"last"]);
     let again = world.again();
     assert!(again.vhost.find_queue("q").is_some(), "what was declared last is in the log last");
+}
+
+fn policy(world: &World, name: &str, max_length: usize) -> Policy {
+    let definition = Table(vec![("max-length".to_owned(), Value::I64(max_length as i64))]);
+    let fields = [("pattern", Value::LongStr("^q".into())), ("definition", Value::Table(definition))];
+    let fields = fields.map(|(name, value)| (name.to_owned(), value));
+    Policy::parse(Sort::User, name, &Table(fields.into()), world.broker.core.profile).unwrap()
+}
+
+#[test]
+fn the_last_policy_counts_for_queues_that_are_declared_meanwhile() {
+    let world = World::ephemeral();
+    let queues: Vec<_> = std::thread::scope(|scope| {
+        let declarer = scope.spawn(|| (0..STEPS).map(|n| world.queue(&format!("q{n}"), &[])).collect());
+        for max_length in 1..=100 {
+            world.vhost.set_policy(Sort::User, policy(&world, "p", max_length));
+        }
+        declarer.join().unwrap()
+    });
+    assert!(queues.iter().all(|queue| queue.with_state(|state| state.limits.max_length) == Some(100)));
+}
+
+#[test]
+fn what_is_done_to_a_vhost_while_it_is_deleted_does_not_outlive_it() {
+    let world = World::ephemeral();
+    std::thread::scope(|scope| {
+        for n in 0..CLIENTS {
+            let world = &world;
+            scope.spawn(move || {
+                for step in 0..STEPS / 10 {
+                    let (vhost, _) = world.broker.add_vhost("v");
+                    let options = QueueOptions {
+                        durable: true,
+                        auto_delete: false,
+                        exclusive: None,
+                        arguments: Table::default(),
+                    };
+                    let _ = vhost.declare_queue(&format!("q{n}"), ME, options);
+                    vhost.set_policy(Sort::User, policy(world, &format!("p{n}"), 1));
+                    vhost.set_limits(VhostLimits::default());
+                    if (n + step) % 2 == 0 {
+                        let _ = world.broker.delete_vhost("v");
+                    }
+                }
+            });
+        }
+    });
+    let known = |world: &World| {
+        let of_vhost = |vhost: Arc<Vhost>| {
+            let queues: BTreeSet<_> = vhost.queues().iter().map(|queue| queue.name.clone()).collect();
+            let parameters: BTreeSet<_> =
+                vhost.parameters().into_iter().map(|p| (p.component, p.name)).collect();
+            (vhost.name.clone(), queues, parameters)
+        };
+        world.broker.vhosts().into_iter().map(of_vhost).collect::<Vec<_>>()
+    };
+    let before = known(&world);
+    let again = world.again();
+    assert_eq!(known(&again), before);
 }
