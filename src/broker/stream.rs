@@ -113,10 +113,13 @@ impl Vhost {
         for target in Self::targets_of(topic) {
             self.unbind_target(&mut topology, &target, &mut keys);
         }
-        let deleted = self.core.topics.delete(topic);
+        let Some(deleted) = self.core.topics.delete(topic) else {
+            // Somebody else was first.
+            return self.forget(keys).max(self.done_before());
+        };
         self.names_changed();
         self.core.meters.queues_deleted.increment();
-        self.forget(keys).max(deleted)
+        self.forget(keys).max(Some(deleted))
     }
 }
 

@@ -192,6 +192,8 @@ impl Vhost {
             keys.extend(kept.into_iter().filter(|_| exchange.options.durable));
         }
         for binding in exchange.bindings() {
+            // Whoever has found the exchange a moment ago must not remember where it led.
+            exchange.unbind(&binding.id());
             self.tell_binding("binding.deleted", exchange, &binding);
             keys.extend(self.stored_binding(exchange, &binding));
             topology.unbound(&binding.target.id(), exchange);
@@ -314,7 +316,7 @@ impl Vhost {
             return Err(Refusal::DefaultExchange);
         }
         let mut topology = self.topology.lock();
-        let Some(exchange) = self.find_exchange(source) else { return Ok(None) };
+        let Some(exchange) = self.find_exchange(source) else { return Ok(self.done_before()) };
         let Some(binding) = exchange.unbind(id) else { return Ok(self.done_before()) };
         let mut keys: Vec<_> = self.stored_binding(&exchange, &binding).into_iter().collect();
         topology.unbound(id.target(), &exchange);

@@ -126,6 +126,15 @@ fn a_remembered_route_is_dropped_when_a_missing_alternate_is_declared() {
 }
 
 #[test]
+fn a_deleted_exchange_leads_nowhere_for_those_who_have_found_it_before() {
+    let world = World::new();
+    let (from, target) = (fanout(&world, "from"), fanout(&world, "target"));
+    to(&world, "from", &target);
+    world.vhost.delete_exchange("from", false).unwrap();
+    assert!(from.bindings().is_empty());
+}
+
+#[test]
 fn an_auto_delete_exchange_goes_with_its_last_binding_and_takes_those_to_it_along() {
     let world = World::new();
     let auto = || ExchangeOptions { auto_delete: true, ..ExchangeOptions::durable("fanout") };
