@@ -1,8 +1,11 @@
 """TLS on every door but ZeroMQ's, with certificates that the broker makes for tests."""
 
 import json
+import os
+import pathlib
 import socket
 import ssl
+import subprocess
 import urllib.request
 
 import pika
@@ -55,10 +58,10 @@ def address(broker, door):
     return host, int(port)
 
 
-def amqp(broker, tls):
+def amqp(broker, tls, **options):
     host, port = address(broker, "amqp")
-    parameters = pika.ConnectionParameters(host, port, ssl_options=pika.SSLOptions(tls, "localhost"), socket_timeout=10)
-    return pika.BlockingConnection(parameters)
+    secured = pika.SSLOptions(tls, "localhost")
+    return pika.BlockingConnection(pika.ConnectionParameters(host, port, ssl_options=secured, socket_timeout=10, **options))
 
 
 def get(broker, path, tls):
@@ -66,6 +69,15 @@ def get(broker, path, tls):
     request = urllib.request.Request(f"https://{host}:{port}{path}", headers={"Authorization": "Basic Z3Vlc3Q6Z3Vlc3Q="})
     with urllib.request.urlopen(request, timeout=10, context=tls) as answer:
         return json.load(answer)
+
+
+def warren(broker, *words, ca="ca.pem", door="admin.tls", scheme="https", host="localhost"):
+    """The command line against the admin door; gives its exit code and what it says."""
+    port = broker.ready[door].rsplit(":", 1)[1]
+    command = [os.environ["WARREN_BIN"], *words, "--url", f"{scheme}://{host}:{port}"]
+    command += ["--cacert", certificate(broker, ca)] if ca else []
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -189,3 +201,28 @@ def test_certificates_are_kept_and_connections_live_through_new_ones(broker):
     with pytest.raises(pika.exceptions.AMQPError):
         connection.channel()
     amqp(broker, context(broker)).close()
+
+
+def test_the_command_line_speaks_tls_and_says_what_is_wrong(broker):
+    assert warren(broker, "sql", "list") == (0, "")
+    wrong = [
+        ({"ca": "client.pem"}, "UnknownIssuer: nobody who is believed has signed it; name its authority's with --cacert"),
+        ({"host": "0.0.0.0"}, "use a name in the URL that it is for"),
+        ({"scheme": "http", "ca": None}, "no HTTP is spoken there; is it https://?"),
+        ({"door": "admin"}, "no TLS is spoken there; is it http://?"),
+        ({"ca": "none.pem"}, "none.pem: no certificates in PEM"),
+    ]
+    for options, expected in wrong:
+        code, said = warren(broker, "sql", "list", **options)
+        assert code != 0 and expected in said, (options, said)
+
+
+def test_the_command_line_shows_its_certificate(strict):
+    code, said = warren(strict, "sql", "list")
+    assert code == 1 and "the server wants a certificate; give it with --cert and --key" in said, said
+    shown = ["--cert", certificate(strict, "client.pem"), "--key", certificate(strict, "client.key")]
+    assert warren(strict, "sql", "list", *shown) == (0, "")
+    ctl = [pathlib.Path(os.environ["WARREN_BIN"]).with_name("rabbitmqctl"), "-q", "list_vhosts", *shown]
+    where = {"WARREN_URL": f"https://localhost:{address(strict, 'admin')[1]}", "WARREN_CACERT": certificate(strict, "ca.pem")}
+    done = subprocess.run(ctl, capture_output=True, text=True, timeout=30, env=os.environ | where)
+    assert (done.returncode, done.stdout) == (0, "name\n/\n"), done.stderr

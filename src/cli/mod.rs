@@ -4,6 +4,7 @@
 
 pub mod ctl;
 pub mod doors;
+mod https;
 pub mod jobs;
 pub mod serve;
 mod settings;

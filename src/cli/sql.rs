@@ -15,7 +15,10 @@ use ureq::Agent;
 
 use crate::{
     admin::source::{JobRow, Printed},
-    cli::USAGE,
+    cli::{
+        USAGE,
+        https::{self, Https},
+    },
 };
 
 /// `warren sql …`
@@ -30,6 +33,8 @@ pub(super) struct Sql {
     user: String,
     #[arg(long, global = true, env = "WARREN_PASSWORD", default_value = "guest", hide_env_values = true)]
     password: String,
+    #[command(flatten)]
+    https: Https,
 }
 
 #[derive(Debug, Subcommand)]
@@ -92,7 +97,10 @@ impl Failure {
 
 impl Sql {
     pub(super) fn run(self) -> ExitCode {
-        let server = Server::new(&self);
+        let server = match Server::new(&self) {
+            Ok(server) => server,
+            Err(failure) => return failure.report(),
+        };
         let done = match self.command {
             Command::Run { file, follow, replace } => server.run(&file, follow, replace),
             Command::List => server.jobs().map(|jobs| show(&jobs)),
@@ -120,17 +128,18 @@ struct Server {
 }
 
 impl Server {
-    fn new(sql: &Sql) -> Self {
+    fn new(sql: &Sql) -> Result<Self, Failure> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(ANSWER_TIMEOUT))
+            .tls_config(sql.https.config(&sql.url).map_err(Failure::Usage)?)
             .build();
-        Self {
+        Ok(Self {
             agent: config.into(),
             url: sql.url.trim_end_matches('/').to_owned(),
             authorization: format!("Basic {}", STANDARD.encode(format!("{}:{}", sql.user, sql.password))),
-        }
+        })
     }
 
     fn run(&self, file: &Path, follow: bool, replace: bool) -> Result<(), Failure> {
@@ -233,8 +242,9 @@ impl Server {
     fn answer(&self, sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<String, Failure> {
         let unreachable = |e: ureq::Error| {
             Failure::Refused(format!(
-                "cannot reach the server at {}: {e}; is it running, and is --url right?",
-                self.url
+                "cannot reach the server at {}: {}; is it running, and is --url right?",
+                self.url,
+                https::reason(&self.url, &e)
             ))
         };
         let mut response = sent.map_err(unreachable)?;

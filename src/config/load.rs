@@ -306,7 +306,15 @@ impl fmt::Display for Source {
 }
 
 /// Variables that are read elsewhere: the client commands' and the configuration's own path.
-const OTHER_VARIABLES: [&str; 4] = ["WARREN_CONFIG", "WARREN_URL", "WARREN_USER", "WARREN_PASSWORD"];
+const OTHER_VARIABLES: [&str; 7] = [
+    "WARREN_CACERT",
+    "WARREN_CERT",
+    "WARREN_CONFIG",
+    "WARREN_KEY",
+    "WARREN_PASSWORD",
+    "WARREN_URL",
+    "WARREN_USER",
+];
 
 #[cfg(test)]
 mod tests {

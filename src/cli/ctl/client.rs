@@ -1,13 +1,16 @@
 //! The way to the server: its admin door over HTTP.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use ureq::{Agent, http};
 
 use super::{Failure, Options};
-use crate::admin::json::quote;
+use crate::{
+    admin::json::quote,
+    cli::https::{self, Https},
+};
 
 /// Who asks, and where.
 #[derive(Debug)]
@@ -46,17 +49,34 @@ pub(crate) fn path(segments: &[&str]) -> String {
 }
 
 impl Client {
-    pub(crate) fn new(options: &Options, environment: impl Fn(&str) -> Option<String>) -> Self {
+    /// # Errors
+    /// A file of TLS that cannot be used.
+    pub(crate) fn new(
+        options: &Options,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Failure> {
         let or = |name: &str, default: &str| environment(name).unwrap_or_else(|| default.to_owned());
         let (user, password) = (or("WARREN_USER", "guest"), or("WARREN_PASSWORD", "guest"));
-        let config =
-            Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIMEOUT)).build();
-        Self {
+        let url = or("WARREN_URL", "http://127.0.0.1:15672").trim_end_matches('/').to_owned();
+        let file = |option: &str, name: &str| {
+            options.value(option).map(str::to_owned).or_else(|| environment(name)).map(PathBuf::from)
+        };
+        let https = Https {
+            cacert: file("--cacert", "WARREN_CACERT"),
+            cert: file("--cert", "WARREN_CERT"),
+            key: file("--key", "WARREN_KEY"),
+        };
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(TIMEOUT))
+            .tls_config(https.config(&url).map_err(|reason| Failure::Data(format!("Error:\n{reason}")))?)
+            .build();
+        Ok(Self {
             agent: Agent::new_with_config(config),
-            url: or("WARREN_URL", "http://127.0.0.1:15672").trim_end_matches('/').to_owned(),
+            url,
             authorization: basic(&user, &password),
             node: options.node.clone(),
-        }
+        })
     }
 
     /// As somebody else.
@@ -120,8 +140,10 @@ impl Client {
     fn unreachable(&self, error: &ureq::Error) -> Failure {
         Failure::Unavailable(format!(
             "Error: unable to perform an operation on node '{}'. Please see diagnostics information and suggestions \
-             below.\n\n{}: {error}\n\nThe admin door's address is WARREN_URL, its login WARREN_USER and WARREN_PASSWORD.",
-            self.node, self.url
+             below.\n\n{}: {}\n\nThe admin door's address is WARREN_URL, its login WARREN_USER and WARREN_PASSWORD.",
+            self.node,
+            self.url,
+            https::reason(&self.url, error)
         ))
     }
 }

@@ -124,7 +124,7 @@ fn run(arguments: &[String], environment: impl Fn(&str) -> Option<String>) -> Re
             command.usage
         )));
     }
-    let client = Client::new(&options, environment);
+    let client = Client::new(&options, environment)?;
     let context = Context { client: &client, options: &options, arguments: rest };
     let result = (command.run)(&context)?;
     Ok(Output { options: &options, banner: commands::banner(command, &context) }.show(result))

@@ -55,8 +55,11 @@ impl Options {
 /// Options with a value that choose nothing where there is one node.
 const SKIPPED_WITH_VALUE: &[&str] = &["--erlang-cookie", "--timeout", "-t"];
 const SKIPPED: &[&str] = &["--longnames", "-l", "--script-name", "--dry-run", "--print-stacktrace"];
-/// Options of single commands.
+/// Options of single commands, and those of TLS, which are ours.
 const WITH_VALUE: &[&str] = &[
+    "--cacert",
+    "--cert",
+    "--key",
     "--apply-to",
     "--priority",
     "--description",
