@@ -6,6 +6,7 @@ import pathlib
 import socket
 import ssl
 import subprocess
+import urllib.parse
 import urllib.request
 
 import pika
@@ -64,11 +65,24 @@ def amqp(broker, tls, **options):
     return pika.BlockingConnection(pika.ConnectionParameters(host, port, ssl_options=secured, socket_timeout=10, **options))
 
 
-def get(broker, path, tls):
+def call(broker, method, path, tls, body=None):
     host, port = address(broker, "admin")
-    request = urllib.request.Request(f"https://{host}:{port}{path}", headers={"Authorization": "Basic Z3Vlc3Q6Z3Vlc3Q="})
+    request = urllib.request.Request(f"https://{host}:{port}{path}", body and json.dumps(body).encode(), method=method)
+    request.add_header("Authorization", "Basic Z3Vlc3Q6Z3Vlc3Q=")
     with urllib.request.urlopen(request, timeout=10, context=tls) as answer:
-        return json.load(answer)
+        return json.loads(answer.read() or b"null")
+
+
+def get(broker, path, tls):
+    return call(broker, "GET", path, tls)
+
+
+def make_user(broker, user):
+    """One that can do everything in /, and whose password nobody uses."""
+    tls, user = context(broker), urllib.parse.quote(user, safe="")
+    call(broker, "PUT", f"/api/users/{user}", tls, {"password": "unused", "tags": ""})
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    call(broker, "PUT", f"/api/permissions/%2F/{user}", tls, everything)
 
 
 def warren(broker, *words, ca="ca.pem", door="admin.tls", scheme="https", host="localhost"):
@@ -226,3 +240,32 @@ def test_the_command_line_shows_its_certificate(strict):
     where = {"WARREN_URL": f"https://localhost:{address(strict, 'admin')[1]}", "WARREN_CACERT": certificate(strict, "ca.pem")}
     done = subprocess.run(ctl, capture_output=True, text=True, timeout=30, env=os.environ | where)
     assert (done.returncode, done.stdout) == (0, "name\n/\n"), done.stderr
+
+
+@pytest.mark.parametrize("login_from, user", [("distinguished_name", "CN=client"), ("common_name", "client")])
+def test_pika_logs_in_by_its_certificate(tmp_path, name, login_from, user):
+    asked = ["--set", "tls.client_auth=requested", "--set", f"amqp.ssl_cert_login_from={login_from}"]
+    broker = start(tmp_path, *asked)
+    external = {"credentials": pika.credentials.ExternalCredentials()}
+    refused = "Login was refused using authentication mechanism EXTERNAL. For details see the broker logfile."
+    try:
+        # No user has that name yet; and then the client shows no certificate.
+        for shows in (True, False):
+            with pytest.raises(pika.exceptions.ProbableAuthenticationError) as error:
+                amqp(broker, context(broker, shows), **external)
+            assert f"(403) 'ACCESS_REFUSED - {refused}'" in str(error.value)
+            make_user(broker, user)
+        connection = amqp(broker, context(broker, shows=True), **external)
+        channel = connection.channel()
+        channel.queue_declare(name, exclusive=True)
+        (row,) = get(broker, "/api/connections", context(broker))
+        assert (row["user"], row["auth_mechanism"]) == (user, "EXTERNAL")
+        connection.close()
+        # A password is as good as before.
+        amqp(broker, context(broker, shows=True)).close()
+        # Without TLS the mechanism is not offered.
+        host, port = broker.ready["amqp"].rsplit(":", 1)
+        with pytest.raises(pika.exceptions.AMQPConnectionError):
+            pika.BlockingConnection(pika.ConnectionParameters(host, int(port), **external))
+    finally:
+        broker.kill()

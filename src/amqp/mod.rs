@@ -23,7 +23,7 @@ pub mod wire;
 
 use std::{sync::Arc, time::Duration};
 
-use self::login::Credentials;
+use self::login::{CertName, Credentials};
 use crate::broker::{Broker, profile::Profile};
 
 /// How the door behaves.
@@ -43,6 +43,8 @@ pub struct Settings {
     pub consumers_per_channel_max: u32,
     /// Who the mechanism ANONYMOUS logs in; without, it is not offered.
     pub anonymous: Option<Credentials>,
+    /// What of its certificate names the user whom the mechanism EXTERNAL logs in; without, it is not offered.
+    pub cert_login_from: Option<CertName>,
     /// How long a delivery may stay unacknowledged; `None`: for ever.
     pub consumer_timeout_ms: Option<u64>,
     /// How often that is looked at.
@@ -63,6 +65,7 @@ impl Settings {
             connections_max: 0,
             consumers_per_channel_max: 0,
             anonymous: None,
+            cert_login_from: None,
             consumer_timeout_ms: Some(1_800_000),
             consumer_tick: Duration::from_secs(60),
             cluster_name: "rabbit@localhost".to_owned(),

@@ -74,6 +74,18 @@ pub struct Amqp {
     pub channel_tick_interval_ms: u64,
     pub anonymous_user: String,
     pub anonymous_pass: String,
+    pub ssl_cert_login_from: CertLoginFrom,
+}
+
+/// What of a client's certificate names its user (RabbitMQ's `ssl_cert_login_from`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertLoginFrom {
+    /// Certificates log nobody in.
+    #[default]
+    Off,
+    DistinguishedName,
+    CommonName,
 }
 
 /// The Kafka door.
@@ -312,6 +324,7 @@ impl Default for Amqp {
             channel_tick_interval_ms: 60_000,
             anonymous_user: "guest".into(),
             anonymous_pass: "guest".into(),
+            ssl_cert_login_from: CertLoginFrom::Off,
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Session {
 pub struct Certificate {
     /// As RFC 4514 writes it: `CN=client,O=Example`.
     pub subject: String,
+    /// The subject's common names, with commas between them; empty when it has none (`rabbit_ssl:peer_cert_auth_name`).
+    pub common_name: String,
     pub issuer: String,
     /// From when to when: `2026-01-01T00:00:00Z - 2027-01-01T00:00:00Z`.
     pub validity: String,

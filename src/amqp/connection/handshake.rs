@@ -14,7 +14,8 @@ use crate::{
     amqp::{
         channels::Channels,
         fault::{Fault, Reply},
-        handle, login,
+        handle,
+        login::{self, Claim, Credentials},
         session::{Alarm, Context, Session, Tally, fault_of},
         wire::{
             Method, MethodId, connection,
@@ -22,6 +23,7 @@ use crate::{
         },
     },
     broker::{
+        auth::{Denied, User},
         login::is_here,
         outlet::{Event, Outlet},
         queue::ConnectionId,
@@ -47,7 +49,8 @@ impl Connection {
         match frame::greeting(input) {
             Some(Greeting::Amqp091) => {
                 let profile = self.profile();
-                let mechanisms = login::mechanisms(profile, &self.door.settings);
+                let mechanisms =
+                    login::mechanisms(profile, &self.door.settings, self.ends.tls.as_deref()).join(" ");
                 let start = handle::connection::start(profile, &self.door.settings, &mechanisms);
                 frame::put_method(self.output.buffer(), 0, &start);
                 self.phase = Phase::Start { until };
@@ -126,22 +129,18 @@ impl Connection {
     fn on_start_ok(&mut self, now: Instant, until: Instant, method: &connection::StartOk<'_>) {
         let capabilities = handle::connection::capabilities(&method.client_properties);
         let meters = &self.door.broker.core.meters;
-        let found =
-            login::credentials(self.profile(), &self.door.settings, method.mechanism, method.response);
-        let Some(credentials) = found else {
+        let said = (method.mechanism, method.response);
+        let claim = login::claim(self.profile(), &self.door.settings, self.ends.tls.as_deref(), said);
+        let Some(claim) = claim else {
             meters.auth_failed.increment();
             tracing::warn!(peer = %self.ends.peer, mechanism = method.mechanism, "login with a mechanism or response that is none");
             self.phase = Phase::Silent { until: now + SILENT_CLOSE_DELAY };
             return;
         };
-        match self.door.broker.users.login(
-            &credentials.user,
-            &credentials.password,
-            is_here(self.ends.peer.ip()),
-        ) {
+        match self.login(&claim) {
             Ok(user) => {
                 meters.auth_succeeded.increment();
-                self.tell_login("user.authentication.success", &credentials.user, method.mechanism);
+                self.tell_login("user.authentication.success", claim.user(), method.mechanism);
                 let client_properties = method.client_properties.clone();
                 frame::put_method(self.output.buffer(), 0, &handle::connection::tune(&self.door.settings));
                 self.phase = Phase::Tune {
@@ -156,14 +155,26 @@ impl Connection {
             }
             Err(_) => {
                 meters.auth_failed.increment();
-                self.tell_login("user.authentication.failure", &credentials.user, method.mechanism);
-                tracing::warn!(peer = %self.ends.peer, user = credentials.user, "login refused");
+                self.tell_login("user.authentication.failure", claim.user(), method.mechanism);
+                tracing::warn!(peer = %self.ends.peer, user = claim.user(), "login refused");
                 if capabilities.authentication_failure_close {
                     let mechanism = method.mechanism.to_owned();
                     self.fail(now, 0, &Fault::LoginRefused { mechanism }, MethodId::NONE);
                 } else {
                     self.phase = Phase::Silent { until: now + SILENT_CLOSE_DELAY };
                 }
+            }
+        }
+    }
+
+    fn login(&self, claim: &Claim) -> Result<Arc<User>, Denied> {
+        let (users, is_here) = (&self.door.broker.users, is_here(self.ends.peer.ip()));
+        match claim {
+            Claim::Password(Credentials { user, password }) => users.login(user, password, is_here),
+            Claim::Certificate(user) => users.certified(user, is_here),
+            Claim::Nobody(reason) => {
+                tracing::warn!(peer = %self.ends.peer, "EXTERNAL login refused: {reason}");
+                Err(Denied)
             }
         }
     }

@@ -147,6 +147,14 @@ impl Users {
         self.reached(user, loopback)
     }
 
+    /// Lets in who has proved otherwise to be that user: by a certificate of TLS.
+    ///
+    /// # Errors
+    /// [`Denied`]
+    pub fn certified(&self, name: &str, loopback: bool) -> Result<Arc<User>, Denied> {
+        self.reached(self.user(name).ok_or(Denied)?, loopback)
+    }
+
     /// The user and the credential that a login with SCRAM must prove.
     ///
     /// # Errors

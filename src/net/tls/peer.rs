@@ -3,7 +3,9 @@
 use tokio_rustls::rustls::{CipherSuite, ProtocolVersion, ServerConnection, pki_types::CertificateDer};
 use x509_cert::{
     certificate::{CertificateInner, Rfc5280},
-    der::Decode,
+    der::{Decode, asn1::ObjectIdentifier},
+    ext::pkix::name::DirectoryString,
+    name::Name,
     time::Time,
 };
 
@@ -46,10 +48,20 @@ fn certificate(der: &CertificateDer<'_>) -> Option<Certificate> {
     let (from, to) = (about.validity().not_before, about.validity().not_after);
     Some(Certificate {
         subject: about.subject().to_string(),
+        common_name: common_names(about.subject()).join(","),
         issuer: about.issuer().to_string(),
         validity: format!("{} - {}", moment(from), moment(to)),
     })
 }
+
+/// Those that are texts.
+fn common_names(subject: &Name) -> Vec<String> {
+    let values = subject.iter().filter(|item| item.oid == COMMON_NAME).map(|item| &item.value);
+    values.filter_map(|value| DirectoryString::try_from(value).ok()).map(String::from).collect()
+}
+
+/// `id-at-commonName` (RFC 5280, appendix A.1).
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
 fn moment(time: Time) -> String {
     time.to_date_time().to_string()
