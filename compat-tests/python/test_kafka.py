@@ -1,7 +1,11 @@
 """kafka-python's everyday use: produce, consume, groups, offsets, rebalances, topics, admin. 2.0.2 and the newest."""
 
+import json
+import os
 import threading
 import time
+import urllib.parse
+import urllib.request
 
 import pytest
 from conftest import informed
@@ -10,6 +14,8 @@ import kafka
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from conftest import wait_for
 
 NEWEST = tuple(int(part) for part in kafka.__version__.split(".")[:2]) >= (2, 1)
 
@@ -315,3 +321,27 @@ def test_a_long_poll_ends_when_a_record_comes(producer, consumer, name):
     assert poll(reader, 1)[0].value == b"second"
     timer.join()
     assert time.monotonic() - started < 4
+
+
+@pytest.mark.warren
+def test_the_management_api_shows_a_client_and_lets_go_of_it(kafka_address, name):
+    def call(method, path):
+        request = urllib.request.Request(f"{os.environ['WARREN_ADMIN']}/api/{path}", method=method)
+        request.add_header("Authorization", "Basic Z3Vlc3Q6Z3Vlc3Q=")
+        return urllib.request.urlopen(request, timeout=10).read()
+
+    def rows():
+        return [row for row in json.loads(call("GET", "connections")) if row["user_provided_name"] == name]
+
+    producer = KafkaProducer(bootstrap_servers=kafka_address, client_id=name)
+    producer.send(name, b"x").get(20)
+    first = wait_for(rows)
+    assert {(row["protocol"], row["user"], row["vhost"], row["state"]) for row in first} == {("Kafka", "ANONYMOUS", "/", "running")}
+    for row in first:
+        call("DELETE", f"connections/{urllib.parse.quote(row['name'], safe='')}")
+    gone = {row["name"] for row in first}
+    wait_for(lambda: not gone & {row["name"] for row in rows()})
+    # The client comes again, and goes on.
+    assert producer.send(name, b"y").get(20).offset == 1
+    producer.close(timeout=5)
+    wait_for(lambda: not rows())

@@ -41,6 +41,35 @@ pub struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
+    /// A connection of a protocol that agrees on nothing that AMQP does; nobody's yet.
+    #[must_use]
+    pub fn plain(
+        id: ConnectionId,
+        protocol: &'static str,
+        (peer, local): (SocketAddr, SocketAddr),
+        connected_at_ms: i64,
+    ) -> Self {
+        Self {
+            id,
+            protocol,
+            peer,
+            local,
+            tls: None,
+            user: Arc::default(),
+            vhost: Arc::default(),
+            client_properties: Table::default(),
+            auth_mechanism: Arc::default(),
+            connected_at_ms,
+            channel_max: 0,
+            frame_max: 0,
+            heartbeat_s: 0,
+            outlet: Arc::default(),
+            blocked: AtomicBool::default(),
+            held_up_ms: AtomicI64::default(),
+            channels: Mutex::default(),
+        }
+    }
+
     /// RabbitMQ's name of a connection.
     #[must_use]
     pub fn name(&self) -> String {

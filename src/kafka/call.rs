@@ -66,7 +66,7 @@ impl Client {
 }
 
 /// Kafka's name for who has not logged in.
-const ANONYMOUS: &str = "ANONYMOUS";
+pub(super) const ANONYMOUS: &str = "ANONYMOUS";
 
 /// A connection that is not heard does not show its end either; Kafka closes an idle one after so long
 /// (`connections.max.idle.ms`).

@@ -22,6 +22,7 @@ use super::{
     call::{Call, Client, Timer},
     dispatch::{self, Outcome, Work},
     login::{Login, TOKEN_BYTES_MAX},
+    shown::Shown,
     wire::header::{API_VERSIONS_KEY, RequestHeader},
 };
 use crate::{
@@ -51,6 +52,7 @@ const RESERVED_BYTES_MAX: usize = 1024 * 1024;
 /// A Kafka client's connection.
 pub struct Connection {
     client: Arc<Client>,
+    shown: Shown,
     state: State,
     at_work: VecDeque<InFlight>,
     at_work_bytes: usize,
@@ -89,18 +91,21 @@ enum Front {
 impl Connection {
     #[must_use]
     pub fn new(door: Arc<Door>, ends: Ends, now: Instant) -> Self {
-        let Ends { peer, local, tls } = ends;
         let advertised =
-            if tls.is_some() { &door.settings.tls_advertised } else { &door.settings.advertised };
-        let node = Node::seen_at(local, advertised.as_ref());
+            if ends.tls.is_some() { &door.settings.tls_advertised } else { &door.settings.advertised };
+        let node = Node::seen_at(ends.local, advertised.as_ref());
         let share_sessions = ShareSessions::new(door.broker.groups.clone());
+        let core = &door.broker.core;
+        core.meters.connections_opened.increment();
+        let (peer, is_tls) = (ends.peer, ends.tls.is_some());
         Self {
+            shown: Shown::new(core.ids.connection(), ends, core.clock.now_ms()),
             client: Arc::new(Client {
                 login: Mutex::new(Login::new(door.settings.sasl, door.settings.login_lifetime)),
                 identity: OnceLock::new(),
                 door,
                 peer,
-                tls: tls.is_some(),
+                tls: is_tls,
                 node,
                 timer: Timer::new(now),
                 share_sessions,
@@ -251,6 +256,7 @@ impl Connection {
         let (key, progress) = match dispatch::served(api_key, api_version) {
             Some(key) => {
                 self.client.login.lock().admit(now, key)?;
+                self.shown.list(&self.client, client_id.as_deref())?;
                 let call = Call { client: self.client.clone(), version: api_version, client_id, bytes, now };
                 let work = dispatch::start(key, call, correlation_id, body);
                 let work = work.map_err(|e| format!("{key:?} request, version {api_version}: {e}"))?;
@@ -316,6 +322,13 @@ impl Connection {
         self.state = State::Closing;
     }
 
+    /// Whoever waits for anything but the disk is not answered any more.
+    fn cut_off(&mut self) {
+        if self.at_work.front().is_some_and(|first| first.key != ApiKey::Produce) {
+            self.forget();
+        }
+    }
+
     fn forget(&mut self) {
         self.at_work.clear();
         self.at_work_bytes = 0;
@@ -352,6 +365,10 @@ impl pump::Connection for Connection {
         let cx = &mut Context::from_waker(&waker);
         self.client.timer.set_now(now);
         self.held_back = false;
+        if let Some(reason) = self.shown.asked_to_close(cx.waker()) {
+            self.close(&reason);
+            self.cut_off();
+        }
         loop {
             self.settle(cx);
             if !self.begin(now, input, cx) {
@@ -385,14 +402,14 @@ impl pump::Connection for Connection {
     /// rebalance is cut off.
     fn on_shutdown(&mut self, _now: Instant) {
         self.state = State::Closing;
-        if self.at_work.front().is_some_and(|first| first.key != ApiKey::Produce) {
-            self.forget();
-        }
+        self.cut_off();
     }
 
     fn on_end(&mut self, _now: Instant) {
         self.state = State::Closing;
         self.relief = None;
         self.forget();
+        self.shown.end(&self.client);
+        self.client.door.broker.core.meters.connections_closed.increment();
     }
 }

@@ -168,6 +168,12 @@ impl Login {
         matches!(self.stage, Stage::Failed)
     }
 
+    /// What it has logged in by.
+    #[must_use]
+    pub fn mechanism(&self) -> Option<&'static str> {
+        self.mechanism.map(Mechanism::name)
+    }
+
     /// A client names its mechanism; false when it is none of ours. `None`: nobody asked it to.
     pub fn on_handshake(&mut self, version: i16, mechanism: &str) -> Option<bool> {
         match self.stage {

@@ -15,6 +15,7 @@ pub mod fetch_sessions;
 pub mod handle;
 pub mod login;
 pub mod scram;
+pub mod shown;
 #[cfg(test)]
 mod tests;
 pub mod wire;

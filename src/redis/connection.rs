@@ -310,24 +310,15 @@ impl Connection {
             Some(before) => before.connected_at_ms,
             None => self.door.broker.core.clock.now_ms(),
         };
+        let Ends { peer, local, tls } = &self.client.info.ends;
         ConnectionInfo {
-            id: self.client.info.id,
-            protocol: PROTOCOL,
-            peer: self.client.info.ends.peer,
-            local: self.client.info.ends.local,
-            tls: self.client.info.ends.tls.clone(),
+            tls: tls.clone(),
             user: user.name.clone(),
             vhost: vhost.name.clone(),
             client_properties: self.client.info.properties(),
             auth_mechanism: "PLAIN".into(),
-            connected_at_ms,
-            channel_max: 0,
-            frame_max: 0,
-            heartbeat_s: 0,
             outlet: self.client.outlet.clone(),
-            blocked: std::sync::atomic::AtomicBool::default(),
-            held_up_ms: std::sync::atomic::AtomicI64::default(),
-            channels: parking_lot::Mutex::default(),
+            ..ConnectionInfo::plain(self.client.info.id, PROTOCOL, (*peer, *local), connected_at_ms)
         }
     }
 

@@ -3,14 +3,7 @@
 //! What a peer's socket is decides what becomes of its messages ([`handle`](super::handle)); everything here is the same
 //! for all of them.
 
-use std::{
-    future::Future,
-    net::SocketAddr,
-    pin::Pin,
-    sync::{Arc, atomic::AtomicBool, atomic::AtomicI64},
-    task,
-    time::Instant,
-};
+use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, task, time::Instant};
 
 use bytes::{Buf, BytesMut};
 use smallvec::SmallVec;
@@ -494,26 +487,15 @@ fn shown(
     outlet: &Arc<Outlet>,
     now_ms: i64,
 ) -> ConnectionInfo {
+    let protocol = if introduced.minor == 0 { "ZMTP 3.0" } else { "ZMTP 3.1" };
+    // Never by TLS: it has CURVE instead.
     ConnectionInfo {
-        id,
-        protocol: if introduced.minor == 0 { "ZMTP 3.0" } else { "ZMTP 3.1" },
-        peer: place.peer,
-        local: place.local,
-        // It has CURVE instead.
-        tls: None,
         user: introduced.login.user.name.clone(),
         vhost: introduced.login.vhost.name.clone(),
         client_properties: properties(&introduced.metadata),
         auth_mechanism: introduced.mechanism.name().into(),
-        connected_at_ms: now_ms,
-        // AMQP's.
-        channel_max: 0,
-        frame_max: 0,
-        heartbeat_s: 0,
         outlet: outlet.clone(),
-        blocked: AtomicBool::default(),
-        held_up_ms: AtomicI64::default(),
-        channels: parking_lot::Mutex::default(),
+        ..ConnectionInfo::plain(id, protocol, (place.peer, place.local), now_ms)
     }
 }
 
