@@ -1,8 +1,9 @@
 //! One job: the epoch loop, its phases, and recovery.
 //!
 //! An epoch ends when the input is drained, after [`EPOCH_ROWS_MAX`] rows or [`EPOCH_BYTES_MAX`] bytes, or when the
-//! caller's clock says so. A bad record ends it too: what came before is committed, and the job is FAILED at the record,
-//! which a resume reads again; with `dlq` the record goes there instead.
+//! caller's clock says so; later, if the job is behind and that saves writes (`stretch.rs`). A bad record ends it too:
+//! what came before is committed, and the job is FAILED at the record, which a resume reads again; with `dlq` the record
+//! goes there instead.
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use super::{
     poll::{Budget, Feed, Poison, Poll, Stop, no_record},
     shard::Share,
     shards::{Epoch, Shards},
+    stretch::Stretch,
 };
 use crate::stream::{
     expr::{EvalError, Now},
@@ -43,6 +45,7 @@ pub struct Job {
     poisoned: Vec<Poison>,
     /// Something changed that no epoch has committed yet.
     dirty: bool,
+    stretch: Stretch,
     /// How many rows several shards read before they begin to work.
     rows_max: usize,
     rows_in: u64,
@@ -81,6 +84,7 @@ impl Job {
             counted: Vec::new(),
             poisoned: Vec::new(),
             dirty,
+            stretch: Stretch::default(),
             rows_max: EPOCH_ROWS_MIN,
             rows_in: 0,
             rows_out: 0,
@@ -137,6 +141,12 @@ impl Job {
         };
         let read = self.inputs.iter().filter(|input| matches!(input.kind, InputKind::Kafka { .. }));
         read.flat_map(|input| input.cursors.iter().map(of)).sum()
+    }
+
+    /// How many times longer than usual the next epoch may gather.
+    #[must_use]
+    pub fn stretch(&self) -> usize {
+        self.stretch.times()
     }
 
     /// The topics whose growth wakes the job.
@@ -214,7 +224,10 @@ impl Job {
         self.dirty = false;
         self.poisoned.clear();
         self.rows_out += outputs.rows_out;
-        Step::Commit(Box::new(self.commit(log, outputs, now_ms)))
+        let rows = usize::try_from(self.rows_in - rows_before).unwrap_or(usize::MAX);
+        let epoch = self.commit(log, outputs, now_ms);
+        self.stretch.on_epoch(rows, epoch.puts.len() + epoch.deletes.len());
+        Step::Commit(Box::new(epoch))
     }
 
     fn gather(
@@ -238,7 +251,7 @@ impl Job {
             self.dirty |= shards.work(&later, inputs, &epoch, outputs)?;
             // Nobody looks at the clock while the shards work: what they get is what they can do in time.
             let rows = if over() { self.rows_max / 2 } else { self.rows_max * 2 };
-            self.rows_max = rows.clamp(EPOCH_ROWS_MIN, EPOCH_ROWS_MAX);
+            self.rows_max = rows.clamp(EPOCH_ROWS_MIN, EPOCH_ROWS_MAX * self.stretch.times());
         }
         if read? {
             (self.phase, self.dirty) = (Phase::Finished, true);
@@ -262,12 +275,13 @@ impl Job {
     ) -> Result<bool, Stop> {
         let store = State { log, job: &self.id, share: Share::WHOLE };
         let shards = self.shards.count();
-        let rows_max = if later.is_some() { self.rows_max * shards } else { EPOCH_ROWS_MAX };
+        let stretch = self.stretch.times();
+        let rows_max = if later.is_some() { self.rows_max * shards } else { EPOCH_ROWS_MAX * stretch };
         let mut feed = Feed { graph: self.shards.first(), later };
         let mut budget = Budget {
             rows: rows_max,
             rows_max,
-            bytes: EPOCH_BYTES_MAX * shards,
+            bytes: EPOCH_BYTES_MAX * shards * stretch,
             over,
             dlq: self.plan.dlq.as_deref().map(Arc::from),
             late_topic: self.plan.late_topic.as_deref().map(Arc::from),
@@ -305,6 +319,7 @@ impl Job {
             let read = rows_before - budget.rows;
             self.rows_in += read as u64;
             if read == 0 || budget.spent() {
+                self.stretch.on_read(read > 0);
                 break;
             }
         }

@@ -18,6 +18,7 @@ pub mod parts;
 mod poll;
 pub mod shard;
 pub mod shards;
+mod stretch;
 pub mod sync;
 pub mod table;
 pub mod worker;
@@ -68,6 +69,8 @@ pub const EPOCH_ROWS_MIN: usize = 1_024;
 pub const EPOCH_BYTES_MAX: usize = 1 << 20;
 /// How long an epoch may gather before it commits, by the liveness clock.
 pub const EPOCH_MS_MAX: u64 = 5;
+/// How many times longer an epoch may be while a job is behind and its rows share keys: each key is written once in it.
+pub const EPOCH_STRETCH_MAX: usize = 8;
 /// Bytes asked of the log at once.
 pub const READ_BYTES_MAX: usize = 1 << 20;
 

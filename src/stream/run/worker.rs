@@ -207,7 +207,8 @@ impl Worker {
                 waiter = None;
                 continue;
             }
-            let until = clock.now() + Duration::from_millis(EPOCH_MS_MAX);
+            let gather_ms = EPOCH_MS_MAX * job.stretch() as u64;
+            let until = clock.now() + Duration::from_millis(gather_ms);
             match job.epoch(&self.bound, clock.now_ms(), &|| clock.now() >= until) {
                 Step::Commit(epoch) => {
                     waiter = None;
