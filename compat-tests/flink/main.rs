@@ -125,6 +125,11 @@ fn words() {
 }
 
 #[test]
+fn paths() {
+    made_anew("Paths", "paths", Duration::from_secs(60));
+}
+
+#[test]
 fn functions() {
     made_anew("Functions", "functions", Duration::from_secs(300));
 }

@@ -14,10 +14,7 @@ use crate::stream::{
     datum::Datum,
     expr::{
         Node, calendar,
-        json::{
-            Json,
-            path::{Found, Path},
-        },
+        json::{Json, path::Path},
         text::{cast_text, display, java_double, java_single},
     },
     plan::types::{DataType, Type},
@@ -125,9 +122,13 @@ fn found(fixed: Option<&Path>, args: &[Datum]) -> (Result<Json, String>, bool) {
         },
     };
     let base = text(args, 0);
-    let found = match Json::parse(base).map(|json| path.find(&json)) {
-        Some(Found::Value(json)) => Ok(json),
-        Some(Found::Missing(at)) => Err(format!("No results for path: {at}")),
+    let found = match Json::parse(base) {
+        Some(json) => match path.find(&json) {
+            Ok(Json::Null) if !path.lax => {
+                Err("Strict jsonpath mode requires a non empty returned value, but is null".to_owned())
+            }
+            found => found,
+        },
         None => Err(format!("'{}' is no JSON", base.chars().take(SHOWN_CHARS_MAX).collect::<String>())),
     };
     (found, path.lax)

@@ -10,7 +10,7 @@ const BACKTRACKS_MAX: usize = 1_000_000;
 
 /// A pattern, ready to run.
 #[derive(Debug, Clone)]
-pub(super) enum Pattern {
+pub(crate) enum Pattern {
     /// In time that grows with the text only.
     Plain(regex::Regex),
     Backtracking(fancy_regex::Regex),
@@ -18,7 +18,7 @@ pub(super) enum Pattern {
 
 /// Why a text is no pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Bad {
+pub(crate) enum Bad {
     /// For Java neither: functions then have no result, but do not fail.
     Invalid(String),
     /// Java knows what it means, we do not.
@@ -35,7 +35,7 @@ impl From<Bad> for EvalError {
 
 impl Pattern {
     /// A pattern as `java.util.regex.Pattern` reads it.
-    pub(super) fn java(text: &str) -> Result<Self, Bad> {
+    pub(crate) fn java(text: &str) -> Result<Self, Bad> {
         let rewritten = Rewriter::new(text).rewrite()?;
         let invalid = || Bad::Invalid(format!("the regular expression '{text}' is none"));
         if rewritten.backtracks {
@@ -53,7 +53,7 @@ impl Pattern {
     }
 
     /// Groups, the whole match not counted.
-    pub(super) fn groups(&self) -> usize {
+    pub(crate) fn groups(&self) -> usize {
         match self {
             Self::Plain(regex) => regex.captures_len() - 1,
             Self::Backtracking(regex) => regex.captures_len() - 1,
@@ -75,7 +75,7 @@ impl Pattern {
         }
     }
 
-    pub(super) fn is_match(&self, text: &str) -> bool {
+    pub(crate) fn is_match(&self, text: &str) -> bool {
         match self {
             Self::Plain(regex) => regex.is_match(text),
             Self::Backtracking(regex) => regex.is_match(text).unwrap_or(false),
@@ -83,7 +83,7 @@ impl Pattern {
     }
 
     /// Where the pattern is found first.
-    pub(super) fn find(&self, text: &str) -> Option<Range<usize>> {
+    pub(crate) fn find(&self, text: &str) -> Option<Range<usize>> {
         match self {
             Self::Plain(regex) => regex.find(text).map(|m| m.range()),
             Self::Backtracking(_) => self.found_from(text, 0)?.into_iter().next().flatten(),
@@ -91,13 +91,13 @@ impl Pattern {
     }
 
     /// A group of the first match.
-    pub(super) fn group<'t>(&self, text: &'t str, group: usize) -> Option<&'t str> {
+    pub(crate) fn group<'t>(&self, text: &'t str, group: usize) -> Option<&'t str> {
         let range = self.found_from(text, 0)?.into_iter().nth(group)??;
         text.get(range)
     }
 
     /// All matches one after the other: the whole and the groups of each.
-    pub(super) fn all(&self, text: &str) -> Vec<Vec<Option<Range<usize>>>> {
+    pub(crate) fn all(&self, text: &str) -> Vec<Vec<Option<Range<usize>>>> {
         let mut all = Vec::new();
         let mut from = 0;
         while from <= text.len()
@@ -117,7 +117,7 @@ impl Pattern {
     }
 
     /// The text with every match replaced by a text, in which nothing is special.
-    pub(super) fn replaced(&self, text: &str, with: &str) -> String {
+    pub(crate) fn replaced(&self, text: &str, with: &str) -> String {
         if let Self::Plain(regex) = self {
             return regex.replace_all(text, regex::NoExpand(with)).into_owned();
         }
@@ -134,7 +134,7 @@ impl Pattern {
     }
 
     /// The parts between the matches, at most so many where `limit` is not 0.
-    pub(super) fn split<'t>(&self, text: &'t str, limit: usize) -> Vec<&'t str> {
+    pub(crate) fn split<'t>(&self, text: &'t str, limit: usize) -> Vec<&'t str> {
         let (mut parts, mut end) = (Vec::new(), 0);
         for found in self.all(text) {
             let Some(Some(whole)) = found.first() else { continue };

@@ -3,9 +3,16 @@
 //! Numbers are kept as texts, for Flink reads those with a fraction as BigDecimal. What follows the first
 //! value of a text is not looked at.
 
+mod exact;
+mod filter;
+mod find;
+mod function;
+mod operand;
 pub mod path;
+#[cfg(test)]
+mod path_rows;
 
-use std::fmt::Write as _;
+use std::{collections::HashMap, fmt::Write as _};
 
 use crate::stream::codec::json_encode::write_text;
 
@@ -49,6 +56,22 @@ impl Json {
             Self::Object(members) => members.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value),
             Self::Null | Self::Array(_) | Self::Bool(_) | Self::Number(_) | Self::Text(_) => None,
         }
+    }
+
+    /// The members of an object, each name once: where it is first, with its last value.
+    #[must_use]
+    pub fn members(&self) -> Vec<(&String, &Self)> {
+        let Self::Object(all) = self else { return Vec::new() };
+        let mut members: Vec<(&String, &Self)> = Vec::with_capacity(all.len());
+        let mut places = HashMap::with_capacity(all.len());
+        for (name, value) in all {
+            let place = *places.entry(name).or_insert(members.len());
+            match members.get_mut(place) {
+                Some(member) => member.1 = value,
+                None => members.push((name, value)),
+            }
+        }
+        members
     }
 
     /// A scalar as Java's `toString` has it: texts without quotes.

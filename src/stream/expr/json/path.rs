@@ -1,41 +1,43 @@
 //! Paths into JSON: `lax $.a[0]['b'].*`, as Flink's JSON functions read them with Jayway's JsonPath.
 //!
-//! Filters and functions of JsonPath are refused when the path is read. A path without a mode is strict.
+//! Here they are read; [`find`](super::find) walks them, [`filter`](super::filter) reads what stands in `[?(…)]`. A path
+//! without a mode is strict.
 
-use super::Json;
-
-/// Values that one path may find: `..*` of a deep text must not take the broker's memory.
-const FOUND_MAX: usize = 100_000;
+use super::{
+    Json,
+    filter::{self, Filter},
+    find,
+    function::Function,
+};
 
 /// A path that has been read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Path {
     /// What is missing is no error, but nothing.
     pub lax: bool,
     steps: Vec<Step>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    /// A function behind the path, of what the path finds.
+    Call(Function),
     /// `..`: what follows is looked for at every depth.
     Deep,
     /// `[n, m]`; negative ones count from the end.
     Elements(Vec<i64>),
     /// `.*` or `[*]`.
     Every,
+    /// `[?(…)]`: the elements of an array that pass, or the object itself.
+    Filter(Filter),
     /// `.name`, or `['a', 'b']`.
     Members(Vec<String>),
     /// `[from:to]`.
     Slice(Option<i64>, Option<i64>),
 }
 
-/// What a path finds.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Found {
-    /// Nothing is there; the part of the path that leads nowhere.
-    Missing(String),
-    Value(Json),
-}
+/// Filters within filters, and negations and parentheses of one: a path may come with a record.
+pub(super) const DEPTH_MAX: usize = 32;
 
 impl Path {
     /// Reads a path, or says what is wrong with it.
@@ -52,108 +54,18 @@ impl Path {
         };
         let rest =
             spec.strip_prefix('$').ok_or_else(|| format!("the JSON path '{text}' does not begin with $"))?;
-        let steps = steps(rest).map_err(|what| format!("{what} in the JSON path '{text}'"))?;
+        let steps = steps(rest, 0).map_err(|what| format!("{what} in the JSON path '{text}'"))?;
         Ok(Self { lax, steps })
     }
 
-    /// Whether it leads to one place at most. What it finds otherwise comes as an array.
-    fn is_definite(&self) -> bool {
-        self.steps.iter().all(|step| match step {
-            Step::Deep | Step::Every | Step::Slice(..) => false,
-            Step::Elements(indices) => indices.len() == 1,
-            Step::Members(names) => names.len() == 1,
-        })
-    }
-
-    /// What the path finds in a value. In lax mode what is missing is a null.
-    #[must_use]
-    pub fn find(&self, root: &Json) -> Found {
-        if self.is_definite() {
-            let mut at = root;
-            let mut shown = String::from("$");
-            for step in &self.steps {
-                let next = match step {
-                    Step::Members(names) => {
-                        let name = names.first().map_or("", String::as_str);
-                        shown.push_str(&format!("['{name}']"));
-                        at.member(name)
-                    }
-                    Step::Elements(indices) => {
-                        let index = indices.first().copied().unwrap_or_default();
-                        shown.push_str(&format!("[{index}]"));
-                        element(at, index)
-                    }
-                    Step::Deep | Step::Every | Step::Slice(..) => None,
-                };
-                match next {
-                    Some(next) => at = next,
-                    None if self.lax => return Found::Value(Json::Null),
-                    None => return Found::Missing(shown),
-                }
-            }
-            return Found::Value(at.clone());
-        }
-        let mut found = vec![root];
-        let mut deep = false;
-        for step in &self.steps {
-            if *step == Step::Deep {
-                deep = true;
-                continue;
-            }
-            let mut next = Vec::new();
-            for value in found {
-                if deep {
-                    within(value, &mut |inner| take(step, inner, &mut next));
-                } else {
-                    take(step, value, &mut next);
-                }
-            }
-            found = next;
-            deep = false;
-        }
-        Found::Value(Json::Array(found.into_iter().cloned().collect()))
+    /// What the path finds in a value, or why it finds nothing. In lax mode what is missing is a null.
+    pub fn find(&self, root: &Json) -> Result<Json, String> {
+        find::outermost(&self.steps, root, self.lax)
     }
 }
 
-/// Calls `visit` with a value and all that is in it.
-fn within<'a>(value: &'a Json, visit: &mut dyn FnMut(&'a Json)) {
-    visit(value);
-    match value {
-        Json::Array(items) => items.iter().for_each(|item| within(item, visit)),
-        Json::Object(members) => members.iter().for_each(|(_, member)| within(member, visit)),
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) => {}
-    }
-}
-
-fn take<'a>(step: &Step, value: &'a Json, found: &mut Vec<&'a Json>) {
-    if found.len() > FOUND_MAX {
-        return;
-    }
-    match (step, value) {
-        (Step::Members(names), _) => found.extend(names.iter().filter_map(|name| value.member(name))),
-        (Step::Elements(indices), _) => {
-            found.extend(indices.iter().filter_map(|index| element(value, *index)))
-        }
-        (Step::Every, Json::Array(items)) => found.extend(items),
-        (Step::Every, Json::Object(members)) => found.extend(members.iter().map(|(_, member)| member)),
-        (Step::Slice(from, to), Json::Array(items)) => {
-            let place =
-                |at: i64| usize::try_from(if at < 0 { items.len() as i64 + at } else { at }).unwrap_or(0);
-            let from = from.map_or(0, place).min(items.len());
-            let to = to.map_or(items.len(), place).min(items.len());
-            found.extend(items.get(from..to).unwrap_or_default());
-        }
-        (Step::Deep | Step::Every | Step::Slice(..), _) => {}
-    }
-}
-
-fn element(value: &Json, index: i64) -> Option<&Json> {
-    let Json::Array(items) = value else { return None };
-    let index = if index < 0 { items.len() as i64 + index } else { index };
-    items.get(usize::try_from(index).ok()?)
-}
-
-fn steps(mut rest: &str) -> Result<Vec<Step>, String> {
+/// Reads what follows the `$` of a path, or the `@` of one in a filter, which lies in `depth` others.
+pub(super) fn steps(mut rest: &str, depth: usize) -> Result<Vec<Step>, String> {
     let mut steps = Vec::new();
     while !rest.is_empty() {
         if let Some(after) = rest.strip_prefix("..") {
@@ -166,11 +78,14 @@ fn steps(mut rest: &str) -> Result<Vec<Step>, String> {
         } else if let Some(after) = rest.strip_prefix('.') {
             rest = if after.starts_with('[') { after } else { member(after, &mut steps)? };
         } else if let Some(after) = rest.strip_prefix('[') {
-            let (step, after) = bracket(after)?;
+            let (step, after) = bracket(after, depth)?;
             steps.push(step);
             rest = after;
         } else {
             return Err(format!("'{rest}' is not expected"));
+        }
+        if matches!(steps.last(), Some(Step::Call(_))) && !rest.is_empty() {
+            return Err(format!("'{rest}' behind a function"));
         }
     }
     Ok(steps)
@@ -184,8 +99,14 @@ fn member<'a>(rest: &'a str, steps: &mut Vec<Step>) -> Result<&'a str, String> {
     }
     let end = rest.find(['.', '[', '(', ' ']).unwrap_or(rest.len());
     let (name, after) = rest.split_at(end);
-    if after.starts_with('(') {
-        return Err(format!("the function {name}(): valid Flink, not supported here yet,"));
+    if let Some(inner) = after.strip_prefix('(') {
+        let (argument, after) = inner.split_once(')').ok_or("a ')' is missing")?;
+        // Jayway counts what `..` finds in ways of its own.
+        if steps.iter().any(|step| matches!(step, Step::Deep)) {
+            return Err(format!("the function {name}() behind '..': valid Flink, not supported here yet,"));
+        }
+        steps.push(Step::Call(Function::of(name, argument)?));
+        return Ok(after);
     }
     if name.is_empty() {
         return Err("a name is missing".to_owned());
@@ -195,10 +116,11 @@ fn member<'a>(rest: &'a str, steps: &mut Vec<Step>) -> Result<&'a str, String> {
 }
 
 /// What stands between brackets, from behind the opening one.
-fn bracket(rest: &str) -> Result<(Step, &str), String> {
+fn bracket(rest: &str, depth: usize) -> Result<(Step, &str), String> {
     let trimmed = rest.trim_start();
-    if trimmed.starts_with(['?', '(']) {
-        return Err("a filter: valid Flink, not supported here yet,".to_owned());
+    if let Some(criteria) = trimmed.strip_prefix('?') {
+        let (filter, after) = filter::read(criteria.trim_start(), depth)?;
+        return Ok((Step::Filter(filter), after));
     }
     if trimmed.starts_with(['\'', '"']) {
         return names(trimmed);
@@ -266,17 +188,35 @@ mod tests {
             ("LAX  $.e.b ", "5"),
         ];
         for (path, expected) in rows {
-            let Found::Value(value) = Path::read(path).unwrap().find(&root) else { panic!("{path}") };
+            let value = Path::read(path).unwrap().find(&root).unwrap();
             assert_eq!(value.to_text(), expected, "{path}");
         }
         let missing = Path::read("strict $.z.y").unwrap().find(&root);
-        assert_eq!(missing, Found::Missing("$['z']".to_owned()));
+        assert_eq!(missing, Err("Missing property in path $['z']".to_owned()));
     }
 
     #[test]
     fn what_is_no_path_or_not_served_is_refused() {
-        for path in ["", "a", "$.", "$.a[", "$.a[x]", "$['a'", "$.a[?(@.b>1)]", "$.a.length()"] {
+        let rows = [
+            "",
+            "a",
+            "$.",
+            "$.a[",
+            "$.a[x]",
+            "$['a'",
+            "$.a[?(@.b>1]",
+            "$.a.concat('x')",
+            "$.a.length().b",
+            "$..a.length()",
+        ];
+        for path in rows {
             assert!(Path::read(path).is_err(), "{path}");
         }
+        for nested in ["(", "!("] {
+            let path = format!("$[?({})]", nested.repeat(100_000));
+            assert!(Path::read(&path).is_err());
+        }
+        let within = format!("$[?({}", "@[?(".repeat(100_000));
+        assert!(Path::read(&within).is_err());
     }
 }
