@@ -394,7 +394,8 @@ pub(super) fn one_row() -> (Logical, Scope) {
     });
     let path = ObjectPath("(one row)".to_owned());
     let (options_at, columns) = (Pos::default(), vec![column]);
-    let table = Table { path, columns, watermark: None, connector, options_at, primary_key: Vec::new() };
+    let table =
+        Table { path, columns, watermark: None, connector, options_at, primary_key: Vec::new(), fault: None };
     let plan = Logical::Scan(Arc::new(table));
     let scope = Scope { hidden: vec![0], ..Scope::of(None, plan.schema()) };
     (plan, scope)

@@ -96,6 +96,7 @@ pub(super) fn nowhere(catalog: &Catalog, query: &Query) -> Result<LogicalInsert>
         connector: Connector::Blackhole,
         options_at: Pos::default(),
         primary_key: Vec::new(),
+        fault: None,
     };
     super::statement::check(&plan)?;
     Ok(LogicalInsert { input: whole(plan), table: Arc::new(table) })

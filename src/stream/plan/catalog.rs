@@ -3,7 +3,10 @@
 //! Names are case-sensitive. What a table's columns and options mean is worked out when it is created, so that an
 //! error is found at the CREATE TABLE and not at its first use.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     connector::Connector,
@@ -41,6 +44,8 @@ pub struct Table {
     pub options_at: Pos,
     /// Positions of the primary key's columns.
     pub primary_key: Vec<usize>,
+    /// Of a table that others are made LIKE: why it cannot be read or written itself.
+    pub fault: Option<Box<SqlError>>,
 }
 
 #[derive(Debug)]
@@ -133,7 +138,13 @@ impl Table {
             connector,
             options_at: self.options_at,
             primary_key: self.primary_key.clone(),
+            fault: self.fault.clone(),
         }
+    }
+
+    /// Refuses a table that is good for LIKE only.
+    pub fn usable(&self) -> Result<(), SqlError> {
+        self.fault.as_ref().map_or(Ok(()), |fault| Err(SqlError::clone(fault)))
     }
 
     /// The same table whose watermark is another expression.
@@ -185,14 +196,29 @@ impl Table {
 }
 
 /// Everything created so far in a text.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Catalog {
     objects: BTreeMap<String, Object>,
     /// They hide permanent ones of their names.
     temporary: BTreeMap<String, Object>,
+    /// Names that LIKE takes something from, later in the text. What is behind their connectors need not be good for
+    /// anything: Flink looks when a table is used.
+    templates: BTreeSet<String>,
 }
 
 impl Catalog {
+    /// An empty one, for a text in which LIKE has these names.
+    pub fn with_templates<'a>(names: impl Iterator<Item = &'a Name>) -> Self {
+        let templates = names.filter_map(|name| name.parts.last().cloned()).collect();
+        Self { templates, ..Self::default() }
+    }
+
+    /// Whether LIKE has the name.
+    #[must_use]
+    pub fn is_template(&self, path: &ObjectPath) -> bool {
+        self.templates.contains(&path.0)
+    }
+
     /// The path of a name that an object gets.
     pub fn path(&self, name: &Name) -> Result<ObjectPath, SqlError> {
         let other = |what: &str, part: &str| Err(SqlError::not_yet(name.at, format!("the {what} '{part}'")));

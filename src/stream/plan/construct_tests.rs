@@ -61,6 +61,7 @@ const SERVED: &[(&str, &str)] = &[
     ("OPTIONS as a hint", "INSERT INTO p SELECT a FROM t /*+ OPTIONS('scan.startup.mode'='latest-offset') */"),
     ("SET", "SET 'table.exec.state.ttl' = '1 h'; INSERT INTO p SELECT a FROM t"),
     ("EXECUTE STATEMENT SET", "EXECUTE STATEMENT SET BEGIN INSERT INTO p SELECT a FROM t; INSERT INTO p SELECT a FROM u; END"),
+    ("BEGIN STATEMENT SET", "BEGIN STATEMENT SET; INSERT INTO p SELECT a FROM t; INSERT INTO p SELECT a FROM u; END;"),
     ("CREATE TABLE … LIKE", "CREATE TABLE x WITH ('topic'='x') LIKE t; INSERT INTO p SELECT a FROM x"),
     ("CREATE TABLE … AS", "CREATE TABLE x WITH ('connector'='print') AS SELECT a FROM t"),
     ("DROP", "DROP TABLE p2; INSERT INTO p SELECT a FROM t"),
@@ -94,7 +95,7 @@ const REFUSED: &[(&str, SqlErrorKind, &str)] = &[
         "MATCH_RECOGNIZE",
     ),
     ("INSERT INTO p SELECT a FROM t, LATERAL TABLE(f(a))", SqlErrorKind::NotYet, "LATERAL"),
-    ("BEGIN STATEMENT SET", SqlErrorKind::NotYet, "BEGIN STATEMENT SET"),
+    ("BEGIN STATEMENT SET; END", SqlErrorKind::Syntax, "NO statements in statement set."),
     ("CREATE FUNCTION f AS 'x'", SqlErrorKind::NotYet, "CREATE FUNCTION"),
     ("INSERT INTO p SELECT a FROM t EMIT CHANGES", SqlErrorKind::Syntax, "EMIT is not part of Flink SQL"),
     (

@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
+use serde_json::json;
+
 use super::{
     aggregate::AggCall,
+    exchange::Exchange,
     logical::SortKey,
     physical::{JobPlan, JoinOn, NodeKind, PlanNode},
 };
@@ -30,6 +33,39 @@ pub fn query(plan: &JobPlan) -> String {
     let sinks = plan.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Sink(_)));
     sinks.flat_map(|sink| &sink.inputs).for_each(|input| write_node(plan, *input, 0, &mut out));
     out
+}
+
+/// The graph in JSON, its nodes numbered from one in the order in which rows pass them.
+#[must_use]
+pub fn graph(plan: &JobPlan, with_sinks: bool) -> String {
+    let shown = |node: &PlanNode| with_sinks || !matches!(node.kind, NodeKind::Sink(_));
+    let nodes = plan.nodes.iter().enumerate().filter(|(_, node)| shown(node)).map(|(index, node)| {
+        let pact = if matches!(node.kind, NodeKind::Source(_)) {
+            "Data Source"
+        } else if matches!(node.kind, NodeKind::Sink(_)) {
+            "Data Sink"
+        } else {
+            "Operator"
+        };
+        let inputs = node.inputs.iter().enumerate().map(|(port, input)| {
+            let strategy = match node.kind.exchange(port) {
+                Exchange::Columns(_) | Exchange::Exprs(_) => "HASH",
+                Exchange::One => "GLOBAL",
+                Exchange::Stay => "FORWARD",
+            };
+            json!({"id": input + 1, "ship_strategy": strategy})
+        });
+        json!({
+            "id": index + 1,
+            "type": node.kind.name(),
+            "pact": pact,
+            "contents": describe(node),
+            "parallelism": plan.parallelism,
+            "predecessors": inputs.collect::<Vec<_>>(),
+        })
+    });
+    let graph = json!({"nodes": nodes.collect::<Vec<_>>()});
+    format!("== Physical Execution Plan ==\n{graph:#}\n")
 }
 
 fn write_node(plan: &JobPlan, index: usize, depth: usize, out: &mut String) {

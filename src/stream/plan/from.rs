@@ -228,8 +228,11 @@ impl Analyzer<'_> {
                 refuse_options(&name.options, &view.path.to_string())?;
                 Ok((self.bounded(&view.plan, name.at)?, short))
             }
-            Object::Table(table, _) if table.connector.is_source() => Ok((Logical::table(&table), short)),
             Object::Table(table, _) => {
+                table.usable()?;
+                if table.connector.is_source() {
+                    return Ok((Logical::table(&table), short));
+                }
                 let message = format!(
                     "Connector '{}' can only be used as a sink. It cannot be used as a source.",
                     table.connector.name()

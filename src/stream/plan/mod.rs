@@ -18,6 +18,7 @@ mod fields;
 pub mod filesystem;
 pub mod format;
 pub mod from;
+pub mod functions;
 pub mod group_window;
 pub mod grouping;
 pub mod grouping_sets;
@@ -82,13 +83,17 @@ pub fn plan(text: &str) -> Result<Vec<Planned>, SqlError> {
 /// The columns of a table or view that a text creates.
 pub(super) fn columns_of(text: &str, name: &str) -> Result<Schema, SqlError> {
     on_a_large_stack(|| {
-        let mut session = Session::default();
-        for statement in sql::parse(text)? {
-            session.statement(&statement)?;
+        let statements = sql::parse(text)?;
+        let mut session = Session::of(&statements);
+        for statement in &statements {
+            session.statement(statement)?;
         }
         let name = Name { at: Pos::default(), parts: vec![name.to_owned()], options: Vec::new() };
         Ok(match session.catalog.find(&name)? {
-            Object::Table(table, _) => table.schema(),
+            Object::Table(table, _) => {
+                table.usable()?;
+                table.schema()
+            }
             Object::View(view) => view.plan.schema(),
         })
     })
@@ -108,10 +113,11 @@ fn on_a_large_stack<T: Send>(work: impl FnOnce() -> Result<T, SqlError> + Send) 
 }
 
 fn plan_here(text: &str) -> Result<Vec<Planned>, SqlError> {
-    let mut session = Session::default();
+    let statements = sql::parse(text)?;
+    let mut session = Session::of(&statements);
     let mut planned = Vec::new();
-    for statement in sql::parse(text)? {
-        planned.extend(session.statement(&statement)?);
+    for statement in &statements {
+        planned.extend(session.statement(statement)?);
     }
     session.end()?;
     Ok(planned)

@@ -8,17 +8,37 @@ use crate::stream::{compile, explain, said, sql::SqlErrorKind};
 
 #[test]
 fn what_only_flinks_client_or_another_catalog_could_answer_is_refused() {
-    not_yet("SHOW FUNCTIONS", 6, "SHOW FUNCTIONS");
     not_yet("SHOW JOBS", 6, "SHOW JOBS");
     not_yet("SHOW CREATE VIEW v", 6, "SHOW CREATE VIEW");
     not_yet("DESCRIBE CATALOG default_catalog", 10, "DESCRIBE CATALOG");
-    not_yet("USE MODULES core", 5, "USE MODULES");
+    let modules = |names: &str, why: &str| {
+        invalid(
+            &format!("USE MODULES {names}"),
+            5,
+            &format!("Could not execute USE MODULES: [{names}]. {why}"),
+        );
+    };
+    modules("hive", "No module with name 'hive' exists");
+    modules("core, core", "Module 'core' appears more than once");
     not_yet("RESET 'table.exec.mini-batch.enabled'", 1, "RESET 'table.exec.mini-batch.enabled'");
     not_yet("ALTER DATABASE d SET ('a' = 'b')", 7, "ALTER DATABASE");
     not_yet("ALTER TABLE t ADD PARTITION (a = 1)", 19, "ALTER TABLE … ADD PARTITION");
     not_yet("ALTER TABLE u DROP a", 20, "a table without columns");
     not_yet("CREATE TABLE x WITH ('connector'='print')", 14, "a table without columns");
     not_yet("EXPLAIN CHANGELOG_MODE SELECT a FROM t", 9, "EXPLAIN CHANGELOG_MODE");
+    not_yet("EXPLAIN JSON_EXECUTION_PLAN, PLAN_ADVICE SELECT a FROM t", 30, "EXPLAIN PLAN_ADVICE");
+    let syntax = |text: &str, column, message: &str| check(text, SqlErrorKind::Syntax, column, message);
+    syntax(
+        "EXPLAIN JSON_EXECUTION_PLAN, JSON_EXECUTION_PLAN SELECT a FROM t",
+        30,
+        "Duplicate EXPLAIN DETAIL is not allowed.",
+    );
+    syntax(
+        "EXPLAIN CREATE TABLE c (a INT) WITH ('connector'='print')",
+        9,
+        "Unsupported CREATE OR REPLACE statement for EXPLAIN. The statement must define a query using the AS clause \
+         (i.e. CTAS/RTAS statements).",
+    );
     invalid("USE nodb", 5, "A database with name [nodb] does not exist in the catalog: [default_catalog].");
     invalid("USE CATALOG nocat", 13, "A catalog with name [nocat] does not exist.");
     invalid("SHOW TABLES FROM nodb", 18, "Database 'default_catalog'.'nodb' doesn't exist.");
@@ -88,6 +108,32 @@ fn like_is_refused_in_flinks_words() {
         column + 21
     );
     like("LIKE away", 21, &nowhere);
+}
+
+#[test]
+fn what_like_only_takes_from_needs_no_connector_that_works() {
+    const BASES: &str = "CREATE TABLE n (x INT); CREATE TABLE j (x INT) WITH ('connector' = 'nowhere'); ";
+    const LIKES: &str = "CREATE TABLE p WITH ('connector' = 'print') LIKE n;
+        CREATE TABLE d WITH ('connector' = 'datagen') LIKE j; ";
+    let jobs = compile(&format!("{BASES}{LIKES}INSERT INTO p SELECT x FROM d")).unwrap();
+    assert_eq!(jobs.len(), 1);
+    let none = "Table options do not contain an option key 'connector' for discovering a connector.";
+    invalid("CREATE TABLE n (x INT)", 23, none);
+    for used in ["INSERT INTO n SELECT x FROM d", "INSERT INTO p SELECT x FROM n"] {
+        let error = compile(&format!("{BASES}{LIKES}{used}")).unwrap_err();
+        assert_eq!((error.at.column, error.message.as_str()), (23, none), "{used}");
+    }
+    let error = compile(&format!("{BASES}{LIKES}INSERT INTO p SELECT x FROM j")).unwrap_err();
+    assert!(error.message.starts_with("Could not find any factory for identifier 'nowhere'"), "{error}");
+}
+
+#[test]
+fn a_query_may_read_the_table_that_it_replaces() {
+    let text = "CREATE TABLE r (x INT) WITH ('connector' = 'datagen');
+        CREATE OR REPLACE TABLE r WITH ('connector' = 'print') AS SELECT x AS y FROM r; DESCRIBE r";
+    let [Planned::Job(job), Planned::Said(said)] = &plan(text).unwrap()[..] else { panic!() };
+    assert_eq!(job.name, "insert-into_default_catalog.default_database.r");
+    assert!(said.contains(" y ") && !said.contains(" x "), "{said}");
 }
 
 #[test]
@@ -181,6 +227,26 @@ fn a_text_says_what_it_is_asked_in_its_order() {
     assert_eq!(views, "Empty set\n");
     assert!(query.starts_with("== Optimized Execution Plan ==\nCalc("), "{query}");
     assert!(!query.contains("Sink"), "{query}");
+}
+
+#[test]
+fn a_graph_is_explained_with_what_moves_rows() {
+    let text = "SET 'parallelism.default' = '2'; EXPLAIN JSON_EXECUTION_PLAN
+                CREATE TABLE c WITH ('connector'='print') AS SELECT a, COUNT(*) AS n FROM t GROUP BY a; SHOW TABLES";
+    let [plan, tables] = &said(&format!("{TABLES}{text}")).unwrap()[..] else { panic!() };
+    let (tree, graph) = plan.split_once("\n\n== Physical Execution Plan ==\n").unwrap();
+    assert!(tree.starts_with("== Optimized Execution Plan ==\nSink("), "{tree}");
+    let graph: serde_json::Value = serde_json::from_str(graph).unwrap();
+    let shown = |node: &serde_json::Value| {
+        let ship = node["predecessors"][0]["ship_strategy"].as_str().unwrap_or_default().to_owned();
+        (node["pact"].as_str().unwrap().to_owned(), ship, node["parallelism"].as_u64().unwrap())
+    };
+    let nodes: Vec<_> = graph["nodes"].as_array().unwrap().iter().map(shown).collect();
+    let node = |pact: &str, ship: &str| (pact.to_owned(), ship.to_owned(), 2);
+    assert_eq!(nodes.first(), Some(&node("Data Source", "")));
+    assert!(nodes.contains(&node("Operator", "HASH")), "{nodes:?}");
+    assert_eq!(nodes.last(), Some(&node("Data Sink", "FORWARD")));
+    assert!(!tables.contains(" c |"), "{tables}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::stream::sql::{
     Pos, SqlError,
-    ast::{Creation, Explained, Insert, NewTable, Statement, StatementKind, TableSource, Use},
+    ast::{Creation, Explain, Explained, Insert, NewTable, Statement, StatementKind, TableSource, Use},
     hints::Hints,
 };
 
@@ -29,6 +29,15 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// One for these statements.
+    pub(super) fn of(statements: &[Statement]) -> Self {
+        let bases = statements.iter().filter_map(|statement| {
+            let StatementKind::CreateTable(new) = &statement.kind else { return None };
+            if let TableSource::Like { base, .. } = &new.source { Some(base) } else { None }
+        });
+        Self { catalog: Catalog::with_templates(bases), ..Self::default() }
+    }
+
     pub(super) fn statement(&mut self, statement: &Statement) -> Result<Option<Planned>, SqlError> {
         match &statement.kind {
             StatementKind::AlterTable(change) => alter::table(&mut self.catalog, change)?,
@@ -40,14 +49,14 @@ impl Session {
             StatementKind::Describe(name) => {
                 return Ok(Some(Planned::Said(show::describe(&self.catalog, name)?)));
             }
-            StatementKind::Explain(explained) => {
-                return self.explain(explained).map(|said| Some(Planned::Said(said)));
+            StatementKind::Explain(explain) => {
+                return self.explain(explain).map(|said| Some(Planned::Said(said)));
             }
             StatementKind::Reset(key) => self.reset(key.as_deref(), statement.at)?,
             StatementKind::Show(what) => {
                 return show::show(&self.catalog, what).map(|said| Some(Planned::Said(said)));
             }
-            StatementKind::Use(Use::Catalog(_) | Use::Database(_)) => {}
+            StatementKind::Use(Use::Catalog(_) | Use::Database(_) | Use::Modules) => {}
             StatementKind::Insert(insert) => {
                 return self
                     .job(&Hints::default(), std::slice::from_ref(insert))
@@ -79,22 +88,44 @@ impl Session {
                 let (hints, target) = (Hints::default(), table.name.clone());
                 let known = new.creation.if_not_exists && self.catalog.has(&target)?;
                 let columns = if known { Vec::new() } else { columns };
+                // The query may read the table that is replaced.
+                let before = self.catalog.clone();
                 statement::create_table(&mut self.catalog, table, new.creation)?;
                 let insert = Insert { at: target.at, hints, target, columns, query: query.clone() };
-                self.job(&Hints::default(), &[insert]).map(|job| Some(Planned::Job(job)))
+                let insert_plan = statement::insert(&self.catalog, &before, &insert)?;
+                self.job_of(Hints::default(), vec![(&insert, insert_plan)]).map(|job| Some(Planned::Job(job)))
             }
         }
     }
 
-    fn explain(&mut self, explained: &Explained) -> Result<String, SqlError> {
-        match explained {
-            Explained::Inserts(inserts) => Ok(explain::explain(&self.job(&Hints::default(), inserts)?)),
+    fn explain(&mut self, explain: &Explain) -> Result<String, SqlError> {
+        let (plan, text, with_sinks) = match &explain.of {
+            Explained::Create(new) => {
+                // The table is made for the plan only.
+                let catalog = self.catalog.clone();
+                let planned = self.create_table(new);
+                self.catalog = catalog;
+                let Some(Planned::Job(plan)) = planned? else { return Ok(String::new()) };
+                let text = explain::explain(&plan);
+                (plan, text, true)
+            }
+            Explained::Inserts(inserts) => {
+                let plan = self.job(&Hints::default(), inserts)?;
+                let text = explain::explain(&plan);
+                (plan, text, true)
+            }
             Explained::Query(query) => {
                 let insert = as_query::nowhere(&self.catalog, query)?;
                 let insert = self.localized(insert, query.span().into())?;
-                Ok(explain::query(&JobPlan::of(String::new(), &[insert], self.settings)))
+                let plan = JobPlan::of(String::new(), &[insert], self.settings);
+                let text = explain::query(&plan);
+                (plan, text, false)
             }
+        };
+        if !explain.graph {
+            return Ok(text);
         }
+        Ok(format!("{}\n\n{}", text.trim_end(), explain::graph(&plan, with_sinks)))
     }
 
     fn localized(&self, insert: LogicalInsert, at: Pos) -> Result<LogicalInsert, SqlError> {
@@ -188,10 +219,18 @@ impl Session {
     }
 
     fn job(&mut self, around: &Hints, inserts: &[Insert]) -> Result<JobPlan, SqlError> {
+        let plan = |insert| Ok((insert, statement::insert(&self.catalog, &self.catalog, insert)?));
+        let planned = inserts.iter().map(plan).collect::<Result<Vec<_>, SqlError>>()?;
+        self.job_of(around.clone(), planned)
+    }
+
+    fn job_of(
+        &mut self,
+        mut hints: Hints,
+        inserts: Vec<(&Insert, LogicalInsert)>,
+    ) -> Result<JobPlan, SqlError> {
         let mut logical = Vec::new();
-        let mut hints = around.clone();
-        for insert in inserts {
-            let insert_plan = statement::insert(&self.catalog, insert)?;
+        for (insert, insert_plan) in inserts {
             logical.push(self.localized(insert_plan, insert.target.at)?);
             merge(&mut hints, &insert.hints)?;
         }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     catalog::{CATALOG, Catalog, DATABASE, Object, ObjectPath, Table, backticks},
+    functions::{CORE, FUNCTIONS},
     logical::Logical,
     properties::TimeAttribute,
     tableau::tableau,
@@ -34,6 +35,15 @@ pub(super) fn show(catalog: &Catalog, what: &Show) -> Result<String> {
         Show::Databases(pattern) => {
             tableau(&["database name"], &matching([DATABASE.to_owned()].into_iter(), pattern.as_ref())?)
         }
+        Show::Functions(pattern) => {
+            let names = FUNCTIONS.iter().map(|name| (*name).to_owned());
+            tableau(&["function name"], &matching(names, pattern.as_ref())?)
+        }
+        Show::Modules { full: false } => tableau(&["module name"], &[vec![CORE.to_owned()]]),
+        Show::Modules { full: true } => {
+            tableau(&["module name", "used"], &[vec![CORE.to_owned(), "TRUE".to_owned()]])
+        }
+        Show::Nothing => tableau(&[], &[]),
         Show::Tables(pattern) => tableau(&["table name"], &names(pattern, false)?),
         Show::Views(pattern) => tableau(&["view name"], &names(pattern, true)?),
     })
@@ -55,7 +65,11 @@ fn matching(names: impl Iterator<Item = String>, pattern: Option<&Pattern>) -> R
 
 fn passes(name: &str, pattern: Option<&Pattern>) -> Result<bool> {
     let Some(pattern) = pattern else { return Ok(true) };
-    let found = is_like(name, &pattern.like);
+    let found = if pattern.any_case {
+        is_like(&name.to_lowercase(), &pattern.like.to_lowercase())
+    } else {
+        is_like(name, &pattern.like)
+    };
     found.map(|found| found != pattern.negated).map_err(|e| SqlError::invalid(super::Pos::default(), e.0))
 }
 
@@ -188,7 +202,9 @@ fn statement(table: &Table, definition: &CreateTable, temporary: bool, path: &Ob
     let mut options: Vec<String> =
         definition.options.iter().map(|o| format!("{} = {}", literal(&o.key), literal(&o.value))).collect();
     options.sort_unstable();
-    let _ = write!(out, "WITH (\n  {}\n)\n", options.join(",\n  "));
+    if !options.is_empty() {
+        let _ = write!(out, "WITH (\n  {}\n)\n", options.join(",\n  "));
+    }
     out
 }
 

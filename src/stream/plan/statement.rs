@@ -43,6 +43,7 @@ pub(super) fn table(catalog: &Catalog, statement: &CreateTable) -> Result<Table>
         connector: Connector::Blackhole,
         options_at: statement.options_at,
         primary_key: Vec::new(),
+        fault: None,
     };
     if let Some(watermark) = &statement.elements.watermark {
         table.watermark = Some(self::watermark(watermark, &mut table.columns)?);
@@ -55,9 +56,19 @@ pub(super) fn table(catalog: &Catalog, statement: &CreateTable) -> Result<Table>
         };
         table.primary_key.push(index);
     }
-    table.connector = Connector::of(statement, &table.columns)?;
+    match connector(&table, statement) {
+        Ok(connector) => table.connector = connector,
+        Err(fault) if catalog.is_template(&table.path) => table.fault = Some(Box::new(fault)),
+        Err(fault) => return Err(fault),
+    }
+    Ok(table)
+}
+
+/// What is behind a table, if that goes together with its definition.
+fn connector(table: &Table, statement: &CreateTable) -> Result<Connector> {
+    let connector = Connector::of(statement, &table.columns)?;
     if let (Connector::Kafka(Kafka { upsert: false, .. }), Some((_, at))) =
-        (&table.connector, statement.elements.primary_key.first())
+        (&connector, statement.elements.primary_key.first())
     {
         return Err(SqlError::invalid(
             *at,
@@ -68,12 +79,12 @@ pub(super) fn table(catalog: &Catalog, statement: &CreateTable) -> Result<Table>
             ),
         ));
     }
-    if table.watermark.is_some() && !table.connector.is_source() {
+    if table.watermark.is_some() && !connector.is_source() {
         let at = statement.elements.watermark.as_ref().map_or(statement.name.at, |w| w.at);
-        let message = format!("WATERMARK: the connector '{}' is a sink only", table.connector.name());
+        let message = format!("WATERMARK: the connector '{}' is a sink only", connector.name());
         return Err(SqlError::invalid(at, message));
     }
-    Ok(table)
+    Ok(connector)
 }
 
 fn columns(catalog: &Catalog, statement: &CreateTable) -> Result<Vec<Column>> {
@@ -229,8 +240,8 @@ pub(super) fn view(catalog: &Catalog, name: &Name, columns: Vec<String>, query: 
     Ok(Object::View(Arc::new(View { path: catalog.path(name)?, plan })))
 }
 
-/// Works out an INSERT: the query, and its columns cast to the sink's.
-pub(super) fn insert(catalog: &Catalog, statement: &Insert) -> Result<LogicalInsert> {
+/// Works out an INSERT: the query over what is in `reads`, and its columns cast to the sink's.
+pub(super) fn insert(catalog: &Catalog, reads: &Catalog, statement: &Insert) -> Result<LogicalInsert> {
     let at = statement.target.at;
     let table = match catalog.find_with_options(&statement.target)? {
         Object::Table(table, _) => table,
@@ -241,6 +252,7 @@ pub(super) fn insert(catalog: &Catalog, statement: &Insert) -> Result<LogicalIns
             ));
         }
     };
+    table.usable()?;
     if !table.connector.is_sink() {
         let name = table.connector.name();
         let message =
@@ -269,7 +281,7 @@ pub(super) fn insert(catalog: &Catalog, statement: &Insert) -> Result<LogicalIns
             return Err(SqlError::invalid(at, message));
         }
     }
-    let query = Analyzer::new(catalog).whole_query(&statement.query)?;
+    let query = Analyzer::new(reads).whole_query(&statement.query)?;
     let exprs = if statement.columns.is_empty() {
         by_position(&query.schema(), &table, at)?
     } else {

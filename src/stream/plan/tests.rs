@@ -80,7 +80,6 @@ fn what_is_not_here_yet_is_refused_before_a_job_starts() {
         38,
         "rows before ANY and ALL",
     );
-    not_yet("BEGIN STATEMENT SET", 1, "BEGIN STATEMENT SET (write EXECUTE STATEMENT SET BEGIN … END)");
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub enum StatementKind {
     CreateView(CreateView),
     Describe(Name),
     Drop(Drop),
-    Explain(Explained),
+    Explain(Explain),
     Insert(Insert),
     /// `RESET 'key'`, or of all keys.
     Reset(Option<String>),
@@ -37,9 +37,19 @@ pub enum StatementKind {
     Use(Use),
 }
 
+/// EXPLAIN: of what, and whether with the graph that will run.
+#[derive(Debug, Clone)]
+pub struct Explain {
+    /// `JSON_EXECUTION_PLAN`.
+    pub graph: bool,
+    pub of: Explained,
+}
+
 /// What EXPLAIN asks about.
 #[derive(Debug, Clone)]
 pub enum Explained {
+    /// `CREATE TABLE … AS SELECT`, which makes no table then.
+    Create(Box<NewTable>),
     Inserts(Vec<Insert>),
     Query(Box<Query>),
 }
@@ -248,20 +258,29 @@ pub enum Show {
     CurrentCatalog,
     CurrentDatabase,
     Databases(Option<Pattern>),
+    Functions(Option<Pattern>),
+    /// `SHOW [FULL] MODULES`.
+    Modules {
+        full: bool,
+    },
+    /// What a text cannot make: functions of its own, jars, models.
+    Nothing,
     Tables(Option<Pattern>),
     Views(Option<Pattern>),
 }
 
-/// `[NOT] LIKE 'pattern'`.
+/// `[NOT] LIKE 'pattern'`, or ILIKE for letters of any case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     pub like: String,
     pub negated: bool,
+    pub any_case: bool,
 }
 
-/// USE: the only catalog and its only database, or a name that is neither.
+/// USE: the only catalog, its only database, the only module.
 #[derive(Debug, Clone)]
 pub enum Use {
     Catalog(String),
     Database(Name),
+    Modules,
 }

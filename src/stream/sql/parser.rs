@@ -12,7 +12,10 @@ use sqlparser::{
 
 use super::{
     Pos, SqlError, alter,
-    ast::{CreateView, Creation, Drop, DropKind, Explained, Insert, Name, Statement, StatementKind},
+    ast::{
+        CreateView, Creation, Drop, DropKind, Explain, Explained, Insert, Name, Statement, StatementKind,
+        TableSource,
+    },
     dialect::{FlinkDialect, NOT_YET_MARK},
     hints::{Comment, Hints},
     options_hint, show,
@@ -82,7 +85,9 @@ fn split(tokens: Vec<TokenWithSpan>) -> Result<Vec<Vec<TokenWithSpan>>, SqlError
             finish(&mut pieces, std::mem::take(&mut piece))?;
             continue;
         }
-        if is_word(&token, "BEGIN") && last_word(&piece).is_some_and(|w| is_word(w, "SET")) {
+        if is_word(&token, "BEGIN") && last_word(&piece).is_some_and(|w| is_word(w, "SET"))
+            || is_word(&token, "SET") && is_only(&piece, ["BEGIN", "STATEMENT"])
+        {
             in_set = true;
         } else if in_set && is_word(&token, "END") && after_semicolon(&piece) {
             in_set = false;
@@ -95,6 +100,12 @@ fn split(tokens: Vec<TokenWithSpan>) -> Result<Vec<Vec<TokenWithSpan>>, SqlError
 
 fn last_word(piece: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
     piece.iter().rev().find(|t| !matches!(t.token, Token::Whitespace(_)))
+}
+
+/// Whether there is nothing but these words.
+fn is_only(piece: &[TokenWithSpan], words: [&str; 2]) -> bool {
+    let solid = piece.iter().filter(|t| !matches!(t.token, Token::Whitespace(_)));
+    solid.clone().count() == words.len() && solid.zip(words).all(|(token, word)| is_word(token, word))
 }
 
 fn after_semicolon(piece: &[TokenWithSpan]) -> bool {
@@ -220,19 +231,23 @@ impl Reader {
         if take_word(p, "EXECUTE") && peek_word(p, "INSERT") {
             return Ok(StatementKind::Insert(self.insert(hints)?));
         }
-        let p = &mut self.parser;
-        if peek_word(p, "BEGIN") {
-            return Err(SqlError::not_yet(
-                here(p),
-                "BEGIN STATEMENT SET (write EXECUTE STATEMENT SET BEGIN … END)",
-            ));
-        }
-        let inserts = self.statement_set()?;
+        let inserts = if peek_word(&self.parser, "BEGIN") {
+            // As Flink's client has it.
+            self.words(&["BEGIN", "STATEMENT", "SET"])?;
+            expect(&mut self.parser, &Token::SemiColon)?;
+            self.inserts_to_end()?
+        } else {
+            self.statement_set()?
+        };
         Ok(StatementKind::StatementSet { hints, inserts })
     }
 
     fn statement_set(&mut self) -> Result<Vec<Insert>, SqlError> {
         self.words(&["STATEMENT", "SET", "BEGIN"])?;
+        self.inserts_to_end()
+    }
+
+    fn inserts_to_end(&mut self) -> Result<Vec<Insert>, SqlError> {
         let mut inserts = Vec::new();
         loop {
             let hints = self.hints()?;
@@ -251,29 +266,37 @@ impl Reader {
     fn explain(&mut self) -> Result<StatementKind, SqlError> {
         let p = &mut self.parser;
         p.advance_token();
-        for detail in ["ESTIMATED_COST", "CHANGELOG_MODE", "PLAN_ADVICE", "JSON_EXECUTION_PLAN"] {
-            if peek_word(p, detail) {
-                return Err(SqlError::not_yet(here(p), format!("EXPLAIN {detail}")));
-            }
-        }
-        if take_word(p, "PLAN") {
+        let graph = explain_details(p)?;
+        if !graph && take_word(p, "PLAN") {
             p.expect_keyword_is(Keyword::FOR).map_err(|e| fault(p, &e))?;
         }
-        if peek_word(p, "STATEMENT") {
-            return Ok(StatementKind::Explain(Explained::Inserts(self.statement_set()?)));
+        Ok(StatementKind::Explain(Explain { graph, of: self.explained()? }))
+    }
+
+    fn explained(&mut self) -> Result<Explained, SqlError> {
+        let p = &mut self.parser;
+        if take_word(p, "EXECUTE") || peek_word(p, "STATEMENT") {
+            return self.statement_set().map(Explained::Inserts);
         }
         if starts_query(p, 0) {
-            let query = p.parse_query().map_err(|e| fault(p, &e))?;
-            return Ok(StatementKind::Explain(Explained::Query(query)));
+            return p.parse_query().map(Explained::Query).map_err(|e| fault(p, &e));
+        }
+        if peek_word(p, "CREATE") {
+            let at = here(p);
+            if let StatementKind::CreateTable(new) = create(p)?
+                && matches!(new.source, TableSource::Query { .. })
+            {
+                return Ok(Explained::Create(Box::new(new)));
+            }
+            let message = "Unsupported CREATE OR REPLACE statement for EXPLAIN. The statement must define a query using \
+                           the AS clause (i.e. CTAS/RTAS statements).";
+            return Err(SqlError::syntax(at, message));
         }
         if !peek_word(p, "INSERT") {
-            return Err(SqlError::not_yet(
-                here(p),
-                "EXPLAIN of anything but a query, INSERT and STATEMENT SET",
-            ));
+            return Err(expected("a query, INSERT, STATEMENT SET or CREATE TABLE … AS", p.peek_token_ref()));
         }
         let hints = self.hints()?;
-        Ok(StatementKind::Explain(Explained::Inserts(vec![self.insert(hints)?])))
+        Ok(Explained::Inserts(vec![self.insert(hints)?]))
     }
 
     fn words(&mut self, words: &[&str]) -> Result<(), SqlError> {
@@ -305,6 +328,28 @@ const FLINK_STATEMENTS: &[&str] = &[
     "ADD", "ANALYZE", "CALL", "COMPILE", "DELETE", "HELP", "LOAD", "REMOVE", "SELECT", "STOP", "TRUNCATE",
     "UNLOAD", "UPDATE", "VALUES", "WITH",
 ];
+
+/// The details that EXPLAIN is asked for: whether the graph is. The others tell of Flink's planner, which is not here.
+fn explain_details(p: &mut Parser<'_>) -> Result<bool, SqlError> {
+    const DETAILS: [&str; 4] = ["CHANGELOG_MODE", "ESTIMATED_COST", "JSON_EXECUTION_PLAN", "PLAN_ADVICE"];
+    let mut asked: Vec<&str> = Vec::new();
+    loop {
+        let at = here(p);
+        let Some(detail) = DETAILS.iter().find(|detail| take_word(p, detail)) else {
+            return if asked.is_empty() { Ok(false) } else { Err(expected("a detail", p.peek_token_ref())) };
+        };
+        if asked.contains(detail) {
+            return Err(SqlError::syntax(at, "Duplicate EXPLAIN DETAIL is not allowed."));
+        }
+        if *detail != "JSON_EXECUTION_PLAN" {
+            return Err(SqlError::not_yet(at, format!("EXPLAIN {detail}")));
+        }
+        asked.push(detail);
+        if !p.consume_token(&Token::Comma) {
+            return Ok(true);
+        }
+    }
+}
 
 fn create(p: &mut Parser<'_>) -> Result<StatementKind, SqlError> {
     p.advance_token();

@@ -3,12 +3,15 @@
 use sqlparser::{keywords::Keyword, parser::Parser, tokenizer::Token};
 
 use super::{
-    SqlError,
+    Pos, SqlError,
     ast::{Name, Pattern, Show, StatementKind, Use},
-    parser::name,
+    parser::{name, names},
     table::{expected, here, ident, peek_nth_word, peek_word, string, take_word},
 };
-use crate::stream::plan::catalog::{CATALOG, DATABASE};
+use crate::stream::plan::{
+    catalog::{CATALOG, DATABASE},
+    functions::CORE,
+};
 
 /// `DESCRIBE [EXTENDED] t`; Flink shows the same with EXTENDED.
 pub(super) fn describe(p: &mut Parser<'_>) -> Result<StatementKind, SqlError> {
@@ -43,6 +46,13 @@ pub(super) fn show(p: &mut Parser<'_>) -> Result<StatementKind, SqlError> {
             return Err(expected("FROM or IN", p.peek_token_ref()));
         }
         Show::Columns(name(p)?, pattern(p)?)
+    } else if take_word(p, "FUNCTIONS") {
+        database(p)?;
+        Show::Functions(any_pattern(p)?)
+    } else if let Some(full) = modules(p) {
+        Show::Modules { full }
+    } else if nothing(p)? {
+        Show::Nothing
     } else if peek_word(p, "CREATE") && peek_nth_word(p, 1, "TABLE") {
         p.advance_token();
         p.advance_token();
@@ -69,7 +79,8 @@ pub(super) fn use_statement(p: &mut Parser<'_>) -> Result<StatementKind, SqlErro
     p.advance_token();
     let at = here(p);
     if take_word(p, "MODULES") {
-        return Err(SqlError::not_yet(at, "USE MODULES"));
+        use_modules(p, at)?;
+        return Ok(StatementKind::Use(Use::Modules));
     }
     if take_word(p, "CATALOG") {
         let (catalog, at) = ident(p)?;
@@ -125,10 +136,57 @@ fn check_database(name: &Name, message: impl Fn(&str) -> String) -> Result<(), S
     if database == DATABASE { Ok(()) } else { Err(SqlError::invalid(name.at, message(database))) }
 }
 
+/// `MODULES` and `FULL MODULES`.
+fn modules(p: &mut Parser<'_>) -> Option<bool> {
+    if peek_word(p, "FULL") && peek_nth_word(p, 1, "MODULES") {
+        p.advance_token();
+        p.advance_token();
+        return Some(true);
+    }
+    take_word(p, "MODULES").then_some(false)
+}
+
+/// `USER FUNCTIONS`, `JARS` and `MODELS`, of which there are none.
+fn nothing(p: &mut Parser<'_>) -> Result<bool, SqlError> {
+    if peek_word(p, "USER") && peek_nth_word(p, 1, "FUNCTIONS") {
+        p.advance_token();
+        p.advance_token();
+        database(p)?;
+        return any_pattern(p).map(|_| true);
+    }
+    if take_word(p, "MODELS") {
+        database(p)?;
+        return pattern(p).map(|_| true);
+    }
+    Ok(take_word(p, "JARS"))
+}
+
+/// The names of modules, of which there is `core`.
+fn use_modules(p: &mut Parser<'_>, at: Pos) -> Result<(), SqlError> {
+    let names: Vec<String> = names(p)?.into_iter().map(|(name, _)| name).collect();
+    let why = if let Some(other) = names.iter().find(|name| *name != CORE) {
+        format!("No module with name '{other}' exists")
+    } else if names.len() > 1 {
+        format!("Module '{CORE}' appears more than once")
+    } else {
+        return Ok(());
+    };
+    Err(SqlError::invalid(at, format!("Could not execute USE MODULES: [{}]. {why}", names.join(", "))))
+}
+
 fn pattern(p: &mut Parser<'_>) -> Result<Option<Pattern>, SqlError> {
+    match any_pattern(p)? {
+        Some(pattern) if pattern.any_case => Err(expected("LIKE", p.peek_token_ref())),
+        pattern => Ok(pattern),
+    }
+}
+
+/// Of functions Flink takes ILIKE too.
+fn any_pattern(p: &mut Parser<'_>) -> Result<Option<Pattern>, SqlError> {
     let negated = p.parse_keyword(Keyword::NOT);
-    if !take_word(p, "LIKE") {
+    let any_case = take_word(p, "ILIKE");
+    if !any_case && !take_word(p, "LIKE") {
         return if negated { Err(expected("LIKE", p.peek_token_ref())) } else { Ok(None) };
     }
-    Ok(Some(Pattern { like: string(p)?, negated }))
+    Ok(Some(Pattern { like: string(p)?, negated, any_case }))
 }
