@@ -49,6 +49,10 @@ const SERVED: &[(&str, &str)] = &[
     ("FOR SYSTEM_TIME AS OF", "INSERT INTO p SELECT t.a FROM t JOIN v FOR SYSTEM_TIME AS OF t.ts ON t.a = v.a"),
     ("CROSS JOIN UNNEST", "INSERT INTO p SELECT x FROM t CROSS JOIN UNNEST(arr) AS e (x)"),
     (
+        "UNNEST … WITH ORDINALITY",
+        "INSERT INTO p SELECT n FROM t LEFT JOIN UNNEST(arr) WITH ORDINALITY AS e (x, n) ON TRUE",
+    ),
+    (
         "ROW_NUMBER, the first of each",
         "INSERT INTO p SELECT a FROM (SELECT a, ROW_NUMBER() OVER (PARTITION BY a ORDER BY ts DESC) AS n FROM t) WHERE n <= 3",
     ),

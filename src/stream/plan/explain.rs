@@ -126,7 +126,10 @@ fn describe(node: &PlanNode) -> String {
         ),
         NodeKind::Materialize(plan) => format!("SinkMaterializer(pk=[{}])", columns(&plan.key)),
         NodeKind::Normalize(normalize) => format!("ChangelogNormalize(key=[{}])", columns(&normalize.key)),
-        NodeKind::Unnest(unnest) => format!("Correlate(invocation=[UNNEST({})])", unnest.array),
+        NodeKind::Unnest(unnest) => {
+            let ordinality = if unnest.ordinality { "_WITH_ORDINALITY" } else { "" };
+            format!("Correlate(invocation=[UNNEST{ordinality}({})])", unnest.array)
+        }
         NodeKind::Join(join) => format!("Join({})", joined(&join.on)),
         NodeKind::IntervalJoin(join) => format!(
             "IntervalJoin({}, windowBounds=[isRowTime={}, leftLowerBound={}, leftUpperBound={}])",

@@ -81,7 +81,7 @@ impl Analyzer<'_> {
     ) -> Result<Relation> {
         let at: Pos = factor.span().into();
         let constraint = constraint.unwrap_or(&JoinConstraint::None);
-        if let Some((array, alias)) = unnested(factor)? {
+        if let Some(unnested) = unnested(factor)? {
             let on = match constraint {
                 JoinConstraint::On(on) => Some(on),
                 JoinConstraint::None => None,
@@ -89,7 +89,7 @@ impl Analyzer<'_> {
                     return Err(SqlError::not_yet(at, "UNNEST with USING or NATURAL"));
                 }
             };
-            return unnest(left, array, alias, kind, on, at);
+            return unnest(left, &unnested, kind, on, at);
         }
         let (left, left_scope) = left;
         let version = match factor {
@@ -476,10 +476,15 @@ fn descriptor(function: &Function) -> Result<&Parsed> {
     }
 }
 
-type Unnested<'a> = Option<(&'a Parsed, Option<&'a TableAlias>)>;
+/// `UNNEST(array) [WITH ORDINALITY] [AS alias]`.
+struct Unnested<'a> {
+    array: &'a Parsed,
+    alias: Option<&'a TableAlias>,
+    ordinality: bool,
+}
 
-/// The array of `UNNEST(array)`, which the library takes for a table with arguments.
-fn unnested(factor: &TableFactor) -> Result<Unnested<'_>> {
+/// UNNEST, which the library takes for a table with arguments.
+fn unnested(factor: &TableFactor) -> Result<Option<Unnested<'_>>> {
     let TableFactor::Table {
         name, alias, args: Some(TableFunctionArgs { args, .. }), with_ordinality, ..
     } = factor
@@ -489,25 +494,23 @@ fn unnested(factor: &TableFactor) -> Result<Unnested<'_>> {
     if !name.to_string().eq_ignore_ascii_case("UNNEST") {
         return Ok(None);
     }
-    if *with_ordinality {
-        return Err(SqlError::not_yet(factor.span(), "UNNEST … WITH ORDINALITY"));
-    }
     match args.as_slice() {
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] => Ok(Some((array, alias.as_ref()))),
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] => {
+            Ok(Some(Unnested { array, alias: alias.as_ref(), ordinality: *with_ordinality }))
+        }
         _ => Err(SqlError::not_yet(factor.span(), "UNNEST of several arrays")),
     }
 }
 
 fn unnest(
     (input, scope): Relation,
-    array: &Parsed,
-    alias: Option<&TableAlias>,
+    unnested: &Unnested<'_>,
     kind: JoinKind,
     on: Option<&Parsed>,
     at: Pos,
 ) -> Result<Relation> {
     let input = join::settled(input, at)?;
-    let array = scope.expr(array)?;
+    let (array, alias, ordinality) = (scope.expr(unnested.array)?, unnested.alias, unnested.ordinality);
     let row = |t: &DataType| -> Schema {
         match &t.kind {
             Type::Row(fields) => fields.clone(),
@@ -525,6 +528,16 @@ fn unnest(
         }
     };
     let name = alias.map(|a| reserved::name(&a.name)).transpose()?;
+    // A column alone is called as the table is.
+    if let ([(column, _)], Some(name)) = (columns.as_mut_slice(), &name) {
+        column.clone_from(name);
+    }
+    if ordinality {
+        if matches!(array.data_type.kind, Type::Multiset(_)) {
+            return Err(SqlError::not_yet(at, "WITH ORDINALITY of a MULTISET, which has no order"));
+        }
+        columns.push(("ORDINALITY".to_owned(), DataType::not_null(Type::Int)));
+    }
     if let Some(alias) = alias.filter(|a| !a.columns.is_empty()) {
         if alias.columns.len() != columns.len() {
             let message =
@@ -548,7 +561,7 @@ fn unnest(
         Some(on) => join::conjuncts(scope.condition(on, "ON")?),
         None => vec![always()],
     };
-    let plan = Logical::Unnest(Box::new(Unnest { input, array, columns, outer }));
+    let plan = Logical::Unnest(Box::new(Unnest { input, array, columns, outer, ordinality }));
     let real: Vec<Expr> = conditions.into_iter().filter(|c| !super::logical::is_true(c)).collect();
     if outer && !real.is_empty() {
         return Err(SqlError::not_yet(at, "a condition on LEFT JOIN UNNEST but TRUE"));

@@ -256,6 +256,8 @@ pub struct Unnest {
     pub columns: Schema,
     /// LEFT JOIN: a row without elements stays.
     pub outer: bool,
+    /// The last column says which element it is, from one on.
+    pub ordinality: bool,
 }
 
 /// The names of the columns that a window adds.

@@ -189,7 +189,8 @@ impl Builder {
             Logical::Unnest(unnest) => {
                 let input = self.lower(&unnest.input, before);
                 let (array, width) = (unnest.array.clone(), unnest.columns.len());
-                let kind = Unnest { array, width, outer: unnest.outer };
+                let (outer, ordinality) = (unnest.outer, unnest.ordinality);
+                let kind = Unnest { array, width, outer, ordinality };
                 self.stateful(NodeKind::Unnest(kind), &[&unnest.input], vec![input])
             }
             Logical::Join(join) => self.join(join),

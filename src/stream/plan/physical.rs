@@ -214,9 +214,10 @@ pub struct Normalize {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unnest {
     pub array: Expr,
-    /// How many columns an element has.
+    /// How many columns an element has, its number among them.
     pub width: usize,
     pub outer: bool,
+    pub ordinality: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]

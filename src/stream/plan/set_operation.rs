@@ -89,7 +89,7 @@ fn counted(left: Logical, right: Logical, both: bool, at: Pos) -> Result<Logical
     let exprs: Vec<Expr> = columns_of(&input.schema()).into_iter().take(width).collect();
     let columns = vec![("$copy".to_owned(), DataType::not_null(Type::Boolean))];
     let array = call(COPIES, vec![times], at)?;
-    let copies = Logical::Unnest(Box::new(Unnest { input, array, columns, outer: false }));
+    let copies = Logical::Unnest(Box::new(Unnest { input, array, columns, outer: false, ordinality: false }));
     Ok(copies.project(exprs, names))
 }
 
