@@ -36,7 +36,10 @@ impl Generator {
         // The first sequence that ends, or the number of rows.
         let ends = fields.iter().filter_map(|(field, _)| match field {
             Field::Sequence { start, end } => Some(end.saturating_sub(*start).saturating_add(1).max(0)),
-            Field::RandomBool
+            Field::Now
+            | Field::RandomBool
+            | Field::RandomBytes { .. }
+            | Field::RandomDecimal { .. }
             | Field::RandomFloat { .. }
             | Field::RandomInt { .. }
             | Field::RandomText { .. }
@@ -96,13 +99,28 @@ impl Generator {
     }
 }
 
+/// Not as one range: max - min may be more than a double holds.
+fn between(min: f64, max: f64, rng: &mut StdRng) -> f64 {
+    let x = rng.random::<f64>();
+    min * (1.0 - x) + max * x
+}
+
 fn value(field: &Field, kind: &Type, position: i64, now: Now, rng: &mut StdRng) -> Datum {
     match field {
+        Field::Now => {
+            let at = &Datum::Timestamp(Instant::from_ms(now.ms));
+            cast::cast(at, &Type::Timestamp(3), kind).unwrap_or(Datum::Null)
+        }
         Field::RandomBool => Datum::Bool(rng.random()),
+        Field::RandomBytes { count } => {
+            Datum::bytes((0..*count).map(|_| rng.random::<u8>()).collect::<Vec<u8>>())
+        }
+        Field::RandomDecimal { min, max } => {
+            let x = Datum::Double(between(*min, *max, rng));
+            cast::cast(&x, &Type::Double, kind).unwrap_or(Datum::Null)
+        }
         Field::RandomFloat { min, max } => {
-            // Not as one range: max - min may be more than a double holds.
-            let x = rng.random::<f64>();
-            let x = min * (1.0 - x) + max * x;
+            let x = between(*min, *max, rng);
             if *kind == Type::Float { Datum::Float(x as f32) } else { Datum::Double(x) }
         }
         Field::RandomInt { min, max } => Datum::Int(rng.random_range(*min..=*max)),

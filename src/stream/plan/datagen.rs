@@ -8,7 +8,7 @@ use super::{
     catalog::{Column, ColumnKind},
     connector::refuse_parallelism,
     options::{Options, invalid},
-    types::Type,
+    types::{LENGTH_MAX, Type},
 };
 use crate::stream::sql::SqlError;
 
@@ -24,7 +24,17 @@ pub struct Datagen {
 /// How one column is made.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Field {
+    /// The date or the time of the day.
+    Now,
     RandomBool,
+    RandomBytes {
+        count: u32,
+    },
+    /// Any digits behind the point between two numbers.
+    RandomDecimal {
+        min: f64,
+        max: f64,
+    },
     RandomFloat {
         min: f64,
         max: f64,
@@ -88,22 +98,52 @@ fn field(options: &mut Options<'_>, column: &Column) -> Result<Field, SqlError> 
         Type::BigInt => int(options, &key, i64::MIN, i64::MAX)?,
         Type::Float => float(options, &key, f64::from(f32::MIN), f64::from(f32::MAX))?,
         Type::Double => float(options, &key, f64::MIN, f64::MAX)?,
-        Type::Varchar(_) => {
-            let chars = options.number(&key("length"))?.unwrap_or(TEXT_CHARS);
-            if chars > TEXT_CHARS_MAX {
-                return Err(SqlError::invalid(
-                    options.at(),
-                    format!("'{}' is larger than {TEXT_CHARS_MAX}", key("length")),
-                ));
-            }
-            Field::RandomText { chars }
+        Type::Varchar(most) => Field::RandomText { chars: length(options, &column.name, *most)? },
+        Type::Varbinary(most) => Field::RandomBytes { count: length(options, &column.name, *most)? },
+        Type::Char(_) | Type::Binary(_) if options.number::<u32>(&key("length"))?.is_some() => {
+            let message = format!(
+                "Custom length for fixed-length type (CHAR/BINARY) field '{}' is not supported.",
+                column.name
+            );
+            return Err(SqlError::invalid(options.at(), message));
         }
         Type::Char(n) => Field::RandomText { chars: *n },
+        Type::Binary(n) => Field::RandomBytes { count: *n },
+        Type::Date | Type::Time(_) => Field::Now,
+        Type::Decimal { precision, scale } => {
+            let limit = 10f64.powi(i32::from(precision - scale));
+            let (min, max) = range(options, &key, 0.0, limit)?;
+            let (min, max) = (min.max(-limit), max.min(limit));
+            if min >= max {
+                let message = format!("min bound must be less than max [{min:.6}, {max:.6}]");
+                return Err(SqlError::invalid(options.at(), message));
+            }
+            Field::RandomDecimal { min, max }
+        }
         Type::Timestamp(_) | Type::TimestampLtz(_) => {
             Field::RandomTime { past_ms: options.number(&key("max-past"))?.unwrap_or(0) }
         }
         other => return Err(SqlError::not_yet(options.at(), format!("a datagen column of {other}"))),
     })
+}
+
+/// The length of a text or of bytes: as given, or as much as the type holds.
+fn length(options: &mut Options<'_>, name: &str, most: u32) -> Result<u32, SqlError> {
+    let key = format!("fields.{name}.length");
+    let given = options.number(&key)?;
+    if let Some(given) = given.filter(|given| *given > most) {
+        let message = format!(
+            "Custom length '{given}' for variable-length type (VARCHAR/STRING/VARBINARY/BYTES) field '{name}' should be \
+             shorter than '{most}' defined in the schema."
+        );
+        return Err(SqlError::invalid(options.at(), message));
+    }
+    let length = given.unwrap_or(if most == LENGTH_MAX { TEXT_CHARS } else { most });
+    if length > TEXT_CHARS_MAX {
+        let message = format!("'{key}' is larger than {TEXT_CHARS_MAX}");
+        return Err(SqlError::invalid(options.at(), message));
+    }
+    Ok(length)
 }
 
 fn int(
@@ -129,7 +169,17 @@ fn float(
     low: f64,
     high: f64,
 ) -> Result<Field, SqlError> {
+    let (min, max) = range(options, key, low, high)?;
+    Ok(Field::RandomFloat { min, max })
+}
+
+fn range(
+    options: &mut Options<'_>,
+    key: &dyn Fn(&str) -> String,
+    low: f64,
+    high: f64,
+) -> Result<(f64, f64), SqlError> {
     let min = options.number(&key("min"))?.unwrap_or(low);
     let max = options.number(&key("max"))?.unwrap_or(high);
-    Ok(Field::RandomFloat { min, max })
+    Ok((min, max))
 }

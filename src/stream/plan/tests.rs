@@ -87,6 +87,26 @@ fn mistakes_are_shown_where_they_are() {
     let syntax =
         |statement: &str, column, message: &str| check(statement, SqlErrorKind::Syntax, column, message);
     invalid("INSERT INTO s SELECT c FROM t", 22, "Column 'c' not found in any table");
+    let datagen = |column: &str, option: &str, message: &str| {
+        let text = format!("CREATE TABLE x (f {column}) WITH ('connector'='datagen', {option})");
+        invalid(&text, 21 + column.len() as u64, message);
+    };
+    datagen(
+        "BINARY(3)",
+        "'fields.f.length'='2'",
+        "Custom length for fixed-length type (CHAR/BINARY) field 'f' is not supported.",
+    );
+    datagen(
+        "VARBINARY(3)",
+        "'fields.f.length'='5'",
+        "Custom length '5' for variable-length type (VARCHAR/STRING/VARBINARY/BYTES) field 'f' should be shorter than '3' \
+         defined in the schema.",
+    );
+    datagen(
+        "DECIMAL(5, 2)",
+        "'fields.f.min'='-5', 'fields.f.max'='-7'",
+        "min bound must be less than max [-5.000000, -7.000000]",
+    );
     invalid("INSERT INTO s SELECT a FROM v", 29, "Object 'v' not found");
     invalid(
         "INSERT INTO s SELECT a FROM t ORDER BY a",

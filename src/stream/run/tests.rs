@@ -31,6 +31,28 @@ pub(super) fn run(sql: &str, memory: &Memory) -> (Job, Step) {
 }
 
 #[test]
+fn datagen_makes_values_that_their_types_hold() {
+    let sql = "CREATE TABLE d (a DECIMAL(10, 2), b DECIMAL(3, 3), n DECIMAL(5, 1), c DATE, t TIME, g BINARY(2), e BYTES,
+            v VARCHAR(3), s STRING) WITH ('connector'='datagen', 'number-of-rows'='20', 'fields.n.min'='-7',
+            'fields.n.max'='-5', 'fields.e.length'='3');
+        CREATE TABLE o (a BOOLEAN, b BOOLEAN, n BOOLEAN, v INT, s INT, c DATE, t TIME, g BYTES, e BYTES)
+            WITH ('connector'='print');
+        INSERT INTO o SELECT a BETWEEN 0 AND 100000000, b BETWEEN 0 AND 1, n BETWEEN -7 AND -5, CHAR_LENGTH(v),
+            CHAR_LENGTH(s), c, t, g, e FROM d";
+    let memory = Memory::default();
+    let (job, _) = run(sql, &memory);
+    assert_eq!(job.phase(), &Phase::Finished);
+    let rows = memory.printed();
+    assert_eq!(rows.len(), 20);
+    for row in rows {
+        let bytes = row.strip_prefix("+I[true, true, true, 3, 100, 1970-01-01, 00:16:40, [");
+        let counts: Option<Vec<usize>> =
+            bytes.map(|bytes| bytes.split("], [").map(|bytes| bytes.split(", ").count()).collect());
+        assert_eq!(counts, Some(vec![2, 3]), "{row}");
+    }
+}
+
+#[test]
 fn the_seed_that_prefixes_every_message() {
     let memory = Memory::default();
     memory.produce("input_topic", 0, &["a", "b"]);
