@@ -143,6 +143,12 @@ impl Job {
         read.flat_map(|input| input.cursors.iter().map(of)).sum()
     }
 
+    /// Whether the last commit has made files ready that nobody may have seen yet: with the next epoch they are there.
+    #[must_use]
+    pub fn has_files_to_publish(&self) -> bool {
+        self.parts.iter().any(Parts::is_pending)
+    }
+
     /// How many times longer than usual the next epoch may gather.
     #[must_use]
     pub fn stretch(&self) -> usize {

@@ -157,8 +157,10 @@ impl Worker {
     /// When the state does not fit the plan, or there is no thread to be had.
     pub fn spawn(self, saved: Option<Bytes>) -> Result<(), String> {
         let job = self.restore(saved.as_deref())?;
-        // Whoever looks before the thread runs sees what the job was.
-        self.show(&job);
+        if !job.has_files_to_publish() {
+            // Whoever looks before the thread runs sees what the job was.
+            self.show(&job);
+        }
         let name = format!("job {}", self.name);
         let short: String = name.chars().take(15).collect();
         std::thread::Builder::new()
