@@ -155,6 +155,11 @@ impl Job {
         self.stretch.times()
     }
 
+    /// As many as there are shards, or more if they are stretched. Not both: what several shards work on is in memory.
+    fn epochs_in_one(&self) -> usize {
+        self.stretch.times().max(self.shards.count())
+    }
+
     /// The topics whose growth wakes the job.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
         self.inputs
@@ -257,7 +262,8 @@ impl Job {
             self.dirty |= shards.work(&later, inputs, &epoch, outputs)?;
             // Nobody looks at the clock while the shards work: what they get is what they can do in time.
             let rows = if over() { self.rows_max / 2 } else { self.rows_max * 2 };
-            self.rows_max = rows.clamp(EPOCH_ROWS_MIN, EPOCH_ROWS_MAX * self.stretch.times());
+            self.rows_max =
+                rows.clamp(EPOCH_ROWS_MIN, EPOCH_ROWS_MAX * self.epochs_in_one() / self.shards.count());
         }
         if read? {
             (self.phase, self.dirty) = (Phase::Finished, true);
@@ -281,13 +287,13 @@ impl Job {
     ) -> Result<bool, Stop> {
         let store = State { log, job: &self.id, share: Share::WHOLE };
         let shards = self.shards.count();
-        let stretch = self.stretch.times();
-        let rows_max = if later.is_some() { self.rows_max * shards } else { EPOCH_ROWS_MAX * stretch };
+        let epochs = self.epochs_in_one();
+        let rows_max = if later.is_some() { self.rows_max * shards } else { EPOCH_ROWS_MAX * epochs };
         let mut feed = Feed { graph: self.shards.first(), later };
         let mut budget = Budget {
             rows: rows_max,
             rows_max,
-            bytes: EPOCH_BYTES_MAX * shards * stretch,
+            bytes: EPOCH_BYTES_MAX * epochs,
             over,
             dlq: self.plan.dlq.as_deref().map(Arc::from),
             late_topic: self.plan.late_topic.as_deref().map(Arc::from),
