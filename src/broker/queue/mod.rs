@@ -183,7 +183,7 @@ impl Queue {
     }
 
     /// Takes on what policies say of it, live; `None` when they say what they said before. What follows from it is to be
-    /// done ([`Queue::follow`]) once no lock is held.
+    /// done (`follow`) once no lock is held.
     #[must_use]
     pub fn apply(self: &Arc<Self>, applied: Applied) -> Option<Effects> {
         if **self.applied.lock() == applied {

@@ -1,6 +1,6 @@
 //! Paths into JSON: `lax $.a[0]['b'].*`, as Flink's JSON functions read them with Jayway's JsonPath.
 //!
-//! Here they are read; [`find`](super::find) walks them, [`filter`](super::filter) reads what stands in `[?(…)]`. A path
+//! Here they are read; `find` walks them, `filter` reads what stands in `[?(…)]`. A path
 //! without a mode is strict.
 
 use super::{
