@@ -144,7 +144,16 @@ impl Connection {
         self.send(served.ticket, Some(served.what));
     }
 
+    /// What it has stopped to listen to may still come behind the reply that said so, and would be taken for the reply to
+    /// what it asks next.
     fn on_heard(&mut self, heard: &Heard) {
+        let listens = match &heard.pattern {
+            Some(pattern) => self.client.patterns.contains(&**pattern),
+            None => self.client.channels.contains(&*heard.channel),
+        };
+        if !listens {
+            return;
+        }
         if self.output.len() + self.held_bytes > WAITING_BYTES_MAX {
             tracing::warn!(peer = %self.client.peer(), "redis connection closed: it does not read what it listens to");
             self.client.dropped = true;

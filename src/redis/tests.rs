@@ -12,6 +12,7 @@ use super::{Door, Settings, connection::Connection};
 use crate::{
     broker::{
         self, Broker,
+        channels::Heard,
         keyspace::lending::ListFigures,
         list::queue::ListQueue,
         outlet::{Event, Outlet},
@@ -437,4 +438,32 @@ fn a_consumer_whose_outlet_is_full_goes_on_once_it_is_read() {
     }
     consumer.list.settle(Some(consumer.id), &heard);
     assert!(!ListFigures { consumers: 0, ..consumer.list.figures() }.in_use());
+}
+
+#[test]
+fn what_comes_behind_unsubscribe_is_not_taken_for_the_next_reply() {
+    let world = World::new();
+    let mut client = world.client();
+    let outlet = world.door.clients.all()[0].outlet.clone();
+    // Somebody who publishes looks who listens, and tells them a moment later.
+    let late = |channel: &str, pattern: Option<&[u8]>| {
+        let (channel, message) = (channel.as_bytes().into(), b"late".as_slice().into());
+        let heard = Heard { pattern: pattern.map(Into::into), channel, message };
+        outlet.deliver(&mut vec![Event::Heard(heard)], 4);
+    };
+    client.ask("subscribe a b\r\npsubscribe n* m*");
+    client.ask("unsubscribe a\r\npunsubscribe n*");
+    late("a", None);
+    late("news", Some(b"n*"));
+    assert_eq!(client.hear(), "");
+    late("b", None);
+    late("music", Some(b"m*"));
+    assert_eq!(
+        client.hear(),
+        "*3 $7 message $1 b $4 late *4 $8 pmessage $2 m* $5 music $4 late ",
+        "what it listens to it hears"
+    );
+    client.ask("unsubscribe\r\npunsubscribe");
+    late("b", None);
+    assert_eq!(client.ask("ping"), "+PONG ");
 }
