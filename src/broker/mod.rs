@@ -44,7 +44,7 @@ pub mod vhost;
 pub mod vhost_settings;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::{
     Arc,

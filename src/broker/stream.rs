@@ -108,12 +108,25 @@ impl Vhost {
     /// Deletes a stream with its bindings, whoever reads it and whatever is in it: RabbitMQ's streams mind neither
     /// `if-unused` nor `if-empty`, and say that no message went with them.
     pub fn delete_stream(&self, topic: &Arc<Topic>) -> Pending {
+        self.delete_stream_if(topic, || Some(()))
+    }
+
+    /// As [`Vhost::delete_stream`], if `gone` gives something once the topology is locked. That is held until nobody
+    /// finds the topic any more.
+    pub(super) fn delete_stream_if<T>(
+        &self,
+        topic: &Arc<Topic>,
+        gone: impl FnOnce() -> Option<T>,
+    ) -> Pending {
         let mut topology = self.topology.lock();
+        let held = gone()?;
+        let deleted = self.core.topics.delete(topic);
+        drop(held);
         let mut keys = Vec::new();
         for target in Self::targets_of(topic) {
             self.unbind_target(&mut topology, &target, &mut keys);
         }
-        let Some(deleted) = self.core.topics.delete(topic) else {
+        let Some(deleted) = deleted else {
             // Somebody else was first.
             return self.forget(keys).max(self.done_before());
         };

@@ -6,6 +6,7 @@ mod dead_letters;
 mod deadlines;
 mod delayed_retry;
 mod figures;
+mod keys;
 mod order;
 mod reserving;
 mod seams;
@@ -194,6 +195,16 @@ fn delivered(outlet: &Outlet) -> Vec<Entry> {
     outlet.drain(&mut events, std::task::Waker::noop());
     let entry = |event| if let Event::Deliver { entry, .. } = event { Some(entry) } else { None };
     events.into_iter().filter_map(entry).collect()
+}
+
+/// Does it on a thread of its own: what would stand for ever fails.
+pub(crate) fn within_30_s(work: impl FnOnce() + Send + 'static) {
+    let (done, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        work();
+        done.send(())
+    });
+    told.recv_timeout(std::time::Duration::from_secs(30)).expect("it has failed, or stands");
 }
 
 /// The next message, by `basic.get`.

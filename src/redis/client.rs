@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    afterwards::Afterwards,
     clients::{ClientInfo, Shown},
     wire::reply::Resp,
 };
@@ -20,7 +21,6 @@ use crate::broker::{
     list::End,
     login::Login,
     outlet::Outlet,
-    publish::Publisher,
 };
 
 /// One client.
@@ -40,8 +40,7 @@ pub struct Client {
     pub patterns: BTreeSet<Vec<u8>>,
     /// What is due to it is still written; then the socket closes.
     pub closing: bool,
-    /// Publishes to the channels.
-    pub publisher: Option<Publisher>,
+    pub afterwards: Afterwards,
     /// A request that waited is done again, and waits until then at most.
     pub again_until: Option<Option<Instant>>,
     /// Nobody is to hear of it: the socket closes at once.
@@ -117,7 +116,7 @@ impl Client {
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
             closing: false,
-            publisher: None,
+            afterwards: Afterwards::default(),
             again_until: None,
             dropped: false,
             silence: Silence::default(),

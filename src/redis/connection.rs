@@ -235,6 +235,7 @@ impl Connection {
         let (ticket, went_on) = visit.requests(&vhost, input, &limits, again);
         let (handled, bytes, last) = (visit.handled, visit.bytes, visit.last);
         input.advance(bytes);
+        self.client.afterwards.carry_out(self.door.broker.core.clock.now_ms());
         if self.client.introduced {
             self.register();
         }
@@ -457,7 +458,7 @@ impl Visit<'_> {
                 break Ok(!client.closing && !client.dropped);
             }
             if replies.len() >= OUTPUT_BYTES_MAX
-                || keys.changed_bytes() >= CHANGED_BYTES_MAX
+                || keys.changed_bytes() + client.afterwards.bytes() >= CHANGED_BYTES_MAX
                 || self.handled >= REQUESTS_MAX
             {
                 break Ok(true);

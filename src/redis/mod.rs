@@ -4,6 +4,7 @@
 //! family of commands per file, [`wire`] has the bytes, [`fault`] the texts of errors. What it serves are the keys of a
 //! vhost (`broker/keyspace`), `/` unless a client logs in as `vhost:user`.
 
+pub mod afterwards;
 pub mod call;
 pub mod client;
 pub mod clients;

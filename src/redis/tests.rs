@@ -13,12 +13,16 @@ use crate::{
     broker::{
         self, Broker,
         channels::Heard,
+        exchange::{Binding, ExchangeOptions, Target},
         keyspace::lending::ListFigures,
         list::queue::ListQueue,
         outlet::{Event, Outlet},
-        queue::{ConsumerId, Seq, consumers::ConsumerSpec},
+        queue::{ConnectionId, ConsumerId, Queue, QueueOptions, Seq, consumers::ConsumerSpec, serving::Got},
+        tests::within_30_s,
+        vhost::Vhost,
     },
     clock::Clock,
+    data::value::{Table, Value},
     net::{listener::Ends, pump::Connection as _},
     store::{Options, Store},
 };
@@ -69,6 +73,22 @@ impl World {
     /// Everything in the inbox becomes durable.
     fn commit(&self) {
         while self.store.step(self.clock.now()) {}
+    }
+
+    fn vhost(&self) -> Arc<Vhost> {
+        self.door.broker.vhost("/").unwrap()
+    }
+
+    /// A queue that is bound to the channels.
+    fn bound(&self, name: &str, channel: &str, arguments: Table) -> Arc<Queue> {
+        let (vhost, me) = (self.vhost(), ConnectionId(u64::MAX));
+        vhost.need_channels().unwrap();
+        let options = QueueOptions { durable: true, auto_delete: false, exclusive: None, arguments };
+        let queue = vhost.declare_queue(name, me, options).unwrap().queue;
+        let target = Target::Queue(queue.clone());
+        let binding = Binding { target, routing_key: channel.into(), arguments: Table::default() };
+        vhost.bind("redis.pubsub", binding).unwrap();
+        queue
     }
 
     fn client(&self) -> Client<'_> {
@@ -440,6 +460,20 @@ fn a_consumer_whose_outlet_is_full_goes_on_once_it_is_read() {
     assert!(!ListFigures { consumers: 0, ..consumer.list.figures() }.in_use());
 }
 
+/// Bodies that wait in a queue.
+fn drain(queue: &Arc<Queue>) -> Vec<String> {
+    let outlet = Arc::<Outlet>::default();
+    std::iter::from_fn(|| match queue.get(true, &outlet) {
+        Got::Message { entry, .. } => Some(String::from_utf8(entry.message.body().to_vec()).unwrap()),
+        Got::Empty | Got::Wait => None,
+    })
+    .collect()
+}
+
+fn text(name: &str, value: &str) -> (String, Value) {
+    (name.to_owned(), Value::LongStr(value.to_owned().into_bytes().into()))
+}
+
 #[test]
 fn what_comes_behind_unsubscribe_is_not_taken_for_the_next_reply() {
     let world = World::new();
@@ -466,4 +500,57 @@ fn what_comes_behind_unsubscribe_is_not_taken_for_the_next_reply() {
     client.ask("unsubscribe\r\npunsubscribe");
     late("b", None);
     assert_eq!(client.ask("ping"), "+PONG ");
+}
+
+#[test]
+fn what_is_published_in_a_transaction_is_heard_in_its_place_and_goes_to_queues_in_its_order() {
+    let world = World::new();
+    let (mut client, mut listener) = (world.client(), world.client());
+    listener.ask("subscribe c");
+    let queue = world.bound("q", "c", Table::default());
+    assert_eq!(
+        client.told("multi\r\npublish c 1\r\nset k v\r\nsubscribe d\r\npublish c 2\r\nexec\r\npublish c 3"),
+        "+OK +QUEUED +QUEUED +QUEUED +QUEUED *4 :1 +OK *3 $9 subscribe $1 d :1 :1 -ERR Can't execute 'publish': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context "
+    );
+    client.told("unsubscribe\r\npublish c 3");
+    assert_eq!(listener.hear(), (1..4).map(|n| format!("*3 $7 message $1 c $1 {n} ")).collect::<String>());
+    assert_eq!(drain(&queue), ["1", "2", "3"]);
+}
+
+#[test]
+fn the_exchange_of_the_channels_is_there_once_somebody_has_heard_that_he_listens() {
+    let world = World::new();
+    let mut client = world.client();
+    client.told("set k v");
+    assert!(world.vhost().find_exchange("redis.pubsub").is_none());
+    assert_eq!(client.ask("subscribe c"), "*3 $9 subscribe $1 c :1 ");
+    assert!(world.vhost().find_exchange("redis.pubsub").is_some());
+}
+
+#[test]
+fn a_dead_letter_of_what_is_published_comes_to_the_keys() {
+    within_30_s(|| {
+        let world = World::new();
+        let arguments = vec![
+            ("x-max-length".to_owned(), Value::I64(1)),
+            text("x-dead-letter-exchange", ""),
+            text("x-dead-letter-routing-key", "redis.0.dead"),
+        ];
+        let queue = world.bound("q", "c", Table(arguments));
+        assert_eq!(world.client().told("publish c 1\r\npublish c 2\r\npublish c 3"), ":0 :0 :0 ");
+        assert_eq!(drain(&queue), ["3"]);
+    });
+}
+
+#[test]
+fn what_is_published_may_go_on_to_a_list() {
+    within_30_s(|| {
+        let world = World::new();
+        let arguments = Table(vec![text("alternate-exchange", "")]);
+        let options = ExchangeOptions { arguments, ..ExchangeOptions::durable("topic") };
+        world.vhost().declare_exchange("redis.pubsub", options).unwrap();
+        let mut client = world.client();
+        assert_eq!(client.told("publish redis.0.list a\r\nlpush list b"), ":0 :1 ");
+        assert_eq!(client.told("lrange list 0 -1"), "*2 $1 a $1 b ");
+    });
 }

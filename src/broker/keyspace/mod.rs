@@ -163,19 +163,29 @@ impl Access<'_> {
         self.inner.state.bytes
     }
 
-    /// Goes: what was changed is in the committer's inbox, in the order of the visits. The ticket says when it lasts.
-    pub fn leave(self) -> Option<Ticket> {
+    /// Goes: what was changed is in the committer's inbox, in the order of the visits. The ticket says when it lasts. The
+    /// topics of streams that are gone go behind it, for which the topology is locked: whoever has that, or another lock
+    /// before the keys', goes by [`Access::leave_within`].
+    pub fn leave(mut self) -> Option<Ticket> {
+        let (keyspace, gone) = (self.keyspace, std::mem::take(&mut self.inner.state.gone_streams));
+        let ticket = self.end(false);
+        keyspace.drop_topics(gone);
+        ticket
+    }
+
+    /// As [`Access::leave`], for whoever may hold a lock. What it found gone had had its time, and its topics go when the
+    /// deadline of the keys is looked at.
+    pub fn leave_within(self) -> Option<Ticket> {
         self.end(false)
     }
 
-    /// As [`Access::leave`], when nobody waits for it: it waits for somebody else's turn.
+    /// As [`Access::leave_within`], when nobody waits for it: it waits for somebody else's turn.
     pub fn leave_lazily(self) {
         self.end(true);
     }
 
     fn end(mut self, lazy: bool) -> Option<Ticket> {
         self.serve();
-        self.drop_topics();
         let ticket = self.submit(lazy);
         for (outlet, mut served) in std::mem::take(&mut self.inner.state.served) {
             served.ticket = ticket;

@@ -3,7 +3,11 @@
 
 use uuid::Uuid;
 
-use super::{Access, place};
+use super::{
+    Keyspace, place,
+    value::Kind,
+    waiters::{Db, Name},
+};
 use crate::broker::{
     refusal::{Refusal, Subject},
     topic::{NewTopic, VhostName, config::TopicConfig},
@@ -51,19 +55,17 @@ impl Vhost {
     }
 }
 
-impl Access<'_> {
-    /// Deletes the topics of streams that are gone.
-    pub(super) fn drop_topics(&mut self) {
-        let gone = std::mem::take(&mut self.inner.state.gone_streams);
-        if gone.is_empty() {
-            return;
-        }
-        let Some(vhost) = self.keyspace.home.upgrade() else { return };
+impl Keyspace {
+    /// Deletes the topics of streams that are gone, unless they are back.
+    pub(super) fn drop_topics(&self, gone: Vec<(Db, Name)>) {
+        let Some(vhost) = self.home.upgrade().filter(|_| !gone.is_empty()) else { return };
         for (db, key) in gone {
-            let is_back = self.kind(db, &key) == Some(super::value::Kind::Stream);
-            if let Some(topic) = vhost.find_topic(&place::name_of(db, &key)).filter(|_| !is_back) {
-                vhost.delete_stream(&topic);
-            }
+            let Some(topic) = vhost.find_topic(&place::name_of(db, &key)) else { continue };
+            // A stream that comes back meanwhile finds no topic, and makes another.
+            vhost.delete_stream_if(&topic, || {
+                let inner = self.inner.lock();
+                (inner.state.kind(db, &key) != Some(Kind::Stream)).then_some(inner)
+            });
         }
     }
 }

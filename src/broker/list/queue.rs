@@ -89,7 +89,7 @@ impl Vhost {
             consumers: keys.readers(db, &key),
         };
         let rows = named.map(row).collect();
-        keys.leave();
+        keys.leave_lazily();
         rows
     }
 }
@@ -106,7 +106,7 @@ impl ListQueue {
     fn visit<T>(&self, work: impl FnOnce(&mut Access<'_>) -> T) -> (T, Option<Ticket>) {
         let mut keys = self.keyspace.enter(self.keyspace.now_ms());
         let done = work(&mut keys);
-        (done, keys.leave())
+        (done, keys.leave_within())
     }
 
     /// Whether declaring it so finds it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Publisher, Records, route_copies};
+use super::{Body, Publisher, Records, Routed, route_copies};
 use crate::{
     broker::{
         dead_letter::Moves,
@@ -11,6 +11,7 @@ use crate::{
         outlet::Outlet,
         queue::{Gone, Queue, taking::Overflow},
         receipt::Receipt,
+        refusal::Refusal,
         routing::{self, Route},
         stream,
         vhost::Vhost,
@@ -103,6 +104,23 @@ pub struct Ahead {
 type Ordinals = Vec<(u32, i64)>;
 
 impl Publisher {
+    /// As [`Publisher::publish`], for what has been heard in the channels of the vhost already.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    pub fn publish_heard(
+        &mut self,
+        now_ms: i64,
+        publish: &Publish<'_>,
+        body: &mut Body<'_>,
+    ) -> Result<Routed, Refusal> {
+        let exchange = self.exchange(publish)?;
+        let mut route = route_copies(&self.vhost, &exchange, publish, &[], None);
+        route.heard = false;
+        self.not_in_transaction(&route)?;
+        Ok(self.place(now_ms, publish, &[], &Arc::new(route), || None, body))
+    }
+
     /// Hands the batch to its queues and topics. The receipt, if any, waits for all that must be durable.
     pub fn flush(&mut self, now_ms: i64, receipt: Option<&Arc<Receipt>>) -> Refused {
         if let Records::Appended(last) = &mut self.records

@@ -67,7 +67,6 @@ fn log_in(call: &mut Call<'_, '_>, name: &[u8], password: &[u8]) -> Result<(), F
     if call.client.login.as_ref().is_some_and(|old| !Arc::ptr_eq(&old.vhost, &login.vhost)) {
         // Channels are a vhost's own.
         super::pubsub::forget(call.client);
-        call.client.publisher = None;
     }
     call.client.login = Some(login);
     Ok(())

@@ -1,5 +1,5 @@
-//! Channels. What is published goes through the exchange `redis.pubsub`, so that AMQP's queues may be bound to it, and
-//! what AMQP's clients publish there is heard here.
+//! Channels. What is published goes on to the exchange `redis.pubsub` (`afterwards.rs`), so that AMQP's queues may be bound
+//! to it, and what AMQP's clients publish there is heard here.
 
 use std::sync::Arc;
 
@@ -8,8 +8,6 @@ use crate::{
     broker::{
         channels::{By, EXCHANGE, Heard},
         login::Login,
-        message::{Publish, Traits},
-        publish::{Body, Publisher},
         refusal::Access,
         vhost::Vhost,
     },
@@ -45,38 +43,25 @@ pub fn publish(call: &mut Call<'_, '_>) -> Result<(), Fault> {
     let (channel, message) = (call.argument(0), call.argument(1));
     allow(call.client.login.as_ref(), Access::Write, &[channel])?;
     let vhost = vhost(call.client)?;
-    let heard = vhost.channels.count(channel);
-    match std::str::from_utf8(channel) {
-        Ok(routing_key) if routing_key.len() <= ROUTING_KEY_MAX => {
-            vhost.need_channels().map_err(|_| Fault::err("the exchange redis.pubsub cannot be made"))?;
-            let publisher = call.client.publisher.get_or_insert_with(|| Publisher::new(vhost.clone()));
-            let publish = Publish {
-                exchange: EXCHANGE,
-                routing_key,
-                properties: &NO_PROPERTIES,
-                traits: Traits::default(),
-            };
-            let now_ms = call.keys.now_ms;
-            let published = publisher.publish(now_ms, &publish, || None, &mut Body::Copied(message));
-            published.map_err(|_| Fault::err("the exchange redis.pubsub takes no messages"))?;
-            publisher.flush(now_ms, None);
-        }
-        Ok(_) | Err(_) => {
-            vhost.channels.tell(channel, message);
-        }
+    if vhost.find_exchange(EXCHANGE).is_some_and(|exchange| exchange.options.internal) {
+        return Err(Fault::err("the exchange redis.pubsub takes no messages"));
+    }
+    // Now: so what is published to a channel is heard in the order in which the keys have changed.
+    let heard = vhost.channels.tell(channel, message);
+    if let Ok(routing_key) = std::str::from_utf8(channel)
+        && routing_key.len() <= ROUTING_KEY_MAX
+    {
+        call.client.afterwards.publish(&vhost, routing_key, message);
     }
     call.reply.count(heard);
     Ok(())
 }
 
-/// No flag is set.
-const NO_PROPERTIES: [u8; 2] = [0, 0];
-
 /// Listens to names or patterns, one reply for each.
 fn listen(call: &mut Call<'_, '_>, by: By, word: &str) -> Result<(), Fault> {
     allow(call.client.login.as_ref(), Access::Read, call.arguments)?;
     let vhost = vhost(call.client)?;
-    vhost.need_channels().map_err(|_| Fault::err("the exchange redis.pubsub cannot be made"))?;
+    call.client.afterwards.need_exchange(&vhost);
     for &name in call.arguments {
         if call.client.listens(by).insert(name.to_vec()) {
             vhost.channels.listen(by, name, call.client.info.id, &call.client.outlet);
