@@ -98,7 +98,8 @@ impl Queue {
         let mut state = self.state.lock();
         state.unsubmitted.submitted(id);
         if state.gone {
-            return false;
+            // What it let go before is not the queue's any more, and waited for this.
+            return state.claim_move();
         }
         self.deliver_locked(&mut state, self.core.clock.now_ms(), &mut effects);
         let getters = state.take_getters();

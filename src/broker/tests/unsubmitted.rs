@@ -96,3 +96,15 @@ fn what_is_not_submitted_is_its_consumers_and_not_delivered() {
     world.commit();
     assert_eq!(delivered(&outlet).len(), 1);
 }
+
+#[test]
+fn what_a_target_let_go_is_moved_though_the_target_is_deleted_before_its_change_is_submitted() {
+    let world = chain(0);
+    let moves = rejected(&world);
+    let through = queue(&world, "through");
+    world.vhost.delete_queue(&through, false, false).unwrap();
+    moves.submit(&world.store);
+    world.commit();
+    let last = |world: &World| queue(world, "last").counts().0;
+    assert_eq!((last(&world), last(&world.again())), (1, 1));
+}
