@@ -8,7 +8,10 @@ use super::{
     partition::Partition,
     writes::{Sweep, Writes},
 };
-use crate::{broker::txn::producer::ProducerIdentity, store::Space};
+use crate::{
+    broker::txn::producer::{ProducerIdentity, Producers},
+    store::Space,
+};
 
 /// Producers that one Change writes down.
 const SAVED_PER_CHANGE: usize = 1_000;
@@ -51,10 +54,10 @@ impl Partition {
     }
 
     /// Into the inbox, ahead of the Change that lets go of what lies before `to`. Whatever is appended meanwhile lies
-    /// behind that.
+    /// behind that. The state stays locked until then: what is known of a producer later comes into the log later.
     pub(super) fn save_producers(&self, to: Offset, which: impl Fn(i64) -> bool) {
-        let saved = self.state.lock().producers.save(to, which);
-        let mut saved = saved.into_iter().peekable();
+        let mut state = self.state.lock();
+        let mut saved = state.producers.save(to, which).into_iter().peekable();
         while saved.peek().is_some() {
             let mut writes = Writes::default();
             for (id, value) in saved.by_ref().take(SAVED_PER_CHANGE) {
@@ -66,18 +69,18 @@ impl Partition {
 
     /// Forgets producers that have written nothing since `before_ms` (`producer.id.expiration.ms`).
     pub fn expire_producers(&self, before_ms: i64) {
-        let saved = self.state.lock().producers.expire(before_ms);
-        self.forget_saved(saved);
+        self.forget_saved(|producers| producers.expire(before_ms));
     }
 
     /// Forgets all of them: the topic is gone.
     pub(super) fn forget_producers(self: &Arc<Self>) {
-        let saved = self.state.lock().producers.clear();
-        self.forget_saved(saved);
+        self.forget_saved(Producers::clear);
     }
 
-    fn forget_saved(&self, ids: Vec<i64>) {
+    fn forget_saved(&self, forget: impl FnOnce(&mut Producers) -> Vec<i64>) {
+        let mut state = self.state.lock();
         let mut sweep = Sweep::new(&self.store);
-        ids.into_iter().for_each(|id| sweep.delete(Space::State, keys::producer(self.id, id).to_vec()));
+        let ids = forget(&mut state.producers).into_iter();
+        ids.for_each(|id| sweep.delete(Space::State, keys::producer(self.id, id).to_vec()));
     }
 }

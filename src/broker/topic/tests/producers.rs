@@ -73,3 +73,33 @@ fn what_was_written_down_of_producers_goes_with_them_and_with_their_topic() {
     commit(&world.store);
     assert_eq!(saved(), 0);
 }
+
+/// What is written down for a cut further on must not be overtaken: the log has nothing else of what lies between.
+#[test]
+fn of_two_that_write_a_producer_down_at_once_the_one_who_knows_more_is_in_the_log_last() {
+    let world = World::on(Store::manual(Options::small_disk()), 0);
+    let p = world.partition(&[]);
+    for n in 0..300 {
+        for sequence in [2 * n, 2 * n + 1] {
+            world.append(&p, &batch_at(NOW_MS, &["x"], from(sequence))).unwrap();
+        }
+        let cuts = [Offset(i64::from(2 * n) + 1), Offset(i64::from(2 * n) + 2)];
+        let (both, p) = (&std::sync::Barrier::new(2), &p);
+        std::thread::scope(|scope| {
+            for cut in cuts {
+                scope.spawn(move || {
+                    both.wait();
+                    p.save_producers(cut, |_| true);
+                });
+            }
+        });
+        commit(&world.store);
+        let saved = world.store.scan(Space::State, b"q").unwrap();
+        let [(_, value)] = &saved[..] else { panic!("{saved:?}") };
+        let to: [u8; 8] = value[TO_AT..TO_AT + 8].try_into().unwrap();
+        assert_eq!(i64::from_be_bytes(to), cuts[1].0);
+    }
+}
+
+/// Where the cut stands in what is written down: behind the epoch, the last timestamp and the last offset.
+const TO_AT: usize = 2 + 8 + 8;
