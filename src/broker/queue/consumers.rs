@@ -36,12 +36,10 @@ impl ChannelCredit {
 
     fn take(&self) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
-        let used = self.used.fetch_add(1, Ordering::Relaxed);
-        if limit != 0 && used >= limit {
-            self.used.fetch_sub(1, Ordering::Relaxed);
-            return false;
-        }
-        true
+        // In one step: whoever came between a step too far and the step back would find nothing left, and wait for a
+        // message that nobody has.
+        let one_more = |used| (limit == 0 || used < limit).then_some(used + 1);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
     /// That many messages are settled.
@@ -364,6 +362,21 @@ mod tests {
         assert_eq!(turns(&mut consumers, 1), [2]);
         consumers.resume_all();
         assert_eq!(turns(&mut consumers, 4), [1, 3, 1, 3]);
+    }
+
+    #[test]
+    fn nobody_ever_sees_more_credit_used_than_there_is() {
+        let credit = ChannelCredit::default();
+        credit.set_limit(1);
+        assert!(credit.take());
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..200_000).for_each(|_| assert!(!credit.take())));
+            }
+            (0..200_000).for_each(|_| assert_eq!(credit.used.load(Ordering::Relaxed), 1));
+        });
+        credit.set_limit(0);
+        assert!(credit.take() && credit.take());
     }
 
     #[test]
