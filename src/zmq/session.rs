@@ -113,6 +113,10 @@ impl Session {
             of_user: login.user.limit(MAX_CONNECTIONS),
         };
         door.broker.connections.admit(Arc::new(info), &limits).map_err(|_| Fault::TooMany)?;
+        // A vhost that was deleted meanwhile did not see this connection.
+        if login.vhost.settings.is_gone() {
+            outlet.push(Event::Close { reason: format!("vhost '{}' is deleted", login.vhost.name) });
+        }
         let mut line = Line::new(minor.min(1), traffic);
         let mut cx = Context {
             door: &door,

@@ -26,6 +26,7 @@ use crate::{
     broker::{
         self, Broker,
         auth::{Permissions, User},
+        exchange::ExchangeOptions,
         message::{Publish, Traits},
         publish::{Body, Publisher},
         queue::QueueOptions,
@@ -536,4 +537,32 @@ proptest! {
         peer.octets();
         peer.end();
     }
+}
+
+#[test]
+fn who_subscribes_to_an_exchange_that_is_gone_is_sent_away() {
+    for again in [false, true] {
+        let world = World::new();
+        let vhost = world.door.broker.vhost("/").unwrap();
+        let mut subscriber = world.peer("SUB");
+        vhost.delete_exchange("zmq.pubsub", false).unwrap();
+        if again {
+            vhost.declare_exchange("zmq.pubsub", ExchangeOptions::durable("topic")).unwrap();
+        }
+        subscriber.hear();
+        assert!(!subscriber.is_over(), "nobody knows of it yet");
+        subscriber.command(&Command::Subscribe(b"news"));
+        subscriber.hear();
+        assert!(subscriber.is_over());
+    }
+}
+
+#[test]
+fn who_comes_into_a_vhost_that_is_going_is_sent_away() {
+    let world = World::new();
+    world.peer("PULL").end();
+    world.door.broker.vhost("/").unwrap().settings.end();
+    let mut late = world.peer("PULL");
+    late.hear();
+    assert!(late.is_over());
 }

@@ -35,6 +35,9 @@ fn told(said: &Parts, routing_key: &str, body: &[u8]) -> Joined {
     told
 }
 
+/// Why a subscriber is sent away.
+pub const DELETED: &str = "the exchange it listens to was deleted";
+
 /// What an event costs besides the message's bytes.
 const EVENT_BYTES: usize = 64;
 
@@ -163,7 +166,7 @@ impl Subscribers {
         let inner = std::mem::take(&mut *self.inner.write());
         self.any.store(false, Ordering::Release);
         for outlet in inner.by_prefix.into_values().flatten().filter_map(|s| s.outlet.upgrade()) {
-            outlet.push(Event::Close { reason: "the exchange it listens to was deleted".to_owned() });
+            outlet.push(Event::Close { reason: DELETED.to_owned() });
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{Context, Ended, Handle, publish::exchange};
 use crate::{
     broker::{
-        exchange::Exchange,
+        exchange::{Exchange, subscribers::DELETED},
         outlet::Event,
         refusal::{Access, Subject},
     },
@@ -70,7 +70,13 @@ impl Handle for Subscriber {
             return Err(Fault::TooManySubscriptions(PREFIXES_BYTES_MAX));
         }
         self.exchange.subscribe(prefix, cx.id, cx.outlet, cx.door.settings.subscriber_bytes_max);
-        Ok(())
+        // Whoever subscribed before an exchange was deleted is sent away; whoever comes behind that finds it gone.
+        let found = cx.login.vhost.find_exchange(&self.exchange.name);
+        if found.is_some_and(|found| Arc::ptr_eq(&found, &self.exchange)) {
+            Ok(())
+        } else {
+            Err(Fault::Asked(DELETED.to_owned()))
+        }
     }
 
     fn on_event(&mut self, cx: &mut Context<'_>, event: Event) -> Result<(), Fault> {
