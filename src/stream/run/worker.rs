@@ -1,6 +1,10 @@
 //! The thread of one job: epochs while there is input, asleep while there is none.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -138,6 +142,19 @@ impl Control {
     }
 }
 
+/// Whoever stops a job waits for its thread, so it says that it has ended whatever it ends by.
+fn caught(work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let caught = catch_unwind(AssertUnwindSafe(work));
+    caught.unwrap_or_else(|panic| {
+        let literal = panic.downcast_ref::<&str>().copied();
+        let said = literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Err(format!(
+            "the job failed in a way that it should not: {}",
+            said.unwrap_or("nothing is known of it")
+        ))
+    })
+}
+
 /// What the thread works with.
 pub struct Worker {
     pub name: String,
@@ -176,7 +193,7 @@ impl Worker {
     }
 
     fn run(mut self, mut job: Job) {
-        let result = self.work(&mut job);
+        let result = caught(|| self.work(&mut job));
         if let Some(sync) = &mut self.sync {
             sync.leave(&self.bound);
         }
@@ -320,5 +337,22 @@ impl Worker {
                 () = wake => {}
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_thread_ends_by_is_said() {
+        assert_eq!(caught(|| Ok(())), Ok(()));
+        assert_eq!(caught(|| Err("refused".to_owned())), Err("refused".to_owned()));
+        let n = 7;
+        for (panic, said) in
+            [(caught(|| panic!("a text")), "a text"), (caught(|| panic!("the row {n}")), "the row 7")]
+        {
+            assert_eq!(panic, Err(format!("the job failed in a way that it should not: {said}")));
+        }
     }
 }
