@@ -4,7 +4,7 @@
 //! its state. Each runs on a thread of its own, asleep while its topics stand still.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
@@ -40,6 +40,9 @@ use crate::{
     },
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Lines of `print` tables that are kept for whoever looks.
 const PRINTED_LINES_MAX: usize = 10_000;
 
@@ -49,9 +52,16 @@ pub struct Jobs {
     runtime: Handle,
     files: Option<Arc<Directory>>,
     table: Mutex<BTreeMap<String, Arc<Running>>>,
-    /// Names of jobs that are being made or removed: nobody else touches them meanwhile.
-    claimed: Mutex<BTreeSet<String>>,
+    /// Jobs that are being made or removed, by their names: nobody else touches them meanwhile.
+    claimed: Mutex<BTreeMap<String, Claimed>>,
     printed: Arc<PrintedLines>,
+}
+
+/// What becomes of a job that is claimed.
+enum Claimed {
+    /// It is made, in that vhost; whoever makes another counts with it.
+    Made(String, JobPlan),
+    Changed,
 }
 
 /// A job, and the thread that runs it.
@@ -166,9 +176,7 @@ impl Jobs {
             return Err("the text has no INSERT, so there is no job to run".to_owned());
         }
         let bound = self.bound(vhost);
-        let names = plans.iter().map(|plan| plan.name.clone());
-        let _claim = Claim::new(self, names.collect())?;
-        self.refuse_cycles(vhost, &plans)?;
+        let _claim = Claim::to_make(self, vhost, &plans)?;
         let mut pending = Vec::new();
         for plan in &plans {
             self.check(plan, replace)?;
@@ -197,8 +205,7 @@ impl Jobs {
         let mut running = Vec::new();
         for (name, definition, plan) in definitions {
             self.start(name.clone(), definition, plan)?;
-            let job = self.table.lock().get(&name).cloned();
-            running.extend(job);
+            running.extend(self.find(&name));
         }
         for job in &running {
             job.control.begun().await;
@@ -221,13 +228,23 @@ impl Jobs {
         Ok(())
     }
 
-    /// Jobs with `sync=true` must not wait for each other in a circle.
-    fn refuse_cycles(&self, vhost: &str, plans: &[JobPlan]) -> Result<(), String> {
-        let others: Vec<Arc<Running>> = self.table.lock().values().cloned().collect();
+    /// Jobs with `sync=true` must not wait for each other in a circle, those that are being made among them.
+    fn refuse_cycles(
+        &self,
+        vhost: &str,
+        plans: &[JobPlan],
+        claimed: &BTreeMap<String, Claimed>,
+    ) -> Result<(), String> {
+        let others = self.all();
         let stay = |job: &&Arc<Running>| {
             job.definition.vhost == vhost && !plans.iter().any(|plan| plan.name == job.plan.name)
         };
-        let all: Vec<&JobPlan> = others.iter().filter(stay).map(|job| &job.plan).chain(plans).collect();
+        let made = claimed.values().filter_map(|claimed| match claimed {
+            Claimed::Made(of, plan) => (of == vhost).then_some(plan),
+            Claimed::Changed => None,
+        });
+        let stay = others.iter().filter(stay).map(|job| &job.plan);
+        let all: Vec<&JobPlan> = stay.chain(made).chain(plans).collect();
         match cycle(&all) {
             Some(topic) => Err(format!(
                 "with sync=true a producer to topic `{topic}` would wait for what jobs write to it themselves"
@@ -279,18 +296,26 @@ impl Jobs {
         self.table.lock().values().cloned().collect()
     }
 
+    fn find(&self, name: &str) -> Option<Arc<Running>> {
+        self.table.lock().get(name).cloned()
+    }
+
     /// Tells a job to pause or to go on; the job once it has, `None` when there is none of that name. One whose thread
     /// gave up goes on from its last commit.
     pub async fn order(&self, name: &str, order: Order) -> Option<Arc<Running>> {
-        let job = self.table.lock().get(name).cloned()?;
+        let mut job = self.find(name)?;
         if order == Order::Resume
             && job.status().error.is_some()
-            && let Ok(_claim) = Claim::new(self, vec![name.to_owned()])
+            && let Ok(_claim) = Claim::to_change(self, name)
         {
-            job.control.ended().await;
-            match self.start_as(name, &job.definition, job.plan.clone()).await {
-                Ok(again) => return Some(again),
-                Err(error) => tracing::error!(job = name, error, "a stream job cannot be started again"),
+            // Somebody else may have removed it, or started it again, before it was claimed.
+            job = self.find(name)?;
+            if job.status().error.is_some() {
+                job.control.ended().await;
+                match self.start_as(name, &job.definition, job.plan.clone()).await {
+                    Ok(again) => return Some(again),
+                    Err(error) => tracing::error!(job = name, error, "a stream job cannot be started again"),
+                }
             }
         }
         job.control.order(order).await;
@@ -302,8 +327,8 @@ impl Jobs {
     /// # Errors
     /// When the store takes no more writes.
     pub async fn reset(&self, name: &str, to: Option<Startup>) -> Result<Option<Arc<Running>>, String> {
-        let Some(job) = self.table.lock().get(name).cloned() else { return Ok(None) };
-        let _claim = Claim::new(self, vec![name.to_owned()])?;
+        let _claim = Claim::to_change(self, name)?;
+        let Some(job) = self.find(name) else { return Ok(None) };
         self.stopped(&job).await;
         self.forget(name, |_| true).await?;
         let mut plan = job.plan.clone();
@@ -337,7 +362,7 @@ impl Jobs {
         plan: JobPlan,
     ) -> Result<Arc<Running>, String> {
         self.start(name.to_owned(), definition.clone(), plan)?;
-        let job = self.table.lock().get(name).cloned().ok_or("the job is gone")?;
+        let job = self.find(name).ok_or("the job is gone")?;
         job.control.begun().await;
         Ok(job)
     }
@@ -347,7 +372,7 @@ impl Jobs {
     /// # Errors
     /// When the store takes no more writes.
     pub async fn remove(&self, name: &str) -> Result<bool, String> {
-        let _claim = Claim::new(self, vec![name.to_owned()])?;
+        let _claim = Claim::to_change(self, name)?;
         let Some(job) = self.table.lock().remove(name) else { return Ok(false) };
         self.stopped(&job).await;
         self.forget(name, |_| true).await?;
@@ -381,13 +406,30 @@ struct Claim<'a> {
 }
 
 impl<'a> Claim<'a> {
-    fn new(jobs: &'a Jobs, names: Vec<String>) -> Result<Self, String> {
+    /// For jobs that are made. What would be wrong with them beside others is found here: nobody else makes any meanwhile.
+    fn to_make(jobs: &'a Jobs, vhost: &str, plans: &[JobPlan]) -> Result<Self, String> {
+        let made = |plan: &JobPlan| (plan.name.clone(), Claimed::Made(vhost.to_owned(), plan.clone()));
+        let claims = plans.iter().map(made).collect();
+        Self::new(jobs, claims, |claimed| jobs.refuse_cycles(vhost, plans, claimed))
+    }
+
+    /// For a job that is removed, or started again. It is looked up behind this: before, it may be somebody else's.
+    fn to_change(jobs: &'a Jobs, name: &str) -> Result<Self, String> {
+        Self::new(jobs, vec![(name.to_owned(), Claimed::Changed)], |_| Ok(()))
+    }
+
+    fn new(
+        jobs: &'a Jobs,
+        claims: Vec<(String, Claimed)>,
+        check: impl FnOnce(&BTreeMap<String, Claimed>) -> Result<(), String>,
+    ) -> Result<Self, String> {
         let mut claimed = jobs.claimed.lock();
-        if let Some(name) = names.iter().find(|name| claimed.contains(*name)) {
+        if let Some((name, _)) = claims.iter().find(|(name, _)| claimed.contains_key(name)) {
             return Err(format!("the job `{name}` is being made or removed at this moment"));
         }
-        claimed.extend(names.iter().cloned());
-        drop(claimed);
+        check(&claimed)?;
+        let names = claims.iter().map(|(name, _)| name.clone()).collect();
+        claimed.extend(claims);
         Ok(Self { jobs, names })
     }
 }
@@ -395,7 +437,7 @@ impl<'a> Claim<'a> {
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         let mut claimed = self.jobs.claimed.lock();
-        claimed.retain(|name| !self.names.contains(name));
+        self.names.iter().for_each(|name| drop(claimed.remove(name)));
     }
 }
 
