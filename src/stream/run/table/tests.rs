@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    broker::recovery::Settings,
+    broker::{recovery::Settings, tests::within_30_s},
     clock::Clock,
     store::{Options, Store},
 };
@@ -62,4 +62,24 @@ async fn a_job_that_is_removed_while_it_is_reset_does_not_come_back() {
     }
     jobs.stop().await;
     jobs.broker.core.store.abandon();
+}
+
+/// Its thread panics: it wants to sleep until the next row is due, on a runtime that has no timers.
+#[test]
+fn a_job_whose_thread_panics_says_so_and_can_be_removed() {
+    within_30_s(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let jobs = jobs();
+            let text = "CREATE TABLE s (a INT) WITH ('connector' = 'datagen', 'rows-per-second' = '1');
+                CREATE TABLE t (a INT) WITH ('connector' = 'blackhole');
+                INSERT INTO t SELECT a FROM s";
+            let job = jobs.run("/", text, false).await.unwrap().remove(0);
+            job.control.ended().await;
+            assert!(job.status().error.is_some_and(|why| why.contains("timers are disabled")));
+            assert_eq!(jobs.remove(&job.plan.name).await, Ok(true));
+            jobs.stop().await;
+            jobs.broker.core.store.abandon();
+        });
+    });
 }
