@@ -90,6 +90,12 @@ impl Channels {
         }
     }
 
+    /// Whether anybody listens.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.listening.load(Ordering::Relaxed) > 0
+    }
+
     /// Channels that somebody listens to by their names.
     #[must_use]
     pub fn names(&self) -> Vec<Arc<[u8]>> {
@@ -110,7 +116,7 @@ impl Channels {
 
     /// Tells everybody who listens; how many that were.
     pub fn tell(&self, channel: &[u8], message: &[u8]) -> usize {
-        if self.listening.load(Ordering::Relaxed) == 0 {
+        if !self.any() {
             return 0;
         }
         let (channel, message): (Arc<[u8]>, Arc<[u8]>) = (channel.into(), message.into());

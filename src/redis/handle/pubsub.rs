@@ -147,6 +147,11 @@ const SUBCOMMANDS: &[Subcommand] = &[
 ];
 
 pub fn pubsub(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+    let vhost = vhost(call.client)?;
+    if vhost.channels.any() {
+        // Whoever is told that somebody listens may bind a queue to the exchange at once.
+        call.client.afterwards.need_exchange(&vhost);
+    }
     subcommand::run(call, "pubsub", SUBCOMMANDS)
 }
 
