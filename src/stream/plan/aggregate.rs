@@ -16,6 +16,8 @@ pub enum AggFunction {
     Collect,
     Count,
     FirstValue,
+    /// Only OVER a window.
+    Lag,
     LastValue,
     ListAgg,
     Max,
@@ -68,6 +70,7 @@ impl AggFunction {
             Self::Collect => "COLLECT",
             Self::Count => "COUNT",
             Self::FirstValue => "FIRST_VALUE",
+            Self::Lag => "LAG",
             Self::LastValue => "LAST_VALUE",
             Self::ListAgg => "LISTAGG",
             Self::Max => "MAX",
@@ -108,7 +111,7 @@ impl AggFunction {
     /// Whether a NULL is a value like others.
     #[must_use]
     pub fn takes_nulls(self) -> bool {
-        matches!(self, Self::ArrayAgg | Self::SingleValue)
+        matches!(self, Self::ArrayAgg | Self::Lag | Self::SingleValue)
     }
 }
 

@@ -61,6 +61,9 @@ impl Scope {
             let message = format!("Group window function {name} is only allowed in GROUP BY");
             return Err(SqlError::invalid(at, message));
         }
+        if matches!(name.as_str(), "DENSE_RANK" | "LAG" | "LEAD" | "RANK" | "ROW_NUMBER") {
+            return Err(SqlError::invalid(at, "OVER clause is necessary for window functions"));
+        }
         if builtins::flink_has(&name) {
             return Err(SqlError::not_yet(at, format!("the function {name}")));
         }

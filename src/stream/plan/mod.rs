@@ -25,6 +25,7 @@ pub mod grouping_sets;
 pub mod join;
 pub mod join_on;
 pub mod json_aggregate;
+mod lag;
 pub mod like;
 pub mod literals;
 pub mod local_zone;

@@ -8,6 +8,7 @@ use sqlparser::ast::{
 };
 
 use super::{
+    lag,
     logical::{Frame, Logical, Over, OverCall, RankKind, Schema, SortKey},
     properties::TimeAttribute,
     scope::{FoundCall, Scope, found_call, is_aggregate},
@@ -41,7 +42,7 @@ struct Found {
 struct OverSpec {
     partition: Vec<Expr>,
     order: Vec<(Expr, bool, bool)>,
-    frame: Option<Frame>,
+    frame: Frame,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -62,11 +63,22 @@ impl Overs {
     pub(super) fn register(&self, function: &Function) -> Result<Expr> {
         let at: Pos = function.name.span().into();
         let name = function.name.to_string().replace('`', "").to_ascii_uppercase();
-        let spec = self.spec(function.over.as_ref(), at)?;
+        let (mut spec, framed) = self.spec(function.over.as_ref(), at)?;
         let (call, data_type) = match name.as_str() {
             "ROW_NUMBER" => (FoundOver::RowNumber, DataType::not_null(Type::BigInt)),
             "RANK" => (FoundOver::Rank, DataType::not_null(Type::BigInt)),
             "DENSE_RANK" => (FoundOver::DenseRank, DataType::not_null(Type::BigInt)),
+            "LAG" if framed => {
+                // Flink's words.
+                let message = "ROW/RANGE not allowed with RANK, DENSE_RANK or ROW_NUMBER functions";
+                return Err(SqlError::invalid(at, message));
+            }
+            "LAG" => {
+                let call = lag::found(&self.below, function, at)?;
+                let data_type = call.data_type.clone();
+                (FoundOver::Aggregate(call), data_type)
+            }
+            "LEAD" => return Err(SqlError::invalid(at, "LEAD Function is not supported in stream mode.")),
             _ if is_aggregate(&name) => {
                 let call = found_call(&self.below, &name, function, true, at)?;
                 let data_type = call.data_type.clone();
@@ -74,6 +86,10 @@ impl Overs {
             }
             _ => return Err(SqlError::not_yet(at, format!("{name} OVER"))),
         };
+        // Rows are numbered one by one, also those of one time.
+        if !matches!(call, FoundOver::Aggregate(_)) {
+            spec.frame = Frame::RowsAll;
+        }
         let mut found = self.found.borrow_mut();
         let found = found.get_or_insert_with(|| Found { spec: spec.clone(), calls: Vec::new(), at });
         if found.spec != spec {
@@ -89,7 +105,8 @@ impl Overs {
         Ok(Expr::column(self.below.columns.len() + index, &format!("w0$o{index}"), data_type))
     }
 
-    fn spec(&self, over: Option<&WindowType>, at: Pos) -> Result<OverSpec> {
+    /// The window, and whether it says how far it reaches.
+    fn spec(&self, over: Option<&WindowType>, at: Pos) -> Result<(OverSpec, bool)> {
         let spec = match over {
             Some(WindowType::WindowSpec(spec)) => spec,
             Some(WindowType::NamedWindow(name)) => self.named(&reserved::name(name)?, name.span.into())?,
@@ -107,7 +124,8 @@ impl Overs {
             order.push(sort_key(&self.below, item)?);
         }
         let frame = spec.window_frame.as_ref().map(|f| self.frame(f, at)).transpose()?;
-        Ok(OverSpec { partition, order, frame })
+        let spec = OverSpec { partition, order, frame: frame.unwrap_or(Frame::RangeAll) };
+        Ok((spec, frame.is_some()))
     }
 
     fn named(&self, name: &str, at: Pos) -> Result<&WindowSpec> {
@@ -187,14 +205,7 @@ impl Overs {
         }
         let inner = columns.len();
         let input = input.project(columns, names);
-        let over = Over {
-            input,
-            partition,
-            order,
-            frame: found.spec.frame.unwrap_or(Frame::RangeAll),
-            calls,
-            at: found.at,
-        };
+        let over = Over { input, partition, order, frame: found.spec.frame, calls, at: found.at };
         let over = Logical::Over(Box::new(over));
         let schema = over.schema();
         let seen: Vec<Expr> = schema

@@ -196,6 +196,25 @@ fn mistakes_are_shown_where_they_are() {
         "Cannot apply '+' to arguments of type '<INT> + <STRING>'",
     );
     invalid("INSERT INTO s SELECT a FROM t WHERE a", 37, "WHERE clause must be a condition");
+    let lag = |call: &str, message: &str| {
+        invalid(&format!("INSERT INTO s SELECT {call} OVER (ORDER BY ts) FROM t"), 22, message);
+    };
+    lag("LAG()", "Invalid number of arguments to function 'LAG'. Was expecting 1 arguments");
+    lag("LAG(a, '1')", "Cannot apply 'LAG' to arguments of type 'LAG(<INT>, <CHAR(1)>)'");
+    lag("LAG(a, 1, b)", "Please explicitly cast default value STRING to INT NOT NULL.");
+    lag("LAG(a) FILTER (WHERE a > 1)", "OVER must be applied to aggregate function");
+    lag("LEAD(a)", "LEAD Function is not supported in stream mode.");
+    invalid("INSERT INTO s SELECT LAG(a) FROM t", 22, "OVER clause is necessary for window functions");
+    invalid(
+        "INSERT INTO s SELECT LAG(a) OVER (ORDER BY ts ROWS UNBOUNDED PRECEDING) FROM t",
+        22,
+        "ROW/RANGE not allowed with RANK, DENSE_RANK or ROW_NUMBER functions",
+    );
+    invalid(
+        "INSERT INTO s SELECT LAG(a) OVER (ORDER BY ts), ROW_NUMBER() OVER (ORDER BY ts) FROM t",
+        49,
+        "All aggregates must be computed on the same window.",
+    );
     invalid("INSERT INTO s SELECT FOO(a) FROM t", 22, "No match found for function signature FOO");
     invalid(
         "INSERT INTO s SELECT CAST(ts AS INT) FROM t",

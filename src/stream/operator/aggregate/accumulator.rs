@@ -4,7 +4,7 @@
     reason = "a value of another type cannot get here: the analysis has checked, and all of them are one case"
 )]
 
-use super::Call;
+use super::{Call, lag};
 use crate::stream::{
     datum::Datum,
     expr::{EvalError, cast, decimal},
@@ -23,7 +23,7 @@ pub enum Acc {
     Double { sum: f64, count: i64 },
     /// SUM and AVG of whole numbers. They wrap, as Java's do.
     Int { sum: i64, count: i64 },
-    /// ARRAY_AGG, LISTAGG, SINGLE_VALUE; FIRST_VALUE and LAST_VALUE where rows may be taken back.
+    /// ARRAY_AGG, LAG, LISTAGG, SINGLE_VALUE; FIRST_VALUE and LAST_VALUE where rows may be taken back.
     List(Vec<Datum>),
     /// MIN, MAX, FIRST_VALUE, LAST_VALUE.
     Value(Datum),
@@ -33,7 +33,9 @@ impl Acc {
     pub(super) fn new(call: &Call) -> Self {
         match call.function {
             AggFunction::Count => Self::Count(0),
-            AggFunction::ArrayAgg | AggFunction::ListAgg | AggFunction::SingleValue => Self::List(Vec::new()),
+            AggFunction::ArrayAgg | AggFunction::Lag | AggFunction::ListAgg | AggFunction::SingleValue => {
+                Self::List(Vec::new())
+            }
             AggFunction::FirstValue | AggFunction::LastValue if call.retracts => Self::List(Vec::new()),
             // All of COLLECT is in its set.
             AggFunction::Collect
@@ -66,6 +68,7 @@ impl Acc {
                 }
                 *count += 1;
             }
+            Self::List(list) if call.function == AggFunction::Lag => lag::add(list, value, call.args.len()),
             Self::List(list) => list.push(value.clone()),
             Self::Value(kept) => {
                 let replaces = match call.function {
@@ -159,6 +162,7 @@ impl Acc {
                 AggFunction::FirstValue | AggFunction::SingleValue => {
                     list.first().cloned().unwrap_or(Datum::Null)
                 }
+                AggFunction::Lag => lag::result(list, call.args.len()),
                 AggFunction::LastValue => list.last().cloned().unwrap_or(Datum::Null),
                 _ if list.is_empty() => Datum::Null,
                 AggFunction::ListAgg => {

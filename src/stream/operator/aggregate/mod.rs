@@ -6,6 +6,7 @@
 
 mod accumulator;
 mod group;
+mod lag;
 
 pub use accumulator::Acc;
 pub use group::Group;
@@ -44,6 +45,19 @@ impl Call {
     fn accumulates_distinct(&self) -> bool {
         self.distinct && self.function != AggFunction::Collect
     }
+
+    /// Fails for a value that cannot be added to those that are there.
+    fn check(&self, acc: &Acc, value: &Datum) -> Result<(), EvalError> {
+        let more = matches!(acc, Acc::List(list) if !list.is_empty());
+        if self.function == AggFunction::Lag {
+            return lag::check(value, self.args.len());
+        }
+        if self.function == AggFunction::SingleValue && more {
+            // Flink's words.
+            return Err(EvalError("SingleValueAggFunction received more than one element.".to_owned()));
+        }
+        Ok(())
+    }
 }
 
 impl Aggregates {
@@ -73,7 +87,8 @@ impl Aggregates {
         Self { calls: calls.collect() }
     }
 
-    /// Adds a row to a group, or takes it back. It fails where a single value is expected and is another one.
+    /// Adds a row to a group, or takes it back. It fails where a single value is expected and is another one, and
+    /// for a LAG of rows to come.
     pub fn apply(&self, group: &mut Group, row: &Row, retract: bool) -> Result<(), EvalError> {
         group.fit(self);
         group.rows += if retract { -1 } else { 1 };
@@ -88,7 +103,7 @@ impl Aggregates {
                 args => {
                     let values: Vec<Datum> = args.iter().map(|arg| row.column(*arg).clone()).collect();
                     // COUNT of several counts rows without a NULL.
-                    single = if values.iter().any(Datum::is_null) {
+                    single = if !call.function.takes_nulls() && values.iter().any(Datum::is_null) {
                         Datum::Null
                     } else {
                         Datum::Row(values.into())
@@ -112,15 +127,12 @@ impl Aggregates {
                 }
             }
             let Some(acc) = group.accs.get_mut(index) else { continue };
-            if call.function == AggFunction::SingleValue
-                && !retract
-                && matches!(acc, Acc::List(list) if !list.is_empty())
-            {
-                // Flink's words.
-                let message = "SingleValueAggFunction received more than one element.";
-                return Err(EvalError(message.to_owned()));
+            if retract {
+                acc.retract(call, value);
+            } else {
+                call.check(acc, value)?;
+                acc.add(call, value);
             }
-            if retract { acc.retract(call, value) } else { acc.add(call, value) }
         }
         Ok(())
     }
