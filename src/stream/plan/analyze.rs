@@ -21,7 +21,7 @@ use super::{
     join,
     logical::{Logical, is_true},
     over::Overs,
-    query_hints,
+    qualify, query_hints,
     scope::Scope,
     set_operation::{self, union_all},
     subquery::parts_of,
@@ -166,14 +166,18 @@ impl<'a> Analyzer<'a> {
             let seen = Scope { overs: Some(overs.clone()), ..scope.clone() };
             match projection(&select.projection, &seen) {
                 Ok((exprs, names)) => {
-                    let (plan, exprs) = overs.plan(plan, exprs)?;
-                    return Ok(plan.project(exprs, names));
+                    let kept = qualify::conditions(select, &seen, &exprs)?;
+                    let projected = exprs.len();
+                    let (plan, mut exprs) = overs.plan(plan, [exprs, kept].concat())?;
+                    let kept = exprs.split_off(projected);
+                    return Ok(join::push_down(plan, kept, at)?.project(exprs, names));
                 }
                 // An aggregate without GROUP BY makes one group of all rows.
                 Err(e) if e.message == ILLEGAL_AGGREGATE => {}
                 Err(e) => return Err(e),
             }
         }
+        qualify::refuse(select)?;
         self.grouped(select, (keys, &[]), plan, scope, at)
     }
 
@@ -216,9 +220,6 @@ fn refuse_foreign_query(query: &Query) -> Result<()> {
 
 pub(super) fn refuse_foreign(select: &Select) -> Result<()> {
     let at: Pos = select.select_token.0.span.into();
-    if let Some(qualify) = &select.qualify {
-        return Err(SqlError::not_yet(qualify.span(), "QUALIFY"));
-    }
     let foreign = select.top.is_some()
         || select.exclude.is_some()
         || select.into.is_some()

@@ -12,6 +12,7 @@ use super::{
     grouping::aggregated,
     logical::{Logical, Schema},
     membership::{Pair, Rows},
+    qualify,
     scope::{Grouping, Scope},
     subquery::{divided, only_row},
 };
@@ -39,6 +40,7 @@ impl Analyzer<'_> {
         error: SqlError,
     ) -> Result<Groups> {
         refuse_foreign(select)?;
+        qualify::refuse(select)?;
         refuse_hints(select)?;
         let at: Pos = select.select_token.0.span.into();
         let keys = match &select.group_by {

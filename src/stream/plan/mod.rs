@@ -39,6 +39,7 @@ pub mod partitions;
 pub mod physical;
 pub mod properties;
 pub mod prune;
+mod qualify;
 pub mod query_hints;
 pub mod rabbitmq;
 pub mod scope;

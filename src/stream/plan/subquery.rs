@@ -20,6 +20,7 @@ use super::{
     join,
     logical::{Join, JoinKind, JoinShape, Logical, Schema},
     membership::{Membership, Pair, Rows},
+    qualify,
     scope::{FoundCall, Grouping, Scope},
     types::{DataType, Type},
 };
@@ -107,6 +108,7 @@ impl Analyzer<'_> {
         };
         refuse_around(query)?;
         refuse_foreign(select)?;
+        qualify::refuse(select)?;
         refuse_hints(select)?;
         let at: Pos = select.select_token.0.span.into();
         self.deeper(at)?;
@@ -231,6 +233,7 @@ impl Analyzer<'_> {
         error: SqlError,
     ) -> Result<(Logical, Vec<Expr>, Expr)> {
         refuse_foreign(select)?;
+        qualify::refuse(select)?;
         refuse_hints(select)?;
         let at: Pos = select.select_token.0.span.into();
         let (plan, inner) = self.from(&select.from)?;

@@ -54,6 +54,11 @@ fn what_is_not_here_yet_is_refused_before_a_job_starts() {
         27,
         "OVER in an order that is not an ascending time attribute (but for ROW_NUMBER with a filter on it)",
     );
+    not_yet(
+        "INSERT INTO s SELECT a FROM t GROUP BY a QUALIFY ROW_NUMBER() OVER (ORDER BY a) = 1",
+        50,
+        "QUALIFY here",
+    );
     not_yet("INSERT INTO s SELECT a FROM t MATCH_RECOGNIZE (PATTERN (A))", 31, "MATCH_RECOGNIZE");
     not_yet("INSERT OVERWRITE s SELECT a FROM t", 8, "INSERT OVERWRITE");
     not_yet("INSERT INTO s SELECT PARSE_JSON(b) FROM t", 22, "the function PARSE_JSON");
@@ -204,6 +209,14 @@ fn mistakes_are_shown_where_they_are() {
     lag("LAG(a, 1, b)", "Please explicitly cast default value STRING to INT NOT NULL.");
     lag("LAG(a) FILTER (WHERE a > 1)", "OVER must be applied to aggregate function");
     lag("LEAD(a)", "LEAD Function is not supported in stream mode.");
+    let qualify = |select: &str, condition: &str, message: &str| {
+        let select = format!("INSERT INTO s SELECT {select} FROM t QUALIFY ");
+        invalid(&format!("{select}{condition}"), select.len() as u64 + 1, message);
+    };
+    qualify("a", "a > 1", "QUALIFY expression 'a > 1' must contain a window function");
+    qualify("a", "a", "QUALIFY clause must be a condition");
+    qualify("ROW_NUMBER() OVER (ORDER BY ts) AS a", "a = 1", "Column 'a' is ambiguous");
+    qualify("a", "n > LAG(a) OVER (ORDER BY ts)", "Column 'n' not found in any table");
     invalid("INSERT INTO s SELECT LAG(a) FROM t", 22, "OVER clause is necessary for window functions");
     invalid(
         "INSERT INTO s SELECT LAG(a) OVER (ORDER BY ts ROWS UNBOUNDED PRECEDING) FROM t",
