@@ -8,8 +8,9 @@
 use std::{rc::Rc, sync::Arc};
 
 use sqlparser::ast::{
-    Distinct, Expr as Parsed, GroupByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias, Values, WildcardAdditionalOptions, With,
+    Distinct, Expr as Parsed, GroupByExpr, ObjectName, ObjectNamePart, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias, Values,
+    WildcardAdditionalOptions, With,
 };
 
 use super::{
@@ -269,17 +270,34 @@ pub(super) fn projection(items: &[SelectItem], scope: &Scope) -> Result<(Vec<Exp
                 all(options, scope, 0..scope.columns.len(), &mut exprs, &mut names)?;
             }
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
-                let qualifier = name.0.last().and_then(|p| p.as_ident()).map(reserved::name);
-                let Some(columns) = qualifier.transpose()?.and_then(|q| scope.relation(&q)) else {
-                    return Err(SqlError::invalid(name.span(), format!("Table '{name}' not found")));
-                };
-                all(options, scope, columns, &mut exprs, &mut names)?;
+                match relation_of(name, scope)? {
+                    Some(columns) => all(options, scope, columns, &mut exprs, &mut names)?,
+                    None => {
+                        refuse_additions(options)?;
+                        for (field, expr) in scope.fields_of(name)? {
+                            names.push(field);
+                            exprs.push(expr);
+                        }
+                    }
+                }
             }
             _ => return Err(SqlError::syntax(item.span(), format!("'{item}' is not Flink SQL"))),
         }
     }
     unique(&mut names);
     Ok((exprs, names))
+}
+
+/// The columns of the table before `.*`; `None` if it is no table that stands there.
+fn relation_of(name: &ObjectName, scope: &Scope) -> Result<Option<std::ops::Range<usize>>> {
+    let within = |part: Option<&ObjectNamePart>| -> Result<_> {
+        let name = part.and_then(|part| part.as_ident()).map(reserved::name).transpose()?;
+        Ok(name.and_then(|name| scope.relation(&name)))
+    };
+    if name.0.len() > 1 && within(name.0.first())?.is_some() {
+        return Ok(None);
+    }
+    within(name.0.last())
 }
 
 /// Columns of one name are told apart by a number, as Calcite does.
@@ -296,14 +314,7 @@ fn unique(names: &mut [String]) {
     }
 }
 
-fn all(
-    options: &WildcardAdditionalOptions,
-    scope: &Scope,
-    columns: std::ops::Range<usize>,
-    exprs: &mut Vec<Expr>,
-    names: &mut Vec<String>,
-) -> Result<()> {
-    let at = options.wildcard_token.0.span;
+fn refuse_additions(options: &WildcardAdditionalOptions) -> Result<()> {
     let plain = options.opt_ilike.is_none()
         && options.opt_exclude.is_none()
         && options.opt_except.is_none()
@@ -311,8 +322,20 @@ fn all(
         && options.opt_rename.is_none()
         && options.opt_alias.is_none();
     if !plain {
-        return Err(SqlError::syntax(at, "'*' with an addition is not Flink SQL"));
+        return Err(SqlError::syntax(options.wildcard_token.0.span, "'*' with an addition is not Flink SQL"));
     }
+    Ok(())
+}
+
+fn all(
+    options: &WildcardAdditionalOptions,
+    scope: &Scope,
+    columns: std::ops::Range<usize>,
+    exprs: &mut Vec<Expr>,
+    names: &mut Vec<String>,
+) -> Result<()> {
+    refuse_additions(options)?;
+    let at = options.wildcard_token.0.span;
     let whole = columns == (0..scope.columns.len());
     for (index, (name, data_type)) in scope.columns.iter().enumerate().skip(columns.start).take(columns.len())
     {

@@ -11,7 +11,7 @@ use std::{cell::RefCell, ops::Range, rc::Rc};
 
 use sqlparser::ast::{
     DuplicateTreatment, Expr as Parsed, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    Spanned, Value,
+    ObjectName, Spanned, Value,
 };
 
 use super::{
@@ -26,7 +26,7 @@ use super::{
 use crate::stream::{
     datum::Datum,
     expr::{Expr, Node},
-    sql::{Pos, SqlError, reserved},
+    sql::{Pos, SqlError, SqlErrorKind, reserved},
 };
 
 type Result<T> = std::result::Result<T, SqlError>;
@@ -138,6 +138,25 @@ impl Scope {
 }
 
 impl Scope {
+    /// `row.*`: the fields of a ROW, each with its name.
+    pub(super) fn fields_of(&self, name: &ObjectName) -> Result<Vec<(String, Expr)>> {
+        let at: Pos = name.span().into();
+        let parts: Vec<Ident> = name.0.iter().filter_map(|part| part.as_ident().cloned()).collect();
+        let row = self.qualified(&parts).map_err(|e| match e.kind {
+            SqlErrorKind::Invalid => SqlError::invalid(at, format!("Unknown identifier '{name}'")),
+            _ => e,
+        })?;
+        let Type::Row(fields) = &row.data_type.kind else {
+            return Err(SqlError::invalid(at, "Not a record type. The '*' operator requires a record"));
+        };
+        if let (Some(_), Some((first, _))) = (&self.grouping, fields.first()) {
+            // Even where the ROW is a key.
+            return Err(SqlError::invalid(at, format!("Expression '{name}.{first}' is not being grouped")));
+        }
+        let each = fields.iter().enumerate();
+        Ok(each.map(|(index, (name, of))| (name.clone(), field_at(row.clone(), index, name, of))).collect())
+    }
+
     /// The value that a sub-query stands for.
     pub(super) fn value_of(&self, parsed: &Parsed) -> Result<Expr> {
         let found = self.values.iter().find(|(of, _)| of == parsed);
@@ -157,9 +176,13 @@ pub(super) fn field(of: Expr, name: &Ident) -> Result<Expr> {
         return Err(SqlError::invalid(name.span, format!("Column '{}' not found in any table", name.value)));
     };
     let data_type = fields.get(index).map_or(DataType::nullable(Type::Null), |(_, t)| t.clone());
-    let nullable = data_type.nullable || of.data_type.nullable;
-    let name = name.value.clone();
-    Ok(Expr::new(Node::Field { of: Box::new(of), index, name }, data_type.with_nullable(nullable)))
+    Ok(field_at(of, index, &name.value, &data_type))
+}
+
+/// NULL where its ROW is.
+fn field_at(of: Expr, index: usize, name: &str, data_type: &DataType) -> Expr {
+    let data_type = data_type.clone().with_nullable(data_type.nullable || of.data_type.nullable);
+    Expr::new(Node::Field { of: Box::new(of), index, name: name.to_owned() }, data_type)
 }
 
 /// An aggregate as it was found, over the columns below GROUP BY.

@@ -209,6 +209,13 @@ fn mistakes_are_shown_where_they_are() {
     lag("LAG(a, 1, b)", "Please explicitly cast default value STRING to INT NOT NULL.");
     lag("LAG(a) FILTER (WHERE a > 1)", "OVER must be applied to aggregate function");
     lag("LEAD(a)", "LEAD Function is not supported in stream mode.");
+    invalid("INSERT INTO s SELECT c.* FROM t", 22, "Unknown identifier 'c'");
+    invalid("INSERT INTO s SELECT t.a.* FROM t", 22, "Not a record type. The '*' operator requires a record");
+    invalid(
+        "INSERT INTO s SELECT r.* FROM (SELECT ROW(a) AS r FROM t) GROUP BY r",
+        22,
+        "Expression 'r.EXPR$0' is not being grouped",
+    );
     let qualify = |select: &str, condition: &str, message: &str| {
         let select = format!("INSERT INTO s SELECT {select} FROM t QUALIFY ");
         invalid(&format!("{select}{condition}"), select.len() as u64 + 1, message);
