@@ -55,6 +55,8 @@ pub mod window;
 #[cfg(test)]
 mod construct_tests;
 #[cfg(test)]
+mod option_tests;
+#[cfg(test)]
 mod script_tests;
 #[cfg(test)]
 mod tests;
