@@ -137,6 +137,30 @@ macro_rules! stored {
 }
 use stored;
 
+/// When windows close: behind the watermark, or in processing time by the clock. The operator says which
+/// (`is_event_time`), closes those that have ended (`close`), and knows the ends of those that are open.
+macro_rules! closes_windows {
+    ($ends:ident) => {
+        fn on_watermark(&mut self, watermark_ms: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
+            if self.is_event_time() {
+                self.close(watermark_ms, cx)?;
+            }
+            cx.out.push($crate::stream::operator::Msg::Watermark(watermark_ms));
+            Ok(())
+        }
+
+        fn on_proc_timer(&mut self, now_ms: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
+            if self.is_event_time() { Ok(()) } else { self.close(now_ms - 1, cx) }
+        }
+
+        fn next_proc_timer(&self) -> Option<i64> {
+            let first = if self.is_event_time() { None } else { self.$ends.first() };
+            first.map(|end| self.clock.last_of(end) + 1)
+        }
+    };
+}
+use closes_windows;
+
 /// A record to be appended to a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutRecord {

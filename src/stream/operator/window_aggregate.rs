@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use super::{
     Cx, Operator,
     aggregate::{Aggregates, Group},
+    closes_windows,
     rows::{first_key, time_of},
     stored,
     window_clock::WindowClock,
@@ -178,22 +179,7 @@ impl Operator for WindowAggregate {
         Ok(())
     }
 
-    fn on_watermark(&mut self, watermark_ms: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
-        if self.is_event_time() {
-            self.close(watermark_ms, cx)?;
-        }
-        cx.out.push(super::Msg::Watermark(watermark_ms));
-        Ok(())
-    }
-
-    fn on_proc_timer(&mut self, now_ms: i64, cx: &mut Cx<'_>) -> Result<(), EvalError> {
-        if self.is_event_time() { Ok(()) } else { self.close(now_ms - 1, cx) }
-    }
-
-    fn next_proc_timer(&self) -> Option<i64> {
-        let first = if self.is_event_time() { None } else { self.open.first() };
-        first.map(|end| self.clock.last_of(end) + 1)
-    }
+    closes_windows!(open);
 
     stored!(slices, open);
 
