@@ -107,6 +107,10 @@ fn field(options: &mut Options<'_>, column: &Column) -> Result<Field, SqlError> 
             );
             return Err(SqlError::invalid(options.at(), message));
         }
+        Type::Char(n) | Type::Binary(n) if *n > TEXT_CHARS_MAX => {
+            let message = format!("the field '{}' is longer than {TEXT_CHARS_MAX}", column.name);
+            return Err(SqlError::invalid(options.at(), message));
+        }
         Type::Char(n) => Field::RandomText { chars: *n },
         Type::Binary(n) => Field::RandomBytes { count: *n },
         Type::Date | Type::Time(_) => Field::Now,

@@ -49,7 +49,10 @@ impl Exact {
         } else {
             1
         };
-        let power = exponent.parse::<i64>().unwrap_or(0) + whole.len() as i64 - leading as i64;
+        // One that is too large for a number is as large as one can be.
+        let beyond = if exponent.starts_with('-') { i64::MIN } else { i64::MAX };
+        let places = whole.len() as i64 - leading as i64;
+        let power = exponent.parse::<i64>().unwrap_or(beyond).saturating_add(places);
         Self { sign, power, digits }
     }
 }
@@ -72,6 +75,9 @@ mod tests {
             ("0.1", "0.09", Ordering::Greater),
             ("12345678901234567890", "12345678901234567891", Ordering::Less),
             ("123", "12.4e1", Ordering::Less),
+            ("1e9223372036854775807", "1e5", Ordering::Greater),
+            ("1e99999999999999999999", "1e5", Ordering::Greater),
+            ("1e-99999999999999999999", "1e-5", Ordering::Less),
         ];
         for (a, b, order) in rows {
             assert_eq!((compare(a, b), compare(b, a)), (order, order.reverse()), "{a} {b}");

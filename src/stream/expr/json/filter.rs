@@ -252,8 +252,10 @@ impl<'a> Reader<'a> {
         let quoted = self.cut(end);
         let flags = self.rest.find(|c: char| !FLAGS.contains(&c)).unwrap_or(self.rest.len());
         let flags = self.cut(flags);
+        // Behind the end of a line, where a comment may stand in it.
+        let end = if flags.contains('x') { "\n)\\z" } else { ")\\z" };
         let flags = if flags.is_empty() { String::new() } else { format!("(?{flags})") };
-        let text = format!("{flags}^(?:{})$", quoted.get(1..quoted.len() - 1).unwrap_or_default());
+        let text = format!("{flags}\\A(?:{}{end}", quoted.get(1..quoted.len() - 1).unwrap_or_default());
         match Pattern::java(&text) {
             Ok(pattern) => Ok(super::operand::Value::Pattern(pattern)),
             Err(bad) => Err(crate::stream::expr::EvalError::from(bad).0),
@@ -301,8 +303,14 @@ fn unescaped(text: &str) -> String {
             Some('r') => out.push('\r'),
             Some('t') => out.push('\t'),
             Some('u') => {
-                let code: String = chars.by_ref().take(4).collect();
-                out.extend(u32::from_str_radix(&code, 16).ok().and_then(char::from_u32));
+                let unit = |text: &str| u16::from_str_radix(text.get(..4)?, 16).ok();
+                let Some(first) = unit(chars.as_str()) else { continue };
+                let rest = chars.as_str().get(4..).unwrap_or_default();
+                // A character of two units, or one of its own.
+                let second =
+                    rest.strip_prefix("\\u").and_then(unit).filter(|_| matches!(first, 0xd800..0xdc00));
+                chars = rest.get(if second.is_some() { 6 } else { 0 }..).unwrap_or_default().chars();
+                out.extend(char::decode_utf16([first].into_iter().chain(second)).filter_map(Result::ok));
             }
             other => out.extend(other),
         }

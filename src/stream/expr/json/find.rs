@@ -8,6 +8,9 @@ use super::{Json, path::Step};
 /// Values that one path may find: `..*` of a deep text must not take the broker's memory.
 const FOUND_MAX: usize = 100_000;
 
+/// Places that one path may come to: `[0,0][0,0]…` comes to twice as many with each step, and a job has other rows.
+const VISITS_MAX: usize = 1_000_000;
+
 /// Why a path finds nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stop {
@@ -42,7 +45,7 @@ pub(super) fn found<'a>(
     from: &'a Json,
     mode: Mode,
 ) -> Result<Cow<'a, Json>, Stop> {
-    let mut walk = Walk { steps, root, mode, found: Vec::new() };
+    let mut walk = Walk { steps, root, mode, found: Vec::new(), visits: 0 };
     walk.step(0, from, true)?;
     if !(0..steps.len()).all(|at| walk.is_definite(at)) {
         return Ok(Cow::Owned(Json::Array(walk.found.into_iter().map(Cow::into_owned).collect())));
@@ -59,6 +62,7 @@ struct Walk<'a, 's> {
     root: &'a Json,
     mode: Mode,
     found: Vec<Cow<'a, Json>>,
+    visits: usize,
 }
 
 impl<'a> Walk<'a, '_> {
@@ -86,6 +90,10 @@ impl<'a> Walk<'a, '_> {
 
     /// Takes the steps from `at` on. `definite`: those before lead to one place.
     fn step(&mut self, at: usize, value: &'a Json, definite: bool) -> Result<(), Stop> {
+        self.visits += 1;
+        if self.visits > VISITS_MAX {
+            return Err(Stop::Failed(format!("the JSON path comes to more than {VISITS_MAX} places")));
+        }
         let steps = self.steps;
         let Some(step) = steps.get(at) else { return self.add(Cow::Borrowed(value)) };
         match step {

@@ -64,6 +64,9 @@ impl Path {
     }
 }
 
+/// Steps of one path: a walk calls itself for each, and a filter may stay at one value for ever.
+const STEPS_MAX: usize = 256;
+
 /// Reads what follows the `$` of a path, or the `@` of one in a filter, which lies in `depth` others.
 pub(super) fn steps(mut rest: &str, depth: usize) -> Result<Vec<Step>, String> {
     let mut steps = Vec::new();
@@ -83,6 +86,9 @@ pub(super) fn steps(mut rest: &str, depth: usize) -> Result<Vec<Step>, String> {
             rest = after;
         } else {
             return Err(format!("'{rest}' is not expected"));
+        }
+        if steps.len() > STEPS_MAX {
+            return Err(format!("more than {STEPS_MAX} steps"));
         }
         if matches!(steps.last(), Some(Step::Call(_))) && !rest.is_empty() {
             return Err(format!("'{rest}' behind a function"));
@@ -218,5 +224,26 @@ mod tests {
         }
         let within = format!("$[?({}", "@[?(".repeat(100_000));
         assert!(Path::read(&within).is_err());
+        assert!(Path::read(&format!("${}", "..[?(@)]".repeat(100_000))).is_err(), "each step is a call");
+    }
+
+    #[test]
+    fn a_path_that_comes_to_too_many_places_finds_nothing() {
+        let nested = format!("{}1{}", "[".repeat(40), "]".repeat(40));
+        let path = format!("lax ${}.x", "[0,0]".repeat(40));
+        assert!(Path::read(&path).unwrap().find(&Json::parse(&nested).unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_pattern_fits_a_whole_text_whatever_its_flags_are() {
+        let root = Json::parse(r#"[{"t": "a\nb"}, {"t": "b"}, {"t": "😀"}]"#).unwrap();
+        let rows = [
+            ("$[?(@.t =~ /b/m)]", r#"[{"t":"b"}]"#),
+            ("$[?(@.t =~ /b # that/x)]", r#"[{"t":"b"}]"#),
+            (r"$[?(@.t == '\ud83d\ude00')]", r#"[{"t":"😀"}]"#),
+        ];
+        for (path, expected) in rows {
+            assert_eq!(Path::read(path).unwrap().find(&root).unwrap().to_text(), expected, "{path}");
+        }
     }
 }
