@@ -86,6 +86,7 @@ fn certified(from: CertName, tls: &Session) -> Claim {
         return Claim::Nobody("connection peer presented no TLS (x.509) certificate");
     };
     match from {
+        CertName::Distinguished if certificate.subject.is_empty() => Claim::Nobody("no name found"),
         CertName::Distinguished => Claim::Certificate(certificate.subject.clone()),
         CertName::Common if certificate.common_name.is_empty() => Claim::Nobody("no name found"),
         CertName::Common => Claim::Certificate(certificate.common_name.clone()),

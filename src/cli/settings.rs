@@ -132,6 +132,11 @@ pub(super) fn tls(config: &Config) -> Result<Option<tls::Files>, StartError> {
     let given = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
     let (cert, key, ca) = (given(&from.cert_file), given(&from.key_file), given(&from.ca_file));
     let wrong = |reason| Err(StartError::TlsKeys(reason));
+    if config.amqp.ssl_cert_login_from != CertLoginFrom::Off && client_auth == tls::ClientAuth::None {
+        return wrong(
+            "amqp.ssl_cert_login_from needs tls.client_auth: without it nobody shows a certificate",
+        );
+    }
     if let Some(dir) = given(&from.dev_dir) {
         if cert.is_some() || key.is_some() || ca.is_some() {
             return wrong("tls.dev_dir stands instead of files: leave cert_file, key_file and ca_file out");

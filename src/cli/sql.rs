@@ -131,6 +131,8 @@ impl Server {
     fn new(sql: &Sql) -> Result<Self, Failure> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
+            // The admin door sends nobody elsewhere, and what else answers here is not it.
+            .max_redirects(0)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(ANSWER_TIMEOUT))
             .tls_config(sql.https.config(&sql.url).map_err(Failure::Usage)?)

@@ -45,8 +45,9 @@ impl Shown {
             None => (ANONYMOUS.into(), &client.door.vhost),
         };
         let broker = &client.door.broker;
+        let home = broker.vhost(&vhost.0).ok();
         let limits = Limits {
-            of_vhost: broker.vhost(&vhost.0).ok().and_then(|vhost| vhost.settings.connections_max()),
+            of_vhost: home.as_ref().and_then(|vhost| vhost.settings.connections_max()),
             of_user: broker.users.user(&user).and_then(|user| user.limit(MAX_CONNECTIONS)),
         };
         let named = client_id.map(|id| ("connection_name".to_owned(), Value::LongStr(id.to_owned().into())));
@@ -67,6 +68,10 @@ impl Shown {
         let admitted = broker.connections.admit(Arc::new(info), &limits);
         admitted.map_err(|_| "its vhost or its user has as many connections as it may".to_owned())?;
         self.is_listed = true;
+        // A vhost that was deleted meanwhile did not see this connection.
+        if home.is_some_and(|vhost| vhost.settings.is_gone()) {
+            return Err(format!("vhost '{}' is deleted", vhost.0));
+        }
         Ok(())
     }
 

@@ -68,6 +68,8 @@ impl Client {
         };
         let config = Agent::config_builder()
             .http_status_as_error(false)
+            // The admin door sends nobody elsewhere, and what else answers here is not it.
+            .max_redirects(0)
             .timeout_global(Some(TIMEOUT))
             .tls_config(https.config(&url).map_err(|reason| Failure::Data(format!("Error:\n{reason}")))?)
             .build();
