@@ -47,8 +47,8 @@ impl Afterwards {
         self.bytes
     }
 
-    /// The visit is over: does everything. An exchange that was deleted meanwhile, or a vhost, has gone behind these
-    /// messages and taken them along.
+    /// The visit is over: does everything. An exchange that was deleted meanwhile is made again, as by any PUBLISH; what
+    /// belongs to a vhost that is gone goes with it, and its client has its answer already.
     pub fn carry_out(&mut self, now_ms: i64) {
         self.bytes = 0;
         for Due { vhost, message } in self.due.drain(..) {

@@ -61,7 +61,7 @@ impl Keyspace {
         let Some(vhost) = self.home.upgrade().filter(|_| !gone.is_empty()) else { return };
         for (db, key) in gone {
             let Some(topic) = vhost.find_topic(&place::name_of(db, &key)) else { continue };
-            // A stream that comes back meanwhile finds no topic, and makes another.
+            // A stream that is back by now keeps the topic, with what is in it; one that comes later makes another.
             vhost.delete_stream_if(&topic, || {
                 let inner = self.inner.lock();
                 (inner.state.kind(db, &key) != Some(Kind::Stream)).then_some(inner)
