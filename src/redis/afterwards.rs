@@ -41,6 +41,12 @@ impl Afterwards {
         self.due.push(Due { vhost: vhost.clone(), message: Some((routing_key.into(), body.into())) });
     }
 
+    /// Whether nothing waits, as after nearly every visit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.due.is_empty()
+    }
+
     /// What waits, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -235,7 +235,9 @@ impl Connection {
         let (ticket, went_on) = visit.requests(&vhost, input, &limits, again);
         let (handled, bytes, last) = (visit.handled, visit.bytes, visit.last);
         input.advance(bytes);
-        self.client.afterwards.carry_out(self.door.broker.core.clock.now_ms());
+        if !self.client.afterwards.is_empty() {
+            self.client.afterwards.carry_out(self.door.broker.core.clock.now_ms());
+        }
         if self.client.introduced {
             self.register();
         }
