@@ -149,21 +149,24 @@ impl<'a> Reader<'a> {
     }
 
     fn any(&mut self) -> Result<Filter, String> {
-        let first = self.all()?;
-        let mut filters = vec![first];
-        while self.take("||") {
-            filters.push(self.all()?);
-        }
-        Ok(if filters.len() == 1 { filters.remove(0) } else { Filter::Any(filters) })
+        self.joined("||", Self::all, Filter::Any)
     }
 
     fn all(&mut self) -> Result<Filter, String> {
-        let first = self.one()?;
-        let mut filters = vec![first];
-        while self.take("&&") {
-            filters.push(self.one()?);
+        self.joined("&&", Self::one, Filter::All)
+    }
+
+    fn joined(
+        &mut self,
+        word: &str,
+        part: fn(&mut Self) -> Result<Filter, String>,
+        of: fn(Vec<Filter>) -> Filter,
+    ) -> Result<Filter, String> {
+        let mut filters = vec![part(self)?];
+        while self.take(word) {
+            filters.push(part(self)?);
         }
-        Ok(if filters.len() == 1 { filters.remove(0) } else { Filter::All(filters) })
+        Ok(if filters.len() == 1 { filters.remove(0) } else { of(filters) })
     }
 
     fn one(&mut self) -> Result<Filter, String> {
