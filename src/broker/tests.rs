@@ -121,12 +121,7 @@ impl World {
     }
 
     fn queue_with(&self, name: &str, numbers: &[(&str, i64)], texts: &[(&str, &str)]) -> Arc<Queue> {
-        let options = QueueOptions {
-            durable: true,
-            auto_delete: false,
-            exclusive: None,
-            arguments: arguments(numbers, texts),
-        };
+        let options = durable(arguments(numbers, texts));
         let queue = self.vhost.declare_queue(name, ME, options).unwrap().queue;
         self.commit();
         queue
@@ -151,6 +146,10 @@ impl Drop for World {
     fn drop(&mut self) {
         self.store.abandon();
     }
+}
+
+fn durable(arguments: Table) -> QueueOptions {
+    QueueOptions { durable: true, auto_delete: false, exclusive: None, arguments }
 }
 
 fn arguments(numbers: &[(&str, i64)], texts: &[(&str, &str)]) -> Table {
@@ -422,8 +421,7 @@ fn a_deleted_queue_leaves_nothing_in_the_log() {
 #[test]
 fn a_second_declare_waits_for_the_first_but_not_for_acknowledgements() {
     let world = World::new();
-    let options =
-        || QueueOptions { durable: true, auto_delete: false, exclusive: None, arguments: Table::default() };
+    let options = || durable(Table::default());
     let first = world.vhost.declare_queue("q", ME, options()).unwrap();
     let second = world.vhost.declare_queue("q", ME, options()).unwrap();
     assert!(first.pending.is_some() && second.pending == first.pending);

@@ -308,12 +308,7 @@ fn a_transaction_that_rejects_what_a_deleted_queue_delivered_moves_nothing() {
 fn dead_letters_go_to_streams_too() {
     let world = World::new();
     world.queue_with("source", &[("x-max-length", 0)], &[(DLX, ""), (DLX_KEY, "stream")]);
-    let options = QueueOptions {
-        durable: true,
-        auto_delete: false,
-        exclusive: None,
-        arguments: arguments(&[], &[("x-queue-type", "stream")]),
-    };
+    let options = durable(arguments(&[], &[("x-queue-type", "stream")]));
     let stream = world.vhost.declare_stream("stream", &options).unwrap();
     let mut publisher = world.publisher();
     for body in [b"1", b"2"] {

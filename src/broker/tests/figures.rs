@@ -73,7 +73,7 @@ fn the_tag_of_the_consumer_that_is_served_is_told_where_one_is() {
     let world = World::new();
     let mut arguments = arguments(&[], &[]);
     arguments.0.push(("x-single-active-consumer".to_owned(), Value::Bool(true)));
-    let options = QueueOptions { durable: true, auto_delete: false, exclusive: None, arguments };
+    let options = durable(arguments);
     let queue = world.vhost.declare_queue("one", ME, options).unwrap().queue;
     let several = world.queue("several", &[]);
     let outlet = Arc::<Outlet>::default();

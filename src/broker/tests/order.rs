@@ -8,8 +8,7 @@ use crate::broker::{
 
 fn declare(world: &World, name: &str, arguments: Vec<(&str, Value)>) -> Arc<Queue> {
     let arguments = Table(arguments.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
-    let options = QueueOptions { durable: true, auto_delete: false, exclusive: None, arguments };
-    let queue = world.vhost.declare_queue(name, ME, options).unwrap().queue;
+    let queue = world.vhost.declare_queue(name, ME, durable(arguments)).unwrap().queue;
     world.commit();
     queue
 }
@@ -175,12 +174,7 @@ fn consumers_of_a_higher_priority_are_served_before_the_others_while_they_can_ta
 fn a_queue_of_another_type_is_told_apart() {
     let world = World::new();
     quorum(&world, vec![]);
-    let options = QueueOptions {
-        durable: true,
-        auto_delete: false,
-        exclusive: None,
-        arguments: Table(vec![("x-queue-type".to_owned(), Value::LongStr("classic".into()))]),
-    };
+    let options = durable(arguments(&[], &[("x-queue-type", "classic")]));
     let refused = world.vhost.declare_queue("q", ME, options).unwrap_err();
     let crate::broker::refusal::Refusal::Inequivalent { arg, .. } = refused else { panic!("{refused:?}") };
     assert_eq!(arg, "x-queue-type");

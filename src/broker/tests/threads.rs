@@ -177,12 +177,7 @@ fn a_queue_that_many_declare_use_and_delete_at_once_is_whole_in_the_end() {
             scope.spawn(move || {
                 let mut publisher = world.publisher();
                 for step in 0..STEPS / 2 {
-                    let options = QueueOptions {
-                        durable: true,
-                        auto_delete: false,
-                        exclusive: None,
-                        arguments: Table::default(),
-                    };
+                    let options = durable(Table::default());
                     let queue = world.vhost.declare_queue("q", ME, options).unwrap().queue;
                     let outlet = Arc::default();
                     let consumer = queue.consume(consumer(&outlet, true));
@@ -239,12 +234,7 @@ fn what_is_done_to_a_vhost_while_it_is_deleted_does_not_outlive_it() {
             scope.spawn(move || {
                 for step in 0..STEPS / 10 {
                     let (vhost, _) = world.broker.add_vhost("v");
-                    let options = QueueOptions {
-                        durable: true,
-                        auto_delete: false,
-                        exclusive: None,
-                        arguments: Table::default(),
-                    };
+                    let options = durable(Table::default());
                     let _ = vhost.declare_queue(&format!("q{n}"), ME, options);
                     vhost.set_policy(Sort::User, policy(world, &format!("p{n}"), 1));
                     vhost.set_limits(VhostLimits::default());
